@@ -1,0 +1,83 @@
+"""Several views of one decoded clip."""
+import copy
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
+
+from amd_mm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RepeatedViews(BaseTransform):
+    """Repeated sampling: make N samples of a clip that was decoded once.
+
+    The inner transforms (crop, resize, flip, format, pack) run N times, each
+    time with fresh randomness, on copies of the same frames. It comes last
+    in the pipeline, after any decoder of videos or raw frames, in any
+    dataset; ``amd_mm.flatten_views_collate`` makes a flat batch of the
+    result. A loader's ``batch_size`` then counts videos: the clips per step
+    are ``num_views`` times as many.
+
+    Required keys: ``imgs`` and what the inner transforms need.
+
+    Args:
+        transforms (list): The inner transforms, ending with packing.
+        num_views (int): Samples per clip. Defaults to 4, as AMD and
+            VideoMAE pre-train.
+    """
+
+    def __init__(self,
+                 transforms: Sequence[Union[dict, Callable]],
+                 num_views: int = 4) -> None:
+        if num_views < 1:
+            raise ValueError(f'num_views must be at least 1, got {num_views}')
+        self.num_views = num_views
+        self.transforms = Compose(transforms)
+
+    def transform(self, results: Dict[str, Any]) -> Optional[List[dict]]:
+        """Make the views.
+
+        Args:
+            results (dict): With ``imgs``, the decoded frames: a list of
+                (H, W, 3) arrays or one array. It is used up.
+
+        Returns:
+            list[dict] or None: ``num_views`` packed samples, whose
+            ``data_samples`` have the metainfo ``view``; None when an inner
+            transform gave None.
+        """
+        if 'imgs' not in results:
+            raise KeyError(
+                "RepeatedViews found no decoded frames ('imgs'): it has to "
+                'come after the decoding transform')
+        frames = results.pop('imgs')
+        # A decoder is neither copied nor kept.
+        results.pop('video_reader', None)
+        views = []
+        for number in range(self.num_views):
+            last = number == self.num_views - 1
+            # Flip and others change frames in place, so each view has its
+            # own; the last one may have the originals.
+            view = copy.deepcopy(results)
+            view['imgs'] = frames if last else _copy_frames(frames)
+            packed = self.transforms(view)
+            if packed is None:
+                return None
+            if isinstance(packed, dict) and 'data_samples' in packed:
+                packed['data_samples'].set_metainfo(dict(view=number))
+            views.append(packed)
+        return views
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(num_views={self.num_views}, '
+                f'transforms={self.transforms})')
+
+
+def _copy_frames(
+    frames: Union[np.ndarray, List[np.ndarray]]
+) -> Union[np.ndarray, List[np.ndarray]]:
+    if isinstance(frames, np.ndarray):
+        return frames.copy()
+    return [frame.copy() for frame in frames]

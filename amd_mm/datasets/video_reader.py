@@ -1,0 +1,583 @@
+"""Video readers with one interface over decord, PyAV, OpenCV and torchcodec.
+
+Every reader answers the same questions in the same way: how many frames,
+how fast, and the frames at given positions as RGB arrays. Whatever goes wrong
+with a file, whichever library meets it, comes out as
+:class:`UnreadableVideoError` with the path and a reason in one line.
+
+Only local files are read (paths, not MMEngine's other file backends): seeking
+in a remote object costs more than copying it first.
+
+The packages are imported when a reader is first made, so none of them has to
+be installed but the one in use.
+"""
+import errno
+import os
+import re
+import threading
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Type
+
+import numpy as np
+
+VIDEO_EXTENSIONS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4',
+                    '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
+"""Name endings (lower case) that are taken for videos in a folder."""
+
+# OpenCV reads this once, when its ffmpeg part starts; -8 is AV_LOG_QUIET.
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+
+# How dmlc (decord) begins a message: "[19:24:43] /a/b/file.cc:218: ".
+_NATIVE_PREFIX = re.compile(r'\[\d\d:\d\d:\d\d\] \S+:\d+: ')
+
+
+class UnreadableVideoError(RuntimeError):
+    """A video (or a folder of frames) that cannot be read.
+
+    Args:
+        path (str): The file, or the folder of frames.
+        reason (str): What is wrong with it, in one line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f'cannot read {path}: {reason}')
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        # The default would call the class with the message alone, which
+        # breaks on the way back from a worker process.
+        return type(self), (self.path, self.reason)
+
+
+def describe_error(error: BaseException) -> str:
+    """The gist of an error in one line of at most 200 characters.
+
+    Decoders put C++ stack traces, times of day and their build machine's
+    paths into messages; the first line without those says all there is.
+    """
+    text = str(error)
+    if not isinstance(error, OSError):  # there it lacks the file's name
+        text = getattr(error, 'strerror', None) or text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first = _NATIVE_PREFIX.sub('', lines[0]) if lines else ''
+    return ': '.join(filter(None, (type(error).__name__, first)))[:200]
+
+
+@contextmanager
+def unreadable_on_error(path: str, doing: str) -> Iterator[None]:
+    """Turn what a decoder raises into :class:`UnreadableVideoError`.
+
+    A missing package, a lack of memory or of file handles, or a mistake in
+    the program is not the video's fault and passes unchanged.
+    """
+    try:
+        yield
+    except (UnreadableVideoError, ImportError, MemoryError, AttributeError,
+            NameError, TypeError):
+        raise
+    except Exception as error:
+        if not blames_file(error):
+            raise
+        raise UnreadableVideoError(
+            path, f'{doing}: {describe_error(error)}') from error
+
+
+def blames_file(error: Exception) -> bool:
+    """Whether an error can be the file's fault, not the machine's."""
+    return not (isinstance(error, OSError) and error.errno
+                in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC))
+
+
+class VideoReader(ABC):
+    """Frames of one video file by position.
+
+    Use :func:`open_video` to make one, and close it after use (it is a
+    context manager).
+
+    Args:
+        path (str): A local video file.
+        num_threads (int): Decoding threads. One is best when the data loader
+            has many workers.
+    """
+
+    package: str  # what the reader imports
+    requirement: str  # what to install to have it
+
+    def __init__(self, path: str, num_threads: int = 1) -> None:
+        self.path = path
+        self.num_threads = num_threads
+        self._length = 0
+        self._avg_fps = 0.
+        library = self.library()
+        self._check_file()
+        try:
+            with unreadable_on_error(path, 'opening failed'):
+                self._open(library)
+            if self._length < 1:
+                raise UnreadableVideoError(path, 'it has no video frames')
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def library(cls) -> ModuleType:
+        """The package that the reader is made of.
+
+        Raises:
+            ImportError: It does not import here; the message says what to
+                install.
+        """
+        try:
+            return import_module(cls.package)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise ImportError(
+                f'the video backend needs the package `{cls.package}`, which '
+                f'does not import here ({describe_error(error)}). Install it '
+                f'with `pip install {cls.requirement}`, or choose another '
+                f'backend: {", ".join(BACKENDS)}') from error
+
+    def _check_file(self) -> None:
+        if not os.path.exists(self.path):
+            raise UnreadableVideoError(self.path, 'no such file')
+        if not os.path.isfile(self.path):
+            raise UnreadableVideoError(self.path, 'it is not a file')
+        if os.path.getsize(self.path) == 0:
+            raise UnreadableVideoError(self.path, 'the file is empty')
+
+    @abstractmethod
+    def _open(self, library: ModuleType) -> None:
+        """Open the file; set ``_length`` and ``_avg_fps``."""
+
+    @abstractmethod
+    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+        """Frames at strictly ascending positions within the video."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of the decoder. Called more than once, and half-open."""
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def avg_fps(self) -> float:
+        """Frames per second; 0 when the file does not say."""
+        return self._avg_fps
+
+    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
+        """Frames at the given positions, in the given order.
+
+        Positions may repeat and need not be sorted: each frame is decoded
+        once, and every array returned is its own memory, so that it may be
+        changed in place.
+
+        Args:
+            indices (Sequence[int]): Positions in ``[0, len(self))``.
+
+        Returns:
+            list[np.ndarray]: RGB frames, uint8, (H, W, 3), as many as asked,
+            upright (a rotation noted in the file is applied).
+
+        Raises:
+            IndexError: A position is out of range, which is the caller's
+                mistake.
+            UnreadableVideoError: The file does not give these frames.
+        """
+        wanted = [int(i) for i in np.asarray(indices).reshape(-1)]
+        outside = [i for i in wanted if not 0 <= i < len(self)]
+        if outside:
+            raise IndexError(
+                f'frame {outside[0]} of {self.path} was asked for, which has '
+                f'frames 0 to {len(self) - 1}')
+        ascending = sorted(set(wanted))
+        with unreadable_on_error(self.path, 'decoding failed'):
+            frames = dict(zip(ascending, self._read_ascending(ascending)))
+        for index in ascending:
+            self._check_frame(index, frames.get(index))
+        given = set()
+        result = []
+        for index in wanted:
+            frame = frames[index]
+            result.append(frame.copy() if index in given else frame)
+            given.add(index)
+        return result
+
+    def _check_frame(self, index: int, frame: Optional[np.ndarray]) -> None:
+        if frame is None:
+            raise UnreadableVideoError(
+                self.path, f'it ends before frame {index}, though it claims '
+                f'{len(self)} frames')
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.size == 0:
+            raise UnreadableVideoError(
+                self.path, f'frame {index} decodes to {frame.dtype} values '
+                f'of shape {frame.shape}, not to an RGB picture')
+
+    def close(self) -> None:
+        """Free the decoder and the file handle. May be called twice."""
+        self._release()
+
+    def __enter__(self) -> 'VideoReader':
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.close()
+
+
+_STDERR_LOCK = threading.Lock()
+
+
+@contextmanager
+def _without_native_stderr() -> Iterator[None]:
+    """Send what C++ code writes to file descriptor 2 nowhere, for a moment.
+
+    decord reports a file it cannot open on stderr, past Python's and
+    ffmpeg's logging, and raises as well; the second is enough.
+    """
+    with _STDERR_LOCK:
+        try:
+            saved = os.dup(2)
+        except OSError:  # stderr is closed: nothing to keep quiet
+            yield
+            return
+        sink = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(sink, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(sink)
+
+
+def _has_seek_table(path: str) -> bool:
+    """Whether the file is of the mp4 or the Matroska family.
+
+    Told by its first bytes: these have timestamps and an index by which
+    decord finds frames exactly.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(12)
+    return head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free',
+                         b'skip') or head[:4] == b'\x1aE\xdf\xa3'
+
+
+class DecordReader(VideoReader):
+    """decord: the fastest for random access.
+
+    decord seeks by timestamps. In AVI, WMV and MPEG program streams, and in
+    mp4 files that were cut without re-encoding (an edit list hides their
+    first frames), that lands on wrong frames, silently. Such files are
+    decoded from the beginning instead, which gives the right ones. What is
+    left: in mp4 and Matroska files with open groups of pictures (x265's
+    default) a few frames before a keyframe may come out one to four frames
+    late; PyAV gets those right. And decord decodes ahead in a thread: in a
+    file that is damaged somewhere, whether frames shortly before the damage
+    can be read is a matter of timing.
+    """
+
+    package = 'decord'
+    requirement = 'decord'
+    _decoder: Any = None
+
+    def _open(self, library: ModuleType) -> None:
+        library.logging.set_level(library.logging.QUIET)
+        if _is_transport_stream(self.path):
+            raise UnreadableVideoError(
+                self.path, 'decord does not read MPEG transport streams '
+                "correctly; use backend='pyav' or re-encode to mp4")
+        self._library_module = library
+        self._restart()
+        times = self._decoder.get_frame_timestamp(
+            list(range(len(self._decoder))))[:, 0]
+        sane = bool((np.abs(times) < 1e6).all())
+        # Frames before time 0 are decoded for later ones, but never shown.
+        hidden = int((times < 0).sum()) if sane else 0
+        self._length = len(self._decoder) - hidden
+        self._seekable = (
+            sane and hidden == 0 and bool((np.diff(times) > 0).all())
+            and _has_seek_table(self.path))
+        self._avg_fps = float(self._decoder.get_avg_fps())
+
+    def _restart(self) -> None:
+        with _without_native_stderr():
+            try:
+                self._decoder = self._library_module.VideoReader(
+                    self.path, num_threads=self.num_threads)
+            except RuntimeError as error:  # says no more than "Error"
+                raise UnreadableVideoError(
+                    self.path, 'decord cannot open it as a video') from error
+        self._position = 0
+
+    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+        if self._seekable:
+            return list(self._decoder.get_batch(indices).asnumpy())
+        if indices and indices[0] < self._position:
+            self._restart()
+        frames = []
+        for index in indices:
+            try:
+                # Not skip_frames: it seeks where there are keyframes.
+                for _ in range(index - self._position):
+                    self._decoder.next()
+                frames.append(self._decoder.next().asnumpy())
+            except StopIteration:
+                break  # the caller says which frame is missing
+            self._position = index + 1
+        return frames
+
+    def _release(self) -> None:
+        self._decoder = None  # its destructor frees the native reader
+
+
+def _is_transport_stream(path: str) -> bool:
+    """Whether the file is cut in MPEG-TS packets of 188 bytes."""
+    with open(path, 'rb') as file:
+        head = file.read(188 * 3 + 1)
+    return len(head) > 188 * 3 and all(head[188 * i] == 0x47 for i in range(4))
+
+
+class PyAVReader(VideoReader):
+    """PyAV (ffmpeg's own libraries): reads everything that ffmpeg reads.
+
+    The packets are listed once, undecoded, which gives the true number of
+    frames and their timestamps; frames are then found by timestamp.
+    """
+
+    package = 'av'
+    requirement = 'av'
+    _container: Any = None
+
+    def _open(self, library: ModuleType) -> None:
+        self._library_module = library
+        self._restart()
+        packets = [(p.pts, p.is_keyframe)
+                   for p in self._container.demux(self._stream)
+                   if p.size and not p.is_discard]
+        rate = self._stream.average_rate or self._stream.guessed_rate or 0
+        self._avg_fps = float(rate)
+        self._length = len(packets)
+        times = [pts for pts, _ in packets]
+        usable = None not in times and len(set(times)) == len(times)
+        # Without usable timestamps frames are counted from the beginning.
+        self._times = sorted(times) if usable else None
+        self._key_times = sorted(pts for pts, key in packets
+                                 if key) if usable else []
+        self._restart()
+
+    def _restart(self) -> None:
+        self._release()
+        container = self._library_module.open(self.path)
+        self._container = container
+        if not container.streams.video:
+            raise UnreadableVideoError(self.path, 'it has no video stream')
+        self._stream = container.streams.video[0]
+        self._stream.codec_context.thread_count = self.num_threads
+        self._frames = container.decode(self._stream)
+        self._position = 0  # the next frame's number, counting
+        self._last_time = None  # the last frame's timestamp
+
+    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+        if indices and self._times is not None:
+            frames = self._read_by_time(indices)
+            if frames is not None:
+                return frames
+        return self._read_by_counting(indices)
+
+    def _read_by_time(self, indices: List[int]) -> Optional[List[np.ndarray]]:
+        """The frames, or None when seeking went past one of them."""
+        result = []
+        for index in indices:
+            target = self._times[index]
+            self._seek_if_worth_it(target)
+            frame = next((f for f in self._advance() if f.pts >= target), None)
+            if frame is None or frame.pts != target:
+                return None
+            result.append(self._to_rgb(frame))
+        return result
+
+    def _advance(self) -> Iterator[Any]:
+        for frame in self._frames:
+            if frame.pts is None:
+                continue
+            self._last_time = frame.pts
+            yield frame
+
+    def _seek_if_worth_it(self, target: int) -> None:
+        """Go to the last keyframe before the target, unless it is behind."""
+        key = max((t for t in self._key_times if t <= target), default=None)
+        last = self._last_time
+        ahead = last is None or last < target
+        first_key = self._key_times[0] if self._key_times else None
+        if ahead and (key is None or (last is not None and last >= key) or
+                      (last is None and key == first_key)):
+            return
+        if key is None:
+            self._restart()
+            return
+        self._container.seek(key, stream=self._stream)
+        self._frames = self._container.decode(self._stream)
+        self._last_time = None
+
+    def _read_by_counting(self, indices: List[int]) -> List[np.ndarray]:
+        self._restart()
+        wanted = set(indices)
+        result = []
+        for position, frame in enumerate(self._frames):
+            if position in wanted:
+                result.append(self._to_rgb(frame))
+            if len(result) == len(indices):
+                break
+        # Where it stopped is of no use to a later call.
+        self._restart()
+        return result
+
+    @staticmethod
+    def _to_rgb(frame: Any) -> np.ndarray:
+        image = frame.to_ndarray(format='rgb24')
+        # Quarter turns, counter-clockwise; older PyAV does not tell.
+        turns = round(getattr(frame, 'rotation', 0) / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, turns))
+
+    def _release(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            self._frames = None
+            self._stream = None
+            container.close()
+
+
+class OpenCVReader(VideoReader):
+    """OpenCV: there on every machine, and the slowest.
+
+    The frame count in the header is often wrong, and seeking is inexact in
+    files with a variable frame rate, so frames are counted and reached by
+    decoding from the beginning.
+    """
+
+    package = 'cv2'
+    requirement = 'opencv-python-headless'
+    _capture: Any = None
+
+    def _open(self, library: ModuleType) -> None:
+        # At its default level OpenCV warns of every file it cannot open.
+        library.setLogLevel(2)  # errors; the name is not in every build
+        self._library_module = library
+        self._restart()
+        while self._capture.grab():
+            self._length += 1
+        self._avg_fps = float(self._capture.get(library.CAP_PROP_FPS))
+        self._restart()
+
+    def _restart(self) -> None:
+        self._release()
+        cv2 = self._library_module
+        self._capture = cv2.VideoCapture(
+            self.path, cv2.CAP_FFMPEG,
+            [cv2.CAP_PROP_N_THREADS, self.num_threads])
+        if not self._capture.isOpened():
+            raise UnreadableVideoError(self.path,
+                                       'OpenCV cannot open it as a video')
+        # Whether OpenCV turns frames by itself depends on its version.
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+        degrees = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
+        self._clockwise_turns = round(degrees / 90) % 4
+        self._position = 0
+
+    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+        if indices and indices[0] < self._position:
+            self._restart()
+        result = []
+        for index in indices:
+            for _ in range(index - self._position):
+                self._capture.grab()
+            ok, frame = self._capture.read()
+            if not ok:
+                break  # the caller says which frame is missing
+            self._position = index + 1
+            rgb = np.rot90(frame[..., ::-1], -self._clockwise_turns)
+            result.append(np.ascontiguousarray(rgb))
+        return result
+
+    def _release(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.release()
+
+
+class TorchCodecReader(VideoReader):
+    """torchcodec: PyTorch's own decoder, when installed (with ffmpeg)."""
+
+    package = 'torchcodec.decoders'
+    requirement = 'torchcodec'
+    _decoder: Any = None
+
+    def _open(self, library: ModuleType) -> None:
+        self._decoder = library.VideoDecoder(
+            self.path,
+            dimension_order='NHWC',
+            num_ffmpeg_threads=self.num_threads,
+            seek_mode='exact')
+        self._length = len(self._decoder)
+        self._avg_fps = float(self._decoder.metadata.average_fps or 0)
+
+    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+        return list(self._decoder.get_frames_at(indices).data.numpy())
+
+    def _release(self) -> None:
+        self._decoder = None
+
+
+BACKENDS: Dict[str, Type[VideoReader]] = {
+    'decord': DecordReader,
+    'pyav': PyAVReader,
+    'opencv': OpenCVReader,
+    'torchcodec': TorchCodecReader,
+}
+"""Reader classes by the name that a config gives."""
+
+
+def available_backends() -> Tuple[str, ...]:
+    """Names of the backends whose package imports on this machine."""
+    names = []
+    for name, reader in BACKENDS.items():
+        try:
+            reader.library()
+        except ImportError:
+            continue
+        names.append(name)
+    return tuple(names)
+
+
+def reader_class(backend: str) -> Type[VideoReader]:
+    """The reader class of a backend; an error lists the known names."""
+    if backend not in BACKENDS:
+        raise ValueError(f'unknown video backend {backend!r}: choose one of '
+                         f'{", ".join(BACKENDS)}')
+    return BACKENDS[backend]
+
+
+def open_video(path: str,
+               backend: str = 'decord',
+               num_threads: int = 1) -> VideoReader:
+    """Open a local video file.
+
+    Args:
+        path (str): The file.
+        backend (str): ``'decord'``, ``'pyav'``, ``'opencv'`` or
+            ``'torchcodec'``. Defaults to ``'decord'``.
+        num_threads (int): Decoding threads. Defaults to 1.
+
+    Returns:
+        VideoReader: To be closed after use.
+
+    Raises:
+        ValueError: There is no such backend.
+        ImportError: Its package is not installed; the message says which.
+        UnreadableVideoError: The file is missing, empty, not a video, or has
+            no frames.
+    """
+    return reader_class(backend)(str(path), num_threads)

@@ -1,0 +1,10 @@
+from .hooks import (AtomicCheckpointHook, DeferredRuntimeInfoHook,
+                    FiniteLossHook, RunSummaryHook, StepSeedHook,
+                    ThroughputHook, UnreadableVideosHook)
+from .optim_wrappers import GuardedOptimWrapper, NonFiniteError
+
+__all__ = [
+    'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
+    'GuardedOptimWrapper', 'NonFiniteError', 'RunSummaryHook', 'StepSeedHook',
+    'ThroughputHook', 'UnreadableVideosHook'
+]

@@ -1,0 +1,12 @@
+from .atomic_checkpoint import AtomicCheckpointHook
+from .deferred_runtime_info import DeferredRuntimeInfoHook
+from .finite_loss import FiniteLossHook
+from .run_summary import RunSummaryHook
+from .step_seed import StepSeedHook
+from .throughput import ThroughputHook
+from .unreadable_videos import UnreadableVideosHook
+
+__all__ = [
+    'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
+    'RunSummaryHook', 'StepSeedHook', 'ThroughputHook', 'UnreadableVideosHook'
+]

@@ -1,0 +1,167 @@
+import os
+import os.path as osp
+from contextlib import contextmanager
+from glob import escape, glob
+from typing import Callable, Iterator, List, Tuple, Union
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from amd_mm.registry import HOOKS
+
+PARTIAL_SUFFIX = '.partial'
+_BACKEND = 'amd_mm_atomic'
+
+
+def write_atomically(path: str, content: bytes) -> None:
+    """Write a file so that its name never stands for half of it.
+
+    The content goes to ``<path>.partial``, to the disk, and then takes the
+    name: whoever is killed, at any time, leaves the old file or the new one.
+
+    Args:
+        path (str): The file; its folder is made if missing.
+        content (bytes): What to write.
+    """
+    folder = osp.dirname(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    partial = path + PARTIAL_SUFFIX
+    with open(partial, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the renaming itself last over a power cut, where that works."""
+    if os.name == 'nt':
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@register_backend(_BACKEND, force=True)
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local file backend with :func:`write_atomically`."""
+
+    def put(self, obj: Union[bytes, memoryview], filepath: str) -> None:
+        write_atomically(str(filepath), obj)
+
+
+class _RemoveLater:
+    """A file backend that writes down what to remove instead of removing.
+
+    Args:
+        backend (LocalBackend): Does everything else.
+    """
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self._backend = backend
+        self.removals: List[Tuple[Callable[[str], None], str]] = []
+
+    def remove(self, filepath: str) -> None:
+        self.removals.append((self._backend.remove, filepath))
+
+    def rmtree(self, dir_path: str) -> None:
+        self.removals.append((self._backend.rmtree, dir_path))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backend, name)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` that survives being killed at any time.
+
+    MMEngine first removes the oldest checkpoint and then writes the new one in
+    place: a run killed in between has lost the old one and left a truncated
+    file. Here
+
+    - a checkpoint and ``last_checkpoint`` are written under another name, to
+      the disk, and renamed: there is no truncated file to resume from;
+    - ``last_checkpoint`` follows when the checkpoint is complete;
+    - old checkpoints go after that (also those of ``save_best``), so for a
+      moment (or for good, if killed in it) there is one more than
+      ``max_keep_ckpts``;
+    - what a killed run left half-written is removed at the next start.
+
+    Arguments are those of ``mmengine.CheckpointHook``. Checkpoints that go to
+    another place than a local folder (``backend_args``, ``s3://``) are written
+    by their own backend.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if type(self.file_backend) is LocalBackend:
+            self.backend_args = dict(backend=_BACKEND)
+            if is_main_process():
+                self._remove_partial(runner)
+
+    def _remove_partial(self, runner: Runner) -> None:
+        for folder in {self.out_dir, runner.work_dir}:
+            pattern = osp.join(escape(folder), '*' + PARTIAL_SUFFIX)
+            for path in glob(pattern):
+                runner.logger.info(f'Removing {path}, left by a run that was '
+                                   'stopped while writing it.')
+                os.remove(path)
+
+    @contextmanager
+    def _removing_later(self) -> Iterator[None]:
+        """Do the removals asked for inside only when all is written."""
+        backend = self.file_backend
+        if isinstance(backend, _RemoveLater):  # inside another
+            yield
+            return
+        self.file_backend = _RemoveLater(backend)
+        try:
+            yield
+            for remove, path in self.file_backend.removals:
+                remove(path)
+        finally:
+            self.file_backend = backend
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._removing_later():
+            super()._save_best_checkpoint(runner, metrics)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int,
+                                   meta: dict) -> None:
+        with self._removing_later():
+            self._forget_oldest(runner, step)
+            name = self.filename_tmpl.format(step)
+            self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+            runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args)
+            if is_main_process():
+                write_atomically(
+                    osp.join(runner.work_dir, 'last_checkpoint'),
+                    self.last_ckpt.encode())
+
+    def _forget_oldest(self, runner: Runner, step: int) -> None:
+        """Update the list of checkpoints kept, which is saved in them."""
+        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
+            return
+        if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+            oldest = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+            path = self.file_backend.join_path(self.out_dir, oldest)
+            if is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+        self.keep_ckpt_ids.append(step)
+        runner.message_hub.update_info('keep_ckpt_ids',
+                                       list(self.keep_ckpt_ids))

@@ -1,0 +1,33 @@
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from amd_mm.registry import HOOKS
+from ..utils import DataBatch
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seeds every training step from (seed, iteration, rank).
+
+    MMEngine does not restore random states when it resumes. With this hook
+    whatever a step draws in the main process (stochastic depth, dropout,
+    mix-up) is the same in a resumed run as in an uninterrupted one, and
+    differs from rank to rank. Masks and data have seeds of this kind of their
+    own, in the mask generator and the sampler.
+    """
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: DataBatch = None) -> None:
+        entropy = (abs(int(runner.seed)), runner.iter, get_rank())
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

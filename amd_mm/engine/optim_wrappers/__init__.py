@@ -1,0 +1,3 @@
+from .guarded import GuardedOptimWrapper, NonFiniteError
+
+__all__ = ['GuardedOptimWrapper', 'NonFiniteError']

@@ -1,0 +1,220 @@
+from collections.abc import Sequence
+from typing import Dict, List, Optional, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from amd_mm.registry import MODELS
+from ..mask_generators import TokenPartition
+from ..necks import Aligned
+from .masked_autoencoder import MaskedAutoencoder
+
+
+@MODELS.register_module()
+class AMD(MaskedAutoencoder):
+    """Asymmetric Masked Distillation (CVPR 2024, arXiv 2311.03149).
+
+    A frozen teacher sees more of the clip than the student. The student
+    reconstructs the pixels that it does not see, and matches the teacher's
+    features at several depths: on the tokens that both see (*direct*), and
+    through a small generator on those that only the teacher sees
+    (*generation*). The loss is the weighted sum of the three (equation 8).
+
+    The teacher is no sub-module: it is in no ``state_dict``, optimiser,
+    DistributedDataParallel or EMA. ``.to()`` reaches it.
+
+    Args:
+        backbone (dict): Config of the student.
+        teacher (dict): Config of the :class:`FrozenTeacher`.
+        neck (dict): Config of the alignment neck; widths, grid and position
+            table are inferred.
+        tap_pairs (Sequence[Tuple[int, int]]): Pairs (block of the student,
+            block of the teacher) to align, counted from 1, rising on both
+            sides.
+        mask_generator (dict): Config of the generator of partitions.
+        decoder (dict, optional): See :class:`MaskedAutoencoder`.
+        head (dict, optional): See :class:`MaskedAutoencoder`.
+        rec_weight (float): Weight of the reconstruction; 0 builds no decoder.
+        direct_weight (float): Weight of direct alignment.
+        generation_weight (float): Weight of generation alignment.
+        data_preprocessor (dict): See :class:`MaskedAutoencoder`.
+        init_cfg (dict | List[dict], optional): Initialisation.
+
+    Raises:
+        ValueError: If tap pairs do not fit the depths, teacher and student cut
+            the clip differently, or weights, neck and ratios contradict each
+            other.
+    """
+
+    learns_otherwise = True
+
+    def __init__(self,
+                 backbone: dict,
+                 teacher: dict,
+                 neck: dict,
+                 tap_pairs: Sequence[Tuple[int, int]],
+                 mask_generator: dict,
+                 decoder: Optional[dict] = None,
+                 head: Optional[dict] = None,
+                 rec_weight: float = 1.,
+                 direct_weight: float = 1.,
+                 generation_weight: float = 1.,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+        super().__init__(backbone, mask_generator, decoder, head, rec_weight,
+                         data_preprocessor, init_cfg)
+        self.student_taps, teacher_taps = _split_pairs(tap_pairs)
+        self.loss_weights = dict(
+            direct=direct_weight, generation=generation_weight)
+        self._check_student_taps()
+        teacher = MODELS.build(dict(teacher, taps=teacher_taps))
+        # Past nn.Module's __setattr__, which would register a sub-module.
+        object.__setattr__(self, 'teacher', teacher)
+        self._check_patches()
+        self.neck = MODELS.build(self._complete_neck(neck))
+        self._check_losses()
+
+    def _complete_neck(self, neck: dict) -> dict:
+        neck = dict(
+            neck,
+            student_dims=self.backbone.embed_dims,
+            teacher_dims=self.teacher.embed_dims,
+            num_pairs=len(self.student_taps))
+        if getattr(MODELS.get(neck['type']), 'aligns_extra', False):
+            neck.update(
+                grid=self.backbone.token_grid,
+                pos_embed_type=self.backbone.pos_embed_type)
+        return neck
+
+    def _check_student_taps(self) -> None:
+        depth, taps = self.backbone.depth, self.student_taps
+        if taps[-1] > depth:
+            raise ValueError(f'tap_pairs name student block {taps[-1]}, the '
+                             f'backbone has {depth}')
+        if not self.reconstructs and taps[-1] < depth:
+            raise ValueError(
+                f'without reconstruction (rec_weight=0) nothing trains the '
+                f'student\'s blocks after its last tap {taps[-1]}: tap block '
+                f'{depth}, or set backbone.depth={taps[-1]}')
+
+    def _check_patches(self) -> None:
+        mine, theirs = self.backbone, self.teacher.backbone
+        for name in ('token_grid', 'patch_shape', 'in_channels'):
+            if getattr(mine, name) != getattr(theirs, name):
+                raise ValueError(
+                    f'teacher and student must cut the clip alike: {name} is '
+                    f'{getattr(theirs, name)} in teacher.backbone and '
+                    f'{getattr(mine, name)} in backbone')
+
+    def _check_losses(self) -> None:
+        aligns = dict(
+            direct=self.neck.aligns_visible, generation=self.neck.aligns_extra)
+        name = type(self.neck).__name__
+        if aligns['generation'] and not self.token_counts()['extra']:
+            raise ValueError(
+                f'{name} aligns tokens that only the teacher sees, and equal '
+                'mask ratios leave none: lower teacher_ratio or use '
+                'amd_mm.DirectAlignment')
+        for kind, weight in self.loss_weights.items():
+            if aligns[kind] and not weight:
+                raise ValueError(
+                    f'{kind}_weight=0 with {name} builds what is never '
+                    'trained: choose amd_mm.DirectAlignment or '
+                    'amd_mm.GenerationAlignment for one of the two')
+
+    def _apply(self, fn, recurse: bool = True) -> 'AMD':
+        """Take the teacher along: ``.to()``, ``.cuda()`` and the like."""
+        super()._apply(fn, recurse)
+        self.teacher._apply(fn)
+        return self
+
+    def loss(self,
+             inputs: Tensor,
+             data_samples: Optional[list] = None,
+             partition: Optional[TokenPartition] = None) -> Dict[str, Tensor]:
+        """The training loss, equation 8.
+
+        Args:
+            inputs (Tensor): (B, V, C, T, H, W) or (B, C, T, H, W), normalised.
+            data_samples (list, optional): Not used: no labels are needed.
+            partition (TokenPartition, optional): Who sees what; drawn by the
+                mask generator by default.
+
+        Returns:
+            Dict[str, Tensor]: Weighted ``loss_rec``, ``loss_direct`` and
+            ``loss_generation`` as far as they are computed; unweighted
+            ``direct_tapK`` and ``generation_tapK`` for student block K; and
+            health figures without gradient, see :meth:`health`.
+        """
+        patches = self.patches_of(inputs)
+        if partition is None:
+            partition = self.draw_partition(patches)
+        teacher_taps = self.teacher(patches, partition.teacher)
+        student = self.backbone.encode(
+            patches,
+            partition.visible,
+            taps=self.student_taps,
+            stop_after_taps=not self.reconstructs)
+        losses = dict()
+        if self.reconstructs:
+            losses['loss_rec'] = self.reconstruction_loss(
+                student.tokens, patches, partition)
+        predicted = self.neck(student.taps, partition)
+        losses.update(self.alignment_loss(predicted, teacher_taps))
+        losses.update(self.health(student.taps, predicted, teacher_taps))
+        return losses
+
+    def alignment_loss(self, predicted: Aligned,
+                       teacher_taps: List[Tensor]) -> Dict[str, Tensor]:
+        """Average the neck's losses over the taps, and weight them."""
+        losses = dict()
+        for kind, values in self.neck.loss(predicted, teacher_taps).items():
+            mean = torch.stack(values).mean()
+            losses[f'loss_{kind}'] = self.loss_weights[kind] * mean
+            for tap, value in zip(self.student_taps, values):
+                losses[f'{kind}_tap{tap}'] = value.detach()
+        return losses
+
+    @torch.no_grad()
+    def health(self, student_taps: List[Tensor], predicted: Aligned,
+               teacher_taps: List[Tensor]) -> Dict[str, Tensor]:
+        """Cheap figures that tell whether distillation is healthy.
+
+        Returns:
+            Dict[str, Tensor]: For student block K: ``norm_student_tapK`` and
+            ``norm_teacher_tapK``, the mean length of a token; and
+            ``cosine_tapK``, the mean cosine of the predicted and the true
+            token of the teacher, on visible tokens if the neck predicts these
+            and else on the extra ones.
+        """
+        figures = dict()
+        for index, tap in enumerate(self.student_taps):
+            theirs = teacher_taps[index]
+            if predicted.direct is not None:
+                mine = predicted.direct[index].float()
+                theirs = theirs[:, :mine.shape[1]]
+            else:
+                mine = predicted.generated[index].float()
+                theirs = theirs[:, -mine.shape[1]:]
+            figures[f'cosine_tap{tap}'] = F.cosine_similarity(
+                mine, theirs, dim=-1).mean()
+            figures[f'norm_student_tap{tap}'] = student_taps[index].float(
+            ).norm(dim=-1).mean()
+            figures[f'norm_teacher_tap{tap}'] = theirs.norm(dim=-1).mean()
+        return figures
+
+
+def _split_pairs(
+        pairs: Sequence[Tuple[int, int]]) -> Tuple[List[int], List[int]]:
+    """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked."""
+    if not pairs or not all(
+            isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
+        raise ValueError('tap_pairs is a list of (student block, teacher '
+                         f'block), such as [(6, 12), (12, 24)]; got {pairs}')
+    student, teacher = map(list, zip(*pairs))
+    for side, taps in (('student', student), ('teacher', teacher)):
+        if taps[0] < 1 or any(a >= b for a, b in zip(taps, taps[1:])):
+            raise ValueError('tap_pairs must name rising blocks, counted from '
+                             f'1; the {side}\'s are {taps}')
+    return student, teacher

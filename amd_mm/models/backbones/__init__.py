@@ -1,0 +1,3 @@
+from .video_vit import EncoderOutput, VideoVisionTransformer
+
+__all__ = ['EncoderOutput', 'VideoVisionTransformer']

@@ -1,0 +1,3 @@
+from .pixel_reconstruction import PixelReconstructionHead
+
+__all__ = ['PixelReconstructionHead']

@@ -1,0 +1,3 @@
+from .feature_alignment import FeatureAlignmentLoss
+
+__all__ = ['FeatureAlignmentLoss']

@@ -1,0 +1,225 @@
+import math
+from abc import ABCMeta, abstractmethod
+from typing import Dict, Optional, Union
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
+from torch import Tensor
+
+from amd_mm.registry import MODELS
+from ..utils import Grid
+from .partition import TokenPartition
+
+
+class StepSeededGenerator:
+    """A random generator on any device, seeded by (seed, step, rank).
+
+    So the draws of a training step do not depend on what happened before it: a
+    resumed run draws what the uninterrupted run would have drawn, and ranks
+    draw differently. Under MMEngine's runner the step is the runner's
+    iteration; elsewhere the calls are counted.
+
+    Args:
+        seed (int, optional): By default the seed of the runner, or where there
+            is none that of torch.
+    """
+
+    def __init__(self, seed: Optional[int] = None) -> None:
+        self.seed = seed
+        self._calls = 0
+        self._generators: Dict[torch.device, torch.Generator] = {}
+
+    def get(self, device: Union[str, torch.device]) -> torch.Generator:
+        """The generator of this step, on ``device``."""
+        device = torch.device(device)
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device)
+        words = np.random.SeedSequence(self._entropy()).generate_state(2)
+        # 63 bits: torch takes no unsigned 64-bit seed on every device.
+        seed = int(words[0]) << 31 ^ int(words[1])
+        return self._generators[device].manual_seed(seed)
+
+    def _entropy(self) -> tuple:
+        info = MessageHub.get_current_instance().runtime_info
+        seed = self.seed
+        if seed is None:
+            seed = info.get('seed')
+        if seed is None:
+            seed = torch.initial_seed()
+        step = info.get('iter')
+        if step is None:
+            step, self._calls = self._calls, self._calls + 1
+        return abs(int(seed)), int(step), get_rank()
+
+
+class _AsymmetricMaskGenerator(metaclass=ABCMeta):
+    """Nested random masks for a whole batch; subclasses say over what."""
+
+    def __init__(self,
+                 student_ratio: float = 0.9,
+                 teacher_ratio: Optional[float] = None,
+                 decoder_ratio: float = 0.,
+                 seed: Optional[int] = None) -> None:
+        if teacher_ratio is None:
+            teacher_ratio = student_ratio
+        if not 0 <= teacher_ratio <= student_ratio < 1:
+            raise ValueError(
+                'ratios are shares of masked tokens with 0 <= teacher_ratio '
+                f'<= student_ratio < 1, got teacher_ratio={teacher_ratio}, '
+                f'student_ratio={student_ratio}: the teacher sees at least '
+                'what the student sees')
+        if not 0 <= decoder_ratio < 1:
+            raise ValueError('decoder_ratio is the share of unseen tokens '
+                             'that is not reconstructed, from 0 to below 1, '
+                             f'got {decoder_ratio}')
+        self.student_ratio = student_ratio
+        self.teacher_ratio = teacher_ratio
+        self.decoder_ratio = decoder_ratio
+        self.random = StepSeededGenerator(seed)
+
+    @abstractmethod
+    def cells(self, grid: Grid) -> int:
+        """How many cells are dealt out on a grid."""
+
+    @abstractmethod
+    def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
+        """The tokens (B, K') of some cells (B, K), in rising order."""
+
+    def counts(self, grid: Grid) -> Dict[str, int]:
+        """Sizes of the sets of a clip.
+
+        Args:
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            Dict[str, int]: ``total``, ``visible``, ``extra``, ``hidden`` and
+            ``decoded`` (the tokens to reconstruct).
+
+        Raises:
+            ValueError: If no token is left for the student to see.
+        """
+        cells, total = self.cells(grid), math.prod(grid)
+        student = int(self.student_ratio * cells)
+        teacher = int(self.teacher_ratio * cells)
+        if student == cells:
+            raise ValueError(f'student_ratio={self.student_ratio} leaves '
+                             f'nothing to see on a grid of {grid} tokens')
+        per_cell = total // cells
+        unseen = student * per_cell
+        return dict(
+            total=total,
+            visible=total - unseen,
+            extra=(student - teacher) * per_cell,
+            hidden=teacher * per_cell,
+            decoded=unseen - int(self.decoder_ratio * unseen))
+
+    def __call__(self,
+                 batch_size: int,
+                 grid: Grid,
+                 device: Union[str, torch.device] = 'cpu') -> TokenPartition:
+        """Draw the partition of a batch.
+
+        Args:
+            batch_size (int): Number of clips.
+            grid (Grid): Tokens along (time, height, width).
+            device (str | torch.device): Where the clips are.
+
+        Returns:
+            TokenPartition: Of (batch_size, K) index tensors.
+        """
+        counts, cells = self.counts(grid), self.cells(grid)
+        per_cell = counts['total'] // cells
+        generator = self.random.get(device)
+        order = torch.rand(
+            batch_size, cells, device=device,
+            generator=generator).argsort(dim=1)
+        sizes = [
+            counts[name] // per_cell for name in ('visible', 'extra', 'hidden')
+        ]
+        sets = [
+            self.tokens_of(part.sort(dim=1).values, grid)
+            for part in order.split(sizes, dim=1)
+        ]
+        partition = TokenPartition(*sets)
+        if self.decoder_ratio == 0:
+            return partition
+        decoded = running_cells(partition.unseen, counts['decoded'], grid,
+                                generator)
+        return TokenPartition(*sets, decoded=decoded)
+
+
+def running_cells(unseen: Tensor, keep: int, grid: Grid,
+                  generator: torch.Generator) -> Tensor:
+    """Choose the tokens to reconstruct by running cells, VideoMAE v2 §3.2.
+
+    Every 2 x 2 cell of a frame deals its tokens out in turn, one step further
+    in each frame, so that what is reconstructed is spread evenly over space
+    and time. Unlike in VideoMAE v2 only unseen tokens take part, and a fixed
+    number of them: the shapes stay static and no decoded token is without a
+    loss.
+
+    Args:
+        unseen (Tensor): (B, U), int64, the tokens to choose from.
+        keep (int): How many of them.
+        grid (Grid): Tokens along (time, height, width).
+        generator (torch.Generator): On the device of ``unseen``.
+
+    Returns:
+        Tensor: (B, keep), int64, in rising order.
+    """
+    _, rows, cols = grid
+    step = unseen // (rows * cols)
+    row, col = unseen // cols % rows, unseen % cols
+    device = unseen.device
+    start = torch.randint(
+        4, (unseen.shape[0], 1), device=device, generator=generator)
+    turn = (row % 2 * 2 + col % 2 + step + start) % 4
+    tie = torch.rand(unseen.shape, device=device, generator=generator)
+    chosen = (turn + tie).argsort(dim=1)[:, :keep]
+    return unseen.gather(1, chosen).sort(dim=1).values
+
+
+@MODELS.register_module()
+class AsymmetricTubeMaskGenerator(_AsymmetricMaskGenerator):
+    """Tube masks: one mask a clip over the frame, the same at every time.
+
+    Per frame ``int(ratio * patches)`` patches are masked (AMD section 3.2;
+    VideoMAE section 3.3). Equal ratios give VideoMAE's symmetric masks.
+
+    Args:
+        student_ratio (float): Share masked for the student.
+        teacher_ratio (float, optional): Share masked for the teacher, at most
+            the student's; the student's by default.
+        decoder_ratio (float): Share of the unseen tokens that is not
+            reconstructed, chosen by running cells (VideoMAE v2, which uses
+            0.5). 0, the default, reconstructs all.
+        seed (int, optional): See :class:`StepSeededGenerator`.
+
+    Raises:
+        ValueError: If the ratios are out of order.
+    """
+
+    def cells(self, grid: Grid) -> int:
+        return grid[1] * grid[2]
+
+    def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
+        starts = torch.arange(grid[0], device=cells.device) * self.cells(grid)
+        return (starts[:, None] + cells[:, None]).flatten(1)
+
+
+@MODELS.register_module()
+class AsymmetricRandomMaskGenerator(_AsymmetricMaskGenerator):
+    """Random masks over all tokens, in space and in time.
+
+    For images (one frame) these are MAE's masks; for video the agnostic masks
+    of *Masked Autoencoders As Spatiotemporal Learners*. Arguments and errors
+    are those of :class:`AsymmetricTubeMaskGenerator`.
+    """
+
+    def cells(self, grid: Grid) -> int:
+        return math.prod(grid)
+
+    def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
+        return cells

@@ -1,0 +1,81 @@
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenPartition:
+    """Who sees which tokens of a clip, AMD section 3.2.
+
+    The three sets are disjoint and make up the clip. All are int64 positions
+    in the order (t, h, w), of sizes that depend on the grid and the ratios
+    alone, on the clip's device.
+
+    Attributes:
+        visible (Tensor): (B, Kv): what student and teacher see.
+        extra (Tensor): (B, Ke): what only the teacher sees; Ke may be 0.
+        hidden (Tensor): (B, Kh): what neither sees.
+        decoded (Tensor, optional): (B, Kd): the unseen tokens to reconstruct
+            if not all of them.
+    """
+    visible: Tensor
+    extra: Tensor
+    hidden: Tensor
+    decoded: Optional[Tensor] = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a clip, N."""
+        return sum(ids.shape[1]
+                   for ids in (self.visible, self.extra, self.hidden))
+
+    @property
+    def teacher(self) -> Tensor:
+        """(B, Kv + Ke): what the teacher sees, the visible tokens first."""
+        return torch.cat([self.visible, self.extra], 1)
+
+    @property
+    def unseen(self) -> Tensor:
+        """(B, Ke + Kh): what the student does not see."""
+        return torch.cat([self.extra, self.hidden], 1)
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, Kd): the tokens to reconstruct, all unseen ones by default."""
+        return self.unseen if self.decoded is None else self.decoded
+
+    @classmethod
+    def from_masks(cls,
+                   student: Tensor,
+                   teacher: Optional[Tensor] = None) -> 'TokenPartition':
+        """Build a partition from boolean masks (true: masked, not seen).
+
+        For tools and tests: boolean indexing makes the host wait.
+
+        Args:
+            student (Tensor): (B, N), bool, as many true in every row.
+            teacher (Tensor, optional): (B, N), bool, true only where
+                ``student`` is; the student's mask by default.
+
+        Raises:
+            ValueError: If rows differ in their counts, or the teacher does not
+                see something that the student sees.
+        """
+        teacher = student if teacher is None else teacher
+        if (teacher & ~student).any():
+            raise ValueError('the student sees a token that the teacher does '
+                             'not: its mask must cover the teacher\'s')
+        return cls(
+            visible=_positions(~student),
+            extra=_positions(student & ~teacher),
+            hidden=_positions(teacher))
+
+
+def _positions(mask: Tensor) -> Tensor:
+    counts = mask.sum(1)
+    if (counts != counts[0]).any():
+        raise ValueError('every clip of a batch must have as many tokens '
+                         f'masked, got {counts.tolist()} unmasked')
+    return mask.nonzero()[:, 1].reshape(mask.shape[0], -1)

@@ -1,0 +1,256 @@
+"""How a student's features are compared with a teacher's, AMD section 3.
+
+All necks take the student's taps on the tokens that both see. *Direct*
+predictions are of the teacher's features on those tokens, *generated* ones of
+its features on the extra tokens, which only the teacher sees.
+"""
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence
+
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from amd_mm.registry import MODELS
+from ..mask_generators import TokenPartition
+from ..utils import Grid
+from ..utils.blocks import DEFAULT_NORM
+from .mask_token_blocks import XAVIER_INIT, InitCfg, MaskTokenBlocks
+
+L2 = dict(type='amd_mm.FeatureAlignmentLoss', distance='l2')
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Predictions of a teacher's taps, one entry a pair of taps.
+
+    Attributes:
+        direct (List[Tensor], optional): (B, Kv, C) each, on visible tokens.
+        generated (List[Tensor], optional): (B, Ke, C) each, on extra tokens.
+    """
+    direct: Optional[List[Tensor]] = None
+    generated: Optional[List[Tensor]] = None
+
+
+class AlignmentNeck(BaseModule):
+    """Base of the alignment necks: the loss; subclasses predict.
+
+    Args:
+        loss (dict): Config of the distance.
+        init_cfg (dict | List[dict], optional): Initialisation.
+
+    Attributes:
+        aligns_visible (bool): Whether it makes direct predictions.
+        aligns_extra (bool): Whether it makes generated ones.
+    """
+    aligns_visible = False
+    aligns_extra = False
+
+    def __init__(self, loss: dict = L2, init_cfg: InitCfg = XAVIER_INIT):
+        super().__init__(init_cfg=init_cfg)
+        self.loss_module = MODELS.build(loss)
+
+    @abstractmethod
+    def forward(self, taps: Sequence[Tensor],
+                partition: TokenPartition) -> Aligned:
+        """Predict the teacher's taps from the student's.
+
+        Args:
+            taps (Sequence[Tensor]): (B, Kv, Cs), the student's.
+            partition (TokenPartition): Who sees what.
+
+        Returns:
+            Aligned: Predictions of the teacher's width.
+        """
+
+    def loss(self, predicted: Aligned,
+             teacher_taps: Sequence[Tensor]) -> Dict[str, List[Tensor]]:
+        """Compare predictions with the teacher's taps.
+
+        Args:
+            predicted (Aligned): From :meth:`forward`.
+            teacher_taps (Sequence[Tensor]): (B, Kv + Ke, Ct) each, the visible
+                tokens first.
+
+        Returns:
+            Dict[str, List[Tensor]]: ``direct`` and ``generation`` as far as
+            the neck has them: a scalar for every pair of taps.
+        """
+        losses = dict()
+        if predicted.direct is not None:
+            losses['direct'] = [
+                self.loss_module(mine, theirs[:, :mine.shape[1]])
+                for mine, theirs in zip(predicted.direct, teacher_taps)
+            ]
+        if predicted.generated is not None:
+            losses['generation'] = [
+                self.loss_module(mine, theirs[:, -mine.shape[1]:])
+                for mine, theirs in zip(predicted.generated, teacher_taps)
+            ]
+        return losses
+
+
+def _linears(student_dims: int, teacher_dims: int, num_pairs: int,
+             bias: bool) -> ModuleList:
+    return ModuleList([
+        nn.Linear(student_dims, teacher_dims, bias=bias)
+        for _ in range(num_pairs)
+    ])
+
+
+def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> List[Tensor]:
+    return [module(tap) for module, tap in zip(modules, taps)]
+
+
+@MODELS.register_module()
+class DirectAlignment(AlignmentNeck):
+    """Direct alignment: a projection of the visible tokens, AMD section 3.3.
+
+    Args:
+        student_dims (int): Width of the student; AMD fills it in.
+        teacher_dims (int): Width of the teacher; AMD fills it in.
+        num_pairs (int): Pairs of taps; AMD fills it in.
+        hidden (bool): A two-layer MLP with a hidden layer of the teacher's
+            width and GELU (True, AMD), or one linear layer (DMAE released).
+        loss (dict): Config of the distance.
+        init_cfg (dict | List[dict], optional): Initialisation.
+    """
+    aligns_visible = True
+
+    def __init__(self,
+                 student_dims: int,
+                 teacher_dims: int,
+                 num_pairs: int,
+                 hidden: bool = True,
+                 loss: dict = L2,
+                 init_cfg: InitCfg = XAVIER_INIT) -> None:
+        super().__init__(loss, init_cfg)
+        if hidden:
+            self.projections = ModuleList([
+                nn.Sequential(
+                    nn.Linear(student_dims, teacher_dims), nn.GELU(),
+                    nn.Linear(teacher_dims, teacher_dims))
+                for _ in range(num_pairs)
+            ])
+        else:
+            self.projections = _linears(student_dims, teacher_dims, num_pairs,
+                                        True)
+
+    def forward(self, taps: Sequence[Tensor],
+                partition: TokenPartition) -> Aligned:
+        return Aligned(direct=_apply(self.projections, taps))
+
+
+@MODELS.register_module()
+class GenerationAlignment(AlignmentNeck):
+    """Generation alignment alone, AMD section 3.3.
+
+    The visible tokens are brought to the teacher's width and a small
+    transformer generates the extra tokens from them.
+
+    Args:
+        student_dims (int): Width of the student; AMD fills it in.
+        teacher_dims (int): Width of the teacher; AMD fills it in.
+        num_pairs (int): Pairs of taps; AMD fills it in.
+        grid (Grid): The clip's tokens along (time, height, width); AMD fills
+            it in.
+        generator_depth (int): Blocks of a generator.
+        generator_heads (int, optional): Its heads; of width 64 by default.
+        norm_cfg (dict): Its norm layers.
+        pos_embed_type (str): AMD fills in the backbone's.
+        fused_attention (bool): Fused attention.
+        loss (dict): Config of the distance.
+        init_cfg (dict | List[dict], optional): Initialisation.
+    """
+    aligns_extra = True
+    projection_bias = True
+
+    def __init__(self,
+                 student_dims: int,
+                 teacher_dims: int,
+                 num_pairs: int,
+                 grid: Grid,
+                 generator_depth: int = 2,
+                 generator_heads: Optional[int] = None,
+                 norm_cfg: dict = DEFAULT_NORM,
+                 pos_embed_type: str = 'sincos_1d',
+                 fused_attention: bool = True,
+                 loss: dict = L2,
+                 init_cfg: InitCfg = XAVIER_INIT) -> None:
+        super().__init__(loss, init_cfg)
+        if generator_depth < 1:
+            raise ValueError('generator_depth is the number of blocks of a '
+                             f'generator, at least 1, got {generator_depth}')
+        if generator_heads is None:
+            generator_heads = max(teacher_dims // 64, 1)
+        self.build_projections(student_dims, teacher_dims, num_pairs)
+        self.generators = ModuleList([
+            MaskTokenBlocks(
+                teacher_dims,
+                generator_depth,
+                generator_heads,
+                grid,
+                norm_cfg=norm_cfg,
+                pos_embed_type=pos_embed_type,
+                fused_attention=fused_attention,
+                init_cfg=init_cfg) for _ in range(num_pairs)
+        ])
+
+    def build_projections(self, student_dims: int, teacher_dims: int,
+                          num_pairs: int) -> None:
+        """Build what brings the taps to the teacher's width."""
+        self.projections = _linears(student_dims, teacher_dims, num_pairs,
+                                    self.projection_bias)
+
+    def generate(self, tokens: Sequence[Tensor],
+                 partition: TokenPartition) -> List[Tensor]:
+        """(B, Kv, Ct) per pair -> (B, Ke, Ct) per pair."""
+        return [
+            generator.fill_in(visible, partition.visible, partition.extra)
+            for generator, visible in zip(self.generators, tokens)
+        ]
+
+    def forward(self, taps: Sequence[Tensor],
+                partition: TokenPartition) -> Aligned:
+        return Aligned(
+            generated=self.generate(_apply(self.projections, taps), partition))
+
+
+@MODELS.register_module()
+class ParallelAlignment(GenerationAlignment):
+    """Direct and generation alignment side by side, nothing shared.
+
+    Arguments are those of :class:`GenerationAlignment`; the direct branch is
+    one linear layer per pair of taps (AMD supplement B).
+    """
+    aligns_visible = True
+
+    def build_projections(self, student_dims: int, teacher_dims: int,
+                          num_pairs: int) -> None:
+        super().build_projections(student_dims, teacher_dims, num_pairs)
+        self.direct_projections = _linears(student_dims, teacher_dims,
+                                           num_pairs, True)
+
+    def forward(self, taps: Sequence[Tensor],
+                partition: TokenPartition) -> Aligned:
+        return Aligned(
+            direct=_apply(self.direct_projections, taps),
+            generated=super().forward(taps, partition).generated)
+
+
+@MODELS.register_module()
+class SerialAlignment(GenerationAlignment):
+    """Serial alignment, AMD's default: one projection serves both.
+
+    A bias-free linear layer per pair of taps gives the direct prediction,
+    which also enters the generator. Arguments are those of
+    :class:`GenerationAlignment`.
+    """
+    aligns_visible = True
+    projection_bias = False
+
+    def forward(self, taps: Sequence[Tensor],
+                partition: TokenPartition) -> Aligned:
+        direct = _apply(self.projections, taps)
+        return Aligned(
+            direct=direct, generated=self.generate(direct, partition))

@@ -1,0 +1,102 @@
+from typing import List, Optional, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from amd_mm.registry import MODELS
+from ..backbones.video_vit import check_taps
+
+_DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
+
+
+@MODELS.register_module()
+class FrozenTeacher(BaseModule):
+    """A frozen encoder whose taps a student learns to match, AMD section 3.
+
+    It is read from a checkpoint of any known format (VideoMAE, AMD, MMAction2,
+    Hugging Face, ours) by the strict loader, and cut off after its last tap:
+    the blocks after it are neither kept nor run.
+
+    Args:
+        backbone (dict): Config of a backbone with ``encode``.
+        taps (Sequence[int]): Its blocks to tap, counted from 1, rising; AMD
+            fills them in from its ``tap_pairs``.
+        checkpoint (str, optional): File of the teacher's weights.
+        dtype (str): ``float32``, or ``bfloat16`` to keep the linear layers'
+            weights in bfloat16 and compute under autocast: half the memory and
+            no cast per step. Norms and the residual stream stay in float32.
+        random_init (bool): Distil from random weights, for tests.
+
+    Raises:
+        ValueError: Without a checkpoint unless ``random_init``, with both, or
+            if a tap is not one of the blocks.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 taps: Sequence[int],
+                 checkpoint: Optional[str] = None,
+                 dtype: str = 'float32',
+                 random_init: bool = False) -> None:
+        super().__init__()
+        if dtype not in _DTYPES:
+            raise ValueError(f'the teacher\'s dtype is one of {list(_DTYPES)},'
+                             f' got {dtype!r}')
+        if (checkpoint is None) != random_init:
+            raise ValueError(
+                'the teacher needs weights: give teacher=dict(checkpoint='
+                '\'FILE\'), a pre-trained VideoMAE, AMD, MMAction2 or Hugging '
+                'Face file. (random_init=True instead, for tests, distils '
+                f'from noise.) Got checkpoint={checkpoint!r}, '
+                f'random_init={random_init}')
+        self.backbone = MODELS.build(backbone)
+        check_taps(taps, self.backbone.depth)
+        self.taps = list(taps)
+        if checkpoint is None:
+            self.backbone.init_weights()
+        else:
+            from amd_mm.checkpoints import load_encoder
+            load_encoder(
+                self.backbone, checkpoint, allow_missing=('norm', 'fc_norm'))
+        del self.backbone.blocks[self.taps[-1]:]
+        self.dtype = _DTYPES[dtype]
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Linear):
+                module.to(self.dtype)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def embed_dims(self) -> int:
+        """Width of the teacher."""
+        return self.backbone.embed_dims
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights are there since construction."""
+
+    def train(self, mode: bool = True) -> 'FrozenTeacher':
+        """Stay in evaluation mode whatever the student does."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
+        """Stay one: copies of the student (EMA) share their teacher."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, patches: Tensor, token_ids: Tensor) -> List[Tensor]:
+        """The teacher's features.
+
+        Args:
+            patches (Tensor): (B, N, P), all patches of the clip.
+            token_ids (Tensor): (B, K), int64, the tokens it sees.
+
+        Returns:
+            List[Tensor]: (B, K, C) for every tap, float32, before any norm.
+        """
+        half = self.dtype != torch.float32
+        with torch.autocast(
+                patches.device.type, dtype=torch.bfloat16, enabled=half):
+            taps = self.backbone.encode(
+                patches, token_ids, taps=self.taps, stop_after_taps=True).taps
+        return [tap.float() for tap in taps]

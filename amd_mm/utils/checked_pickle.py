@@ -1,0 +1,174 @@
+"""Read MMEngine's log histories without trusting the file they are in.
+
+``torch.load(weights_only=True)`` refuses everything but tensors and plain
+containers. A checkpoint of MMEngine holds one thing more: the message hub's
+``HistoryBuffer`` objects (two NumPy arrays and a table of their own methods),
+and perhaps a NumPy number (``best_score``). The usual advice is to allow
+``getattr`` and NumPy's own reconstructors. But ``getattr`` reaches anything,
+and ``numpy.dtype.__setstate__`` believes whatever memory layout a file claims.
+Here the same names are read by the small classes below, which accept numbers
+(bool, int, float, complex) and nothing else.
+
+What a file can reach, and why each is harmless:
+
+========================================  ====================================
+name in the file                          read by
+========================================  ====================================
+``mmengine.…HistoryBuffer``               :class:`_HistoryReader`: takes two
+                                          arrays and a length
+``getattr``                               :func:`_history_method`: looks up
+                                          methods of HistoryBuffer only
+``numpy.ndarray``, ``…._reconstruct``     :class:`_CheckedArray`: numbers only,
+                                          size checked against the data
+``numpy.dtype``                           :class:`_CheckedDtype`: a type code
+                                          of a number, e.g. ``f8``
+``numpy.….scalar``                        :func:`_checked_scalar`: one number
+``bytes``                                 :func:`_no_bytes`: of no arguments
+========================================  ====================================
+"""
+import re
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import Callable, Iterator, List, Tuple
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+_MULTIARRAY = ('numpy.core.multiarray', 'numpy._core.multiarray')  # 1.x, 2.x
+
+
+class _HistoryReader(HistoryBuffer):
+    """Reads a pickled ``HistoryBuffer``, and then is one."""
+
+    def __setstate__(self, state: dict) -> None:
+        """Take the histories; the class knows its methods by itself."""
+        histories = ('_log_history', '_count_history')
+        if not all(isinstance(state[name], np.ndarray) for name in histories):
+            raise UnpicklingError('checkpoint holds a log history that is '
+                                  'not an array of numbers')
+        arrays = {name: np.array(state[name]) for name in histories}
+        super().__setstate__({'max_length': state['max_length'], **arrays})
+        self.__class__ = HistoryBuffer
+
+
+def _history_method(owner: type, name: str) -> Callable:
+    """Look up a method of ``HistoryBuffer``, where a file says getattr."""
+    if owner is not _HistoryReader or name not in vars(HistoryBuffer):
+        raise UnpicklingError(
+            f'checkpoint asks for attribute {name!r} of {owner!r}, which no '
+            'log history needs')
+    return getattr(HistoryBuffer, name)
+
+
+class _CheckedDtype:
+    """The data type of numbers, read from a pickled ``numpy.dtype``."""
+
+    def __init__(self,
+                 code: str,
+                 align: bool = False,
+                 copy: bool = True) -> None:
+        if not (isinstance(code, str) and re.fullmatch(r'[biufc]\d+', code)):
+            raise UnpicklingError(
+                f'checkpoint holds NumPy data of type {code!r}; only numbers '
+                'are read')
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        """Take the byte order; any structure inside is refused."""
+        byte_order, *structure = state[1:5]
+        if any(part is not None for part in structure):
+            raise UnpicklingError(
+                'checkpoint holds structured NumPy data; only numbers are '
+                'read')
+        self.dtype = self.dtype.newbyteorder(byte_order)
+
+
+class _CheckedArray(np.ndarray):
+    """An array of numbers; it is written to a file as a plain array."""
+
+    def __new__(cls) -> '_CheckedArray':
+        return np.ndarray.__new__(cls, 0)
+
+    def __setstate__(self, state: tuple) -> None:
+        """Take shape, type and bytes, if they fit each other."""
+        _, shape, dtype, fortran_order, data = state
+        if not isinstance(dtype, _CheckedDtype):
+            raise UnpicklingError('checkpoint holds an array without a type')
+        if not isinstance(data, bytes):
+            data = data.encode('latin1')  # protocol 2 has no bytes
+        super().__setstate__((1, shape, dtype.dtype, fortran_order, data))
+
+    def __reduce__(self) -> tuple:
+        return np.array(self, subok=False).__reduce__()
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return np.array(self, subok=False).__reduce_ex__(protocol)
+
+
+def _checked_reconstruct(kind: type, shape: tuple,
+                         code: bytes) -> _CheckedArray:
+    """Start an array, which its ``__setstate__`` fills."""
+    return _CheckedArray()
+
+
+def _checked_scalar(dtype: _CheckedDtype, data: bytes) -> np.generic:
+    """Read one NumPy number from its bytes."""
+    if not isinstance(dtype, _CheckedDtype):
+        raise UnpicklingError('checkpoint holds a number without a type')
+    if not isinstance(data, bytes):
+        data = data.encode('latin1')
+    return np.frombuffer(data, dtype.dtype, count=1)[0]
+
+
+def _no_bytes() -> bytes:
+    """The data of an empty array, for which a file says ``bytes()``."""
+    return b''
+
+
+def _readers() -> List[Tuple[object, str]]:
+    """Pairs of (reader, name in the file), as torch takes them."""
+    readers = [
+        (_HistoryReader, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_history_method, 'builtins.getattr'),
+        (_no_bytes, 'builtins.bytes'),
+        (_CheckedArray, 'numpy.ndarray'),
+        (_CheckedDtype, 'numpy.dtype'),
+    ]
+    for module in _MULTIARRAY:
+        readers += [(_checked_reconstruct, f'{module}._reconstruct'),
+                    (_checked_scalar, f'{module}.scalar')]
+    return readers
+
+
+def _qualified_name(entry: object) -> str:
+    """Name under which torch looks up an entry of its allow list."""
+    if isinstance(entry, tuple):
+        return entry[1]
+    return f'{entry.__module__}.{entry.__qualname__}'
+
+
+@contextmanager
+def admit_log_histories() -> Iterator[None]:
+    """Let ``torch.load(weights_only=True)`` read MMEngine's log histories.
+
+    Only inside of the ``with`` block, and in addition to what the process
+    already allows; where the process allows NumPy's own reconstructors, these
+    readers take their place for the time of the block. Needs torch >= 2.6;
+    earlier versions have no such list to extend, and the block does nothing.
+    """
+    if torch.__version__ < (2, 6):
+        yield
+        return
+    lists = torch.serialization
+    readers = _readers()
+    names = {name for _, name in readers}
+    before = lists.get_safe_globals()
+    kept = [entry for entry in before if _qualified_name(entry) not in names]
+    lists.clear_safe_globals()
+    lists.add_safe_globals(kept + readers)
+    try:
+        yield
+    finally:
+        lists.clear_safe_globals()
+        lists.add_safe_globals(before)

@@ -1,0 +1,4 @@
+_base_ = 'videomae_vit-small.py'
+model = dict(
+    backbone=dict(embed_dims=768, num_heads=12),
+    decoder=dict(embed_dims=384, num_heads=6))

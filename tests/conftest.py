@@ -1,0 +1,130 @@
+"""What all tests share: small real videos, real videos, few threads."""
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Callable, Iterator, List, Tuple
+
+# Before torch and OpenCV start their thread pools.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.logging import MessageHub  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+from mmengine.visualization import Visualizer  # noqa: E402
+
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
+
+
+@pytest.fixture(autouse=True)
+def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of a test's runner is left for the tests after it.
+
+    MMEngine keeps the last runner's default scope, iteration and visualizer
+    in the process, and a launcher its environment variables. Which test comes
+    after which is up to pytest-xdist.
+    """
+    environment = dict(os.environ)
+    for kind in (DefaultScope, MessageHub, Visualizer):
+        monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def real_data_folder() -> Path:
+    """Where real test inputs are, or skip the test with a reason.
+
+    The environment variable AMD_MM_TEST_DATA names it; else it is
+    ``../shared/data`` next to the repository. Its ``videos`` folder holds
+    some clips, MMAction2's demo clips for instance.
+    """
+    named = os.environ.get('AMD_MM_TEST_DATA')
+    folder = Path(named) if named else REPOSITORY.parent / 'shared' / 'data'
+    if not folder.is_dir():
+        pytest.skip(f'no real test data: {folder} is not there; set '
+                    'AMD_MM_TEST_DATA to a folder with a sub-folder `videos`')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def real_videos() -> List[str]:
+    """Paths of real videos, sorted; skips where there are none."""
+    folder = real_data_folder() / 'videos'
+    paths = sorted(
+        str(path) for path in folder.rglob('*')
+        if path.suffix.lower() in _VIDEO_ENDINGS)
+    if not paths:
+        pytest.skip(f'no real videos in {folder}')
+    return paths
+
+
+def write_video(path: str,
+                frames: int = 24,
+                size: Tuple[int, int] = (64, 48),
+                fps: float = 25.,
+                seed: int = 0) -> str:
+    """Write a small real video file: a smooth texture that moves.
+
+    Neighbouring frames differ clearly, and stay different when decoded.
+
+    Args:
+        path (str): With an ending that OpenCV knows, ``.mp4`` or ``.avi``.
+            Folders are made.
+        frames (int): How many. Defaults to 24.
+        size (tuple[int, int]): (width, height). Defaults to (64, 48).
+        fps (float): Frames per second. Defaults to 25.
+        seed (int): Decides the texture and the direction. Defaults to 0.
+
+    Returns:
+        str: The path.
+    """
+    path = str(path)
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    width, height = size
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    texture = cv2.resize(
+        coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    step = rng.choice([-3, 3], 2)
+    codec = 'XVID' if path.lower().endswith('.avi') else 'mp4v'
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), fps, size)
+    assert writer.isOpened(), f'OpenCV cannot write {path}'
+    for number in range(frames):
+        writer.write(np.roll(texture, tuple(number * step), axis=(0, 1)))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope='session')
+def make_video() -> Callable[..., str]:
+    """:func:`write_video`: make a small real video file."""
+    return write_video
+
+
+@pytest.fixture(scope='session')
+def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six tiny videos, nested, one name with spaces.
+
+    Shared by all tests: not to be changed.
+    """
+    folder = tmp_path_factory.mktemp('tiny_videos')
+    names = ('a.mp4', 'b.mp4', 'more/c.mp4', 'more/deep/d clip 1.mp4',
+             'more/e.avi', 'z/f.MP4')
+    for seed, name in enumerate(names):
+        write_video(folder / name, frames=20 + 2 * seed, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_videos(tiny_video_folder: Path) -> List[str]:
+    """Paths of the videos in ``tiny_video_folder``, sorted."""
+    return sorted(
+        str(path) for path in tiny_video_folder.rglob('*')
+        if path.suffix.lower() in _VIDEO_ENDINGS)

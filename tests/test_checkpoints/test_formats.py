@@ -1,0 +1,306 @@
+"""The key maps: recognised, complete, unambiguous, the same both ways."""
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amd_mm.checkpoints import (FORMATS, CheckpointFormatError, detect_format,
+                                from_amd_mm, to_amd_mm, unwrap)
+from amd_mm.checkpoints.rules import match_template
+from ..golden import draw_state, load_golden
+from .states import (decoder_shapes, encoder_shapes, fill, head_shapes,
+                     neck_shapes)
+
+# (format, golden file, list of names, prefix of the drawn names)
+GOLDEN = [('amd', 'amd_video', 'student_names', 'student'),
+          ('videomae_finetune', 'amd_video', 'teacher_names', 'teacher'),
+          ('videomae_finetune', 'finetune_video', 'names', 'finetune'),
+          ('huggingface', 'videomae_hf', 'names', 'hf'),
+          ('huggingface', 'videomae_hf', 'cls_names', 'hf_cls')]
+
+
+def golden_state(file, names, prefix):
+    return draw_state(load_golden(file)[names], prefix)
+
+
+def assert_same(one, other):
+    assert set(one) == set(other)
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@st.composite
+def our_states(draw, fmt):
+    """What a model of ours that ``fmt`` can express may have."""
+    depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
+    layer_scale = fmt != 'huggingface' and draw(st.booleans())
+    finetuned = fmt in ('mmaction', 'videomae_finetune',
+                        'backbone') or (fmt == 'huggingface'
+                                        and draw(st.booleans()))
+    closing = draw(st.sampled_from(['norm', 'fc_norm'
+                                    ])) if finetuned else 'norm'
+    shapes = encoder_shapes(depth, width, closing, layer_scale)
+    if finetuned:
+        if fmt != 'backbone':
+            shapes |= head_shapes(draw(st.integers(1, 5)), width)
+    else:
+        shapes |= decoder_shapes(draw(st.integers(1, 3)), 4, width)
+    if fmt in ('amd', 'amd_mm'):
+        shapes |= neck_shapes(
+            draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
+    return fill(shapes)
+
+
+@pytest.mark.parametrize('fmt', FORMATS)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_round_trip_is_the_identity(fmt, data):
+    ours = data.draw(our_states(fmt))
+    theirs, dropped = from_amd_mm(ours, fmt)
+    assert not dropped
+    assert detect_format(theirs) == fmt
+    back, dropped = to_amd_mm(theirs)
+    assert not dropped
+    assert_same(back, ours)
+    assert_same(from_amd_mm(back, fmt).state, theirs)
+
+
+@pytest.mark.parametrize('fmt, file, names, prefix', GOLDEN)
+def test_public_names_are_recognised_and_come_back(fmt, file, names, prefix):
+    public = golden_state(file, names, prefix)
+    assert detect_format(public) == fmt
+    ours, dropped = to_amd_mm(public)
+    assert all('.norm.' in name and name.startswith('generators.')
+               for name in dropped)
+    back, _ = from_amd_mm(ours, fmt)
+    assert_same(back, {
+        name: tensor
+        for name, tensor in public.items() if name not in dropped
+    })
+
+
+def test_amd_reports_the_norm_that_it_never_uses():
+    public = golden_state('amd_video', 'student_names', 'student')
+    _, dropped = to_amd_mm(public)
+    assert set(dropped) == {
+        f'generators.{i}.norm.{p}'
+        for i in (0, 1)
+        for p in ('weight', 'bias')
+    }
+    assert 'never uses' in dropped['generators.0.norm.weight']
+
+
+def test_amd_student_lands_on_our_names():
+    ours, _ = to_amd_mm(golden_state('amd_video', 'student_names', 'student'))
+    for name in ('backbone.patch_embed.projection.weight',
+                 'backbone.blocks.3.mlp.layers.0.0.bias',
+                 'backbone.norm.weight', 'decoder.embed.weight',
+                 'decoder.mask_token', 'decoder.blocks.1.attn.qkv.weight',
+                 'decoder.head.bias', 'neck.projections.1.weight',
+                 'neck.generators.0.mask_token',
+                 'neck.generators.1.blocks.0.mlp.layers.1.weight'):
+        assert name in ours
+    assert {name.split('.')[0]
+            for name in ours} == {'backbone', 'decoder', 'neck'}
+
+
+@pytest.mark.parametrize('fmt', FORMATS)
+def test_no_name_fits_two_rules(fmt):
+    rules = FORMATS[fmt].rules
+    numbers = dict(i='3', j='1', n='2', p='bias', rest='some.thing')
+    for side in ('theirs', 'ours'):
+        templates = [
+            one for rule in rules
+            for one in (rule.theirs if side == 'theirs' else (rule.ours, ))
+        ]
+        for template in templates:
+            name = template.format(**numbers)
+            fitting = [
+                one for one in templates
+                if match_template(one, name) is not None
+            ]
+            assert fitting == [template]
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda state: dict(state_dict=state, meta=dict(epoch=3)),
+    lambda state: dict(model=state, optimizer=dict(state={}), epoch=1),
+    lambda state: dict(module=state, ds_version='0.9'),
+    lambda state: dict(epoch=1, model_ema=state),
+    lambda state: {
+        f'module.{name}': one
+        for name, one in state.items()
+    },
+    lambda state: {
+        f'_orig_mod.module.{name}': one
+        for name, one in state.items()
+    },
+    lambda state: {
+        f'model.{name}': one
+        for name, one in state.items()
+    },
+    lambda state: {
+        name.replace('blocks.0.', 'blocks.0._orig_mod.'): one
+        for name, one in state.items()
+    },
+    lambda state: dict(
+        ema_state_dict={
+            'steps': torch.tensor(3),
+            **{
+                f'module.{name}': one
+                for name, one in state.items()
+            }
+        }),
+])
+def test_wrapping_is_taken_off(wrap):
+    state = golden_state('finetune_video', 'names', 'finetune')
+    assert_same(unwrap(wrap(state)), state)
+    assert detect_format(wrap(state)) == 'videomae_finetune'
+
+
+def test_mmengine_keeps_the_averaged_weights_as_state_dict():
+    averaged, plain = dict(a=torch.ones(1)), dict(a=torch.zeros(1))
+    taken = unwrap(dict(ema_state_dict=plain, state_dict=averaged))
+    assert torch.equal(taken['a'], averaged['a'])
+
+
+def test_video_mae_model_by_itself():
+    """transformers' VideoMAEModel saves without the prefix."""
+    public = golden_state('videomae_hf', 'names', 'hf')
+    bare = {
+        name.removeprefix('videomae.'): tensor
+        for name, tensor in public.items() if name.startswith('videomae.')
+    }
+    assert detect_format(bare) == 'huggingface'
+    expected, _ = to_amd_mm(public)
+    assert_same(
+        to_amd_mm(bare).state, {
+            name: tensor
+            for name, tensor in expected.items()
+            if name.startswith('backbone.')
+        })
+
+
+def with_linear_biases(public, key_bias):
+    """Hugging Face names with biases as those of linear layers."""
+    renamed = {}
+    for name, tensor in public.items():
+        for short, long in (('q_bias', 'query.bias'), ('v_bias',
+                                                       'value.bias')):
+            name = name.replace(short, long)
+        renamed[name] = tensor
+        if name.endswith('query.bias'):
+            renamed[name.replace('query',
+                                 'key')] = torch.full_like(tensor, key_bias)
+    return renamed
+
+
+def test_hugging_face_with_linear_biases():
+    public = golden_state('videomae_hf', 'names', 'hf')
+    ours, dropped = to_amd_mm(with_linear_biases(public, 0.))
+    assert_same(ours, to_amd_mm(public).state)
+    assert len(dropped) == 6
+    assert all(name.endswith('key.bias') for name in dropped)
+
+
+def test_a_key_bias_is_an_error_that_names_it():
+    public = golden_state('videomae_hf', 'names', 'hf')
+    with pytest.raises(CheckpointFormatError, match='key.bias is not all'):
+        to_amd_mm(with_linear_biases(public, .1))
+
+
+@pytest.mark.parametrize('other',
+                         ['projection_heads.{}.weight', 'projection_heads.{}'])
+def test_other_spellings_of_amd_projections(other):
+    public = golden_state('amd_video', 'student_names', 'student')
+    renamed = {}
+    for name, tensor in public.items():
+        if 'projection_heads' in name:
+            name = other.format(name.split('.')[2])
+        renamed[name] = tensor
+    assert detect_format(renamed) == 'amd'
+    assert_same(to_amd_mm(renamed).state, to_amd_mm(public).state)
+    twice = {**public, 'projection_heads.0': torch.ones(1)}
+    with pytest.raises(CheckpointFormatError, match='twice'):
+        to_amd_mm(twice)
+
+
+def test_an_unknown_file_shows_its_names_and_the_formats():
+    with pytest.raises(CheckpointFormatError) as error:
+        detect_format(
+            {f'layer{i}.conv.weight': torch.ones(1)
+             for i in range(20)})
+    text = str(error.value)
+    assert 'layer0.conv.weight' in text and '12 more' in text
+    assert all(name in text for name in FORMATS)
+
+
+def test_no_weights_at_all():
+    with pytest.raises(CheckpointFormatError, match='no weights.*epoch'):
+        unwrap(dict(epoch=3, args='x'))
+
+
+def test_image_vits_are_told_apart():
+    state = golden_state('finetune_video', 'names', 'finetune')
+    state['patch_embed.proj.weight'] = torch.ones(48, 3, 16, 16)
+    with pytest.raises(CheckpointFormatError, match='an image ViT'):
+        detect_format(state)
+
+
+def test_unknown_parts_of_the_encoder_are_errors():
+    state = golden_state('finetune_video', 'names', 'finetune')
+    state['blocks.0.attn.relative_position_bias_table'] = torch.ones(3)
+    with pytest.raises(CheckpointFormatError, match='relative_position'):
+        to_amd_mm(state)
+
+
+def test_unknown_parts_elsewhere_are_reported():
+    state = golden_state('finetune_video', 'names', 'finetune')
+    state['extra_head.weight'] = torch.ones(3)
+    _, dropped = to_amd_mm(state)
+    assert dropped == {'extra_head.weight': 'has no counterpart here'}
+
+
+def test_half_of_a_fused_weight_is_an_error():
+    state = golden_state('videomae_hf', 'names', 'hf')
+    name = 'videomae.encoder.layer.2.attention.attention.key.weight'
+    del state[name]
+    with pytest.raises(CheckpointFormatError, match=f'lacks {name}'):
+        to_amd_mm(state)
+
+
+def test_writing_drops_the_rest_with_a_reason():
+    ours, _ = to_amd_mm(golden_state('amd_video', 'student_names', 'student'))
+    state, dropped = from_amd_mm(ours, 'videomae')
+    assert detect_format(state) == 'videomae'
+    assert {name.split('.')[0] for name in dropped} == {'neck'}
+    state, dropped = from_amd_mm(ours, 'mmaction')
+    assert all(name.startswith('backbone.') for name in state)
+
+
+def test_writing_never_drops_a_part_of_the_encoder():
+    ours = fill(encoder_shapes(2, 8, 'fc_norm'))
+    with pytest.raises(CheckpointFormatError, match='backbone.fc_norm.weight'):
+        from_amd_mm(ours, 'videomae')
+    ours = fill(encoder_shapes(2, 8, layer_scale=True))
+    with pytest.raises(CheckpointFormatError, match='gamma_1'):
+        from_amd_mm(ours, 'huggingface')
+
+
+def test_fixed_tables_stay_where_they_are_computed():
+    from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
+    ours = fill(encoder_shapes(2, 8))
+    ours['backbone.pos_embed'] = get_sinusoid_encoding(12, 8)
+    state, dropped = from_amd_mm(ours, 'videomae')
+    assert 'encoder.pos_embed' not in state
+    assert 'backbone.pos_embed' in dropped
+    assert 'backbone.pos_embed' in from_amd_mm(ours, 'mmaction').state
+    ours['backbone.pos_embed'] = torch.randn(1, 12, 8)  # a learned one
+    assert 'encoder.pos_embed' in from_amd_mm(ours, 'videomae').state
+    with pytest.raises(CheckpointFormatError, match='backbone.pos_embed'):
+        from_amd_mm(ours, 'huggingface')
+
+
+def test_unknown_format_name():
+    with pytest.raises(CheckpointFormatError, match="'timm' is no known"):
+        from_amd_mm({}, 'timm')

@@ -1,0 +1,290 @@
+"""The strict loader: everything is named, nothing is half done."""
+import logging
+
+import pytest
+import torch
+from mmaction.models.backbones.vit_mae import VisionTransformer
+from mmaction.models.heads import TimeSformerHead
+from torch import nn
+
+from amd_mm.checkpoints import (CheckpointFormatError, CheckpointMismatchError,
+                                LoadReport, describe_encoder, from_amd_mm,
+                                load_encoder, load_into)
+from amd_mm.models.backbones import VideoVisionTransformer
+
+SMALL = dict(
+    img_size=32,
+    patch_size=8,
+    embed_dims=12,
+    depth=3,
+    num_heads=3,
+    num_frames=4)
+
+
+def backbone(cls=VideoVisionTransformer, **changes):
+    return cls(**{**SMALL, 'use_mean_pooling': False, **changes})
+
+
+def weights(module, prefix='backbone.'):
+    """A copy of a module's state in our names."""
+    return {
+        prefix + name: tensor.clone()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+class Recogniser(nn.Module):
+
+    def __init__(self, classes=5, **changes):
+        super().__init__()
+        self.backbone = backbone(use_mean_pooling=True, **changes)
+        self.cls_head = TimeSformerHead(classes, SMALL['embed_dims'])
+
+
+def assert_equal_states(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    assert set(one) == set(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
+@pytest.mark.parametrize('fmt', [
+    'amd_mm', 'videomae', 'videomae_finetune', 'huggingface', 'mmaction',
+    'backbone'
+])
+def test_a_backbone_from_every_format(cls, fmt):
+    source, target = backbone(VideoVisionTransformer), backbone(cls)
+    state = weights(source)
+    if fmt == 'mmaction':
+        state['cls_head.fc_cls.weight'] = torch.ones(5, 12)
+    report = load_encoder(target, from_amd_mm(state, fmt).state, logger=None)
+    assert_equal_states(source, target)
+    assert report.fmt == fmt
+    assert not report.missing
+    assert set(
+        report.loaded) == {name
+                           for name, _ in target.named_parameters()}
+    assert report.unexpected == (('cls_head.fc_cls.weight', )
+                                 if fmt == 'mmaction' else ())
+
+
+def test_a_path_and_a_whole_recogniser(tmp_path):
+    source, target = Recogniser(), Recogniser()
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'r.pth')
+    report = load_into(target, tmp_path / 'r.pth', logger=None)
+    assert_equal_states(source, target)
+    assert report.fmt == 'mmaction'
+    assert report.source.endswith('r.pth')
+
+
+def test_a_missing_weight_is_named_and_nothing_is_loaded():
+    source, target = backbone(), backbone()
+    before = weights(target, '')
+    state = weights(source)
+    del state['backbone.blocks.1.attn.q_bias']
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(target, state, logger=None)
+    assert error.value.missing == ('blocks.1.attn.q_bias', )
+    assert 'missing in the file (1): blocks.1.attn.q_bias' in str(error.value)
+    after = target.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_wrong_width_names_every_weight_and_both_shapes():
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(backbone(), weights(backbone(embed_dims=24)), logger=None)
+    text = str(error.value)
+    for line in (
+            'patch_embed.projection.weight: file (24, 3, 2, 8, 8), '
+            'model (12, 3, 2, 8, 8)',
+            'blocks.{0-2}.attn.qkv.weight: file (72, 24), model (36, 12)',
+            'blocks.{0-2}.mlp.layers.0.0.bias: file (96,), model (48,)',
+            'norm.weight: file (24,), model (12,)',
+            'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels; '
+            'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels.',
+            'embed_dims'):
+        assert line in text
+    expected = {name for name, _ in backbone().named_parameters()}
+    assert set(error.value.mismatched) == expected
+    assert error.value.mismatched['norm.bias'] == ((24, ), (12, ))
+
+
+def test_sizes_are_known_by_name():
+    state = {
+        'backbone.patch_embed.projection.weight':
+        torch.empty(1024, 3, 2, 16, 16)
+    }
+    for number in range(24):
+        state[f'backbone.blocks.{number}.norm1.weight'] = torch.empty(1024)
+    assert describe_encoder(state) == (
+        'ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels')
+
+
+def test_too_shallow_a_file():
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(backbone(), weights(backbone(depth=2)), logger=None)
+    assert 'blocks.2.attn.qkv.weight' in str(error.value)
+    assert 'the model ViT: 3 blocks' in str(error.value)
+
+
+def test_blocks_that_are_not_needed():
+    """A teacher that stops early."""
+    source, target = backbone(depth=5), backbone()
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(target, weights(source), logger=None)
+    assert "extra_blocks='ignore' takes the first 3 blocks" in str(error.value)
+    assert 'blocks.3.norm1.bias' in error.value.unexpected
+    report = load_encoder(
+        target, weights(source), extra_blocks='ignore', logger=None)
+    assert torch.equal(target.blocks[2].attn.qkv.weight,
+                       source.blocks[2].attn.qkv.weight)
+    assert len(report.dropped) == 2 * 13
+    assert 'stops after 3' in report.dropped['blocks.4.norm1.bias']
+    with pytest.raises(ValueError, match="'error' or 'ignore'"):
+        load_encoder(target, weights(source), extra_blocks='skip')
+
+
+def test_closing_norms():
+    """`norm` before, `fc_norm` after fine-tuning."""
+    finetuned, pretrained = backbone(use_mean_pooling=True), backbone()
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(pretrained, weights(finetuned), logger=None)
+    assert error.value.missing == ('norm.weight', 'norm.bias')
+    assert "allow_missing=('norm',)" in str(error.value)
+    for allowed in ('norm', 'norm.', 'norm.*'):
+        report = load_encoder(
+            pretrained,
+            weights(finetuned),
+            allow_missing=(allowed, ),
+            logger=None)
+        assert report.missing == ('norm.weight', 'norm.bias')
+        assert report.unexpected == ('fc_norm.weight', 'fc_norm.bias')
+    report = load_encoder(
+        finetuned,
+        weights(pretrained),
+        allow_missing=('fc_norm', ),
+        logger=None)
+    assert report.missing == ('fc_norm.weight', 'fc_norm.bias')
+
+
+def test_a_new_head():
+    state = Recogniser(classes=7).state_dict()
+    target = Recogniser(classes=5)
+    with pytest.raises(CheckpointMismatchError, match='cls_head.fc_cls'):
+        load_into(target, state, logger=None)
+    report = load_into(
+        target, state, allow_missing=('cls_head', ), logger=None)
+    assert report.missing == ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')
+
+
+def test_unknown_weights_inside_the_encoder_fail():
+    state = weights(backbone(init_values=.1))
+    with pytest.raises(CheckpointMismatchError, match='gamma_1') as error:
+        load_encoder(backbone(), state, logger=None)
+    assert 'without a place in the model' in str(error.value)
+
+
+def test_a_file_for_something_else():
+    state = {
+        name: tensor
+        for name, tensor in Recogniser().state_dict().items()
+        if 'patch_embed' in name or 'cls_head' in name
+    }
+    with pytest.raises(CheckpointFormatError, match='holds nothing for'):
+        load_into(nn.Sequential(), state, prefix='neck.', logger=None)
+
+
+def test_fixed_tables_need_not_be_in_the_file():
+    source, target = backbone(), backbone()
+    state = weights(source)
+    del state['backbone.pos_embed']
+    report = load_encoder(target, state, logger=None)
+    assert not report.missing and not report.recomputed
+
+
+def test_a_fixed_table_of_another_size_is_recomputed():
+    target = backbone()
+    table = target.pos_embed.clone()
+    report = load_encoder(
+        target, weights(backbone(img_size=48, num_frames=8)), logger=None)
+    assert torch.equal(target.pos_embed, table)
+    assert list(report.recomputed) == ['pos_embed']
+    assert '(1, 144, 12)' in report.recomputed['pos_embed']
+
+
+def test_another_fixed_table_is_a_warning(caplog):
+    report = None
+    target = backbone()
+    logger = logging.getLogger('test_loading')
+    with caplog.at_level(logging.INFO, logger='test_loading'):
+        load_encoder(target, weights(backbone()), logger=logger)
+        report = load_encoder(
+            target,
+            weights(backbone(pos_embed_type='sincos_3d')),
+            logger=logger)
+    assert [one.levelname for one in caplog.records] == ['INFO', 'WARNING']
+    assert 'pos_embed_type' in report.recomputed['pos_embed']
+
+
+def test_a_learned_table_is_resampled():
+    source = backbone(use_learnable_pos_emb=True)
+    target = backbone(
+        use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8)
+    with pytest.raises(CheckpointMismatchError, match='pos_embed'):
+        # 4 time steps cannot be cut out of 32 tokens in squares.
+        load_encoder(target, weights(source), logger=None)
+    report = load_encoder(
+        target, weights(source), source_grid=(2, 4, 4), logger=None)
+    assert report.recomputed == {
+        'pos_embed': 'resampled from (2, 4, 4) to (4, 4, 6) tokens'
+    }
+    assert target.pos_embed.shape == (1, 96, 12)
+    # Resampling a constant gives the constant.
+    state = weights(source)
+    state['backbone.pos_embed'] = torch.full((1, 32, 12), .5)
+    load_encoder(target, state, source_grid=(2, 4, 4), logger=None)
+    torch.testing.assert_close(target.pos_embed.data,
+                               torch.full((1, 96, 12), .5))
+
+
+@pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
+def test_a_square_learned_table_is_understood(cls):
+    source = backbone(use_learnable_pos_emb=True, img_size=48)
+    target = backbone(cls, use_learnable_pos_emb=True)
+    report = load_encoder(target, weights(source), logger=None)
+    assert report.recomputed == {
+        'pos_embed': 'resampled from (2, 6, 6) to (2, 4, 4) tokens'
+    }
+
+
+def test_a_learned_table_that_is_not_there():
+    state = weights(backbone())
+    del state['backbone.pos_embed']
+    target = backbone(use_learnable_pos_emb=True)
+    with pytest.raises(CheckpointMismatchError, match='pos_embed'):
+        load_encoder(target, state, logger=None)
+    report = load_encoder(
+        target, state, allow_missing=('pos_embed', ), logger=None)
+    assert report.missing == ('pos_embed', )
+
+
+def test_precision_is_that_of_the_module():
+    source, target = backbone(), backbone().bfloat16()
+    load_encoder(target, weights(source), logger=None)
+    assert target.norm.weight.dtype == torch.bfloat16
+    torch.testing.assert_close(target.blocks[0].attn.qkv.weight,
+                               source.blocks[0].attn.qkv.weight.bfloat16())
+
+
+def test_the_report_is_compact(capsys):
+    state = Recogniser().state_dict()
+    report = load_encoder(
+        backbone(), state, allow_missing=('norm', ), logger=None)
+    assert isinstance(report, LoadReport)
+    printed = capsys.readouterr().out
+    assert str(report) in printed
+    lines = str(report).splitlines()
+    assert lines[0] == 'state dict (mmaction) -> VideoVisionTransformer'
+    assert 'blocks.{0-2}' in lines[1]
+    assert len(lines) == 4
+    assert max(map(len, lines)) < 100

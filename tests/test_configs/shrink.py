@@ -1,0 +1,127 @@
+"""The real configs, small enough for a test.
+
+Depths, taps, ratios, patch size, transforms, hooks, optimiser and schedule are
+left as they are. Smaller are: widths (8 to 32), the clip (4 frames of 80 x 80
+pixels: 2 x 5 x 5 tokens, on which all ratios give different counts), the batch
+(2 videos x 2 views) and the data, which is looked for in the layout that the
+config names, below a folder of ours. The teacher gets random weights. What is
+that small already (the quickstart) keeps its model and pipeline.
+"""
+import math
+import shutil
+from pathlib import Path
+from typing import Iterator, List
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / 'configs'
+FRAMES, SIDE, VIEWS = 4, 80, 2
+VIDEOS = 'data/videos'
+_PER_SET = 4
+_HEADS = 2
+
+
+def all_configs() -> List[Path]:
+    """Every config that can be run, found by walking."""
+    return sorted(
+        path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+
+
+def shrink(cfg: Config, data: Path) -> Config:
+    """Make a config small; see the module.
+
+    Args:
+        cfg (Config): Changed in place.
+        data (Path): From :func:`make_data`.
+
+    Returns:
+        Config: The same.
+    """
+    loader = cfg.train_dataloader
+    loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    root = data / loader.dataset.data_root
+    loader.dataset.data_root = str(root if root.is_dir() else data / VIDEOS)
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.update(checkpoint=None, random_init=True)
+    if cfg.model.backbone.img_size > SIDE:  # the quickstart's is not
+        _shrink_model(cfg.model)
+        _shrink_pipeline(loader.dataset.pipeline)
+    return cfg
+
+
+def views_of(cfg: Config) -> int:
+    """How often a config samples each decoded clip."""
+    return cfg.train_dataloader.dataset.pipeline[-1].num_views
+
+
+def _shrink_pipeline(pipeline: List[dict]) -> None:
+    for transform in _transforms(pipeline):
+        for key, value in dict(
+                clip_len=FRAMES,
+                input_size=SIDE,
+                scale=(SIDE, SIDE),
+                min_frames=FRAMES,
+                num_views=VIEWS).items():
+            if key in transform:
+                transform[key] = value
+
+
+def _shrink_model(model: dict) -> None:
+    for key, value in model.items():
+        if key in ('backbone', 'decoder') and isinstance(value, dict):
+            value['embed_dims'] = _narrow(value['embed_dims'])
+            value['num_heads'] = _HEADS
+            if key == 'backbone':
+                value.update(img_size=SIDE, num_frames=FRAMES)
+        elif key == 'teacher':
+            _shrink_model(value)
+
+
+def _narrow(width: int) -> int:
+    """192 -> 8, 384 -> 16, 768 -> 24, 1024 -> 32."""
+    return 8 * math.ceil(width / 256)
+
+
+def _transforms(pipeline: List[dict]) -> Iterator[dict]:
+    for transform in pipeline:
+        yield transform
+        yield from _transforms(transform.get('transforms', []))
+
+
+def make_data(folder: Path, make_video) -> Path:
+    """Tiny data sets in the layouts that the configs name.
+
+    Args:
+        folder (Path): Empty.
+        make_video (Callable): Writes a video, see ``tests/conftest.py``.
+
+    Returns:
+        Path: The folder; ``data_root`` of a config is below it.
+    """
+    for name, prefix, rawframes in (('kinetics400', 'videos_train',
+                                     'rawframes_train'), ('sthv2', 'videos',
+                                                          'rawframes')):
+        root = folder / 'data' / name
+        lines, frame_lines = [], []
+        for index in range(_PER_SET):
+            make_video(
+                str(root / prefix / f'{index}.mp4'), frames=20, seed=index)
+            _write_frames(root / rawframes / str(index), index)
+            lines.append(f'{index}.mp4 0')
+            frame_lines.append(f'{index} 20 0')
+        for kind, text in (('videos', lines), ('rawframes', frame_lines)):
+            list_file = root / f'{name}_train_list_{kind}.txt'
+            list_file.write_text('\n'.join(text))
+    shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
+    return folder
+
+
+def _write_frames(folder: Path, seed: int) -> None:
+    folder.mkdir(parents=True)
+    frames = np.random.default_rng(seed).integers(
+        0, 256, (20, 48, 64, 3), dtype=np.uint8)
+    for number, frame in enumerate(frames, start=1):
+        cv2.imwrite(str(folder / f'img_{number:05}.jpg'), frame)

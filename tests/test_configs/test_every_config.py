@@ -1,0 +1,52 @@
+"""Every config builds and makes one step, as it is but smaller."""
+from collections import Counter
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+
+from amd_mm.registry import MODELS
+from .shrink import all_configs, make_data, shrink, views_of
+
+CONFIGS = all_configs()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory, make_video):
+    return make_data(tmp_path_factory.mktemp('layouts'), make_video)
+
+
+def test_there_are_configs_and_their_names_are_unique():
+    assert len(CONFIGS) > 30
+    repeated = [
+        name for name, count in Counter(path.name for path in CONFIGS).items()
+        if count > 1
+    ]
+    assert not repeated, 'mim finds configs by their basename'
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_builds_and_steps(path, data):
+    cfg = shrink(Config.fromfile(path), data)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {
+        name: value.detach().clone()
+        for name, value in model.named_parameters() if value.requires_grad
+    }
+    assert not any('teacher' in name for name in model.state_dict())
+    batch = next(iter(loader))
+    assert len(batch['inputs']) == loader.batch_size * views_of(cfg)
+    losses = model.train_step(batch, optim_wrapper)
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    changed = {
+        name
+        for name, value in model.named_parameters()
+        if name in before and not torch.equal(value, before[name])
+    }
+    assert changed == set(before)

@@ -1,0 +1,176 @@
+"""bf16, the guard, and what it leaves untouched."""
+import math
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
+
+from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
+from .toy import ToyData, toy_runner
+
+INF, NAN = math.inf, math.nan
+
+
+def make(precision='fp32', **arguments):
+    torch.manual_seed(0)
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    return model, GuardedOptimWrapper(
+        optimizer, precision=precision, **arguments)
+
+
+def copies(model):
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def same(model, before):
+    return all(map(torch.equal, copies(model), before))
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision='fp16'.*AmpOptimWrapper"):
+        make('fp16')
+
+
+def test_builds_from_a_config_without_touching_it():
+    cfg = dict(
+        type='amd_mm.GuardedOptimWrapper',
+        optimizer=dict(type='AdamW', lr=1.),
+        clip_grad=dict(type='norm', max_norm=0.02))
+    wrapper = build_optim_wrapper(nn.Linear(2, 2), cfg)
+    assert wrapper.precision == 'bf16'
+    assert cfg['clip_grad'] == dict(type='norm', max_norm=0.02)
+
+
+@pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16),
+                                              ('fp32', torch.float32)])
+def test_precision_of_the_forward(precision, dtype):
+    model, wrapper = make(precision)
+    with wrapper.optim_context(model):
+        out = model(torch.ones(1, 4))
+    assert out.dtype == dtype
+    assert model.weight.dtype == torch.float32
+    assert not torch.is_autocast_enabled('cpu')
+
+
+@pytest.mark.parametrize(
+    'clip',
+    [None, dict(max_norm=0.5),
+     dict(type='value', clip_value=0.1)])
+def test_steps_are_those_of_the_stock_wrapper(clip):
+    results = []
+    for cls in (GuardedOptimWrapper, OptimWrapper):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 4)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        arguments = dict(clip_grad=clip and dict(clip), accumulative_counts=2)
+        if cls is GuardedOptimWrapper:
+            arguments['precision'] = 'fp32'
+        wrapper = cls(optimizer, **arguments)
+        for step in range(6):
+            wrapper.update_params(model(torch.full((1, 4), step + 1.)).sum())
+        results.append((copies(model), wrapper.state_dict()))
+    (mine, my_state), (stock, stock_state) = results
+    assert all(map(torch.equal, mine, stock))
+    assert set(my_state) == set(stock_state)
+
+
+@pytest.mark.parametrize('bad', [NAN, INF, -INF])
+def test_a_bad_loss_stops_before_the_step_and_names_the_videos(bad):
+    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    wrapper.update_params(model(torch.ones(1, 4)).sum())
+    before, state = copies(model), wrapper.optimizer.state_dict()
+    wrapper.set_batch(['a.mp4', 'a.mp4', 'b c.mp4'])
+    with pytest.raises(NonFiniteError, match=r"\['a.mp4', 'b c.mp4'\]"):
+        wrapper.update_params(model(torch.ones(1, 4)).sum() * bad)
+    assert same(model, before)
+    assert wrapper.optimizer.state_dict() == state
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_nothing_of_a_bad_batch_is_left_when_accumulating():
+    model, wrapper = make(accumulative_counts=3)
+    before = copies(model)
+    wrapper.update_params(model(torch.ones(1, 4)).sum())
+    assert model.weight.grad is not None
+    with pytest.raises(NonFiniteError):
+        wrapper.update_params(model(torch.ones(1, 4)).sum() * NAN)
+    assert same(model, before)
+    assert all(p.grad is None for p in model.parameters())
+
+
+class _InfiniteGradient(torch.autograd.Function):
+    """Finite forward, infinite backward."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * INF
+
+
+def test_a_bad_gradient_norm_is_noticed_before_the_next_step():
+    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    wrapper.set_batch(['bad.mp4'])
+    loss = _InfiniteGradient.apply(model(torch.ones(1, 4)).sum())
+    wrapper.update_params(loss)
+    wrapper.set_batch(['good.mp4'])
+    with pytest.raises(NonFiniteError, match='gradient norm.*bad.mp4'):
+        wrapper.check_pending()
+    wrapper.check_pending()  # told once
+
+
+def test_grad_norm_stays_a_tensor_when_deferred():
+    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    wrapper.defer_grad_norm = True
+    wrapper.update_params(model(torch.ones(1, 4)).sum())
+    norm = wrapper.pop_grad_norm()
+    assert isinstance(norm, torch.Tensor) and norm.ndim == 0
+    assert wrapper.pop_grad_norm() is None
+
+
+def test_a_run_stops_at_the_bad_batch(tmp_path):
+    runner = toy_runner(tmp_path)
+    runner._train_dataloader['dataset'] = ToyData(bad=(5, ))
+    with pytest.raises(
+            NonFiniteError,
+            match=r"iteration 2 .*rank 0: loss nan, videos "
+            r"\['video 4.mp4', 'video 5.mp4'\]"):
+        runner.train()
+    model = runner.model
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    steps = {
+        int(s['step'])
+        for s in runner.optim_wrapper.optimizer.state.values()
+    }
+    assert steps == {2}
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_spoilt_step_is_in_no_checkpoint(tmp_path):
+    runner = toy_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1))
+    forward = runner.model.forward
+
+    def with_bad_gradient(inputs, data_samples=None, mode='loss'):
+        losses = forward(inputs, data_samples, mode)
+        if runner.iter == 3:  # the last of the epoch
+            losses['loss_a'] = _InfiniteGradient.apply(losses['loss_a'])
+        return losses
+
+    runner.model.forward = with_bad_gradient
+    with pytest.raises(NonFiniteError, match='gradient norm'):
+        runner.train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_another_wrapper_is_pointed_out_once(tmp_path):
+    runner = toy_runner(
+        tmp_path,
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=True, max_epochs=1))
+    runner.train()
+    (log, ) = tmp_path.glob('*/*.log')
+    assert log.read_text().count('OptimWrapper does not check the loss') == 1

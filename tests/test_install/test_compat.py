@@ -1,0 +1,107 @@
+"""``import amd_mm`` is light, and mends what it says it mends."""
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPOSITORY, RunPython, run, succeed
+
+HEAVY = ('cv2', 'decord', 'mmaction', 'mmcv', 'mmdet', 'mmpretrain', 'pandas',
+         'scipy', 'torchvision')
+
+ONE_STEP = 'from amd_mm.doctor import check_pretraining as c; print(c())'
+
+
+def test_import_is_light(python_without: RunPython) -> None:
+    code = ('import amd_mm, json, sys; '
+            f'print(json.dumps([n for n in {HEAVY} if n in sys.modules]))')
+    assert json.loads(succeed(python_without()('-c', code))) == []
+
+
+@pytest.mark.parametrize('missing', [
+    ('mmcv._ext', ),
+    ('mmdet', 'decord', 'mmcv._ext', 'mmpretrain', 'pycocotools', 'av'),
+])
+def test_pretraining_step_without(python_without: RunPython,
+                                  missing: tuple) -> None:
+    gone = ('import importlib.util as util, mmcv, torch; '
+            f'assert not any(map(util.find_spec, {missing})); ')
+    assert 'step' in succeed(python_without(*missing)('-c', gone + ONE_STEP))
+
+
+@pytest.mark.parametrize('missing', [('mmengine', ), ('torch', ),
+                                     ('mmaction', 'torchvision')])
+def test_import_where_a_host_is_missing(python_without: RunPython,
+                                        missing: tuple) -> None:
+    succeed(python_without(*missing)('-c', 'import amd_mm'))
+
+
+def test_mmaction_and_torchvision_import(python_without: RunPython) -> None:
+    code = ('import amd_mm, torchvision, mmaction.models; '
+            'from mmaction.models.localizers import DRN; DRN()')
+    result = python_without()('-c', code)
+    assert 'DRN is missing from the installed MMAction2' in result.stderr
+
+
+def test_stand_in_leaves_a_real_drn_alone(tmp_path: Path) -> None:
+    drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
+    drn.mkdir(parents=True)
+    (tmp_path / 'mmaction' / '__init__.py').touch()
+    code = ('import amd_mm, sys; '
+            "assert 'mmaction.models.localizers.drn' not in sys.modules")
+    succeed(run([sys.executable, '-c', code], REPOSITORY, PYTHONPATH=tmp_path))
+
+
+def test_set_device_is_left_alone_without_launcher(
+        python_without: RunPython) -> None:
+    code = ('import amd_mm, torch; '
+            "print(torch.cuda.set_device.__name__ == 'set_device')")
+    assert 'True' in succeed(python_without()('-c', code))
+
+
+def test_launcher_without_cuda(tmp_path: Path) -> None:
+    import torch
+    if torch.cuda.is_available():
+        pytest.skip('this machine has CUDA')
+    code = ('import amd_mm; from mmengine.dist import init_dist; '
+            "init_dist('pytorch', backend='gloo'); print('started')")
+    output = run([sys.executable, '-c', code],
+                 tmp_path,
+                 PYTHONPATH=str(REPOSITORY),
+                 RANK='0',
+                 LOCAL_RANK='0',
+                 WORLD_SIZE='1',
+                 MASTER_ADDR='127.0.0.1',
+                 MASTER_PORT='0')
+    assert 'started' in succeed(output)
+
+
+def test_fixes_can_be_applied_twice(python_without: RunPython) -> None:
+    code = ('import sys; before = list(sys.meta_path); import amd_mm; '
+            'amd_mm.apply_import_fixes(); '
+            'import mmengine.runner.checkpoint as c; '
+            'amd_mm.apply_import_fixes(); import torchvision; '
+            'assert sys.meta_path == before, sys.meta_path; '
+            'assert c.__spec__.loader is c.__loader__')
+    succeed(python_without()('-c', code))
+
+
+# Names that code from the time of numpy 1 uses and numpy 2 does not have.
+GONE_FROM_NUMPY = {
+    'NAN', 'NaN', 'Inf', 'Infinity', 'infty', 'PINF', 'NINF', 'float_',
+    'complex_', 'unicode_', 'string_', 'bool8', 'int0', 'uint0', 'object0',
+    'product', 'cumproduct', 'sometrue', 'alltrue', 'in1d', 'row_stack',
+    'trapz', 'msort', 'round_', 'asfarray', 'find_common_type', 'cast',
+    'issctype', 'maximum_sctype', 'mat', 'set_string_function', 'source'
+}
+
+
+@pytest.mark.parametrize('folder', ['amd_mm', 'tools', 'configs'])
+def test_sources_use_nothing_that_numpy_2_removed(folder: str) -> None:
+    for path in (REPOSITORY / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Attribute) and isinstance(
+                    node.value, ast.Name) and node.value.id == 'np':
+                assert node.attr not in GONE_FROM_NUMPY, (path, node.lineno)

@@ -1,0 +1,269 @@
+"""The algorithms as a whole: what learns, what does not, what is refused."""
+import copy
+
+import pytest
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+from tests.tiny import amd, backbone, videomae
+
+from amd_mm.models import TokenPartition
+from amd_mm.registry import MODELS
+
+NECKS = [
+    'DirectAlignment', 'GenerationAlignment', 'ParallelAlignment',
+    'SerialAlignment'
+]
+
+
+def build(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model
+
+
+def batch(clips=2):
+    """Packed as MMAction2 does: uint8 (1, C, T, H, W) a sample."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = [
+        torch.randint(
+            256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8)
+        for _ in range(clips)
+    ]
+    return dict(inputs=inputs, data_samples=[None] * clips)
+
+
+def teacher_state(model):
+    return copy.deepcopy(model.teacher.backbone.state_dict())
+
+
+@pytest.mark.parametrize('neck', NECKS)
+@pytest.mark.parametrize('rec_weight', [1., 0.])
+def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
+    model = build(amd(neck, rec_weight=rec_weight))
+    data = model.data_preprocessor(batch(), True)
+    losses = model(**data, mode='loss')
+    total, log = model.parse_losses(losses)
+    total.backward()
+    for name, param in model.named_parameters():
+        trained = param.grad is not None and param.grad.abs().sum() > 0
+        assert trained == param.requires_grad, name
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == ([] if rec_weight else
+                      ['backbone.norm.weight', 'backbone.norm.bias'])
+    assert ('loss_rec' in log) == bool(rec_weight)
+    assert ('loss_direct' in log) == model.neck.aligns_visible
+    assert ('loss_generation' in log) == model.neck.aligns_extra
+    wanted = sum(v for k, v in losses.items() if k.startswith('loss'))
+    torch.testing.assert_close(total, wanted)
+    for tap in (2, 4):
+        assert -1 <= float(log[f'cosine_tap{tap}']) <= 1
+        assert float(log[f'norm_teacher_tap{tap}']) > 0
+
+
+def test_loss_weights_scale_their_terms():
+    model = build(amd())
+    data = model.data_preprocessor(batch(), True)
+    partition = model.draw_partition(model.patches_of(data['inputs']))
+    plain = model.loss(data['inputs'], partition=partition)
+    weighted = build(
+        amd(rec_weight=2., direct_weight=.5, generation_weight=3.))
+    weighted.load_state_dict(model.state_dict())
+    weighted.teacher.backbone.load_state_dict(teacher_state(model))
+    other = weighted.loss(data['inputs'], partition=partition)
+    for name, factor in (('rec', 2), ('direct', .5), ('generation', 3)):
+        torch.testing.assert_close(other[f'loss_{name}'],
+                                   plain[f'loss_{name}'] * factor)
+    taps = [plain['direct_tap2'], plain['direct_tap4']]
+    torch.testing.assert_close(plain['loss_direct'].detach(),
+                               torch.stack(taps).mean())
+
+
+def test_teacher_is_untouched_by_init_and_training():
+    model = build(amd())
+    before = teacher_state(model)
+    model.init_weights()
+    model.train()
+    optim = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-2))
+    for _ in range(2):
+        model.train_step(batch(), optim)
+    torch.testing.assert_close(teacher_state(model), before, rtol=0, atol=0)
+    assert not model.teacher.training
+    assert not any(m.training for m in model.teacher.modules())
+
+
+def test_teacher_is_in_no_state_dict_parameter_list_or_average():
+    model = build(amd())
+    names = set(model.state_dict()) | {n for n, _ in model.named_parameters()}
+    assert not any('teacher' in name for name in names)
+    assert not any('teacher' in name for name, _ in model.named_modules())
+    average = ExponentialMovingAverage(model)
+    assert average.module.teacher is model.teacher
+    assert average.module.backbone is not model.backbone
+    assert not any('teacher' in name for name in average.state_dict())
+
+
+def test_teacher_goes_where_the_student_goes():
+    model = build(amd()).double()
+    assert model.teacher.backbone.pos_embed.dtype == torch.float64
+    model.to('meta')
+    assert model.teacher.backbone.pos_embed.device.type == 'meta'
+
+
+def test_teacher_stops_at_its_last_tap_with_the_full_teachers_features():
+    full = build(amd())
+    short = build(amd(tap_pairs=[(2, 3)]))
+    assert short.teacher.backbone.depth == 3
+    state = teacher_state(full)
+    short.teacher.backbone.load_state_dict({
+        k: v
+        for k, v in state.items() if k in short.teacher.backbone.state_dict()
+    })
+    patches = full.patches_of(torch.randn(2, 3, 8, 64, 64))
+    ids = full.draw_partition(patches).teacher
+    torch.testing.assert_close(
+        short.teacher(patches, ids)[0],
+        full.teacher(patches, ids)[0],
+        rtol=0,
+        atol=0)
+
+
+def test_bfloat16_teacher_is_close_and_half_the_size():
+    exact = build(amd())
+    cfg = amd()
+    cfg['teacher']['dtype'] = 'bfloat16'
+    rounded = build(cfg)
+    state = teacher_state(exact)
+    rounded.teacher.backbone.load_state_dict(state)
+    patches = exact.patches_of(torch.randn(2, 3, 8, 64, 64))
+    ids = exact.draw_partition(patches).teacher
+    for mine, theirs in zip(
+            rounded.teacher(patches, ids), exact.teacher(patches, ids)):
+        assert mine.dtype == torch.float32
+        assert (mine - theirs).norm() / theirs.norm() < .02
+        assert not torch.equal(mine, theirs)
+    weight = rounded.teacher.backbone.blocks[0].mlp.layers[1].weight
+    assert weight.dtype == torch.bfloat16
+
+
+def test_teacher_reads_its_checkpoint(tmp_path):
+    donor = build(videomae(backbone=backbone(64, 6, 1)))
+    path = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=donor.state_dict()), path)
+    cfg = amd()
+    cfg['teacher'] = dict(
+        type='amd_mm.FrozenTeacher',
+        backbone=backbone(64, 6, 1),
+        checkpoint=path)
+    model = build(cfg)
+    torch.testing.assert_close(model.teacher.backbone.blocks.state_dict(),
+                               donor.backbone.blocks.state_dict())
+    cfg['teacher']['backbone'] = backbone(96, 6, 1)
+    with pytest.raises(Exception, match='64'):
+        build(cfg)
+
+
+def test_a_teacher_is_never_random_by_accident():
+    cfg = amd()
+    del cfg['teacher']['random_init']
+    with pytest.raises(ValueError, match='the teacher needs weights'):
+        build(cfg)
+
+
+def test_reconstruct_replaces_what_the_student_does_not_see():
+    model = build(videomae()).eval()
+    data = model.data_preprocessor(batch(), False)
+    result = model.reconstruct(data['inputs'])
+    raw = torch.cat(batch()['inputs']) / 255
+    torch.testing.assert_close(result.clip, raw, rtol=1e-4, atol=1e-4)
+    mine = model.backbone.patchify(result.completed)
+    true = model.backbone.patchify(result.clip)
+    same = (mine - true).abs().amax(-1) < 1e-6
+    for row, seen in zip(same, result.partition.visible):
+        assert row.nonzero().flatten().tolist() == seen.tolist()
+    samples = model(
+        **data, mode='predict') if data['data_samples'][0] else model.predict(
+            data['inputs'])
+    assert samples[0].completed.shape == (3, 8, 64, 64)
+    assert samples[0].student_mask.shape == (4, 4, 4)
+    assert samples[0].student_mask.float().mean() == .75
+
+
+def test_tensor_mode_gives_tokens_of_the_whole_clip():
+    model = build(videomae())
+    assert model(torch.randn(2, 1, 3, 8, 64, 64)).shape == (2, 64, 48)
+
+
+def test_part_of_the_unseen_can_be_decoded():
+    cfg = videomae()
+    cfg['mask_generator'] = dict(cfg['mask_generator'], decoder_ratio=.5)
+    model = build(cfg)
+    assert model.token_counts()['decoded'] == 24
+    model.loss(torch.randn(2, 3, 8, 64, 64))['loss_rec'].backward()
+
+
+def test_one_channel_and_other_sizes_train():
+    cfg = videomae(
+        backbone=dict(
+            backbone(in_channels=1), img_size=(32, 96), num_frames=4),
+        data_preprocessor=None)
+    model = build(cfg)
+    loss = model.loss(torch.rand(2, 1, 4, 32, 96) * 255)['loss_rec']
+    assert loss.isfinite()
+
+
+def test_symmetric_masks_with_direct_alignment_are_dmae_s():
+    cfg = amd('DirectAlignment')
+    cfg['mask_generator'] = videomae()['mask_generator']
+    losses = build(cfg).loss(torch.randn(2, 3, 8, 64, 64))
+    assert {'loss_rec', 'loss_direct'} <= set(losses)
+
+
+@pytest.mark.parametrize(
+    'change, words', [
+        (dict(tap_pairs=[]), 'tap_pairs is a list'),
+        (dict(tap_pairs=[6, 12]), 'tap_pairs is a list'),
+        (dict(tap_pairs=[(2, 3), (5, 6)]), 'student block 5'),
+        (dict(tap_pairs=[(2, 3), (4, 7)]), 'from 1 to 6'),
+        (dict(tap_pairs=[(4, 3), (2, 6)]), 'the student\'s are'),
+        (dict(tap_pairs=[(0, 3)]), 'counted from 1'),
+        (dict(tap_pairs=[(2, 3)], rec_weight=0.), 'nothing trains'),
+        (dict(direct_weight=0.), 'direct_weight=0 with SerialAlignment'),
+        (dict(mask_generator=videomae()['mask_generator']),
+         'equal mask ratios'),
+        (dict(decoder=None), 'needs a decoder'),
+        (dict(backbone=dict(backbone(), use_mean_pooling=True)),
+         'use_mean_pooling=False'),
+        (dict(backbone=dict(backbone(), num_frames=16)), 'cut the clip alike'),
+    ],
+    ids=str)
+def test_contradictions_are_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        build(amd(**change))
+
+
+def test_misspelt_arguments_are_refused():
+    with pytest.raises(TypeError, match='rec_wait'):
+        build(amd(rec_wait=1.))
+    with pytest.raises(ValueError, match='nothing to learn'):
+        build(videomae(rec_weight=0.))
+
+
+def test_clips_of_another_size_are_named():
+    with pytest.raises(ValueError, match='num_frames and img_size'):
+        build(videomae()).loss(torch.randn(1, 3, 16, 64, 64))
+
+
+def test_loss_does_not_depend_on_the_order_of_a_set():
+    model = build(amd())
+    clip = torch.randn(2, 3, 8, 64, 64)
+    partition = model.draw_partition(model.patches_of(clip))
+    turned = TokenPartition(
+        partition.visible.flip(1), partition.extra.flip(1),
+        partition.hidden.flip(1))
+    mine = model.loss(clip, partition=partition)
+    theirs = model.loss(clip, partition=turned)
+    for name in ('loss_rec', 'loss_direct', 'loss_generation'):
+        torch.testing.assert_close(
+            mine[name], theirs[name], rtol=1e-4, atol=1e-5)

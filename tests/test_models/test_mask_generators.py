@@ -1,0 +1,166 @@
+"""Who sees what: properties of the partitions."""
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amd_mm.models.mask_generators import generators
+from amd_mm.models.mask_generators import (AsymmetricRandomMaskGenerator,
+                                           AsymmetricTubeMaskGenerator,
+                                           TokenPartition)
+from amd_mm.models.utils import gather_tokens
+
+GRID = (8, 14, 14)
+KINDS = [AsymmetricTubeMaskGenerator, AsymmetricRandomMaskGenerator]
+
+grids = st.tuples(*[st.integers(1, 6)] * 3).filter(lambda g: g[1] * g[2] > 1)
+ratios = st.floats(0, .95)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    grid=grids,
+    pair=st.tuples(ratios, ratios).map(sorted),
+    decoder_ratio=st.floats(0, .9),
+    batch=st.integers(1, 4),
+    seed=st.integers(0, 2**40))
+def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, batch, seed):
+    generator = kind(pair[1], pair[0], decoder_ratio=decoder_ratio, seed=seed)
+    counts = generator.counts(grid)
+    partition = generator(batch, grid)
+    sets = partition.visible, partition.extra, partition.hidden
+    everything = torch.cat(sets, 1).sort(dim=1).values
+    expected = torch.arange(math.prod(grid)).expand(batch, -1)
+    assert torch.equal(everything, expected)
+    assert [s.shape[1] for s in sets
+            ] == [counts[k] for k in ('visible', 'extra', 'hidden')]
+    for ids in (*sets, partition.targets):
+        assert ids.dtype == torch.int64
+    for ids in sets:
+        assert torch.equal(ids, ids.sort(dim=1).values)
+    assert partition.targets.shape == (batch, counts['decoded'])
+    for row, unseen in zip(partition.targets, partition.unseen):
+        assert len(set(row.tolist())) == len(row)
+        assert set(row.tolist()) <= set(unseen.tolist())
+
+
+@pytest.mark.parametrize('student, teacher, visible, extra', [
+    (.90, .75, 160, 232),
+    (.90, .90, 160, 0),
+    (.90, 0., 160, 1408),
+    (.80, .75, 320, 72),
+])
+def test_published_counts_on_a_16x224x224_clip(student, teacher, visible,
+                                               extra):
+    counts = AsymmetricTubeMaskGenerator(student, teacher).counts(GRID)
+    assert (counts['visible'], counts['extra']) == (visible, extra)
+    assert sum(counts[k] for k in ('visible', 'extra', 'hidden')) == 1568
+    assert counts['decoded'] == 1568 - visible
+
+
+def test_tubes_are_the_same_at_every_time_and_random_masks_are_not():
+    tube = AsymmetricTubeMaskGenerator(.9, .75, seed=1)(3, GRID)
+    frames = tube.visible.view(3, 8, 20) - torch.arange(8).view(8, 1) * 196
+    assert (frames == frames[:, :1]).all()
+    assert not torch.equal(frames[0], frames[1])
+    free = AsymmetricRandomMaskGenerator(.9, .75, seed=1)(3, GRID)
+    assert not torch.equal(free.visible // 196, tube.visible // 196)
+
+
+def test_every_patch_is_masked_equally_often():
+    generator = AsymmetricTubeMaskGenerator(.75, .5, seed=0)
+    seen = torch.zeros(16)
+    for _ in range(20):
+        ids = generator(200, (1, 4, 4)).visible
+        seen += torch.bincount(ids.flatten(), minlength=16)
+    share = seen / 4000  # of 4000 clips; expected .25, deviation .007
+    assert (share - .25).abs().max() < .04
+
+
+def test_same_seed_and_step_draw_the_same(monkeypatch):
+    one, two = [AsymmetricTubeMaskGenerator(.9, .75, seed=7) for _ in range(2)]
+    first = one(4, GRID)
+    assert torch.equal(first.visible, two(4, GRID).visible)
+    second = one(4, GRID)
+    assert not torch.equal(first.visible, second.visible)
+    monkeypatch.setattr(generators, 'get_rank', lambda: 1)
+    assert not torch.equal(second.visible, two(4, GRID).visible)
+
+
+def test_the_runner_s_iteration_decides_when_there_is_one(monkeypatch):
+
+    class Hub:
+        runtime_info = dict(iter=5, seed=3)
+
+        @classmethod
+        def get_current_instance(cls):
+            return cls
+
+    monkeypatch.setattr(generators, 'MessageHub', Hub)
+    generator = AsymmetricTubeMaskGenerator(.9, .75)
+    at_five = generator(2, GRID).extra
+    assert torch.equal(at_five, generator(2, GRID).extra)
+    Hub.runtime_info['iter'] = 6
+    assert not torch.equal(at_five, generator(2, GRID).extra)
+    Hub.runtime_info['iter'] = 5
+    resumed = AsymmetricTubeMaskGenerator(.9, .75)
+    assert torch.equal(at_five, resumed(2, GRID).extra)
+
+
+def test_masks_leave_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    AsymmetricTubeMaskGenerator(.9, .75)(2, GRID)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_index_gather_equals_boolean_mask():
+    partition = AsymmetricTubeMaskGenerator(.9, .75, seed=0)(3, GRID)
+    tokens = torch.randn(3, 1568, 5)
+    student = torch.ones(3, 1568, dtype=torch.bool)
+    student.scatter_(1, partition.visible, False)
+    teacher = student.clone().scatter_(1, partition.extra, False)
+    for ids, mask in ((partition.visible, ~student),
+                      (partition.extra, student & ~teacher), (partition.hidden,
+                                                              teacher)):
+        torch.testing.assert_close(
+            gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5))
+    again = TokenPartition.from_masks(student, teacher)
+    for name in ('visible', 'extra', 'hidden'):
+        assert torch.equal(getattr(again, name), getattr(partition, name))
+
+
+def test_running_cells_spread_over_space_and_time():
+    generator = AsymmetricTubeMaskGenerator(.9, .9, decoder_ratio=.5, seed=0)
+    decoded = generator(4, GRID).targets
+    assert decoded.shape[1] == 704
+    for clip in decoded:
+        per_frame = torch.bincount(clip // 196, minlength=8)
+        assert per_frame.min() >= 60  # 88 a frame if perfectly even
+        place = clip % 196
+        quarter = place // 14 % 2 * 2 + place % 2
+        assert torch.bincount(quarter, minlength=4).min() >= 100
+
+
+@pytest.mark.parametrize(
+    'args, words', [
+        (dict(student_ratio=.5, teacher_ratio=.75), 'teacher_ratio=0.75'),
+        (dict(student_ratio=1.), 'student_ratio=1.0'),
+        (dict(student_ratio=.5, teacher_ratio=-.1), 'teacher_ratio=-0.1'),
+        (dict(decoder_ratio=1.), 'decoder_ratio'),
+    ],
+    ids=str)
+def test_bad_ratios_are_named(args, words):
+    with pytest.raises(ValueError, match=words):
+        AsymmetricTubeMaskGenerator(**args)
+
+
+def test_masks_that_are_not_nested_are_refused():
+    student = torch.tensor([[True, False, True, True]])
+    with pytest.raises(ValueError, match='must cover'):
+        TokenPartition.from_masks(student, ~student)
+    ragged = torch.tensor([[True, False], [True, True]])
+    with pytest.raises(ValueError, match='as many tokens'):
+        TokenPartition.from_masks(ragged)

@@ -1,0 +1,132 @@
+"""tools/reencode_videos.py with a real ffmpeg."""
+import shutil
+
+import cv2
+import pytest
+
+from .tool_scripts import load_tool
+
+TOOL = load_tool('reencode_videos')
+
+
+@pytest.fixture
+def needs_ffmpeg():
+    try:
+        TOOL.find_ffmpeg()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+def facts(path):
+    capture = cv2.VideoCapture(str(path))
+    width, height, frames = (
+        int(capture.get(prop))
+        for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT,
+                     cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return width, height, frames
+
+
+def run(*arguments):
+    return TOOL.main(
+        [*map(str, arguments), '--workers', '2', '--preset', 'ultrafast'])
+
+
+def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video,
+                                           capsys):
+    src, dst = tmp_path / 'src', tmp_path / 'dst'
+    make_video(src / 'wide.mp4', size=(130, 98), frames=20)
+    make_video(src / 'deep' / 'tall clip.avi', size=(98, 130), frames=20)
+    make_video(src / 'small.mp4', size=(64, 48), frames=20)
+    (src / 'broken.mp4').write_text('text')
+    assert run(src, dst, '--short-side', '64', '--gop', '5') == 1
+    assert facts(dst / 'wide.mp4')[1:] == (64, 20)
+    assert facts(dst / 'deep' / 'tall clip.mp4')[0::2] == (64, 20)
+    assert facts(dst / 'small.mp4') == (64, 48, 20)  # never enlarged
+    for path in dst.rglob('*.mp4'):
+        width, height, _ = facts(path)
+        assert width % 2 == height % 2 == 0
+        assert abs(max(width, height) / min(width, height) - 4 / 3) < .07
+    assert sorted(p.name for p in dst.rglob('*') if p.is_file()) == [
+        'small.mp4', 'tall clip.mp4', 'wide.mp4'
+    ]
+    out = capsys.readouterr().out
+    assert 'failed: broken.mp4: ' in out
+    assert '3 of 4 videos are in' in out and '1 failed' in out
+
+
+def test_keyframes_are_close(needs_ffmpeg, tmp_path, make_video):
+    decord = pytest.importorskip('decord')
+    make_video(tmp_path / 'src' / 'a.mp4', frames=40)
+    assert run(tmp_path / 'src', tmp_path / 'dst', '--gop', '8') == 0
+    reader = decord.VideoReader(str(tmp_path / 'dst' / 'a.mp4'))
+    keys = reader.get_key_indices()
+    assert keys[0] == 0
+    assert max(b - a for a, b in zip(keys, keys[1:] + [40])) <= 8
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path,
+                                                      make_video, capsys):
+    src, dst = tmp_path / 'src', tmp_path / 'dst'
+    for name in ('a.mp4', 'b.mp4'):
+        make_video(src / name)
+    dst.mkdir()
+    (dst / 'a.mp4').write_text('done before')
+    (dst / 'b.mp4.part').write_text('what a killed run left')
+    assert run(src, dst) == 0
+    assert (dst / 'a.mp4').read_text() == 'done before'
+    assert facts(dst / 'b.mp4') == (64, 48, 24)
+    assert not (dst / 'b.mp4.part').exists()
+    assert '2 videos in' in capsys.readouterr().out
+    assert run(src, dst) == 0
+    assert '2 already in' in capsys.readouterr().out
+
+
+def test_truncated_videos_are_kept_and_named(needs_ffmpeg, tmp_path,
+                                             make_video, capsys):
+    path = tmp_path / 'src' / 'cut.avi'
+    make_video(path, frames=200, size=(128, 96))
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) * 2 // 3])
+    assert run(tmp_path / 'src', tmp_path / 'dst') == 0
+    assert 50 < facts(tmp_path / 'dst' / 'cut.mp4')[2] < 200
+    out = capsys.readouterr().out
+    assert '1 of 1 videos are in' in out
+
+
+def test_names_that_would_collide():
+    names = ['a.avi', 'a.mp4', 'b.avi', 'c.mkv', 'c.webm', 'd/a.mov']
+    assert TOOL.targets(names) == {
+        'a.avi': 'a.avi.mp4',
+        'a.mp4': 'a.mp4',
+        'b.avi': 'b.mp4',
+        'c.mkv': 'c.mkv.mp4',
+        'c.webm': 'c.webm.mp4',
+        'd/a.mov': 'd/a.mp4'
+    }
+
+
+@pytest.mark.parametrize('arguments, says', [
+    (['SRC', 'SRC/small'], 'must not be'),
+    (['SRC', 'SRC'], 'must not be'),
+    (['SRC', 'DST', '--crf', '60'], 'from 0 to 51'),
+    (['SRC', 'DST', '--short-side', '1'], '2 or more'),
+    (['DST', 'X'], 'is not a folder'),
+])
+def test_wrong_calls(needs_ffmpeg, tmp_path, make_video, capsys, arguments,
+                     says):
+    make_video(tmp_path / 'SRC' / 'a.mp4')
+    words = [
+        str(tmp_path / word) if word.isupper() or '/' in word else word
+        for word in arguments
+    ]
+    assert run(*words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_without_ffmpeg(tmp_path, make_video, monkeypatch, capsys):
+    make_video(tmp_path / 'src' / 'a.mp4')
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    monkeypatch.setitem(__import__('sys').modules, 'imageio_ffmpeg', None)
+    assert run(tmp_path / 'src', tmp_path / 'dst') == 2
+    assert 'pip install imageio-ffmpeg' in capsys.readouterr().err

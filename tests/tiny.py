@@ -1,0 +1,63 @@
+"""Tiny models for tests: the real classes, through configs."""
+from typing import Any
+
+MEAN = [123.675, 116.28, 103.53]
+STD = [58.395, 57.12, 57.375]
+
+
+def backbone(embed_dims: int = 48,
+             depth: int = 4,
+             num_heads: int = 3,
+             **other: Any) -> dict:
+    """Config of a ViT over 8 frames of 64x64: a grid of (4, 4, 4) tokens."""
+    return dict(
+        type='amd_mm.VideoVisionTransformer',
+        img_size=64,
+        embed_dims=embed_dims,
+        depth=depth,
+        num_heads=num_heads,
+        num_frames=8,
+        use_mean_pooling=False,
+        **other)
+
+
+def preprocessor() -> dict:
+    return dict(
+        type='mmaction.ActionDataPreprocessor',
+        mean=MEAN,
+        std=STD,
+        format_shape='NCTHW')
+
+
+def videomae(**other: Any) -> dict:
+    """Config of a masked autoencoder, 75 % masked."""
+    cfg = dict(
+        type='amd_mm.MaskedAutoencoder',
+        data_preprocessor=preprocessor(),
+        backbone=backbone(),
+        mask_generator=dict(
+            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=.75),
+        decoder=dict(
+            type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3),
+        head=dict(type='amd_mm.PixelReconstructionHead'))
+    cfg.update(other)
+    return cfg
+
+
+def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
+    """Config of AMD: 75 % and 50 % masked, a teacher of random weights."""
+    if neck != 'DirectAlignment':
+        neck_cfg = dict(type=f'amd_mm.{neck}', generator_depth=1)
+    else:
+        neck_cfg = dict(type=f'amd_mm.{neck}')
+    cfg = videomae(
+        type='amd_mm.AMD',
+        teacher=dict(
+            type='amd_mm.FrozenTeacher',
+            backbone=backbone(64, 6, 1),
+            random_init=True),
+        neck=neck_cfg,
+        tap_pairs=[(2, 3), (4, 6)])
+    cfg['mask_generator'] = dict(cfg['mask_generator'], teacher_ratio=.5)
+    cfg.update(other)
+    return cfg

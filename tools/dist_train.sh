@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Train on several GPUs (or, without any, with several CPU processes):
+#     bash tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+# On several nodes, on each of them:
+#     NNODES=4 NODE_RANK=0 MASTER_ADDR=first-node bash tools/dist_train.sh ...
+if [ $# -lt 2 ]; then
+    echo "usage: $0 CONFIG GPUS_PER_NODE [arguments of train.py]" >&2
+    exit 2
+fi
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+CONFIG=$1
+GPUS=$2
+
+PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" \
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,217 @@
+"""Runs commands side by side, with logs, progress and resuming."""
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+_STATE = 'quickstart.json'
+# [ 200/1000] ... eta: 0:01:02 ... loss: 0.2345, as MMEngine logs it.
+_STEP = re.compile(r'Iter\(train\) *\[ *(\d+)/(\d+)\]')
+_FIELDS = (('loss', re.compile(r' loss: ([\d.]+)')),
+           ('clips/s', re.compile(r'clips_per_s: ([\d.]+)')),
+           ('data_share', re.compile(r'data_share: ([\d.]+)')),
+           ('eta', re.compile(r' eta: ([\d:]+)')))
+
+
+class TaskError(Exception):
+    """A task failed; the message says which log to read."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command that fills a folder.
+
+    Attributes:
+        name (str): For the lines on the screen.
+        folder (Path): What it fills; log and state are kept there too.
+        command (Tuple[str, ...]): Arguments of Python.
+        inputs (Tuple[Path, ...]): Files on which the outcome depends: when
+            one of them or the command changes the task starts anew.
+        after (Tuple[Task, ...]): What the outcome rests on.
+        resume (Tuple[str, ...]): Further arguments when it was interrupted.
+    """
+    name: str
+    folder: Path
+    command: Tuple[str, ...]
+    inputs: Tuple[Path, ...] = ()
+    after: Tuple['Task', ...] = ()
+    resume: Tuple[str, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """Where everything that the command prints goes."""
+        return self.folder / 'quickstart.log'
+
+    def key(self) -> str:
+        """A digest of everything that decides the outcome."""
+        digest = hashlib.sha256('\0'.join(self.command).encode())
+        for path in self.inputs:
+            digest.update(path.read_bytes())
+        for task in self.after:
+            digest.update(task.key().encode())
+        return digest.hexdigest()
+
+    def state(self) -> Optional[str]:
+        """``finished``, ``begun`` or None, of a task with this key."""
+        state = self._stored()
+        if state.get('key') != self.key():
+            return None
+        return 'finished' if state.get('finished') else 'begun'
+
+    def prepare(self) -> bool:
+        """Make the folder ready; true if there is something to resume."""
+        begun = self.state() == 'begun'
+        if not begun and self._stored():  # only what a task has made
+            shutil.rmtree(self.folder)
+        elif not begun and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise TaskError(f'{self.folder} is not empty and was not made by '
+                            'the quickstart: give another folder with --out')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.note(finished=False)
+        return begun
+
+    def note(self, finished: bool, seconds: Optional[float] = None) -> None:
+        """Write down how far the task is."""
+        state = dict(key=self.key(), finished=finished, seconds=seconds)
+        part = self.folder / f'{_STATE}.part'
+        part.write_text(json.dumps(state))
+        part.replace(self.folder / _STATE)
+
+    def _stored(self) -> dict:
+        try:
+            return json.loads((self.folder / _STATE).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+
+class Crew:
+    """Runs tasks, some at a time.
+
+    Args:
+        cores (int): Processor cores to share.
+    """
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self._running: List[subprocess.Popen] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, tasks: Sequence[Task], at_a_time: int = 1) -> None:
+        """Run what is not finished yet.
+
+        Args:
+            tasks (Sequence[Task]): Independent of each other.
+            at_a_time (int): How many run side by side, sharing the cores.
+
+        Raises:
+            TaskError: If one fails; the others are stopped.
+        """
+        waiting = []
+        for task in tasks:
+            if task.state() == 'finished':
+                self.say(task, f'finished before, skipped ({task.folder})')
+            else:
+                waiting.append(task)
+        if not waiting:
+            return
+        at_a_time = min(at_a_time, len(waiting))
+        threads = max(1, self.cores // at_a_time)
+        with ThreadPoolExecutor(at_a_time) as pool:
+            futures = [
+                pool.submit(self._run_one, task, threads) for task in waiting
+            ]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+            finally:
+                self._stop()
+        self._stopped = False
+
+    def say(self, task: Task, text: str) -> None:
+        """Print a line about a task."""
+        print(f'{task.name:>25} | {text}', flush=True)
+
+    def _stop(self) -> None:
+        """End what still runs (nothing, when all went well)."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+    def _run_one(self, task: Task, threads: int) -> None:
+        begun = task.prepare()
+        command = [sys.executable, *task.command]
+        if begun and task.resume:
+            command += task.resume
+            self.say(task, 'was interrupted, goes on')
+        self.say(task, f'log: {task.log}')
+        started = time.monotonic()
+        code = self._execute(task, command, threads)
+        seconds = time.monotonic() - started
+        if self._stopped:
+            return
+        if code:
+            raise TaskError(
+                f'{task.name} failed (exit code {code}). Its log ends with:\n'
+                f'{_tail(task.log)}\nThe whole log is {task.log}. Run the '
+                'same command again to go on from here.')
+        task.note(finished=True, seconds=seconds)
+        self.say(task, f'done in {seconds:.0f} s')
+
+    def _execute(self, task: Task, command: List[str], threads: int) -> int:
+        with self._lock:
+            if self._stopped:
+                return 0
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
+            self._running.append(process)
+        with open(task.log, 'a') as log:
+            log.write(f'$ {" ".join(command)}\n')
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                news = progress(line)
+                if news:
+                    self.say(task, news)
+        code = process.wait()
+        with self._lock:
+            self._running.remove(process)
+        return code
+
+
+def progress(line: str) -> Optional[str]:
+    """What a line of a log says about progress, in short.
+
+    Args:
+        line (str): A line that a task printed.
+
+    Returns:
+        str, optional: None if it says nothing.
+    """
+    step = _STEP.search(line)
+    if step is None:
+        return line.strip() if line.rstrip().endswith(' %') else None
+    found = [(name, field.search(line)) for name, field in _FIELDS]
+    fields = [f'{name} {match.group(1)}' for name, match in found if match]
+    return f'step {step.group(1)} of {step.group(2)}  ' + '  '.join(fields)
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    last = log.read_text(errors='replace').splitlines()[-lines:]
+    return '\n'.join(f'    | {line[:200]}' for line in last)

@@ -1,0 +1,87 @@
+"""Train a model from a config file.
+
+    python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
+    bash tools/dist_train.sh CONFIG GPUS ...
+"""
+import argparse
+import sys
+
+import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
+from amd_mm.engine import launch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a model')
+    launch.add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without one, from the latest in the '
+        'work folder')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: bf16 with amd_mm.GuardedOptimWrapper, float16 '
+        'with MMEngine\'s wrapper')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the number of videos a step')
+    parser.add_argument(
+        '--no-validate', action='store_true', help='train without validation')
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        help='seed every process differently')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='deterministic cuDNN algorithms')
+    return parser.parse_args()
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """Read the config, apply the arguments and check the paths."""
+    cfg = launch.load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        launch.enable_amp(cfg)
+    if args.auto_scale_lr:
+        launch.enable_auto_scale_lr(cfg)
+    randomness = cfg.get('randomness') or dict()
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.diff_rank_seed:
+        randomness['diff_rank_seed'] = True
+    if args.deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+    launch.set_resume(cfg, args.resume)
+    launch.use_cpu_processes(cfg)
+    launch.check_paths(cfg, 'train_dataloader')
+    return cfg
+
+
+def main() -> None:
+    """Build the runner and train."""
+    args = parse_args()
+    try:
+        cfg = build_config(args)
+    except launch.LaunchError as error:
+        sys.exit(f'train.py: {error}')
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    launch.warn_unscaled_batch(cfg, runner.world_size)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
