@@ -1,7 +1,11 @@
-"""Data transforms: opening, decoding, repeated views."""
+"""Data transforms: opening, sampling, decoding, augmenting, views."""
+from .augmentation import RandAugment
+from .erasing import RandomErasing
 from .loading import CheckedRawFrameDecode, VideoDecode, VideoInit
 from .repeated_views import RepeatedViews
+from .sampling import SparseSampleFrames
 
 __all__ = [
-    'CheckedRawFrameDecode', 'RepeatedViews', 'VideoDecode', 'VideoInit'
+    'CheckedRawFrameDecode', 'RandAugment', 'RandomErasing', 'RepeatedViews',
+    'SparseSampleFrames', 'VideoDecode', 'VideoInit'
 ]
