@@ -78,9 +78,7 @@ class MaskedAutoencoder(BaseModel):
         if decoder is None or head is None:
             raise ValueError('reconstruction (rec_weight > 0) needs a decoder '
                              'and a head')
-        if getattr(self.backbone, 'fc_norm', None) is not None:
-            raise ValueError('a masked autoencoder reads normed tokens: set '
-                             'backbone.use_mean_pooling=False')
+        self.backbone.check_decodable()
         self.decoder = MODELS.build(
             dict(
                 decoder,

@@ -1,4 +1,3 @@
-from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from amd_mm.registry import MODELS
 from ..utils import (Grid, build_blocks, gather_tokens, patchify,
                      position_table, resize_position_table)
 from ..utils.blocks import DEFAULT_NORM
+from .encoder import EncoderOutput, check_taps
 
 InitCfg = Optional[Union[Dict, List[Dict]]]
 
@@ -18,20 +18,6 @@ DEFAULT_INIT = [
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.),
     dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
 ]
-
-
-@dataclass(frozen=True)
-class EncoderOutput:
-    """What an encoder returns.
-
-    Attributes:
-        tokens (Tensor, optional): (B, K, C), after the final norm; None if the
-            encoder stopped after its last tap.
-        taps (List[Tensor]): (B, K, C) each: the residual stream after the
-            blocks asked for, before any final norm.
-    """
-    tokens: Optional[Tensor]
-    taps: List[Tensor]
 
 
 @MODELS.register_module()
@@ -84,6 +70,11 @@ class VideoVisionTransformer(VisionTransformer):
             divide the width.
         TypeError: For an unknown argument.
     """
+
+    # Parameters after the last block, which a teacher does without.
+    closing_norms = ('norm', 'fc_norm')
+    input_dims = 5
+    num_extra_tokens = 0  # no class token
 
     def __init__(self,
                  img_size: Union[int, Tuple[int, int]] = 224,
@@ -188,6 +179,12 @@ class VideoVisionTransformer(VisionTransformer):
         """Values of a patch."""
         return self.patch_embed.projection.weight[0].numel()
 
+    def check_decodable(self) -> None:
+        """Raise a ValueError unless a decoder can read the tokens."""
+        if self.fc_norm is not None:
+            raise ValueError('a masked autoencoder reads normed tokens: set '
+                             'backbone.use_mean_pooling=False')
+
     def grid_of(self, clip: Tensor) -> Grid:
         """Tokens along (time, height, width) of a (B, C, T, H, W) clip."""
         return tuple(s // p for s, p in zip(clip.shape[2:], self.patch_shape))
@@ -289,11 +286,3 @@ class VideoVisionTransformer(VisionTransformer):
         if self.fc_norm is not None:
             return self.fc_norm(tokens.mean(1))
         return tokens[:, 0]
-
-
-def check_taps(taps: Sequence[int], depth: int) -> None:
-    """Raise a ValueError unless ``taps`` are rising block numbers from 1."""
-    rising = all(a < b for a, b in zip(taps, taps[1:]))
-    if not rising or any(not 1 <= tap <= depth for tap in taps):
-        raise ValueError(f'taps are rising block numbers from 1 to {depth}, '
-                         f'got {list(taps)}')

@@ -5,7 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from amd_mm.registry import MODELS
-from ..backbones.video_vit import check_taps
+from ..backbones import check_taps
 
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
 
@@ -58,7 +58,9 @@ class FrozenTeacher(BaseModule):
         else:
             from amd_mm.checkpoints import load_encoder
             load_encoder(
-                self.backbone, checkpoint, allow_missing=('norm', 'fc_norm'))
+                self.backbone,
+                checkpoint,
+                allow_missing=self.backbone.closing_norms)
         del self.backbone.blocks[self.taps[-1]:]
         self.dtype = _DTYPES[dtype]
         for module in self.backbone.modules():

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .tokens import Grid
 
-POSITION_TABLES = ('sincos_1d', 'sincos_3d')
+POSITION_TABLES = ('sincos_1d', 'sincos_2d', 'sincos_3d')
 
 
 def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
@@ -16,22 +16,28 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
     columns: the published table of VideoMAE and AMD. ``sincos_3d`` gives the
     time, the row and the column a share of the channels each (rows and columns
     an equal even number, time the rest), so that neighbours in each direction
-    have similar tables. It is easier to learn from little data.
+    have similar tables. It is easier to learn from little data. ``sincos_2d``
+    is the published table of MAE, for images (one frame): half of the
+    channels for the column and then half for the row, of each first all sines
+    and then all cosines.
 
     Args:
         grid (Grid): Tokens along (time, height, width).
         dims (int): Width of a token.
-        kind (str): ``sincos_1d`` or ``sincos_3d``.
+        kind (str): ``sincos_1d``, ``sincos_2d`` or ``sincos_3d``.
 
     Returns:
         Tensor: (1, N, dims), float32.
 
     Raises:
-        ValueError: If the kind is unknown or the width too small for it.
+        ValueError: If the kind is unknown, the width does not suit it, or
+            the grid of ``sincos_2d`` has several frames.
     """
     t, h, w = grid
     if kind == 'sincos_1d':
         return get_sinusoid_encoding(t * h * w, dims)
+    if kind == 'sincos_2d':
+        return _image_table(grid, dims)
     if kind != 'sincos_3d':
         raise ValueError(f'pos_embed_type is one of {POSITION_TABLES}, '
                          f'got {kind!r}')
@@ -46,6 +52,23 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
             t, h, w, -1), col[None, None, :].expand(t, h, w, -1)
     ], -1)
     return table.reshape(1, t * h * w, dims)
+
+
+def _image_table(grid: Grid, dims: int) -> Tensor:
+    """MAE's table of a grid (1, rows, columns): (1, N, dims)."""
+    frames, rows, cols = grid
+    if frames != 1 or dims % 4:
+        raise ValueError(
+            'sincos_2d is for images (one frame) and widths that are a '
+            f'multiple of 4, got {frames} frames and a width of {dims}')
+    # In double precision, as the public program computes it.
+    step = torch.arange(dims // 4, dtype=torch.float64) / (dims // 4)
+    rate = 10000.**-step
+    row = torch.arange(rows, dtype=torch.float64)[:, None] * rate
+    col = torch.arange(cols, dtype=torch.float64)[:, None] * rate
+    row = torch.cat([row.sin(), row.cos()], 1)[:, None].expand(-1, cols, -1)
+    col = torch.cat([col.sin(), col.cos()], 1)[None].expand(rows, -1, -1)
+    return torch.cat([col, row], 2).reshape(1, rows * cols, dims).float()
 
 
 def resize_position_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
