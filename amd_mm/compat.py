@@ -145,7 +145,8 @@ def let_mmengine_read_its_own_checkpoints() -> None:
     only. A checkpoint of MMEngine also holds the history of its log values,
     so ``--resume`` fails with ``Weights only load failed``. While MMEngine
     reads a checkpoint (and only then) the readers of
-    :mod:`amd_mm.utils.checked_pickle` admit those histories. Unnecessary once
+    :mod:`amd_mm.utils.checked_pickle` admit those histories, and the
+    arguments in VideoMAE's files. Unnecessary once
     MMEngine writes them as tensors or lists them itself (not so in 0.10.7).
     """
     try:
@@ -158,21 +159,21 @@ def let_mmengine_read_its_own_checkpoints() -> None:
 
 
 def _wrap_checkpoint_loader(module: types.ModuleType) -> None:
-    """Make ``CheckpointLoader.load_checkpoint`` admit log histories."""
-    from .utils.checked_pickle import admit_log_histories
+    """Make ``CheckpointLoader.load_checkpoint`` admit what does no harm."""
+    from .utils.checked_pickle import admit_harmless_objects
     loader = module.CheckpointLoader
     original = loader.load_checkpoint
-    if getattr(original, 'admits_log_histories', False):
+    if getattr(original, 'admits_harmless_objects', False):
         return
 
     def load_checkpoint(filename: str,
                         map_location: object = None,
                         logger: object = 'current') -> dict:
         """Load a checkpoint; see ``mmengine.runner.CheckpointLoader``."""
-        with admit_log_histories():
+        with admit_harmless_objects():
             return original(filename, map_location, logger)
 
-    load_checkpoint.admits_log_histories = True
+    load_checkpoint.admits_harmless_objects = True
     loader.load_checkpoint = staticmethod(load_checkpoint)
 
 

@@ -13,14 +13,17 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from .errors import CheckpointFormatError, CheckpointMismatchError
-from .formats import detect_format, to_amd_mm
+from .formats import detect_format, to_amd_mm, unwrap
 from .names import collapse, group_by_reason
 from .reading import read_checkpoint
 
 ENCODER = 'backbone.'
+# A "format" for messages: no conversion was needed.
+OWN_NAMES = "the model's own names"
 # What comes after the last block: a pre-training file has one, a fine-tuned
 # file the other. Not having a place for one changes nothing before it.
 _CLOSING_NORMS = ('norm.', 'fc_norm.')
+_CLASSIFIER = 'cls_head.'
 _SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
 
 Grid = tuple[int, int, int]
@@ -35,7 +38,8 @@ class LoadReport:
 
     Attributes:
         source (str): The file.
-        fmt (str): Its format, a key of :data:`FORMATS`.
+        fmt (str): Its format, a key of :data:`FORMATS` or
+            :data:`OWN_NAMES`.
         module (str): Class of the module.
         loaded (tuple[str, ...]): Copied from the file.
         missing (tuple[str, ...]): Not in the file, or there with another
@@ -91,6 +95,7 @@ def load_encoder(backbone: nn.Module,
                  allow_missing: Sequence[str] = (),
                  extra_blocks: str = 'error',
                  source_grid: Grid | None = None,
+                 prefix: str | None = None,
                  fmt: str | None = None,
                  unsafe: bool = False,
                  logger: MMLogger | str | None = 'current') -> LoadReport:
@@ -112,13 +117,23 @@ def load_encoder(backbone: nn.Module,
         allow_missing (Sequence[str]): See :func:`load_into`.
         extra_blocks (str): See :func:`load_into`.
         source_grid (tuple[int, int, int], optional): See :func:`load_into`.
+        prefix (str, optional): What the names of the encoder begin with in
+            the file, as in MMEngine's ``Pretrained``; needed only if the file
+            holds several and this is not ``'backbone.'``.
         fmt (str, optional): See :func:`load_into`.
         unsafe (bool): See :func:`read_checkpoint`.
         logger (MMLogger | str, optional): See :func:`load_into`.
 
     Returns:
         LoadReport: What was done.
+
+    Raises:
+        CheckpointError: As :func:`load_into`, and if nothing in the file has
+            this prefix.
     """
+    name = None
+    if prefix is not None and prefix.rstrip('.') + '.' != ENCODER:
+        name, source = _below(source, prefix.rstrip('.') + '.', unsafe)
     return load_into(
         backbone,
         source,
@@ -128,7 +143,27 @@ def load_encoder(backbone: nn.Module,
         source_grid=source_grid,
         fmt=fmt,
         unsafe=unsafe,
+        name=name,
         logger=logger)
+
+
+def _below(source: str | os.PathLike | Mapping[str, Any], prefix: str,
+           unsafe: bool) -> tuple[str, dict[str, Tensor]]:
+    """The source's name, and its weights whose names have this prefix."""
+    if isinstance(source, Mapping):
+        name, checkpoint = 'state dict', source
+    else:
+        name, checkpoint = os.fspath(source), read_checkpoint(source, unsafe)
+    state = unwrap(checkpoint)
+    chosen = {
+        key[len(prefix):]: tensor
+        for key, tensor in state.items() if key.startswith(prefix)
+    }
+    if not chosen:
+        raise CheckpointFormatError(
+            f'Nothing in {name} is called {prefix}*; it has '
+            f'{collapse(state, brief=True)}.')
+    return name, chosen
 
 
 def load_into(module: nn.Module,
@@ -140,6 +175,7 @@ def load_into(module: nn.Module,
               source_grid: Grid | None = None,
               fmt: str | None = None,
               unsafe: bool = False,
+              name: str | None = None,
               logger: MMLogger | str | None = 'current') -> LoadReport:
     """Load a checkpoint of any known format, strictly.
 
@@ -171,8 +207,10 @@ def load_into(module: nn.Module,
         source_grid (tuple[int, int, int], optional): Tokens (time, height,
             width) of a learned position table in the file. Guessed if it has
             as many tokens in time as the module and is square in space.
-        fmt (str, optional): A key of :data:`FORMATS`; recognised when None.
+        fmt (str, optional): A key of :data:`FORMATS`; when None it is
+            recognised, and names that are the module's own stay as they are.
         unsafe (bool): See :func:`read_checkpoint`.
+        name (str, optional): What to call the source in messages.
         logger (MMLogger | str, optional): Gets the report; as in
             :func:`mmengine.logging.print_log`, so None is ``print`` and
             ``'silent'`` nothing.
@@ -191,15 +229,19 @@ def load_into(module: nn.Module,
         raise ValueError("extra_blocks must be 'error' or 'ignore', not "
                          f'{extra_blocks!r}.')
     if isinstance(source, Mapping):
-        name, checkpoint = 'state dict', source
+        name, checkpoint = name or 'state dict', source
     else:
-        name, checkpoint = os.fspath(source), read_checkpoint(source, unsafe)
+        name = name or os.fspath(source)
+        checkpoint = read_checkpoint(source, unsafe)
     if is_model_wrapper(module):
         module = module.module
     if prefix is None:
         prefix = '' if hasattr(module, 'backbone') else ENCODER
-    fmt = fmt or detect_format(checkpoint)
-    state, dropped = to_amd_mm(checkpoint, fmt)
+    if fmt is None and prefix == '' and _has_own_names(module, checkpoint):
+        fmt, state, dropped = OWN_NAMES, unwrap(checkpoint), {}
+    else:
+        fmt = fmt or detect_format(checkpoint)
+        state, dropped = to_amd_mm(checkpoint, fmt)
     plan = _make_plan(module, state, prefix, allow_missing, extra_blocks,
                       source_grid)
     label = f'{name} ({fmt})'
@@ -227,6 +269,13 @@ def load_into(module: nn.Module,
         logger=logger,
         level=logging.WARNING if plan.other_table else logging.INFO)
     return report
+
+
+def _has_own_names(module: nn.Module, checkpoint: Mapping[str, Any]) -> bool:
+    """Whether most of a model's own names are in the checkpoint."""
+    state = unwrap(checkpoint)
+    names = module.state_dict().keys()
+    return 2 * sum(one in state for one in names) > len(names)
 
 
 def _make_plan(module: nn.Module, state: Mapping[str, Tensor], prefix: str,
@@ -419,7 +468,13 @@ def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
 def _hints(plan: _Plan, their_depth: int, our_depth: int) -> list[str]:
     """What to do about it, where that can be guessed."""
     hints = []
-    if plan.mismatched:
+    if plan.mismatched and all(
+            name.startswith(_CLASSIFIER) for name in plan.mismatched):
+        file, model = next(iter(plan.mismatched.values()))
+        hints.append(f'The file tells {file[0]} classes apart, the model '
+                     f'{model[0]}: set model.cls_head.num_classes={file[0]}, '
+                     'or give the file that was trained for this config.')
+    elif plan.mismatched:
         hints.append("Give a file of the model's size, or set the model's "
                      'embed_dims, depth, patch_size, tubelet_size and '
                      "in_channels to the file's.")

@@ -1,5 +1,4 @@
 """Reading checkpoint files without running what is in them."""
-import argparse
 import hashlib
 import io
 import json
@@ -8,8 +7,6 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +14,7 @@ import torch
 from mmengine.fileio import get_file_backend
 from torch import Tensor
 
-from amd_mm.utils.checked_pickle import admit_log_histories
+from amd_mm.utils.checked_pickle import admit_harmless_objects
 from .errors import CheckpointReadError
 
 # What a folder saved by Hugging Face transformers may hold, best first.
@@ -172,7 +169,7 @@ def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
 
 def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
     try:
-        with _allowing_harmless():
+        with admit_harmless_objects():
             return torch.load(
                 stream, map_location='cpu', weights_only=not unsafe)
     except ImportError as error:
@@ -188,22 +185,6 @@ def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
             _damaged_message(path, stream, error)
             if forbidden is None else _forbidden_message(path, forbidden))
         raise CheckpointReadError(message) from error
-
-
-@contextmanager
-def _allowing_harmless() -> Iterator[None]:
-    """Let ``weights_only=True`` accept what does no harm, for one read.
-
-    That is the arguments which the public VideoMAE and AMD programs save, and
-    MMEngine's log histories. Before torch 2.6 nothing can be let through, and
-    files with anything but weights are refused.
-    """
-    if torch.__version__ < (2, 6):
-        yield
-        return
-    with admit_log_histories(), torch.serialization.safe_globals(
-        [argparse.Namespace]):
-        yield
 
 
 def _forbidden_object(message: str) -> str | None:

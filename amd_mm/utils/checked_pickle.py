@@ -1,7 +1,8 @@
-"""Read MMEngine's log histories without trusting the file they are in.
+"""Read checkpoints of MMEngine and VideoMAE without trusting the file.
 
 ``torch.load(weights_only=True)`` refuses everything but tensors and plain
-containers. A checkpoint of MMEngine holds one thing more: the message hub's
+containers. The public VideoMAE and AMD programs also save their arguments, a
+plain ``argparse.Namespace``. A checkpoint of MMEngine holds one thing more: the message hub's
 ``HistoryBuffer`` objects (two NumPy arrays and a table of their own methods),
 and perhaps a NumPy number (``best_score``). The usual advice is to allow
 ``getattr`` and NumPy's own reconstructors. But ``getattr`` reaches anything,
@@ -24,9 +25,12 @@ name in the file                          read by
                                           of a number, e.g. ``f8``
 ``numpy.….scalar``                        :func:`_checked_scalar`: one number
 ``bytes``                                 :func:`_no_bytes`: of no arguments
+``argparse.Namespace``                    itself: a bag of attributes, as
+                                          safe as what is in it
 ========================================  ====================================
 """
 import re
+from argparse import Namespace
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Callable, Iterator, List, Tuple
@@ -134,6 +138,7 @@ def _readers() -> List[Tuple[object, str]]:
         (_no_bytes, 'builtins.bytes'),
         (_CheckedArray, 'numpy.ndarray'),
         (_CheckedDtype, 'numpy.dtype'),
+        (Namespace, 'argparse.Namespace'),
     ]
     for module in _MULTIARRAY:
         readers += [(_checked_reconstruct, f'{module}._reconstruct'),
@@ -149,8 +154,10 @@ def _qualified_name(entry: object) -> str:
 
 
 @contextmanager
-def admit_log_histories() -> Iterator[None]:
-    """Let ``torch.load(weights_only=True)`` read MMEngine's log histories.
+def admit_harmless_objects() -> Iterator[None]:
+    """Let ``torch.load(weights_only=True)`` read what does no harm.
+
+    That is the log histories of MMEngine and an ``argparse.Namespace``.
 
     Only inside of the ``with`` block, and in addition to what the process
     already allows; where the process allows NumPy's own reconstructors, these

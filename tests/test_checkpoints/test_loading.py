@@ -10,6 +10,7 @@ from torch import nn
 from amd_mm.checkpoints import (CheckpointFormatError, CheckpointMismatchError,
                                 LoadReport, describe_encoder, from_amd_mm,
                                 load_encoder, load_into)
+from amd_mm.checkpoints.loading import OWN_NAMES
 from amd_mm.models.backbones import VideoVisionTransformer
 
 SMALL = dict(
@@ -73,7 +74,7 @@ def test_a_path_and_a_whole_recogniser(tmp_path):
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'r.pth')
     report = load_into(target, tmp_path / 'r.pth', logger=None)
     assert_equal_states(source, target)
-    assert report.fmt == 'mmaction'
+    assert report.fmt == OWN_NAMES
     assert report.source.endswith('r.pth')
 
 

@@ -3,10 +3,12 @@ from .deferred_runtime_info import DeferredRuntimeInfoHook
 from .finite_loss import FiniteLossHook
 from .run_summary import RunSummaryHook
 from .step_seed import StepSeedHook
+from .strict_load import StrictLoadHook
 from .throughput import ThroughputHook
 from .unreadable_videos import UnreadableVideosHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
-    'RunSummaryHook', 'StepSeedHook', 'ThroughputHook', 'UnreadableVideosHook'
+    'RunSummaryHook', 'StepSeedHook', 'StrictLoadHook', 'ThroughputHook',
+    'UnreadableVideosHook'
 ]

@@ -58,7 +58,10 @@ class VideoVisionTransformer(VisionTransformer):
         use_mean_pooling (bool): ``fc_norm`` after the mean over the tokens
             (True), or ``norm`` on every token (False).
         pretrained (str, optional): A checkpoint of any known format, read by
-            the strict loader at the end of :meth:`init_weights`.
+            the strict loader at the end of :meth:`init_weights`: it reports
+            what it took, and an encoder weight that is missing is an error.
+            ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)``
+            means the same.
         return_feat_map (bool): Let :meth:`forward` return (B, C, T', H', W').
         init_cfg (dict | List[dict], optional): Initialisation.
         pos_embed_type (str): ``sincos_1d`` (published) or ``sincos_3d``
@@ -107,6 +110,8 @@ class VideoVisionTransformer(VisionTransformer):
                 f'img_size={img_size} must be a multiple of patch_size='
                 f'{patch_size} and num_frames={num_frames} of tubelet_size='
                 f'{tubelet_size}')
+        init_cfg, pretrained, prefix = _without_pretrained(
+            init_cfg, pretrained)
         # The parent builds patch embedding, dropout and final norm; its blocks
         # (depth=0) and its table (square frames only) are replaced below.
         super().__init__(
@@ -128,6 +133,7 @@ class VideoVisionTransformer(VisionTransformer):
         self.num_heads = num_heads
         self.pos_embed_type = pos_embed_type
         self.pretrained = pretrained
+        self._pretrained_prefix = prefix
         self.token_grid: Grid = (num_frames // tubelet_size,
                                  height // patch_size, width // patch_size)
         self.grid_size = self.token_grid[1:]
@@ -161,8 +167,13 @@ class VideoVisionTransformer(VisionTransformer):
         super().init_weights()
         if self.pretrained:
             from amd_mm.checkpoints import load_encoder
+
             # Fine-tuning starts fc_norm afresh: pre-training has none.
-            load_encoder(self, self.pretrained, allow_missing=('fc_norm', ))
+            load_encoder(
+                self,
+                self.pretrained,
+                allow_missing=('fc_norm', ),
+                prefix=self._pretrained_prefix)
 
     @property
     def depth(self) -> int:
@@ -286,3 +297,21 @@ class VideoVisionTransformer(VisionTransformer):
         if self.fc_norm is not None:
             return self.fc_norm(tokens.mean(1))
         return tokens[:, 0]
+
+
+def _without_pretrained(
+        init_cfg: InitCfg, pretrained: Optional[str]
+) -> Tuple[InitCfg, Optional[str], Optional[str]]:
+    """Take a ``Pretrained`` out of ``init_cfg``: MMEngine's is not strict.
+
+    Returns:
+        tuple: ``init_cfg``, the checkpoint and the prefix of its names.
+    """
+    if not isinstance(init_cfg, dict) or str(
+            init_cfg.get('type')).split('.')[-1] != 'Pretrained':
+        return init_cfg, pretrained, None
+    if pretrained:
+        raise ValueError(
+            f"pretrained='{pretrained}' and init_cfg="
+            f"{dict(init_cfg)} are both given; one checkpoint is enough")
+    return DEFAULT_INIT, init_cfg['checkpoint'], init_cfg.get('prefix')
