@@ -4,16 +4,17 @@ from .folder_search import find_videos
 from .list_files import ListEntry, ListFileError, read_list_file
 from .replacing import ReplaceUnreadableMixin
 from .sampling import EpochSeededSampler, SampleKey, seeded_randomness
+from .subset import LabelBudget
 from .video_datasets import (RawFrameListDataset, VideoFolderDataset,
                              VideoListDataset)
 from .video_reader import (BACKENDS, VIDEO_EXTENSIONS, UnreadableVideoError,
                            VideoReader, available_backends, open_video)
 
 __all__ = [
-    'BACKENDS', 'EpochSeededSampler', 'ListEntry', 'ListFileError',
-    'RawFrameListDataset', 'ReplaceUnreadableMixin', 'SampleKey',
-    'UnreadableVideoError', 'VIDEO_EXTENSIONS', 'VideoFolderDataset',
-    'VideoListDataset', 'VideoReader', 'available_backends', 'find_videos',
-    'flatten_views_collate', 'open_video', 'read_list_file',
-    'seeded_randomness'
+    'BACKENDS', 'EpochSeededSampler', 'LabelBudget', 'ListEntry',
+    'ListFileError', 'RawFrameListDataset', 'ReplaceUnreadableMixin',
+    'SampleKey', 'UnreadableVideoError', 'VIDEO_EXTENSIONS',
+    'VideoFolderDataset', 'VideoListDataset', 'VideoReader',
+    'available_backends', 'find_videos', 'flatten_views_collate', 'open_video',
+    'read_list_file', 'seeded_randomness'
 ]

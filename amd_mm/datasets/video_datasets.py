@@ -5,16 +5,16 @@ from typing import Callable, List, Optional, Sequence, Union
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.base import BaseActionDataset
+from mmengine.logging import print_log
 
 from amd_mm.registry import DATASETS
 from .folder_search import find_videos
-from .list_files import ListEntry, read_list_file
+from .list_files import ListEntry, ListFileError, read_list_file
 from .replacing import ReplaceUnreadableMixin
+from .subset import NO_LABEL, LabelBudget
 from .video_reader import VIDEO_EXTENSIONS
 
 Pipeline = List[Union[dict, Callable]]
-NO_LABEL = -1
-"""The label of a sample whose list has none (as in MMAction2)."""
 
 
 def _join(prefix: Optional[str], name: str) -> str:
@@ -25,6 +25,42 @@ def _labels(entry: ListEntry, multi_class: bool) -> Union[int, List[int]]:
     if multi_class:
         return list(entry.labels)
     return entry.labels[0] if entry.labels else NO_LABEL
+
+
+def _label_budget(fraction: Optional[float], per_class: Optional[int],
+                  seed: int, multi_class: bool) -> Optional[LabelBudget]:
+    """The budget that a dataset's arguments ask for, if they do."""
+    if fraction is None and per_class is None:
+        return None
+    if fraction is not None and per_class is not None:
+        raise ValueError(
+            f'label_fraction={fraction} and clips_per_class={per_class} are '
+            'both given; one of them is enough')
+    if multi_class:
+        raise ValueError(
+            'label_fraction and clips_per_class take a part of each class, '
+            'which multi_class=True (several labels a line) does not allow')
+    try:
+        return LabelBudget(fraction, per_class, seed)
+    except ValueError as error:
+        raise ValueError(f'label_fraction={fraction}, clips_per_class='
+                         f'{per_class}: {error}') from None
+
+
+def _within(budget: Optional[LabelBudget], entries: List[ListEntry],
+            ann_file: str) -> List[ListEntry]:
+    """The entries that a budget allows, and a line in the log about them."""
+    if budget is None:
+        return entries
+    labels = [_labels(entry, False) for entry in entries]
+    # One folder of frames may hold several samples, told apart by offsets.
+    names = [' '.join(map(str, (e.name, *e.counts[:-1]))) for e in entries]
+    try:
+        chosen = budget.choose(labels, names)
+    except ValueError as error:
+        raise ListFileError(ann_file, str(error)) from None
+    print_log(f'{ann_file}: {budget.report(labels, chosen)}', 'current')
+    return [entries[index] for index in chosen]
 
 
 def _check_classes(multi_class: bool, num_classes: Optional[int]) -> None:
@@ -55,6 +91,15 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
             to False.
         num_classes (int, optional): Labels must be smaller; needed for
             ``multi_class``. Defaults to None.
+        label_fraction (float, optional): Use only this share of each class,
+            the same videos in every run and on every machine; see
+            :class:`~amd_mm.datasets.LabelBudget`. For 10 %::
+
+                train_dataloader = dict(dataset=dict(label_fraction=0.1))
+
+        clips_per_class (int, optional): Use only so many of each class; not
+            together with ``label_fraction``.
+        subset_seed (int): Another seed takes other videos. Defaults to 0.
         start_index (int): The number of the first frame; readers count from
             0. Defaults to 0.
         modality (str): Defaults to ``'RGB'``.
@@ -78,6 +123,9 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
                  delimiter: str = ' ',
                  multi_class: bool = False,
                  num_classes: Optional[int] = None,
+                 label_fraction: Optional[float] = None,
+                 clips_per_class: Optional[int] = None,
+                 subset_seed: int = 0,
                  start_index: int = 0,
                  modality: str = 'RGB',
                  test_mode: bool = False,
@@ -87,6 +135,8 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
                  serialize_data: bool = True,
                  lazy_init: bool = False) -> None:
         _check_classes(multi_class, num_classes)
+        self.label_budget = _label_budget(label_fraction, clips_per_class,
+                                          subset_seed, multi_class)
         super().__init__(
             ann_file=ann_file,
             pipeline=pipeline,
@@ -115,6 +165,7 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
             delimiter=self.delimiter,
             multi_class=self.multi_class,
             num_classes=self.num_classes)
+        entries = _within(self.label_budget, entries, self.ann_file)
         prefix = self.data_prefix.get('video')
         return [
             dict(
@@ -149,6 +200,15 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
             to False.
         num_classes (int, optional): Labels must be smaller; needed for
             ``multi_class``. Defaults to None.
+        label_fraction (float, optional): Use only this share of each class,
+            the same videos in every run and on every machine; see
+            :class:`~amd_mm.datasets.LabelBudget`. For 10 %::
+
+                train_dataloader = dict(dataset=dict(label_fraction=0.1))
+
+        clips_per_class (int, optional): Use only so many of each class; not
+            together with ``label_fraction``.
+        subset_seed (int): Another seed takes other videos. Defaults to 0.
         start_index (int): The number of the first frame. Defaults to 1.
         modality (str): ``'RGB'`` or ``'Flow'``. Defaults to ``'RGB'``.
         test_mode (bool): Raise for unreadable frames instead of replacing
@@ -173,6 +233,9 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
                  delimiter: str = ' ',
                  multi_class: bool = False,
                  num_classes: Optional[int] = None,
+                 label_fraction: Optional[float] = None,
+                 clips_per_class: Optional[int] = None,
+                 subset_seed: int = 0,
                  start_index: int = 1,
                  modality: str = 'RGB',
                  test_mode: bool = False,
@@ -182,6 +245,8 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
                  serialize_data: bool = True,
                  lazy_init: bool = False) -> None:
         _check_classes(multi_class, num_classes)
+        self.label_budget = _label_budget(label_fraction, clips_per_class,
+                                          subset_seed, multi_class)
         self.delimiter = delimiter
         super().__init__(
             ann_file=ann_file,
@@ -214,6 +279,7 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
             num_counts=2 if self.with_offset else 1,
             multi_class=self.multi_class,
             num_classes=self.num_classes)
+        entries = _within(self.label_budget, entries, self.ann_file)
         return [self._data_info(entry) for entry in entries]
 
     def _data_info(self, entry: ListEntry) -> dict:
