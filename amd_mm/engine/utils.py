@@ -23,10 +23,13 @@ def logger_is_due(runner: Runner, batch_idx: int) -> bool:
 
 
 def count_clips(data_batch: DataBatch) -> int:
-    """Clips of a collated batch: the length of its ``inputs``."""
-    if isinstance(data_batch, dict) and 'inputs' in data_batch:
-        return len(data_batch['inputs'])
-    return 0
+    """Clips of a collated batch: its samples, or else its ``inputs``.
+
+    Several views of an image are several ``inputs`` and one sample.
+    """
+    if not isinstance(data_batch, dict):
+        return 0
+    return len(data_batch.get('data_samples') or data_batch.get('inputs', ()))
 
 
 def batch_names(data_batch: DataBatch) -> List[str]:

@@ -1,17 +1,19 @@
-from .algorithms import AMD, MaskedAutoencoder
+from .algorithms import AMD, MaskedAutoencoder, TinyMIM
 from .backbones import VideoVisionTransformer
-from .heads import PixelReconstructionHead
-from .losses import FeatureAlignmentLoss
+from .heads import (FeatureTargetHead, PixelReconstructionHead,
+                    TokenRelationHead)
+from .losses import FeatureAlignmentLoss, TokenRelationLoss
 from .mask_generators import (AsymmetricRandomMaskGenerator,
                               AsymmetricTubeMaskGenerator, TokenPartition)
 from .necks import (DirectAlignment, GenerationAlignment, ParallelAlignment,
                     PixelDecoder, SerialAlignment)
-from .teachers import FrozenTeacher
+from .teachers import FrozenTeacher, RelationTeacher
 
 __all__ = [
     'AMD', 'AsymmetricRandomMaskGenerator', 'AsymmetricTubeMaskGenerator',
-    'DirectAlignment', 'FeatureAlignmentLoss', 'FrozenTeacher',
-    'GenerationAlignment', 'MaskedAutoencoder', 'ParallelAlignment',
-    'PixelDecoder', 'PixelReconstructionHead', 'SerialAlignment',
-    'TokenPartition', 'VideoVisionTransformer'
+    'DirectAlignment', 'FeatureAlignmentLoss', 'FeatureTargetHead',
+    'FrozenTeacher', 'GenerationAlignment', 'MaskedAutoencoder',
+    'ParallelAlignment', 'PixelDecoder', 'PixelReconstructionHead',
+    'RelationTeacher', 'SerialAlignment', 'TinyMIM', 'TokenPartition',
+    'TokenRelationHead', 'TokenRelationLoss', 'VideoVisionTransformer'
 ]

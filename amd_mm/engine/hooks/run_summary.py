@@ -83,7 +83,8 @@ def _transforms(dataset: object) -> Iterator[object]:
 
 def _views(dataset: object) -> int:
     for transform in _transforms(dataset):
-        if hasattr(transform, 'num_views'):
+        # MMPretrain's MultiView, which has a list, makes one sample of them.
+        if isinstance(getattr(transform, 'num_views', None), int):
             return transform.num_views
     return 1
 

@@ -1,3 +1,4 @@
 from .frozen_teacher import FrozenTeacher
+from .relation_teacher import RelationTeacher
 
-__all__ = ['FrozenTeacher']
+__all__ = ['FrozenTeacher', 'RelationTeacher']
