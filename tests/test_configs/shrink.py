@@ -1,9 +1,9 @@
 """The real configs, small enough for a test.
 
 Depths, taps, ratios, patch size, transforms, hooks, optimiser and schedule are
-left as they are. Smaller are: widths (8 to 32), the clip (4 frames of 80 x 80
+left as they are. Starting weights are random. Smaller are: widths (8 to 32), the clip (4 frames of 80 x 80
 pixels: 2 x 5 x 5 tokens, on which all ratios give different counts), the batch
-(2 videos x 2 views) and the data, which is looked for in the layout that the
+(2 videos x 2 views; 1 in tests) and the data, which is looked for in the layout that the
 config names, below a folder of ours. The teacher gets random weights. What is
 that small already (the quickstart) keeps its model and pipeline.
 """
@@ -40,21 +40,31 @@ def shrink(cfg: Config, data: Path) -> Config:
     Returns:
         Config: The same.
     """
-    loader = cfg.train_dataloader
-    loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-    root = data / loader.dataset.data_root
-    loader.dataset.data_root = str(root if root.is_dir() else data / VIDEOS)
+    small = cfg.model.backbone.img_size <= SIDE  # the quickstart
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(key) is None:
+            continue
+        loader = cfg[key]
+        loader.update(
+            batch_size=2 if key == 'train_dataloader' else 1,
+            num_workers=0,
+            persistent_workers=False)
+        root = data / loader.dataset.data_root
+        loader.dataset.data_root = str(root if root.is_dir() else data /
+                                       VIDEOS)
+        if not small:
+            _shrink_pipeline(loader.dataset.pipeline)
+    cfg.model.backbone.pretrained = None
     if cfg.model.get('teacher'):
         cfg.model.teacher.update(checkpoint=None, random_init=True)
-    if cfg.model.backbone.img_size > SIDE:  # the quickstart's is not
+    if not small:
         _shrink_model(cfg.model)
-        _shrink_pipeline(loader.dataset.pipeline)
     return cfg
 
 
 def views_of(cfg: Config) -> int:
     """How often a config samples each decoded clip."""
-    return cfg.train_dataloader.dataset.pipeline[-1].num_views
+    return cfg.train_dataloader.dataset.pipeline[-1].get('num_views', 1)
 
 
 def _shrink_pipeline(pipeline: List[dict]) -> None:
@@ -62,11 +72,14 @@ def _shrink_pipeline(pipeline: List[dict]) -> None:
         for key, value in dict(
                 clip_len=FRAMES,
                 input_size=SIDE,
-                scale=(SIDE, SIDE),
+                crop_size=SIDE,
                 min_frames=FRAMES,
                 num_views=VIEWS).items():
             if key in transform:
                 transform[key] = value
+        if 'scale' in transform:  # -1: in proportion
+            transform.scale = tuple(
+                min(side, SIDE) for side in transform.scale)
 
 
 def _shrink_model(model: dict) -> None:
@@ -76,6 +89,8 @@ def _shrink_model(model: dict) -> None:
             value['num_heads'] = _HEADS
             if key == 'backbone':
                 value.update(img_size=SIDE, num_frames=FRAMES)
+        elif key == 'cls_head':
+            value['in_channels'] = _narrow(value['in_channels'])
         elif key == 'teacher':
             _shrink_model(value)
 
@@ -101,20 +116,28 @@ def make_data(folder: Path, make_video) -> Path:
     Returns:
         Path: The folder; ``data_root`` of a config is below it.
     """
-    for name, prefix, rawframes in (('kinetics400', 'videos_train',
-                                     'rawframes_train'), ('sthv2', 'videos',
-                                                          'rawframes')):
+    for name, prefix, rawframes, split in (('kinetics400', 'videos_train',
+                                            'rawframes_train', ''),
+                                           ('sthv2', 'videos', 'rawframes',
+                                            ''), ('ucf101', 'videos',
+                                                  'rawframes', '_split_1'),
+                                           ('hmdb51', 'videos', 'rawframes',
+                                            '_split_1')):
         root = folder / 'data' / name
         lines, frame_lines = [], []
         for index in range(_PER_SET):
             make_video(
                 str(root / prefix / f'{index}.mp4'), frames=20, seed=index)
             _write_frames(root / rawframes / str(index), index)
-            lines.append(f'{index}.mp4 0')
-            frame_lines.append(f'{index} 20 0')
+            lines.append(f'{index}.mp4 {index}')
+            frame_lines.append(f'{index} 20 {index}')
         for kind, text in (('videos', lines), ('rawframes', frame_lines)):
-            list_file = root / f'{name}_train_list_{kind}.txt'
-            list_file.write_text('\n'.join(text))
+            for part in ('train', 'val'):
+                middle = f'{part}_list' if not split else f'{part}{split}'
+                list_file = root / f'{name}_{middle}_{kind}.txt'
+                list_file.write_text('\n'.join(text))
+    shutil.copytree(folder / 'data/kinetics400/videos_train',
+                    folder / 'data/kinetics400/videos_val')
     shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
     return folder
 

@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
@@ -50,3 +51,26 @@ def test_builds_and_steps(path, data):
         if name in before and not torch.equal(value, before[name])
     }
     assert changed == set(before)
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in CONFIGS if 'recognition' in path.parts],
+    ids=lambda path: path.stem)
+def test_builds_and_tests(path, data):
+    cfg = shrink(Config.fromfile(path), data)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    for loader_cfg in (cfg.val_dataloader, cfg.test_dataloader):
+        loader = Runner.build_dataloader(loader_cfg, seed=0)
+        batch = next(iter(loader))
+        with torch.no_grad():
+            sample, *_ = model.test_step(batch)
+        classes = model.cls_head.num_classes
+        assert sample.pred_score.shape == (classes, )
+        # Over the views, of probabilities.
+        torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+        evaluator = Evaluator(cfg.test_evaluator)
+        evaluator.process([sample], batch)
+        assert 0 <= evaluator.evaluate(len(batch))['acc/top1'] <= 1
+    views = len(batch['inputs'][0])
+    assert views == (6 if 'sthv2' in path.stem else 15)
