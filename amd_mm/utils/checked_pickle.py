@@ -29,11 +29,12 @@ name in the file                          read by
                                           safe as what is in it
 ========================================  ====================================
 """
+import pickle
 import re
 from argparse import Namespace
 from contextlib import contextmanager
 from pickle import UnpicklingError
-from typing import Callable, Iterator, List, Tuple
+from typing import BinaryIO, Callable, Iterator, List, Tuple
 
 import numpy as np
 import torch
@@ -179,3 +180,64 @@ def admit_harmless_objects() -> Iterator[None]:
     finally:
         lists.clear_safe_globals()
         lists.add_safe_globals(before)
+
+
+class _NumbersUnpickler(pickle.Unpickler):
+    """Plain containers, text, numbers and NumPy arrays of numbers."""
+
+    def find_class(self, module: str, name: str) -> object:
+        """Look up one of the readers of this module."""
+        readers = {known: reader for reader, known in _array_readers()}
+        try:
+            return readers[f'{module}.{name}']
+        except KeyError:
+            raise UnpicklingError(
+                f'it holds {module}.{name}, and only plain containers and '
+                'arrays of numbers are read') from None
+
+
+def _array_readers() -> List[Tuple[object, str]]:
+    """Pairs of (reader, name in the file), for arrays in any protocol."""
+    readers = [(_no_bytes, 'builtins.bytes'), (_no_bytes, '__builtin__.bytes'),
+               (_CheckedArray, 'numpy.ndarray'),
+               (_CheckedDtype, 'numpy.dtype'),
+               (_latin1_bytes, '_codecs.encode')]
+    for module in _MULTIARRAY:
+        readers += [(_checked_reconstruct, f'{module}._reconstruct'),
+                    (_checked_scalar, f'{module}.scalar')]
+    for core in ('numpy.core', 'numpy._core'):
+        readers.append((_checked_buffer, f'{core}.numeric._frombuffer'))
+    return readers
+
+
+def _checked_buffer(data: bytes, dtype: _CheckedDtype, shape: tuple,
+                    order: str) -> np.ndarray:
+    """Read an array from protocol 5, which writes it as a buffer."""
+    if not isinstance(dtype, _CheckedDtype):
+        raise UnpicklingError('it holds an array without a type')
+    return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    """Bytes in a pickle of protocol 2, which spells them as text."""
+    return text.encode('latin1')
+
+
+def load_numbers(stream: BinaryIO) -> object:
+    """Unpickle plain containers and arrays of numbers, and nothing else.
+
+    Unlike ``pickle.load`` it runs no code that the file names, so that a
+    downloaded file can be read (box proposals of AVA, for instance).
+
+    Args:
+        stream (BinaryIO): Open for reading, at the beginning of the pickle.
+
+    Returns:
+        object: What the file holds. Arrays may be of a subclass of
+        ``numpy.ndarray``; ``numpy.array(...)`` makes them plain.
+
+    Raises:
+        UnpicklingError: If the file asks for anything else.
+    """
+    # Python 2 wrote text and the bytes of arrays alike.
+    return _NumbersUnpickler(stream, encoding='latin1').load()
