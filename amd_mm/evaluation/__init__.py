@@ -1,0 +1,4 @@
+"""What is not in MMAction2: reports of classes, probes of features."""
+from .classification_report import ClassificationReport
+
+__all__ = ['ClassificationReport']
