@@ -103,19 +103,21 @@ def test_separable_table_gives_each_direction_its_channels():
         assert (torch.cdist(line, line) < 1e-3).sum() == len(line)
 
 
-def test_fused_attention_equals_plain_attention_and_its_gradient():
+def test_gradients_equal_those_of_plain_attention_and_stock_backbone():
     fused, plain = build(), build(fused_attention=False)
     plain.load_state_dict(fused.state_dict())
+    models = dict(fused=fused, plain=plain, stock=stock(fused))
     x = clip()
-    grads = []
-    for model in (fused, plain):
-        out = model(x)
-        out.square().sum().backward()
-        grads.append([p.grad for p in model.parameters()])
+    grads = {}
+    for name, model in models.items():
+        model(x).square().sum().backward()
+        grads[name] = {k: p.grad for k, p in model.named_parameters()}
     assert type(fused.blocks[0].attn) is not type(plain.blocks[0].attn)
-    torch.testing.assert_close(fused(x), plain(x), rtol=1e-4, atol=1e-5)
-    for mine, theirs in zip(*grads):
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+    for name in ('plain', 'stock'):
+        torch.testing.assert_close(
+            fused(x), models[name](x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            grads['fused'], grads[name], rtol=1e-3, atol=1e-4)
 
 
 def test_linear_on_a_subset_equals_convolution_then_gather():
