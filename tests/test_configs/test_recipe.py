@@ -13,7 +13,8 @@ from .full_size import build_on_meta
 from .shrink import CONFIGS
 
 AMD_CONFIGS = sorted(
-    path for path in (CONFIGS / 'amd').rglob('*.py') if path.is_file())
+    path for folder in ('pretrain', 'ablation')
+    for path in (CONFIGS / 'amd' / folder).glob('*.py'))
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 
 

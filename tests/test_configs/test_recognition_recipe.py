@@ -1,0 +1,240 @@
+"""The fine-tuning recipes (tables S2, S3), read back from what is built."""
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from amd_mm.registry import MODELS, TRANSFORMS
+from .full_size import build_on_meta
+from .shrink import CONFIGS
+from .test_recipe import lr_curve
+
+FOLDER = CONFIGS / 'amd/recognition'
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A column of the tables; ``lr`` and ``decay`` as the scripts have it."""
+    name: str
+    width: int
+    lr: float
+    clips: int
+    gpus: int
+    epochs: int
+    classes: int
+    stride: Optional[int]  # None: one frame of each of 16 segments
+    flip: bool
+    views: Tuple[int, int]
+    decay: float = .75
+    drop_path: float = .1
+    dropout: float = 0.
+
+
+RECIPES = [
+    Recipe('amd_vit-small-p16_16xb32-sparse16-40e_sthv2', 384, 1e-3, 512, 16,
+           40, 174, None, False, (2, 3)),
+    Recipe('amd_vit-base-p16_16xb32-sparse16-30e_sthv2', 768, 5e-4, 512, 16,
+           30, 174, None, False, (2, 3)),
+    Recipe('amd_vit-small-p16_16xb32-16x4x1-150e_k400', 384, 1e-3, 512, 16,
+           150, 400, 4, True, (5, 3)),
+    Recipe('amd_vit-base-p16_32xb32-16x4x1-90e_k400', 768, 1.4e-3, 1024, 32,
+           90, 400, 4, True, (5, 3)),
+    Recipe(
+        'amd_vit-base-p16_8xb32-16x4x1-100e_ucf101',
+        768,
+        5e-4,
+        256,
+        8,
+        100,
+        101,
+        4,
+        True, (5, 3),
+        decay=.7,
+        drop_path=.2,
+        dropout=.5),
+    Recipe(
+        'amd_vit-base-p16_8xb16-16x2x1-60e_hmdb51',
+        768,
+        1e-3,
+        128,
+        8,
+        60,
+        51,
+        2,
+        True, (5, 3),
+        dropout=.5),
+]
+each_recipe = pytest.mark.parametrize('recipe', RECIPES, ids=lambda r: r.name)
+
+
+def load(recipe: Recipe) -> Config:
+    return Config.fromfile(FOLDER / f'{recipe.name}.py')
+
+
+def layer_of(name: str) -> int:
+    """As the paper counts: 0 the embedding, 1 to 12 the blocks, 13 above."""
+    if name.startswith('backbone.patch_embed'):
+        return 0
+    if name.startswith('backbone.blocks.'):
+        return int(name.split('.')[2]) + 1
+    return 13
+
+
+@each_recipe
+def test_optimiser_groups(recipe):
+    cfg = load(recipe)
+    init_default_scope(cfg.default_scope)
+    model = build_on_meta(cfg)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    assert type(wrapper.optimizer) is torch.optim.AdamW
+    assert wrapper.precision == 'bf16' and not wrapper.clip_grad_kwargs
+    names = {id(param): name for name, param in model.named_parameters()}
+    for group in wrapper.optimizer.param_groups:
+        assert group['betas'] == (.9, .999)
+        for param in group['params']:
+            name = names.pop(id(param))
+            scale = recipe.decay**(12 + 1 - layer_of(name))
+            assert group['lr'] == pytest.approx(recipe.lr * scale), name
+            spared = param.ndim == 1 or name.endswith('.bias')
+            assert group['weight_decay'] == (0 if spared else .05), name
+    assert not names
+
+
+@each_recipe
+def test_schedule_of_every_iteration(recipe):
+    per_epoch = 3
+    rates = lr_curve(load(recipe), per_epoch)
+    warm_up, total = 5 * per_epoch, recipe.epochs * per_epoch
+    assert len(rates) == total
+    assert rates[0] == pytest.approx(recipe.lr * 1e-3)
+    assert rates[warm_up - 1] == pytest.approx(recipe.lr)
+    assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)
+    middle = warm_up + (total - warm_up) / 2
+    either_side = rates[int(middle)] + rates[int(middle + .5)]
+    assert either_side / 2 == pytest.approx(recipe.lr * 1.001 / 2, rel=.02)
+    assert rates[-1] < recipe.lr * .01
+
+
+@each_recipe
+def test_batch_counts_clips(recipe):
+    cfg = load(recipe)
+    views = cfg.train_dataloader.dataset.pipeline[-1].num_views
+    videos = cfg.train_dataloader.batch_size * recipe.gpus
+    assert views == 2 and videos * views == recipe.clips
+    assert cfg.auto_scale_lr.base_batch_size == videos
+
+
+@each_recipe
+def test_model(recipe):
+    model = build_on_meta(load(recipe))
+    backbone, head = model.backbone, model.cls_head
+    assert backbone.embed_dims == head.in_channels == recipe.width
+    assert backbone.token_grid == (8, 14, 14) and backbone.depth == 12
+    assert backbone.fc_norm is not None
+    ramp = torch.linspace(0, recipe.drop_path, 12).tolist()
+    drops = [getattr(b.drop_path, 'drop_prob', 0.) for b in backbone.blocks]
+    assert drops == pytest.approx(ramp)
+    assert head.num_classes == recipe.classes
+    assert head.dropout_ratio == recipe.dropout
+    assert head.label_smooth_eps == .1
+    mixup, cutmix = model.data_preprocessor.blending.augments[:2]
+    for part, alpha in ((mixup, .8), (cutmix, 1.)):
+        assert part.num_classes == recipe.classes
+        assert part.beta.concentration0 == part.beta.concentration1 == alpha
+    probs = model.data_preprocessor.blending.probs
+    assert probs == [.5, .5, 0]
+
+
+@each_recipe
+def test_augmentation(recipe):
+    pipeline = load(recipe).train_dataloader.dataset.pipeline
+    transforms = [TRANSFORMS.build(part) for part in pipeline]
+    sampling = transforms[1]
+    assert sampling.clip_len == 16
+    if recipe.stride is None:
+        assert type(sampling).__name__ == 'SparseSampleFrames'
+    else:
+        assert sampling.frame_interval == recipe.stride
+    inner = {type(t).__name__: t for t in transforms[-1].transforms.transforms}
+    assert ('Flip' in inner) == recipe.flip
+    assert inner['RandAugment'].policy == 'rand-m7-n4-mstd0.5-inc1'
+    erasing = inner['RandomErasing']
+    assert (erasing.probability, erasing.mode) == (.25, 'pixel')
+    crop = inner['RandomResizedCrop']
+    assert crop.area_range == (.08, 1.)
+    assert crop.aspect_ratio_range == (3 / 4, 4 / 3)
+
+
+@each_recipe
+def test_views_of_a_test(recipe):
+    cfg = load(recipe)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    clips, crops = recipe.views
+    assert pipeline[1].num_clips == clips and pipeline[1].test_mode
+    assert pipeline[1].get('frame_interval') == recipe.stride
+    assert any(t.type == 'mmaction.ThreeCrop' for t in pipeline) and crops == 3
+    assert cfg.model.cls_head.average_clips == 'prob'
+    assert cfg.test_dataloader.dataset.test_mode
+
+
+def test_the_head_starts_small_and_fc_norm_fresh():
+    cfg = load(RECIPES[0])
+    cfg.model.backbone.pretrained = None
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    weight = model.cls_head.fc_cls.weight.detach()
+    assert weight.std().item() == pytest.approx(.02 * 1e-3, rel=.05)
+    assert not model.cls_head.fc_cls.bias.any()
+    assert (model.backbone.fc_norm.weight == 1).all()
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted(CONFIGS.glob('*/recognition/*.py')),
+    ids=lambda path: path.stem)
+def test_starting_weights_are_of_a_pretraining_config(path):
+    """Of the same size and data, after its last epoch."""
+    pretrained = Config.fromfile(path).model.backbone.pretrained
+    if path.stem.startswith('scratch'):
+        assert pretrained is None
+        return
+    root, name, file = pretrained.split('/')
+    source = Config.fromfile(CONFIGS / f'{path.parts[-3]}/pretrain/{name}.py')
+    assert root == 'work_dirs'
+    assert file == f'epoch_{source.train_cfg.max_epochs}.pth'
+    mine = Config.fromfile(path).model.backbone
+    assert mine.embed_dims == source.model.backbone.embed_dims
+    assert ('sthv2' in name) == ('sthv2' in path.stem)
+
+
+def test_comparisons_differ_in_the_starting_weights_alone():
+    for recipe in RECIPES:
+        mine = load(recipe)
+        name = recipe.name.replace('amd_', 'videomae_') + '.py'
+        theirs = Config.fromfile(CONFIGS / 'videomae/recognition' / name)
+        for cfg in (mine, theirs):
+            cfg.pop('pretrained')
+            cfg.model.backbone.pop('pretrained')
+        assert mine.to_dict() == theirs.to_dict()
+
+
+def test_a_tenth_of_the_labels_is_one_argument():
+    name = RECIPES[0].name
+    few = Config.fromfile(FOLDER / f'{name}-10percent.py')
+    assert few.train_dataloader.dataset.pop('label_fraction') == .1
+    assert few.to_dict() == load(RECIPES[0]).to_dict()
+
+
+def test_layers_are_counted_from_the_embedding():
+    # The paper's decay ** (L + 1 - id), spelled out once.
+    assert [
+        layer_of(name)
+        for name in ('backbone.patch_embed.projection.weight',
+                     'backbone.blocks.0.norm1.weight',
+                     'backbone.blocks.11.mlp.x', 'backbone.fc_norm.weight',
+                     'cls_head.fc_cls.bias')
+    ] == [0, 1, 12, 13, 13]
