@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amd_mm.utils.checked_pickle import NumbersUnpickler
+
 
 class PredictionsError(ValueError):
     """A file of predictions that cannot be used; the message names it."""
@@ -123,7 +125,7 @@ def _array(value: Any) -> Any:
 def _read(path: Path) -> Any:
     try:
         with path.open('rb') as file:
-            return _PlainUnpickler(file).load()
+            return _PredictionsUnpickler(file).load()
     except OSError as error:
         raise PredictionsError(f'{path} cannot be read: {error}') from error
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -132,28 +134,17 @@ def _read(path: Path) -> Any:
             f'{type(error).__name__}: {error}') from error
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads tensors, arrays and plain containers, and nothing else."""
-
-    _ALLOWED = {
-        ('collections', 'OrderedDict'),
-        ('torch._utils', '_rebuild_tensor_v2'),
-        ('torch', 'Size'),
-        ('torch', 'device'),
-        ('numpy', 'ndarray'),
-        ('numpy', 'dtype'),
-        ('numpy.core.multiarray', '_reconstruct'),
-        ('numpy.core.multiarray', 'scalar'),
-        ('numpy._core.multiarray', '_reconstruct'),
-        ('numpy._core.multiarray', 'scalar'),
-    }
+class _PredictionsUnpickler(NumbersUnpickler):
+    """Tensors beside what its base reads: plain containers and arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Look up how to read something."""
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             return _load_storage
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(
-                f'it asks for {module}.{name}, which no prediction needs')
+        if (module, name) in (('torch._utils', '_rebuild_tensor_v2'),
+                              ('torch', 'Size'), ('collections',
+                                                  'OrderedDict')):
+            return pickle.Unpickler.find_class(self, module, name)
         return super().find_class(module, name)
 
 

@@ -182,7 +182,7 @@ def admit_harmless_objects() -> Iterator[None]:
         lists.add_safe_globals(before)
 
 
-class _NumbersUnpickler(pickle.Unpickler):
+class NumbersUnpickler(pickle.Unpickler):
     """Plain containers, text, numbers and NumPy arrays of numbers."""
 
     def find_class(self, module: str, name: str) -> object:
@@ -240,4 +240,4 @@ def load_numbers(stream: BinaryIO) -> object:
         UnpicklingError: If the file asks for anything else.
     """
     # Python 2 wrote text and the bytes of arrays alike.
-    return _NumbersUnpickler(stream, encoding='latin1').load()
+    return NumbersUnpickler(stream, encoding='latin1').load()
