@@ -1,11 +1,15 @@
 """Data transforms: opening, sampling, decoding, augmenting, views."""
 from .augmentation import RandAugment
+from .ava_clips import SampleAVAClip
 from .erasing import RandomErasing
+from .images import LoadImage
 from .loading import CheckedRawFrameDecode, VideoDecode, VideoInit
+from .proposals import GroundTruthProposals
 from .repeated_views import RepeatedViews
 from .sampling import SparseSampleFrames
 
 __all__ = [
-    'CheckedRawFrameDecode', 'RandAugment', 'RandomErasing', 'RepeatedViews',
+    'CheckedRawFrameDecode', 'GroundTruthProposals', 'LoadImage',
+    'RandAugment', 'RandomErasing', 'RepeatedViews', 'SampleAVAClip',
     'SparseSampleFrames', 'VideoDecode', 'VideoInit'
 ]
