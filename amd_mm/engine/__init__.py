@@ -1,10 +1,11 @@
 from .hooks import (AtomicCheckpointHook, DeferredRuntimeInfoHook,
                     FiniteLossHook, RunSummaryHook, StepSeedHook,
                     ThroughputHook, UnreadableVideosHook)
-from .optim_wrappers import GuardedOptimWrapper, NonFiniteError
+from .optim_wrappers import (GuardedOptimWrapper, NonFiniteError,
+                             TrainableOnlyConstructor)
 
 __all__ = [
     'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
     'GuardedOptimWrapper', 'NonFiniteError', 'RunSummaryHook', 'StepSeedHook',
-    'ThroughputHook', 'UnreadableVideosHook'
+    'ThroughputHook', 'TrainableOnlyConstructor', 'UnreadableVideosHook'
 ]

@@ -1,0 +1,3 @@
+from .frozen_backbone import FrozenBackboneRecognizer
+
+__all__ = ['FrozenBackboneRecognizer']
