@@ -108,7 +108,9 @@ class ReplaceUnreadableMixin:
                 gave None.
         """
         info = self.get_data_info(int(idx))
-        name = info.get('filename', info.get('frame_dir', ''))
+        name = next((info[key]
+                     for key in ('filename', 'frame_dir', 'img_path')
+                     if key in info), '')
         try:
             packed = self.pipeline(info)
         except UnreadableVideoError:

@@ -1,0 +1,155 @@
+"""Images in folders and lists: corrupt files, labels, repeatable draws."""
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from mmengine.runner import Runner
+
+from amd_mm.datasets import SampleKey, UnreadableVideoError
+from amd_mm.registry import DATASETS, TRANSFORMS
+
+PIPELINE = [
+    dict(type='amd_mm.LoadImage'),
+    dict(type='mmpretrain.RandomResizedCrop', scale=32),
+    dict(type='mmpretrain.PackInputs')
+]
+
+
+def write_images(folder, per_class=6, ending='.png', side=40):
+    rng = np.random.default_rng(0)
+    for name in ('ant', 'bee', 'cat'):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f'{number}{ending}'), pixels)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp('images'))
+
+
+def build(folder, **other):
+    return DATASETS.build(
+        dict(
+            dict(
+                type='amd_mm.ImageDataset',
+                data_root=str(folder),
+                pipeline=PIPELINE), **other))
+
+
+def test_class_folders_and_bare_folder(folder):
+    labelled = build(folder)
+    assert labelled.get_gt_labels().tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert labelled.CLASSES == ('ant', 'bee', 'cat')
+    bare = build(folder, with_label=False)
+    assert len(bare) == 18
+    sample = bare[3]
+    assert sample['inputs'].shape == (3, 32, 32)
+    assert sample['data_samples'].filename.endswith('ant/3.png')
+
+
+def test_a_part_of_the_labels(folder, tmp_path):
+    few = build(folder, images_per_class=2)
+    assert few.get_gt_labels().tolist() == [0, 0, 1, 1, 2, 2]
+    more = build(folder, label_fraction=.5)
+    assert len(more) == 9
+    paths = [{
+        info['img_path']
+        for info in map(one.get_data_info, range(len(one)))
+    } for one in (few, more)]
+    assert paths[0] < paths[1]
+    copied = write_images(tmp_path / 'elsewhere')
+    elsewhere = build(copied, images_per_class=2)
+    assert {
+        elsewhere.get_data_info(index)['img_path'].removeprefix(str(copied))
+        for index in range(6)
+    } == {path.removeprefix(str(folder))
+          for path in paths[0]}
+    with pytest.raises(ValueError, match='with_label=True'):
+        build(folder, with_label=False, label_fraction=.5)
+    with pytest.raises(ValueError, match='one of the two'):
+        build(folder, images_per_class=2, label_fraction=.5)
+
+
+@pytest.mark.parametrize('content', [b'', b'no image at all', None])
+def test_an_unreadable_image_is_replaced_and_reported(tmp_path, content):
+    folder = write_images(tmp_path / 'images', ending='.jpg')
+    bad = folder / 'bee' / '2.jpg'
+    if content is None:
+        dataset = build(folder)
+        bad.unlink()
+    else:
+        bad.write_bytes(content)
+        dataset = build(folder)
+    index = next(
+        index for index in range(len(dataset))
+        if dataset.get_data_info(index)['img_path'] == str(bad))
+    sample = dataset[SampleKey(index, epoch=0)]['data_samples']
+    (path, reason), = sample.unreadable
+    assert path == str(bad) and reason
+    assert sample.filename != path
+    dataset.test_mode = True
+    with pytest.raises(UnreadableVideoError, match='2.jpg'):
+        dataset[index]
+
+
+def test_samples_depend_on_seed_epoch_and_index_only(folder):
+
+    def draw(workers):
+        loader = Runner.build_dataloader(
+            dict(
+                batch_size=3,
+                num_workers=workers,
+                sampler=dict(type='amd_mm.EpochSeededSampler'),
+                collate_fn=dict(type='default_collate'),
+                dataset=dict(
+                    type='amd_mm.ImageDataset',
+                    data_root=str(folder),
+                    with_label=False,
+                    pipeline=PIPELINE)),
+            seed=5)
+        batches = list(loader)
+        return torch.cat([batch['inputs'] for batch in batches])
+
+    np.random.seed(1)
+    first = draw(0)
+    np.random.seed(2)
+    assert torch.equal(first, draw(2))
+
+
+def test_two_views_of_one_crop(folder):
+    pipeline = PIPELINE[:2] + [
+        dict(
+            type='mmpretrain.MultiView',
+            num_views=[1, 1],
+            transforms=[[
+                dict(
+                    type='mmpretrain.ColorJitter',
+                    brightness=.4,
+                    contrast=.4,
+                    saturation=.4)
+            ], []]), PIPELINE[2]
+    ]
+    dataset = build(folder, with_label=False, pipeline=pipeline)
+    plain = build(folder, with_label=False)
+    key = SampleKey(4, epoch=1, seed=3)
+    student, teacher = dataset[key]['inputs']
+    assert torch.equal(teacher, plain[key]['inputs'])
+    assert not torch.equal(student, teacher)
+    batch = default_collate([dataset[key], dataset[SampleKey(5, 1, 3)]])
+    assert [view.shape for view in batch['inputs']] == [(2, 3, 32, 32)] * 2
+    assert len(batch['data_samples']) == 2
+
+
+def test_a_mistake_in_the_pipeline_is_not_the_images_fault(folder, tmp_path):
+    """A transform that fails for another reason is not the image's fault."""
+    bad = TRANSFORMS.build(dict(type='amd_mm.LoadImage'))
+    with pytest.raises(UnreadableVideoError, match='nothing.png'):
+        bad(dict(img_path=str(tmp_path / 'nothing.png')))
+    dataset = build(
+        folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']])
+    with pytest.raises(KeyError, match='no such'):
+        dataset[0]
