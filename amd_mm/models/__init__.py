@@ -1,5 +1,6 @@
 from .algorithms import AMD, MaskedAutoencoder, TinyMIM
-from .backbones import VideoVisionTransformer
+from .backbones import FeatureMapVisionTransformer, VideoVisionTransformer
+from .data_preprocessors import PaddedClipPreprocessor
 from .heads import (FeatureTargetHead, LinearProbeHead,
                     PixelReconstructionHead, TokenRelationHead)
 from .losses import FeatureAlignmentLoss, TokenRelationLoss
@@ -8,14 +9,16 @@ from .mask_generators import (AsymmetricRandomMaskGenerator,
 from .necks import (DirectAlignment, GenerationAlignment, ParallelAlignment,
                     PixelDecoder, SerialAlignment)
 from .recognizers import FrozenBackboneRecognizer
+from .roi_heads import BatchedAVARoIHead
 from .teachers import FrozenTeacher, RelationTeacher
 
 __all__ = [
     'AMD', 'AsymmetricRandomMaskGenerator', 'AsymmetricTubeMaskGenerator',
-    'DirectAlignment', 'FeatureAlignmentLoss', 'FeatureTargetHead',
+    'BatchedAVARoIHead', 'DirectAlignment', 'FeatureAlignmentLoss',
+    'FeatureMapVisionTransformer', 'FeatureTargetHead',
     'FrozenBackboneRecognizer', 'FrozenTeacher', 'GenerationAlignment',
     'LinearProbeHead', 'MaskedAutoencoder', 'ParallelAlignment',
-    'PixelDecoder', 'PixelReconstructionHead', 'RelationTeacher',
-    'SerialAlignment', 'TinyMIM', 'TokenPartition', 'TokenRelationHead',
-    'TokenRelationLoss', 'VideoVisionTransformer'
+    'PaddedClipPreprocessor', 'PixelDecoder', 'PixelReconstructionHead',
+    'RelationTeacher', 'SerialAlignment', 'TinyMIM', 'TokenPartition',
+    'TokenRelationHead', 'TokenRelationLoss', 'VideoVisionTransformer'
 ]

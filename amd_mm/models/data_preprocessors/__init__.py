@@ -1,0 +1,3 @@
+from .padded_clips import PaddedClipPreprocessor
+
+__all__ = ['PaddedClipPreprocessor']

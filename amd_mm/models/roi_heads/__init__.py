@@ -1,0 +1,3 @@
+from .batched_ava import BatchedAVARoIHead
+
+__all__ = ['BatchedAVARoIHead']
