@@ -194,8 +194,9 @@ def _build_mmpretrains(policy: RandAugmentPolicy, pad_val: int,
             magnitude_level=policy.magnitude,
             magnitude_std=policy.magnitude_std,
             total_level=_HIGHEST_MAGNITUDE,
+            # Of one number, mmcv's imrotate fills the first channel only.
             hparams=dict(
-                pad_val=pad_val, interpolation=interpolation, prob=.5)))
+                pad_val=[pad_val] * 3, interpolation=interpolation, prob=.5)))
 
 
 def _apply(operation: BaseTransform,
