@@ -1,10 +1,10 @@
-"""The formats that video masked autoencoders are published in.
+"""The formats that masked autoencoders are published in.
 
 Every format is a table (:class:`Format`): how its names map to ours, how it
 is recognised, and what in it has no use here. "Ours" are the names of a
-pre-training checkpoint of this package: ``backbone.*`` (MMAction2's
-``VisionTransformer``), ``decoder.*``, ``neck.*``; and, after fine-tuning,
-``cls_head.*``. Names and shapes were read off the programs named in each
+pre-training checkpoint of this package: ``backbone.*`` (those of MMAction2's
+``VisionTransformer`` for video, of MMPretrain's for images), ``decoder.*``,
+``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and shapes were read off the programs named in each
 table's ``description``.
 """
 import re
@@ -43,6 +43,9 @@ class Format:
             look for the weights in a .pth file; None for no wrapping.
         stores_tables (bool): Whether fixed position tables are part of the
             state dict over there.
+        images (bool | None): Whether the encoder looks at images (True), at
+            video (False) or at either (None), which shows in the patch
+            embedding.
     """
     name: str
     description: str
@@ -54,6 +57,7 @@ class Format:
     zero: tuple[str, ...] = ()
     wrapper: str | None = 'state_dict'
     stores_tables: bool = False
+    images: bool | None = False
 
 
 class Converted(NamedTuple):
@@ -78,6 +82,21 @@ _PUBLIC_BLOCK = (
     ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
     ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
     ('gamma_{n}', 'gamma_{n}'),
+)
+# The same of an image ViT: the encoder's and the decoder's blocks.
+_MAE_ENCODER_BLOCK = (
+    ('norm{n}.{p}', 'ln{n}.{p}'),
+    ('attn.qkv.{p}', 'attn.qkv.{p}'),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('mlp.fc1.{p}', 'ffn.layers.0.0.{p}'),
+    ('mlp.fc2.{p}', 'ffn.layers.1.{p}'),
+)
+_MAE_DECODER_BLOCK = (
+    ('norm{n}.{p}', 'norm{n}.{p}'),
+    ('attn.qkv.{p}', 'attn.qkv.{p}'),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
+    ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
 )
 _HF_ATTENTION = 'attention.attention.'
 _HF_BLOCK = (
@@ -160,6 +179,40 @@ _HF_RULES = (
 )
 _HF_STACKS = ('videomae.encoder.layer.{i}.', 'decoder.decoder_layers.{i}.')
 
+_MAE_RULES = (
+    *make_rules(
+        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
+        ('cls_token', 'cls_token'),
+        ('pos_embed', 'pos_embed'),
+        ('norm.{p}', 'ln1.{p}'),
+        ('fc_norm.{p}', 'ln2.{p}'),
+        ours='backbone.',
+    ),
+    *make_rules(
+        *_MAE_ENCODER_BLOCK, theirs='blocks.{i}.',
+        ours='backbone.layers.{i}.'),
+    *make_rules(('head.{p}', 'head.fc.{p}'),
+                ('mask_token', 'decoder.mask_token'),
+                ('decoder_pos_embed', 'decoder.pos_embed'),
+                ('decoder_embed.{p}', 'decoder.embed.{p}'),
+                ('decoder_norm.{p}', 'decoder.norm.{p}'),
+                ('decoder_pred.{p}', 'decoder.head.{p}')),
+    *make_rules(
+        *_MAE_DECODER_BLOCK,
+        theirs='decoder_blocks.{i}.',
+        ours='decoder.blocks.{i}.'),
+)
+_MAE_ENCODER = ('patch_embed.', 'blocks.', 'norm.', 'fc_norm.', 'pos_embed',
+                'cls_token')
+
+_DMAE_RULES = (
+    *_MAE_RULES,
+    *make_rules(('{i}.{p}', '{i}.{p}'), ('{i}.fc1.{p}', '{i}.0.{p}'),
+                ('{i}.fc2.{p}', '{i}.2.{p}'),
+                theirs='aligned_feature_projection_heads.',
+                ours='neck.projections.'),
+)
+
 
 def _same(*beginnings: str) -> tuple[Rule, ...]:
     """Rules that keep every name below these beginnings."""
@@ -223,6 +276,41 @@ FORMATS: dict[str, Format] = {
                      'pos_embed', 'cls_token'),
             wrapper='model'),
         Format(
+            name='dmae',
+            description='public DMAE, pre-training (student, decoder, '
+            'projections)',
+            rules=_DMAE_RULES,
+            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.',
+                   r'^aligned_feature_projection_heads\.'),
+            encoder=_MAE_ENCODER,
+            wrapper='model',
+            stores_tables=True,
+            images=True),
+        Format(
+            name='mae',
+            description='public MAE, pre-training (mae_pretrain_vit_*, '
+            'mae_visualize_vit_*) and fine-tuned; TinyMIM; DMAE fine-tuned',
+            rules=_MAE_RULES,
+            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
+            encoder=_MAE_ENCODER,
+            wrapper='model',
+            stores_tables=True,
+            images=True),
+        Format(
+            name='mmpretrain',
+            description='MMPretrain classifier or MAE with a '
+            'VisionTransformer backbone',
+            rules=_same('backbone.', 'head.', 'neck.bn.'),
+            marks=(r'^backbone\.patch_embed\.projection\.',
+                   r'^(head|neck\.decoder_embed)\.'),
+            encoder=('backbone.', ),
+            unused=tuple(
+                (one, "MMPretrain's decoder has another position table")
+                for one in ('neck.decoder_{rest}', 'neck.mask_token',
+                            'neck.ln1.{p}')),
+            stores_tables=True,
+            images=True),
+        Format(
             name='mmaction',
             description='MMAction2 / MMDetection recogniser or detector with '
             'a VisionTransformer backbone',
@@ -235,10 +323,11 @@ FORMATS: dict[str, Format] = {
             name=OURS,
             description='this package, pre-training',
             rules=_same('backbone.', 'decoder.', 'neck.', 'cls_head.',
-                        'roi_head.'),
+                        'roi_head.', 'head.'),
             marks=(r'^backbone\.patch_embed\.projection\.', ),
             encoder=('backbone.', ),
-            stores_tables=True),
+            stores_tables=True,
+            images=None),
         Format(
             name='backbone',
             description="a bare backbone in MMAction2's names, without "
@@ -251,6 +340,21 @@ FORMATS: dict[str, Format] = {
             marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
             encoder=('', ),
             stores_tables=True),
+        Format(
+            name='image_backbone',
+            description="a bare backbone in MMPretrain's names, without "
+            "'backbone.'",
+            rules=make_rules(
+                *((one + '{rest}', one + '{rest}')
+                  for one in ('patch_embed.projection.', 'layers.', 'ln1.',
+                              'ln2.')), ('pos_embed',
+                                         'pos_embed'), ('cls_token',
+                                                        'cls_token'),
+                ours='backbone.'),
+            marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
+            encoder=('', ),
+            stores_tables=True,
+            images=True),
     )
 }
 
@@ -349,26 +453,35 @@ def detect_format(checkpoint: Mapping[str, Any]) -> str:
             the names.
     """
     state = unwrap(checkpoint)
+    images = looks_at_images(state)
     for one in FORMATS.values():
+        if images not in (None, one.images) and one.images is not None:
+            continue
         if all(
                 any(re.search(mark, name) for name in state)
                 for mark in one.marks):
-            _check_video(state, one)
             return one.name
     raise CheckpointFormatError(
         f'These weights are in no known format. The file has {len(state)} '
         f'tensors: {_some(state)}. Known formats:\n{known_formats()}')
 
 
-def _check_video(state: Mapping[str, Tensor], fmt: Format) -> None:
-    """Refuse image ViTs: they carry the same names as video ViTs."""
-    name = next(
-        (name for name in state
-         if re.search(fmt.marks[0], name) and name.endswith('.weight')), None)
-    if name is not None and state[name].ndim == 4:
-        raise CheckpointFormatError(
-            f'{name} has shape {tuple(state[name].shape)}: an image ViT. '
-            'Video ViTs have (width, channels, frames, height, width).')
+def looks_at_images(state: Mapping[str, Tensor]) -> bool | None:
+    """Whether an encoder looks at images (True) or at video (False).
+
+    Image and video ViTs carry the same names in many programs; the kernel of
+    the patch embedding has 4 dimensions or 5.
+
+    Args:
+        state (Mapping[str, Tensor]): Weights in any names.
+
+    Returns:
+        bool | None: None if there is no patch embedding to tell by.
+    """
+    for name, tensor in state.items():
+        if re.search(r'patch_embed\w*\.(proj|projection)\.weight$', name):
+            return tensor.ndim == 4
+    return None
 
 
 def to_amd_mm(checkpoint: Mapping[str, Any],
@@ -395,7 +508,7 @@ def to_amd_mm(checkpoint: Mapping[str, Any],
     if foreign:
         raise CheckpointFormatError(
             f'Recognised as {table.name!r} ({table.description}), but these '
-            'parts of its encoder have no place in a VideoMAE-style ViT: '
+            'parts of its encoder have no place in a ViT of ours: '
             f'{_some(foreign)}.')
     dropped.update({name: 'has no counterpart here' for name in unknown})
     return Converted(renamed, dropped)

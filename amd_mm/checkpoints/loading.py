@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from .errors import CheckpointFormatError, CheckpointMismatchError
-from .formats import detect_format, to_amd_mm, unwrap
+from .formats import detect_format, looks_at_images, to_amd_mm, unwrap
 from .names import collapse, group_by_reason
 from .reading import read_checkpoint
 
@@ -22,8 +22,8 @@ ENCODER = 'backbone.'
 OWN_NAMES = "the model's own names"
 # What comes after the last block: a pre-training file has one, a fine-tuned
 # file the other. Not having a place for one changes nothing before it.
-_CLOSING_NORMS = ('norm.', 'fc_norm.')
-_CLASSIFIER = 'cls_head.'
+_CLOSING_NORMS = ('norm.', 'fc_norm.', 'ln1.', 'ln2.')
+_CLASSIFIERS = ('cls_head.', 'head.')
 _SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
 
 Grid = tuple[int, int, int]
@@ -111,7 +111,8 @@ def load_encoder(backbone: nn.Module,
     fresh ``fc_norm``: ``allow_missing=('fc_norm', )``.
 
     Args:
-        backbone (nn.Module): With MMAction2's ``VisionTransformer`` names.
+        backbone (nn.Module): With the names of MMAction2's
+            ``VisionTransformer``, or for images of MMPretrain's.
         source (str | PathLike | Mapping): A path as in
             :func:`read_checkpoint`, or a checkpoint or state dict.
         allow_missing (Sequence[str]): See :func:`load_into`.
@@ -183,9 +184,10 @@ def load_into(module: nn.Module,
     and every weight of the file's encoder must have a place in the module;
     otherwise nothing is loaded at all. Excepted, and reported:
 
-    - fixed sin-cos tables (buffers): the module keeps its own;
-    - a learned position table of another size is resampled, bicubic in space
-      and linear in time, when both grids are known;
+    - fixed sin-cos tables (buffers): a video ViT keeps its own, an image ViT
+      takes the file's, which is not the same in all programs;
+    - a position table of another size is resampled, bicubic in space and
+      linear in time, when both grids are known;
     - a closing norm of the file (``norm``, ``fc_norm``) that the module does
       not have, and parts outside the encoder that it does not have;
     - what the arguments below allow.
@@ -314,7 +316,10 @@ def _plan_table(plan: _Plan, module: nn.Module, name: str, target: Tensor,
                 tensor: Tensor | None, source_grid: Grid | None,
                 allow_missing: Sequence[str]) -> None:
     """Decide about a position table of the module."""
-    if not isinstance(target, nn.Parameter):
+    owner = module.get_submodule(name.rpartition('.')[0])
+    fixed = not (isinstance(target, nn.Parameter)
+                 or getattr(owner, 'takes_position_table', False))
+    if fixed:
         if tensor is not None and not _same_table(tensor, target):
             plan.other_table = True
             plan.recomputed[name] = (
@@ -327,26 +332,28 @@ def _plan_table(plan: _Plan, module: nn.Module, name: str, target: Tensor,
     elif tensor.shape == target.shape:
         plan.copies[name] = tensor
     else:
-        _plan_resize(plan, module, name, target, tensor, source_grid)
+        _plan_resize(plan, owner, name, target, tensor, source_grid)
 
 
-def _plan_resize(plan: _Plan, module: nn.Module, name: str, target: Tensor,
+def _plan_resize(plan: _Plan, owner: nn.Module, name: str, target: Tensor,
                  tensor: Tensor, source_grid: Grid | None) -> None:
-    """Resample a learned position table, or say that it cannot be done."""
-    owner = module.get_submodule(name.rpartition('.')[0])
+    """Resample a position table, or say that it cannot be done."""
     new = _grid_of(owner, target.shape[1])
-    old = source_grid or (_guess_grid(tensor.shape[1], new)
-                          if tensor.ndim == 3 and new else None)
+    extra = getattr(owner, 'num_extra_tokens', 0)  # class tokens come first
+    tokens = tensor.shape[1] - extra if tensor.ndim == 3 else 0
+    old = source_grid or (_guess_grid(tokens, new) if new else None)
     fits = (
-        new is not None and old is not None and tensor.ndim == 3
+        new is not None and old is not None and tokens > 0
         and tensor.shape[2] == target.shape[2]
-        and tensor.shape[1] == old[0] * old[1] * old[2])
+        and tokens == old[0] * old[1] * old[2])
     if not fits:
         plan.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
         return
     # Imported here: it costs seconds, and few files need it.
     from amd_mm.models.utils import resize_position_table
-    plan.copies[name] = resize_position_table(tensor.float(), old, new)
+    tensor = tensor.float()
+    places = resize_position_table(tensor[:, extra:], old, new)
+    plan.copies[name] = torch.cat([tensor[:, :extra], places], 1)
     plan.recomputed[name] = f'resampled from {old} to {new} tokens'
 
 
@@ -354,11 +361,11 @@ def _plan_extra(plan: _Plan, name: str, encoder: str, depth: int,
                 extra_blocks: str) -> None:
     """Decide about a tensor of the file that the module has no place for."""
     inner = name.removeprefix(encoder)
-    block = re.match(r'blocks\.(\d+)\.', inner)
-    if not name.startswith(encoder) or inner.startswith(_CLOSING_NORMS):
-        plan.unexpected.append(name)
-    elif _is_table(name):
+    block = re.match(r'(?:blocks|layers)\.(\d+)\.', inner)
+    if _is_table(name):
         plan.recomputed[name] = 'the model computes its own'
+    elif not name.startswith(encoder) or inner.startswith(_CLOSING_NORMS):
+        plan.unexpected.append(name)
     elif block and int(block.group(1)) >= depth and extra_blocks == 'ignore':
         plan.dropped[name] = f'the model stops after {depth} blocks'
     else:
@@ -380,6 +387,7 @@ def _grid_of(owner: nn.Module, tokens: int) -> Grid | None:
     if grid is not None:
         return tuple(grid)
     plane = getattr(owner, 'grid_size', None)  # MMAction2's own backbone
+    plane = plane or getattr(owner, 'patch_resolution', None)  # MMPretrain's
     if plane is None:
         return None
     return (tokens // (plane[0] * plane[1]), *plane)
@@ -387,6 +395,8 @@ def _grid_of(owner: nn.Module, tokens: int) -> Grid | None:
 
 def _guess_grid(tokens: int, like: Grid) -> Grid | None:
     """A square grid with as many tokens in time as ``like``."""
+    if tokens <= 0:
+        return None
     side = round((tokens / like[0])**0.5)
     return (like[0], side, side) if like[0] * side**2 == tokens else None
 
@@ -407,7 +417,7 @@ def _copy(module: nn.Module, copies: Mapping[str, Tensor]) -> None:
 
 def _blocks(names: Iterable[str], encoder: str) -> set[int]:
     """Numbers of the encoder's blocks."""
-    pattern = re.compile(re.escape(encoder) + r'blocks\.(\d+)\.')
+    pattern = re.compile(re.escape(encoder) + r'(?:blocks|layers)\.(\d+)\.')
     found = filter(None, map(pattern.match, names))
     return {int(one.group(1)) for one in found}
 
@@ -421,12 +431,13 @@ def describe_encoder(state: Mapping[str, Tensor],
         prefix (str): What the encoder's names begin with.
 
     Returns:
-        str: Depth, width, patch (frames x height x width) and channels.
+        str: Depth, width, patch (frames x height x width, or height x width
+        for images) and channels.
     """
     depth = len(_blocks(state, prefix))
     patch = state.get(f'{prefix}patch_embed.projection.weight')
-    if patch is None or patch.ndim != 5:
-        return f'{depth} blocks, no video patch embedding'
+    if patch is None or patch.ndim not in (4, 5):
+        return f'{depth} blocks, no patch embedding'
     width, channels, *size = patch.shape
     kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
     return (f'{kind}: {depth} blocks, {width} wide, patch '
@@ -437,6 +448,16 @@ def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
               prefix: str, plan: _Plan) -> CheckpointMismatchError:
     """The error for a checkpoint that does not fit."""
     targets = module.state_dict()
+    images = looks_at_images(state), looks_at_images(targets)
+    if None not in images and images[0] != images[1]:
+        kinds = ['an image ViT' if one else 'a video ViT' for one in images]
+        theirs = describe_encoder(state)
+        ours = describe_encoder(targets, ENCODER.removeprefix(prefix))
+        return CheckpointMismatchError(
+            f'{label} holds {kinds[0]} ({theirs}), and '
+            f'{type(module).__name__} is {kinds[1]} ({ours}); nothing was '
+            'loaded. Give a checkpoint of the other kind.',
+            tuple(plan.lacking), plan.mismatched, tuple(plan.foreign))
     lines = [
         f'{label} does not fit {type(module).__name__}; nothing was '
         'loaded.'
@@ -469,23 +490,34 @@ def _hints(plan: _Plan, their_depth: int, our_depth: int) -> list[str]:
     """What to do about it, where that can be guessed."""
     hints = []
     if plan.mismatched and all(
-            name.startswith(_CLASSIFIER) for name in plan.mismatched):
+            name.startswith(_CLASSIFIERS) for name in plan.mismatched):
         file, model = next(iter(plan.mismatched.values()))
         hints.append(f'The file tells {file[0]} classes apart, the model '
-                     f'{model[0]}: set model.cls_head.num_classes={file[0]}, '
+                     f'{model[0]}: set num_classes={file[0]} of the head, '
                      'or give the file that was trained for this config.')
     elif plan.mismatched:
         hints.append("Give a file of the model's size, or set the model's "
                      'embed_dims, depth, patch_size, tubelet_size and '
                      "in_channels to the file's.")
+    elif _class_tokens(plan.foreign):
+        hints.append('The file has a class token, the model none: set the '
+                     "model's with_cls_token=True.")
+    elif _class_tokens(plan.lacking):
+        hints.append('The model has a class token, the file none: set the '
+                     "model's with_cls_token=False.")
     elif their_depth > our_depth and plan.foreign:
         hints.append(f"extra_blocks='ignore' takes the first {our_depth} "
                      'blocks.')
     tops = sorted({_part(name) for name in plan.lacking})
-    if plan.lacking and not any('blocks' in one for one in tops):
+    if plan.lacking and not any(
+            one.endswith(('blocks', 'layers')) for one in tops):
         hints.append(f'If {", ".join(tops)} may start fresh, allow it: '
                      f'allow_missing={tuple(tops)!r}.')
     return hints
+
+
+def _class_tokens(names: Iterable[str]) -> bool:
+    return any(name.rpartition('.')[2] == 'cls_token' for name in names)
 
 
 def _part(name: str) -> str:

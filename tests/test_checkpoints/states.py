@@ -73,6 +73,79 @@ def head_shapes(classes: int, width: int) -> dict[str, tuple]:
     }
 
 
+def image_encoder_shapes(depth: int,
+                         width: int,
+                         closing: str = 'ln1') -> dict[str, tuple]:
+    shapes = {
+        'backbone.cls_token': (1, 1, width),
+        'backbone.pos_embed': (1, 5, width),
+        'backbone.patch_embed.projection.weight': (width, 3, 4, 4),
+        'backbone.patch_embed.projection.bias': (width, ),
+        f'backbone.{closing}.weight': (width, ),
+        f'backbone.{closing}.bias': (width, ),
+    }
+    for number in range(depth):
+        shapes |= _image_block(
+            f'backbone.layers.{number}.',
+            width,
+            norms=('ln1', 'ln2'),
+            mlp='ffn')
+    return shapes
+
+
+def _image_block(prefix: str, width: int, norms: tuple[str, str],
+                 mlp: str) -> dict[str, tuple]:
+    shapes = {
+        'attn.qkv.weight': (3 * width, width),
+        'attn.qkv.bias': (3 * width, ),
+        'attn.proj.weight': (width, width),
+        'attn.proj.bias': (width, ),
+        f'{mlp}.layers.0.0.weight': (4 * width, width),
+        f'{mlp}.layers.0.0.bias': (4 * width, ),
+        f'{mlp}.layers.1.weight': (width, 4 * width),
+        f'{mlp}.layers.1.bias': (width, ),
+    }
+    for norm in norms:
+        shapes |= {f'{norm}.weight': (width, ), f'{norm}.bias': (width, )}
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def image_decoder_shapes(depth: int, width: int,
+                         encoder: int) -> dict[str, tuple]:
+    shapes = {
+        'decoder.embed.weight': (width, encoder),
+        'decoder.embed.bias': (width, ),
+        'decoder.mask_token': (1, 1, width),
+        'decoder.norm.weight': (width, ),
+        'decoder.norm.bias': (width, ),
+        'decoder.head.weight': (48, width),
+        'decoder.head.bias': (48, ),
+    }
+    for number in range(depth):
+        shapes |= _image_block(
+            f'decoder.blocks.{number}.',
+            width,
+            norms=('norm1', 'norm2'),
+            mlp='mlp')
+    return shapes
+
+
+def projection_shapes(pairs: int, student: int, teacher: int,
+                      hidden: bool) -> dict[str, tuple]:
+    shapes = {}
+    for pair in range(pairs):
+        layers = {'0.': student, '2.': teacher} if hidden else {'': student}
+        for layer, width in layers.items():
+            name = f'neck.projections.{pair}.{layer}'
+            shapes[f'{name}weight'] = (teacher, width)
+            shapes[f'{name}bias'] = (teacher, )
+    return shapes
+
+
+def image_head_shapes(classes: int, width: int) -> dict[str, tuple]:
+    return {'head.fc.weight': (classes, width), 'head.fc.bias': (classes, )}
+
+
 def fill(shapes: dict[str, tuple]) -> dict[str, Tensor]:
     """Different numbers in every tensor, so that no two can be confused."""
     generator = torch.Generator().manual_seed(len(shapes))

@@ -9,14 +9,19 @@ from amd_mm.checkpoints import (FORMATS, CheckpointFormatError, detect_format,
 from amd_mm.checkpoints.rules import match_template
 from ..golden import draw_state, load_golden
 from .states import (decoder_shapes, encoder_shapes, fill, head_shapes,
-                     neck_shapes)
+                     image_decoder_shapes, image_encoder_shapes,
+                     image_head_shapes, neck_shapes, projection_shapes)
 
 # (format, golden file, list of names, prefix of the drawn names)
 GOLDEN = [('amd', 'amd_video', 'student_names', 'student'),
           ('videomae_finetune', 'amd_video', 'teacher_names', 'teacher'),
           ('videomae_finetune', 'finetune_video', 'names', 'finetune'),
           ('huggingface', 'videomae_hf', 'names', 'hf'),
-          ('huggingface', 'videomae_hf', 'cls_names', 'hf_cls')]
+          ('huggingface', 'videomae_hf', 'cls_names', 'hf_cls'),
+          ('dmae', 'dmae_image_released', 'student_names', 'student'),
+          ('dmae', 'dmae_image_mlp_normpix', 'student_names', 'student'),
+          ('mae', 'dmae_image_released', 'teacher_names', 'teacher'),
+          ('mae', 'tinymim_image', 'student_names', 'student')]
 
 
 def golden_state(file, names, prefix):
@@ -30,8 +35,29 @@ def assert_same(one, other):
 
 
 @st.composite
+def our_image_shapes(draw, fmt):
+    """The same of an image ViT."""
+    depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
+    finetuned = fmt in ('mmpretrain',
+                        'image_backbone') or (fmt == 'mae'
+                                              and draw(st.booleans()))
+    closing = draw(st.sampled_from(['ln1', 'ln2'])) if finetuned else 'ln1'
+    shapes = image_encoder_shapes(depth, width, closing)
+    if fmt == 'mmpretrain' or (fmt == 'mae' and finetuned):
+        shapes |= image_head_shapes(draw(st.integers(1, 5)), width)
+    elif fmt in ('mae', 'dmae') and (fmt == 'dmae' or draw(st.booleans())):
+        shapes |= image_decoder_shapes(draw(st.integers(1, 3)), 4, width)
+    if fmt == 'dmae':
+        shapes |= projection_shapes(
+            draw(st.integers(1, 3)), width, 6, draw(st.booleans()))
+    return shapes
+
+
+@st.composite
 def our_states(draw, fmt):
     """What a model of ours that ``fmt`` can express may have."""
+    if FORMATS[fmt].images:
+        return fill(draw(our_image_shapes(fmt)))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
     finetuned = fmt in ('mmaction', 'videomae_finetune',
@@ -243,8 +269,10 @@ def test_no_weights_at_all():
 def test_image_vits_are_told_apart():
     state = golden_state('finetune_video', 'names', 'finetune')
     state['patch_embed.proj.weight'] = torch.ones(48, 3, 16, 16)
-    with pytest.raises(CheckpointFormatError, match='an image ViT'):
-        detect_format(state)
+    assert detect_format(state) == 'mae'
+    # But it is none: MAE has one bias of query, key and value.
+    with pytest.raises(CheckpointFormatError, match='attn.q_bias'):
+        to_amd_mm(state)
 
 
 def test_unknown_parts_of_the_encoder_are_errors():

@@ -20,7 +20,7 @@ class StrictLoadHook(Hook):
     - the log says exactly what was taken;
     - testing, validating and resuming need every weight of the model;
     - training from ``load_from`` needs every weight of the backbone but
-      ``fc_norm``, which pre-training does not have; the other parts (a head,
+      the norm of the mean, which pre-training does not have; the other parts (a head,
       a neck) start fresh if the file has none of that shape.
 
     Raises:
@@ -54,4 +54,4 @@ def _starts_training(runner: Runner) -> bool:
 def _fresh_parts(model: nn.Module) -> Tuple[str, ...]:
     """Parts that may start fresh: the head and what else is no backbone."""
     others = [name for name, _ in model.named_children() if name != 'backbone']
-    return ('backbone.fc_norm', *others)
+    return ('backbone.fc_norm', 'backbone.ln2', *others)

@@ -21,6 +21,10 @@ class AMD(MaskedAutoencoder):
     through a small generator on those that only the teacher sees
     (*generation*). The loss is the weighted sum of the three (equation 8).
 
+    With equal ratios and a direct neck this is DMAE (CVPR 2023). Class tokens
+    of an image backbone count as seen by both. The losses are averaged over
+    the taps: where DMAE sums, ``direct_weight`` is the number of pairs.
+
     The teacher is no sub-module: it is in no ``state_dict``, optimiser,
     DistributedDataParallel or EMA. ``.to()`` reaches it.
 
@@ -43,8 +47,8 @@ class AMD(MaskedAutoencoder):
 
     Raises:
         ValueError: If tap pairs do not fit the depths, teacher and student cut
-            the clip differently, or weights, neck and ratios contradict each
-            other.
+            the clip differently or only one of them has a class token, or
+            weights, neck and ratios contradict each other.
     """
 
     learns_otherwise = True
@@ -106,6 +110,12 @@ class AMD(MaskedAutoencoder):
                     f'teacher and student must cut the clip alike: {name} is '
                     f'{getattr(theirs, name)} in teacher.backbone and '
                     f'{getattr(mine, name)} in backbone')
+        if mine.num_extra_tokens != theirs.num_extra_tokens:
+            raise ValueError(
+                'teacher and student must both have a class token or both '
+                f'have none: teacher.backbone has {theirs.num_extra_tokens}, '
+                f'backbone has {mine.num_extra_tokens}; set with_cls_token '
+                'of one of them')
 
     def _check_losses(self) -> None:
         aligns = dict(
@@ -136,7 +146,7 @@ class AMD(MaskedAutoencoder):
         """The training loss, equation 8.
 
         Args:
-            inputs (Tensor): (B, V, C, T, H, W) or (B, C, T, H, W), normalised.
+            inputs (Tensor): See :meth:`MaskedAutoencoder.patches_of`.
             data_samples (list, optional): Not used: no labels are needed.
             partition (TokenPartition, optional): Who sees what; drawn by the
                 mask generator by default.

@@ -12,7 +12,7 @@ from ..utils import gather_tokens, token_mask, unpatchify
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A clip as the model sees it and completes it.
+    """A clip as the model sees it and completes it; T is 1 for images.
 
     Attributes:
         clip (Tensor): (B, C, T, H, W), the true clip, RGB in [0, 1].
@@ -27,14 +27,16 @@ class Reconstruction:
 
 @MODELS.register_module()
 class MaskedAutoencoder(BaseModel):
-    """A masked autoencoder: VideoMAE, and MAE on one frame.
+    """A masked autoencoder: VideoMAE, and MAE on images.
 
     The student encodes the tokens that it sees and a light decoder predicts
-    the pixels of those that it does not see.
+    the pixels of those that it does not see. An image is a clip of one frame;
+    what is special about it (a class token, for one) is the backbone's affair.
 
     Args:
-        backbone (dict): Config of the student, with ``use_mean_pooling=False``
-            (the decoder reads normed tokens).
+        backbone (dict): Config of the student, a ``VideoVisionTransformer`` or
+            an ``ImageVisionTransformer`` that norms every token and pools
+            none (the decoder reads them).
         mask_generator (dict): Config of the generator of partitions.
         decoder (dict): Config of the decoder; widths, grid and position table
             are inferred from the backbone.
@@ -119,27 +121,33 @@ class MaskedAutoencoder(BaseModel):
             return zeros, zeros + 1
         return mean.flatten(), self.data_preprocessor.std.flatten()
 
-    def patches_of(self, inputs: Tensor) -> Tensor:
-        """Cut packed clips into patches.
+    def patches_of(self, inputs: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+        """Cut packed clips or images into patches.
 
         Args:
-            inputs (Tensor): (B, V, C, T, H, W) as MMAction2 packs V views of a
-                video, or (B, C, T, H, W); normalised.
+            inputs (Tensor | Sequence[Tensor]): Normalised clips: (B, V, C, T,
+                H, W) as MMAction2 packs V views of a video, or (B, C, T, H,
+                W). Normalised images: (B, C, H, W), or V of these as
+                MMPretrain packs V views of an image.
 
         Returns:
             Tensor: (B * V, N, P).
 
         Raises:
-            ValueError: If the clips are not of the backbone's size.
+            ValueError: If the inputs are not of the backbone's size.
         """
-        clip = inputs.flatten(0, 1) if inputs.ndim == 6 else inputs
+        if not isinstance(inputs, Tensor):
+            inputs = torch.stack(list(inputs), 1)
+        views = inputs.ndim > self.backbone.input_dims
+        clip = inputs.flatten(0, 1) if views else inputs
         patches = self.backbone.patchify(clip)
         grid = self.backbone.grid_of(clip)
         if grid != self.backbone.token_grid:
+            wrong = 'num_frames and img_size' if clip.ndim == 5 else 'img_size'
             raise ValueError(
-                f'clips of {tuple(clip.shape[2:])} make a grid of {grid} '
+                f'inputs of {tuple(clip.shape[2:])} make a grid of {grid} '
                 f'tokens, the backbone was built for '
-                f'{self.backbone.token_grid}: set its num_frames and img_size')
+                f'{self.backbone.token_grid}: set its {wrong}')
         return patches
 
     def draw_partition(self, patches: Tensor) -> TokenPartition:
@@ -160,8 +168,8 @@ class MaskedAutoencoder(BaseModel):
             mode (str): ``loss``, ``tensor`` or ``predict``.
 
         Returns:
-            Dict[str, Tensor] | Tensor | list: Losses; tokens (B, N, C) of the
-            whole clip; or data samples with the reconstruction.
+            Dict[str, Tensor] | Tensor | list: Losses; tokens (B, E + N, C) of
+            the whole clip; or data samples with the reconstruction.
 
         Raises:
             RuntimeError: For another mode.
@@ -175,7 +183,7 @@ class MaskedAutoencoder(BaseModel):
         raise RuntimeError(f'mode is loss, tensor or predict, got {mode!r}')
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Tokens (B, N, C) of whole clips, after the final norm."""
+        """Tokens (B, E + N, C) of whole clips, after the final norm."""
         return self.backbone.encode(self.patches_of(inputs)).tokens
 
     def loss(self,
@@ -205,7 +213,7 @@ class MaskedAutoencoder(BaseModel):
         """Decode and compare, weighted.
 
         Args:
-            tokens (Tensor): (B, Kv, C), the student's, normed.
+            tokens (Tensor): (B, E + Kv, C), the student's, normed.
             patches (Tensor): (B, N, P), all patches of the clip.
             partition (TokenPartition): Who sees what.
 

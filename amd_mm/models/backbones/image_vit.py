@@ -1,4 +1,4 @@
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from amd_mm.registry import MODELS
 from ..utils import Grid, gather_tokens, patchify, position_table
-from .encoder import EncoderOutput, check_taps
-
-InitCfg = Optional[Union[Dict, List[Dict]]]
+from .encoder import (EncoderOutput, InitCfg, check_taps, take_out_pretrained)
 
 # The start of MAE: its patch embedding and class token are set apart, see
 # ImageVisionTransformer.init_weights.
@@ -74,7 +72,10 @@ class ImageVisionTransformer(VisionTransformer):
             (pre-training).
         pos_embed_type (str): The table, see :func:`position_table`.
         pretrained (str, optional): A checkpoint of any known format, read by
-            the strict loader at the end of :meth:`init_weights`.
+            the strict loader at the end of :meth:`init_weights`: it reports
+            what it took, and an encoder weight that is missing is an error.
+            ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)``
+            means the same.
 
     Raises:
         ValueError: If the image is no multiple of the patch, the heads do not
@@ -84,6 +85,8 @@ class ImageVisionTransformer(VisionTransformer):
     # Parameters after the last block, which a teacher does without.
     closing_norms = ('ln1', 'ln2')
     input_dims = 4
+    # Programs differ in it, so checkpoints replace even the fixed one.
+    takes_position_table = True
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',
@@ -112,6 +115,8 @@ class ImageVisionTransformer(VisionTransformer):
         if size[0] % patch[0] or size[1] % patch[1]:
             raise ValueError(f'img_size={img_size} must be a multiple of '
                              f'patch_size={patch_size}')
+        init_cfg, pretrained, prefix = take_out_pretrained(
+            init_cfg, pretrained, MAE_INIT)
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -139,6 +144,7 @@ class ImageVisionTransformer(VisionTransformer):
         self.in_channels = in_channels
         self.pos_embed_type = pos_embed_type
         self.pretrained = pretrained
+        self._pretrained_prefix = prefix
         self.patch_shape = (1, *patch)
         self.token_grid: Grid = (1, *self.patch_resolution)
         self._build_position_table(use_learnable_pos_emb)
@@ -175,14 +181,16 @@ class ImageVisionTransformer(VisionTransformer):
     def init_weights(self) -> None:
         """Initialise as MAE does, then load ``pretrained``, strictly."""
         super().init_weights()
-        cfgs = self.init_cfg or []
-        cfgs = [cfgs] if isinstance(cfgs, dict) else cfgs
-        if not any(cfg['type'] == 'Pretrained' for cfg in cfgs):
-            self._init_embedding()
+        self._init_embedding()
         if self.pretrained:
             from amd_mm.checkpoints import load_encoder
+
             # Fine-tuning starts the norm of the mean afresh.
-            load_encoder(self, self.pretrained, allow_missing=('ln2', ))
+            load_encoder(
+                self,
+                self.pretrained,
+                allow_missing=('ln2', ),
+                prefix=self._pretrained_prefix)
 
     @torch.no_grad()
     def _init_embedding(self) -> None:

@@ -1,4 +1,4 @@
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import VisionTransformer
@@ -9,9 +9,7 @@ from amd_mm.registry import MODELS
 from ..utils import (Grid, build_blocks, gather_tokens, patchify,
                      position_table, resize_position_table)
 from ..utils.blocks import DEFAULT_NORM
-from .encoder import EncoderOutput, check_taps
-
-InitCfg = Optional[Union[Dict, List[Dict]]]
+from .encoder import (EncoderOutput, InitCfg, check_taps, take_out_pretrained)
 
 # MMAction2's own start, spelled out because its default is not a name.
 DEFAULT_INIT = [
@@ -110,8 +108,8 @@ class VideoVisionTransformer(VisionTransformer):
                 f'img_size={img_size} must be a multiple of patch_size='
                 f'{patch_size} and num_frames={num_frames} of tubelet_size='
                 f'{tubelet_size}')
-        init_cfg, pretrained, prefix = _without_pretrained(
-            init_cfg, pretrained)
+        init_cfg, pretrained, prefix = take_out_pretrained(
+            init_cfg, pretrained, DEFAULT_INIT)
         # The parent builds patch embedding, dropout and final norm; its blocks
         # (depth=0) and its table (square frames only) are replaced below.
         super().__init__(
@@ -297,21 +295,3 @@ class VideoVisionTransformer(VisionTransformer):
         if self.fc_norm is not None:
             return self.fc_norm(tokens.mean(1))
         return tokens[:, 0]
-
-
-def _without_pretrained(
-        init_cfg: InitCfg, pretrained: Optional[str]
-) -> Tuple[InitCfg, Optional[str], Optional[str]]:
-    """Take a ``Pretrained`` out of ``init_cfg``: MMEngine's is not strict.
-
-    Returns:
-        tuple: ``init_cfg``, the checkpoint and the prefix of its names.
-    """
-    if not isinstance(init_cfg, dict) or str(
-            init_cfg.get('type')).split('.')[-1] != 'Pretrained':
-        return init_cfg, pretrained, None
-    if pretrained:
-        raise ValueError(
-            f"pretrained='{pretrained}' and init_cfg="
-            f"{dict(init_cfg)} are both given; one checkpoint is enough")
-    return DEFAULT_INIT, init_cfg['checkpoint'], init_cfg.get('prefix')

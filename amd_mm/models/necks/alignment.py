@@ -2,7 +2,8 @@
 
 All necks take the student's taps on the tokens that both see. *Direct*
 predictions are of the teacher's features on those tokens, *generated* ones of
-its features on the extra tokens, which only the teacher sees.
+its features on the extra tokens, which only the teacher sees. E is the number
+of class tokens (0 for video), which come first and count as visible.
 """
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Aligned:
     """Predictions of a teacher's taps, one entry a pair of taps.
 
     Attributes:
-        direct (List[Tensor], optional): (B, Kv, C) each, on visible tokens.
+        direct (List[Tensor], optional): (B, E + Kv, C) each, on visible tokens.
         generated (List[Tensor], optional): (B, Ke, C) each, on extra tokens.
     """
     direct: Optional[List[Tensor]] = None
@@ -56,7 +57,7 @@ class AlignmentNeck(BaseModule):
         """Predict the teacher's taps from the student's.
 
         Args:
-            taps (Sequence[Tensor]): (B, Kv, Cs), the student's.
+            taps (Sequence[Tensor]): (B, E + Kv, Cs), the student's.
             partition (TokenPartition): Who sees what.
 
         Returns:
@@ -69,8 +70,8 @@ class AlignmentNeck(BaseModule):
 
         Args:
             predicted (Aligned): From :meth:`forward`.
-            teacher_taps (Sequence[Tensor]): (B, Kv + Ke, Ct) each, the visible
-                tokens first.
+            teacher_taps (Sequence[Tensor]): (B, E + Kv + Ke, Ct) each, the
+                visible tokens first.
 
         Returns:
             Dict[str, List[Tensor]]: ``direct`` and ``generation`` as far as
@@ -204,7 +205,7 @@ class GenerationAlignment(AlignmentNeck):
 
     def generate(self, tokens: Sequence[Tensor],
                  partition: TokenPartition) -> List[Tensor]:
-        """(B, Kv, Ct) per pair -> (B, Ke, Ct) per pair."""
+        """(B, E + Kv, Ct) per pair -> (B, Ke, Ct) per pair."""
         return [
             generator.fill_in(visible, partition.visible, partition.extra)
             for generator, visible in zip(self.generators, tokens)

@@ -1,6 +1,7 @@
 from typing import Dict, List, Optional, Union
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class MaskTokenBlocks(BaseModule):
         grid (Grid): The clip's tokens along (time, height, width).
         mlp_ratio (float): Width of the MLP over that of a token.
         qkv_bias (bool): Learnable bias of query and value.
+        key_bias (bool): Of the key as well, as in MAE.
         norm_cfg (dict): The norm layers.
         pos_embed_type (str): See :func:`position_table`.
         fused_attention (bool): Fused attention.
@@ -45,6 +47,7 @@ class MaskTokenBlocks(BaseModule):
                  grid: Grid,
                  mlp_ratio: float = 4.,
                  qkv_bias: bool = True,
+                 key_bias: bool = False,
                  norm_cfg: dict = DEFAULT_NORM,
                  pos_embed_type: str = 'sincos_1d',
                  fused_attention: bool = True,
@@ -63,6 +66,7 @@ class MaskTokenBlocks(BaseModule):
             num_heads,
             mlp_ratio=mlp_ratio,
             qkv_bias=qkv_bias,
+            key_bias=key_bias,
             norm_cfg=norm_cfg,
             fused_attention=fused_attention)
 
@@ -75,28 +79,30 @@ class MaskTokenBlocks(BaseModule):
         """Predict some tokens from others.
 
         Args:
-            tokens (Tensor): (B, Ks, C), what is known, without positions.
-            seen (Tensor): (B, Ks), int64, where it is.
+            tokens (Tensor): (B, E + Ks, C), what is known, without positions;
+                E class tokens, which have no position, come first.
+            seen (Tensor): (B, Ks), int64, where the others are.
             wanted (Tensor): (B, Kw), int64, where to predict.
 
         Returns:
             Tensor: (B, Kw, C), after the last block.
         """
         table = self.pos_embed[0]
-        known = tokens + table[seen]
+        class_tokens = tokens.shape[1] - seen.shape[1]
+        known = tokens + F.pad(table[seen], (0, 0, class_tokens, 0))
         asked = self.mask_token.to(known.dtype) + table[wanted]
         stream = torch.cat([known, asked], 1)
         for block in self.blocks:
             stream = block(stream)
-        return stream[:, seen.shape[1]:]
+        return stream[:, tokens.shape[1]:]
 
 
 @MODELS.register_module()
 class PixelDecoder(MaskTokenBlocks):
     """The light decoder of a masked autoencoder, VideoMAE section 3.
 
-    A bias-free linear layer brings the encoder's tokens to the decoder's
-    width; norm and prediction run on the tokens to reconstruct only.
+    A linear layer brings the encoder's tokens to the decoder's width; norm
+    and prediction run on the tokens to reconstruct only.
 
     Args:
         embed_dims (int): Width of the decoder.
@@ -108,9 +114,11 @@ class PixelDecoder(MaskTokenBlocks):
             algorithm fills it in.
         mlp_ratio (float): Width of the MLP over that of a token.
         qkv_bias (bool): Learnable bias of query and value.
+        key_bias (bool): Of the key as well, as in MAE.
         norm_cfg (dict): The norm layers.
         pos_embed_type (str): The algorithm fills in the backbone's.
         fused_attention (bool): Fused attention.
+        embed_bias (bool): Bias of the first linear layer, as in MAE.
         init_cfg (dict | List[dict], optional): Initialisation; Xavier uniform
             as in the public programs by default.
     """
@@ -124,14 +132,16 @@ class PixelDecoder(MaskTokenBlocks):
                  grid: Grid,
                  mlp_ratio: float = 4.,
                  qkv_bias: bool = True,
+                 key_bias: bool = False,
                  norm_cfg: dict = DEFAULT_NORM,
                  pos_embed_type: str = 'sincos_1d',
                  fused_attention: bool = True,
+                 embed_bias: bool = False,
                  init_cfg: InitCfg = XAVIER_INIT) -> None:
         super().__init__(embed_dims, depth, num_heads, grid, mlp_ratio,
-                         qkv_bias, norm_cfg, pos_embed_type, fused_attention,
-                         init_cfg)
-        self.embed = nn.Linear(in_dims, embed_dims, bias=False)
+                         qkv_bias, key_bias, norm_cfg, pos_embed_type,
+                         fused_attention, init_cfg)
+        self.embed = nn.Linear(in_dims, embed_dims, bias=embed_bias)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
         self.head = nn.Linear(embed_dims, patch_dims)
 
@@ -139,8 +149,9 @@ class PixelDecoder(MaskTokenBlocks):
         """Predict the pixels of some patches.
 
         Args:
-            tokens (Tensor): (B, Ks, in_dims), from the encoder.
-            seen (Tensor): (B, Ks), int64, where they are.
+            tokens (Tensor): (B, E + Ks, in_dims), from the encoder, E class
+                tokens first.
+            seen (Tensor): (B, Ks), int64, where the others are.
             wanted (Tensor): (B, Kw), int64, the patches to predict.
 
         Returns:

@@ -14,8 +14,8 @@ _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
 class FrozenTeacher(BaseModule):
     """A frozen encoder whose taps a student learns to match, AMD section 3.
 
-    It is read from a checkpoint of any known format (VideoMAE, AMD, MMAction2,
-    Hugging Face, ours) by the strict loader, and cut off after its last tap:
+    It is read from a checkpoint of any known format (VideoMAE, MAE, AMD, DMAE,
+    MMAction2, MMPretrain, Hugging Face, ours) by the strict loader, and cut off after its last tap:
     the blocks after it are neither kept nor run.
 
     Args:
@@ -46,11 +46,17 @@ class FrozenTeacher(BaseModule):
         if (checkpoint is None) != random_init:
             raise ValueError(
                 'the teacher needs weights: give teacher=dict(checkpoint='
-                '\'FILE\'), a pre-trained VideoMAE, AMD, MMAction2 or Hugging '
-                'Face file. (random_init=True instead, for tests, distils '
-                f'from noise.) Got checkpoint={checkpoint!r}, '
+                '\'FILE\'), a pre-trained VideoMAE, MAE, AMD, MMAction2 or '
+                'Hugging Face file. (random_init=True instead, for tests, '
+                f'distils from noise.) Got checkpoint={checkpoint!r}, '
                 f'random_init={random_init}')
         self.backbone = MODELS.build(backbone)
+        if taps[-1] > self.backbone.depth:
+            raise ValueError(
+                f'block {taps[-1]} of the teacher is to be tapped, and the '
+                f'blocks of teacher.backbone are from 1 to '
+                f'{self.backbone.depth}: choose another of its blocks '
+                '(tap_pairs) or a deeper teacher')
         check_taps(taps, self.backbone.depth)
         self.taps = list(taps)
         if checkpoint is None:
@@ -94,7 +100,8 @@ class FrozenTeacher(BaseModule):
             token_ids (Tensor): (B, K), int64, the tokens it sees.
 
         Returns:
-            List[Tensor]: (B, K, C) for every tap, float32, before any norm.
+            List[Tensor]: (B, E + K, C) for every tap, float32, before any
+            norm, E class tokens first.
         """
         half = self.dtype != torch.float32
         with torch.autocast(

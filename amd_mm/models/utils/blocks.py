@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import Attention, Block
 from mmengine.model import ModuleList
-from torch import Tensor
+from torch import Tensor, nn
 
 DEFAULT_NORM = dict(type='LN', eps=1e-6)
 
@@ -16,7 +16,35 @@ class FusedAttention(Attention):
 
     Same parameters, same result within rounding, but the N x N matrix of
     weights is never stored: memory grows with N instead of N * N.
+
+    Args:
+        embed_dims (int): Width of a token.
+        num_heads (int): Attention heads.
+        qkv_bias (bool): Learnable bias of query and value.
+        key_bias (bool): A learnable bias of the key as well, all three in
+            ``qkv.bias``, as MAE has it. It changes no result.
+        qk_scale (float, optional): Scale of the attention logits.
+        attn_drop_rate (float): Dropout of the attention weights.
+        drop_rate (float): Dropout after the projection.
     """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 qkv_bias: bool = True,
+                 key_bias: bool = False,
+                 qk_scale: Optional[float] = None,
+                 attn_drop_rate: float = 0.,
+                 drop_rate: float = 0.) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads=num_heads,
+            qkv_bias=qkv_bias and not key_bias,
+            qk_scale=qk_scale,
+            attn_drop_rate=attn_drop_rate,
+            drop_rate=drop_rate)
+        if key_bias:
+            self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend.
@@ -28,7 +56,7 @@ class FusedAttention(Attention):
             Tensor: (B, N, C).
         """
         batch, tokens, _ = x.shape
-        bias = None
+        bias = self.qkv.bias
         if hasattr(self, 'q_bias'):
             bias = torch.cat(
                 (self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
@@ -50,6 +78,7 @@ def build_blocks(depth: int,
                  num_heads: int,
                  mlp_ratio: float = 4.,
                  qkv_bias: bool = True,
+                 key_bias: bool = False,
                  qk_scale: Optional[float] = None,
                  drop_rate: float = 0.,
                  attn_drop_rate: float = 0.,
@@ -65,6 +94,7 @@ def build_blocks(depth: int,
         num_heads (int): Attention heads; must divide the width.
         mlp_ratio (float): Width of the MLP over that of a token.
         qkv_bias (bool): Learnable bias of query and value.
+        key_bias (bool): Of the key as well, see :class:`FusedAttention`.
         qk_scale (float, optional): Scale of the attention logits; one over the
             root of the head's width by default.
         drop_rate (float): Dropout after the projections.
@@ -79,8 +109,12 @@ def build_blocks(depth: int,
         ModuleList: The blocks, called one after the other.
 
     Raises:
-        ValueError: If the heads do not divide the width.
+        ValueError: If the heads do not divide the width, or ``key_bias`` is
+            asked of MMAction2's own attention.
     """
+    if key_bias and not fused_attention:
+        raise ValueError('key_bias=True needs fused_attention=True: '
+                         'MMAction2\'s attention has no bias of the key')
     if embed_dims % num_heads:
         raise ValueError(f'num_heads={num_heads} does not divide '
                          f'embed_dims={embed_dims}')
@@ -101,6 +135,7 @@ def build_blocks(depth: int,
             norm_cfg=norm_cfg,
             **attention)
         if fused_attention:
-            block.attn = FusedAttention(embed_dims, **attention)
+            block.attn = FusedAttention(
+                embed_dims, key_bias=key_bias, **attention)
         blocks.append(block)
     return blocks
