@@ -7,6 +7,7 @@ import argparse
 import sys
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
+from amd_mm.checkpoints import CheckpointError
 from amd_mm.engine import launch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -80,7 +81,10 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)
     launch.warn_unscaled_batch(cfg, runner.world_size)
-    runner.train()
+    try:
+        runner.train()
+    except CheckpointError as error:
+        sys.exit(f'train.py: {error}')
 
 
 if __name__ == '__main__':

@@ -249,7 +249,9 @@ def check_paths(cfg: Config, loader: str) -> None:
     if isinstance(dataset, dict):
         for key, path in _data_paths(dataset, f'{loader}.dataset'):
             _check_exists(key, path, 'the data', cfg)
-    for key, path in _checkpoint_paths(cfg.get('model') or {}, 'model'):
+    # A tested model starts from nothing but the checkpoint under test.
+    model = cfg.get('model') if loader == 'train_dataloader' else None
+    for key, path in _checkpoint_paths(model or {}, 'model'):
         _check_exists(key, path, 'the checkpoint', cfg)
     if isinstance(cfg.get('load_from'), str):
         _check_exists('load_from', cfg.load_from, 'the checkpoint', cfg)

@@ -19,9 +19,9 @@ class StrictLoadHook(Hook):
     - a checkpoint may be in any format that :mod:`amd_mm.checkpoints` knows;
     - the log says exactly what was taken;
     - testing, validating and resuming need every weight of the model;
-    - training from ``load_from`` needs every weight of the backbone but
-      the norm of the mean, which pre-training does not have; the other parts (a head,
-      a neck) start fresh if the file has none of that shape.
+    - training from ``load_from`` needs every weight of the backbone but the
+      norm of the mean, which pre-training does not have; the other parts (a
+      head, a neck) start fresh if the file has none of that shape.
 
     Raises:
         CheckpointError: If the checkpoint is of no known format or does not

@@ -12,6 +12,7 @@ default_hooks = dict(
         type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'))
 custom_hooks = [
+    dict(type='amd_mm.StrictLoadHook'),
     dict(type='amd_mm.StepSeedHook'),
     dict(type='amd_mm.FiniteLossHook'),
     dict(type='amd_mm.UnreadableVideosHook'),

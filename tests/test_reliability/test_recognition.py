@@ -1,0 +1,214 @@
+"""Fine-tuning and testing through MMEngine's runner, on real video files."""
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from amd_mm.checkpoints import CheckpointMismatchError
+from amd_mm.registry import MODELS
+from tests.test_configs.shrink import CONFIGS, make_data, shrink
+
+PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
+RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400'
+SPARSE = 'amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory, make_video):
+    return make_data(tmp_path_factory.mktemp('layouts'), make_video)
+
+
+def load(name, data):
+    return shrink(Config.fromfile(CONFIGS / f'{name}.py'), data)
+
+
+@pytest.fixture(scope='module')
+def pretrained(tmp_path_factory, data):
+    """A student as pre-training saves it: with decoder and neck."""
+    torch.manual_seed(0)
+    model = MODELS.build(load(PRETRAINING, data).model)
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.normal_(std=.1)
+    path = tmp_path_factory.mktemp('weights') / 'student.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return path
+
+
+def recognition(data, work_dir, name=RECOGNITION, epochs=1):
+    """A real config, small, that trains two iterations an epoch."""
+    cfg = load(name, data)
+    cfg.work_dir = str(work_dir)
+    cfg.train_cfg.max_epochs = epochs
+    cfg.param_scheduler = None
+    cfg.default_hooks.logger.interval = 1
+    return cfg
+
+
+def weights(path):
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def test_fine_tune_validate_and_test(tmp_path, data, pretrained, caplog):
+    cfg = recognition(data, tmp_path)
+    cfg.model.backbone.pretrained = str(pretrained)
+    with caplog.at_level(logging.INFO):
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+    log = '\n'.join(path.read_text() for path in tmp_path.rglob('*.log'))
+    assert f'Loaded {pretrained} (amd_mm) -> VideoVisionTransformer' in log
+    assert 'missing    2  fc_norm' in log
+    best = list(tmp_path.glob('best_acc_top1_epoch_1.pth'))
+    assert best and runner.iter == 2
+    test = recognition(data, tmp_path / 'test')
+    test.load_from = str(best[0])
+    metrics = Runner.from_cfg(test).test()
+    assert set(metrics) >= {'acc/top1', 'acc/top5', 'acc/mean1'}
+
+
+@pytest.mark.parametrize('name', [RECOGNITION, SPARSE])
+def test_real_videos_train_and_test(tmp_path, data, real_videos, name):
+    """Two iterations at a small size, then all views of a test."""
+    ann = tmp_path / 'list.txt'
+    ann.write_text('\n'.join(f'{path} {label}'
+                             for label, path in enumerate(real_videos[:4])))
+    cfg = recognition(data, tmp_path / 'run', name)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                   cfg.test_dataloader):
+        loader.dataset.update(
+            data_root='', ann_file=str(ann), data_prefix=dict(video=''))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 2
+    metrics = runner.test()
+    assert np.isfinite(list(metrics.values())).all()
+
+
+def test_load_from_a_pretraining_checkpoint(tmp_path, data, pretrained):
+    """The encoder is taken, head and fc_norm start fresh."""
+    cfg = recognition(data, tmp_path, epochs=0)
+    cfg.load_from = str(pretrained)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    source = weights(pretrained)
+    mine = runner.model.state_dict()
+    for name, value in mine.items():
+        if name.startswith('backbone.blocks'):
+            assert torch.equal(value, source[name]), name
+    assert (mine['backbone.fc_norm.weight'] == 1).all()
+    log = '\n'.join(path.read_text() for path in tmp_path.rglob('*.log'))
+    assert f'Loaded {pretrained} (' in log and ') -> Recognizer3D' in log
+    assert 'missing    4  backbone.fc_norm' in log
+
+
+def test_load_from_another_data_set_keeps_all_but_the_classifier(
+        tmp_path, data):
+    """Kinetics' 400 classes -> UCF101's: fc_norm comes along."""
+    source = MODELS.build(recognition(data, tmp_path).model)
+    with torch.no_grad():
+        source.backbone.fc_norm.weight.fill_(.5)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'k400.pth')
+    cfg = recognition(data, tmp_path / 'run', SPARSE, epochs=0)
+    cfg.load_from = str(tmp_path / 'k400.pth')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert (runner.model.backbone.fc_norm.weight == .5).all()
+    assert runner.model.cls_head.fc_cls.weight.abs().max() < 2e-4
+
+
+def test_a_missing_encoder_weight_stops_the_run(tmp_path, data, pretrained):
+    state = weights(pretrained)
+    del state['backbone.blocks.3.attn.qkv.weight']
+    torch.save(dict(state_dict=state), tmp_path / 'holed.pth')
+    for change in (dict(load_from=str(tmp_path / 'holed.pth')),
+                   dict(
+                       model=dict(
+                           backbone=dict(
+                               init_cfg=dict(
+                                   type='Pretrained',
+                                   checkpoint=str(tmp_path / 'holed.pth'),
+                                   prefix='backbone.'))))):
+        cfg = recognition(data, tmp_path, epochs=0)
+        cfg.merge_from_dict(change)
+        with pytest.raises(
+                CheckpointMismatchError,
+                match=r'holed.pth(.|\n)*blocks.3.attn.qkv.weight'):
+            Runner.from_cfg(cfg).train()
+
+
+def test_testing_needs_every_weight(tmp_path, data, pretrained):
+    """A pre-training checkpoint has no classifier: no random accuracy."""
+    cfg = recognition(data, tmp_path)
+    cfg.load_from = str(pretrained)
+    with pytest.raises(CheckpointMismatchError, match='cls_head'):
+        Runner.from_cfg(cfg).test()
+
+
+def test_testing_names_both_numbers_of_classes(tmp_path, data):
+    source = MODELS.build(recognition(data, tmp_path).model)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'k400.pth')
+    cfg = recognition(data, tmp_path, SPARSE)
+    cfg.load_from = str(tmp_path / 'k400.pth')
+    with pytest.raises(
+            CheckpointMismatchError,
+            match='tells 400 classes apart, the model 174'):
+        Runner.from_cfg(cfg).test()
+
+
+@pytest.mark.parametrize('theirs', ['mmaction.VisionTransformer', None])
+def test_a_stock_config_with_another_backbone(tmp_path, data, theirs):
+    """MMAction2's own config; a checkpoint of one backbone tests in both."""
+    cfg = get_config('mmaction::recognition/videomae/'
+                     'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py')
+    if theirs is None:
+        cfg.model.backbone.type = 'amd_mm.VideoVisionTransformer'
+    cfg.test_dataloader.dataset.update(
+        ann_file=str(data /
+                     'data/kinetics400/kinetics400_val_list_videos.txt'),
+        data_prefix=dict(video=str(data / 'data/kinetics400/videos_val')))
+    cfg.model.backbone.update(
+        img_size=32, embed_dims=24, num_heads=2, num_frames=4)
+    cfg.model.cls_head.in_channels = 24
+    for transform in cfg.test_dataloader.dataset.pipeline:
+        for key, value in dict(
+                clip_len=4, crop_size=32, scale=(-1, 32)).items():
+            if key in transform:
+                transform[key] = value
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    # What both must read the same of: drawn once, by the stock class.
+    init_default_scope('mmaction')
+    torch.manual_seed(0)
+    stock = dict(cfg.model, backbone=dict(cfg.model.backbone))
+    stock['backbone']['type'] = 'mmaction.VisionTransformer'
+    torch.save(
+        dict(state_dict=MODELS.build(stock).state_dict()), tmp_path / 'w.pth')
+    cfg.update(
+        work_dir=str(tmp_path),
+        load_from=str(tmp_path / 'w.pth'),
+        custom_hooks=[dict(type='amd_mm.StrictLoadHook')],
+        test_evaluator=[
+            dict(type='AccMetric'),
+            dict(type='DumpResults', out_file_path=str(tmp_path / 'p.pkl'))
+        ])
+    Runner.from_cfg(cfg).test()
+    results = pickle.loads((tmp_path / 'p.pkl').read_bytes())
+    scores = torch.stack([one['pred_score'] for one in results])
+    assert len(scores) == 4
+    reference = _scores_of_stock(stock, tmp_path / 'w.pth', cfg)
+    torch.testing.assert_close(scores, reference, rtol=1e-4, atol=1e-6)
+
+
+def _scores_of_stock(model, path, cfg):
+    """The same without a runner, from the stock classes."""
+    model = MODELS.build(model).eval()
+    model.load_state_dict(weights(path))
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    with torch.no_grad():
+        return torch.stack(
+            [model.test_step(batch)[0].pred_score for batch in loader])
