@@ -4,6 +4,7 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from amd_mm.visualization import (classes, draw_class_accuracies,
                                   draw_class_differences,
@@ -29,7 +30,7 @@ def drawn(monkeypatch):
     def keep(figure, path):
         figures.append(figure)
         figure.set_dpi(60)
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         return path
 
     monkeypatch.setattr(classes, 'save_figure', keep)
