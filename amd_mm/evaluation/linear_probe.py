@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 PENALTIES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Weights of the squared coefficients that a linear probe chooses from."""
+# So that the similarities with all training clips fit into memory.
+_ASKED_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class LabelledFeatures:
     def part(self, chosen: Tensor) -> 'LabelledFeatures':
         """Those at the positions (or where the mask is true)."""
         return LabelledFeatures(self.values[chosen], self.labels[chosen])
+
+    def to(self, device: str) -> 'LabelledFeatures':
+        """The same on a device, where the probes then compute."""
+        return LabelledFeatures(self.values.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def _every_fifth_of_a_class(labels: Tensor) -> Tensor:
     rank = torch.zeros_like(labels)
     for label in labels.unique():
         mine = labels == label
-        rank[mine] = torch.arange(int(mine.sum()))
+        rank[mine] = torch.arange(int(mine.sum()), device=labels.device)
     return rank % 5 == 4
 
 
@@ -179,10 +185,15 @@ def nearest_neighbours(train: LabelledFeatures,
     neighbours = min(neighbours, len(train.labels))
     centre = train.values.mean(0)
     known = F.normalize(train.values - centre, dim=1)
-    asked = F.normalize(test.values - centre, dim=1)
-    cosine, index = (asked @ known.T).topk(neighbours, dim=1)
-    votes = F.one_hot(train.labels)[index] * cosine.unsqueeze(-1).exp()
-    return _result(votes.sum(1).argmax(1), test.labels, neighbours)
+    classes = int(train.labels.max()) + 1
+    predictions = []
+    for values in test.values.split(_ASKED_AT_A_TIME):
+        asked = F.normalize(values - centre, dim=1)
+        cosine, index = (asked @ known.T).topk(neighbours, dim=1)
+        votes = cosine.new_zeros(len(values), classes)
+        votes.scatter_add_(1, train.labels[index], cosine.exp())
+        predictions.append(votes.argmax(1))
+    return _result(torch.cat(predictions), test.labels, neighbours)
 
 
 def _result(predictions: Tensor, labels: Tensor,
