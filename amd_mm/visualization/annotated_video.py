@@ -1,0 +1,167 @@
+"""Videos with what a model says about them written into the picture."""
+from fractions import Fraction
+from pathlib import Path
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from amd_mm.datasets import open_video
+
+Rows = Sequence[Tuple[str, float]]
+
+MIN_HEIGHT = 240
+"""Smaller frames are enlarged to this, pixels, for the text to be legible."""
+_GIF_HEIGHT = 240
+_GIF_FPS = 10
+_FALLBACK_FPS = 25.  # where the file does not say
+_CHUNK = 32  # frames in memory
+
+
+def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
+    """Write names and probabilities into the upper left of a frame.
+
+    Args:
+        frame (np.ndarray): (H, W, 3), uint8, RGB. Not changed.
+        rows (Sequence[Tuple[str, float]]): (name, probability from 0 to 1),
+            from top to bottom; a bar shows each probability.
+
+    Returns:
+        np.ndarray: Of the same shape and type.
+    """
+    height, width = frame.shape[:2]
+    size = max(11, height // 22)
+    font = ImageFont.truetype(
+        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')),
+        size)
+    step, margin = round(1.5 * size), size // 2
+    bar = 4 * size
+    texts = [
+        _fit(f'{100 * value:.1f} %  {name}', font, width - bar - 4 * margin)
+        for name, value in rows
+    ]
+    right = bar + 3 * margin + max(
+        [round(font.getlength(text)) for text in texts], default=0)
+    picture = Image.fromarray(frame).convert('RGBA')
+    layer = Image.new('RGBA', picture.size)
+    draw = ImageDraw.Draw(layer)
+    draw.rectangle((0, 0, right, step * len(rows) + margin),
+                   fill=(0, 0, 0, 150))
+    for number, (text, (_, value)) in enumerate(zip(texts, rows)):
+        top = margin // 2 + number * step
+        middle = top + step // 2
+        box = (margin, middle - size // 3, margin + bar, middle + size // 3)
+        draw.rectangle(box, fill=(255, 255, 255, 50))
+        filled = margin + round(bar * min(max(value, 0), 1))
+        draw.rectangle((*box[:2], filled, box[3]), fill=(255, 255, 255, 255))
+        draw.text((bar + 2 * margin, middle),
+                  text,
+                  fill=(255, 255, 255, 255),
+                  font=font,
+                  anchor='lm')
+    return np.asarray(Image.alpha_composite(picture, layer).convert('RGB'))
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """A text that is no wider than so many pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + '…') > width:
+        text = text[:-1]
+    return text + '…'
+
+
+def write_annotated_video(video: Union[str, Path],
+                          path: Union[str, Path],
+                          rows: Rows,
+                          backend: str = 'decord') -> Path:
+    """Write a video again, with names and probabilities in every frame.
+
+    It is read and written piece by piece, so its length does not matter; the
+    file appears under its name when it is complete.
+
+    Args:
+        video (str | Path): To read.
+        path (str | Path): To write: ``.mp4`` (H.264, the frame rate of the
+            original) or ``.gif`` (smaller, at most 10 frames a second).
+        rows (Sequence[Tuple[str, float]]): See :func:`annotate_frame`.
+        backend (str): The reader, see :func:`amd_mm.datasets.open_video`.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: For another ending.
+        UnreadableVideoError: If the video cannot be read.
+    """
+    path = check_output(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        with open_video(str(video), backend) as reader:
+            fps = reader.avg_fps or _FALLBACK_FPS
+            if path.suffix.lower() == '.gif':
+                step = max(1, round(fps / _GIF_FPS))
+                frames = _frames(reader, step, rows, _GIF_HEIGHT)
+                _write_gif(part, frames, fps / step)
+            else:
+                _write_mp4(part, _frames(reader, 1, rows, None), fps)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def check_output(path: Union[str, Path]) -> Path:
+    """The path, if videos can be written to one with this ending.
+
+    Raises:
+        ValueError: If not.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ('.mp4', '.gif'):
+        raise ValueError(f'{path} has to end in .mp4 or .gif')
+    return path
+
+
+def _frames(reader, step: int, rows: Rows,
+            height: Optional[int]) -> Iterator[np.ndarray]:
+    """Annotated frames, with even sides as H.264 wants them."""
+    wanted = list(range(0, len(reader), step))
+    for start in range(0, len(wanted), _CHUNK):
+        for frame in reader.read(wanted[start:start + _CHUNK]):
+            old, width = frame.shape[:2]
+            new = height or max(old, MIN_HEIGHT)
+            size = round(width * new / old / 2) * 2, new // 2 * 2
+            if size != (width, old):
+                frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            yield annotate_frame(frame, rows)
+
+
+def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    import av  # here: nothing else of this package needs it for pictures
+    with av.open(str(path), 'w', format='mp4') as file:
+        stream = file.add_stream(
+            'libx264', rate=Fraction(fps).limit_denominator(1001))
+        stream.pix_fmt = 'yuv420p'
+        for number, frame in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
+            picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+
+
+def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    pictures: List[Image.Image] = [
+        Image.fromarray(frame).quantize(64) for frame in frames
+    ]
+    pictures[0].save(
+        path,
+        format='GIF',
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 / fps),
+        loop=0)
