@@ -16,6 +16,10 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
+from .shrink_detection import is_detection, make_ava, shrink_detection
+from .shrink_image import is_image, make_image_folder, shrink_image
+from .shrink_tinymim import is_tinymim, make_images, shrink_tinymim
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / 'configs'
 FRAMES, SIDE, VIEWS = 4, 80, 2
@@ -40,6 +44,12 @@ def shrink(cfg: Config, data: Path) -> Config:
     Returns:
         Config: The same.
     """
+    if is_detection(cfg):
+        return shrink_detection(cfg, data)
+    if is_tinymim(cfg):
+        return shrink_tinymim(cfg, data)
+    if is_image(cfg):
+        return shrink_image(cfg, data)
     small = cfg.model.backbone.img_size <= SIDE  # the quickstart
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(key) is None:
@@ -138,8 +148,10 @@ def make_data(folder: Path, make_video) -> Path:
                 list_file.write_text('\n'.join(text))
     shutil.copytree(folder / 'data/kinetics400/videos_train',
                     folder / 'data/kinetics400/videos_val')
+    make_image_folder(folder)
+    make_ava(folder)
     shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
-    return folder
+    return make_images(folder)
 
 
 def _write_frames(folder: Path, seed: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from amd_mm.checkpoints import from_amd_mm, load_encoder
 from amd_mm.models import TokenPartition, TokenRelationLoss
 from amd_mm.models.losses import token_relation
 from amd_mm.registry import MODELS
@@ -18,29 +19,12 @@ MASKED = dict(
     student_ratio=.75,
     teacher_ratio=.5)
 
-# Names of MAE's ViT and MMPretrain's.
-NAMES = (('blocks.', 'layers.'), ('norm1', 'ln1'), ('norm2', 'ln2'),
-         ('mlp.fc1', 'ffn.layers.0.0'), ('mlp.fc2', 'ffn.layers.1'),
-         ('patch_embed.proj', 'patch_embed.projection'))
 
-
-def our_name(name):
-    for theirs, ours in NAMES:
-        name = name.replace(theirs, ours)
-    return name.replace('norm.', 'ln1.') if name.startswith('norm.') else name
-
-
-def load_drawn(backbone, names, prefix):
-    """The drawn weights; a teacher has no place for its last blocks."""
+def load_drawn(backbone, names, prefix, **other):
+    """The drawn weights, through the converter and the strict loader."""
     state = draw_state(names, prefix)
-    del state['pos_embed']  # MAE's fixed table, which the backbone has
-    mine = backbone.state_dict()
-    mine.update({
-        our_name(name): value
-        for name, value in state.items() if our_name(name) in mine
-    })
-    backbone.load_state_dict(mine)
-    return len(mine)
+    state['pos_embed'] = backbone.pos_embed  # not drawn: MAE's fixed table
+    return load_encoder(backbone, state, **other)
 
 
 def build(**other):
@@ -73,9 +57,15 @@ def golden():
 @pytest.fixture
 def published(golden):
     model = build()
-    assert load_drawn(model.backbone, golden['student_names'],
-                      'student') == len(golden['student_names'])
-    load_drawn(model.teacher.backbone, golden['teacher_names'], 'teacher')
+    report = load_drawn(model.backbone, golden['student_names'], 'student')
+    assert len(report.loaded) == len(golden['student_names'])
+    whole = MODELS.build(vit(64, 6, 4))
+    load_drawn(whole, golden['teacher_names'], 'teacher')
+    load_encoder(
+        model.teacher.backbone,
+        whole.state_dict(),
+        extra_blocks='ignore',
+        logger='silent')
     return model
 
 
@@ -99,17 +89,19 @@ def test_losses_and_every_gradient(golden, published, views):
     for name in ('loss_qk', 'loss_vv'):
         assert_close(losses[name], golden[name])
     found = gradients(published, views)
+    public = from_amd_mm(dict(published.named_parameters()), 'mae').state
+    ours = {id(p): name for name, p in published.named_parameters()}
     prefix = 'grad_norm/'
-    expected = {
-        'backbone.' + our_name(name[len(prefix):]): float(value)
-        for name, value in golden.items() if name.startswith(prefix)
-    }
-    assert set(found) == set(expected)
-    for name, grad in found.items():
-        if expected[name] == -1:  # what never gets a gradient over there
+    assert {prefix + name
+            for name in public
+            } == {name
+                  for name in golden if name.startswith(prefix)}
+    for name, parameter in public.items():
+        grad, expected = found[ours[id(parameter)]], golden[prefix + name]
+        if expected == -1:  # what never gets a gradient over there
             assert grad is None
         else:
-            assert_close(grad.norm(), expected[name])
+            assert_close(grad.norm(), expected)
 
 
 def test_what_never_gets_a_gradient_is_frozen():
@@ -326,8 +318,9 @@ def test_goes_into_a_stock_image_classifier():
     (dict(last_heads=None), r'last_heads=None .* teacher.num_heads=4'),
     (dict(last_heads=5, teacher=teacher(num_heads=5)),
      r'5 heads do not divide the width 64 of teacher.backbone'),
-    (dict(last_heads=16, teacher=teacher(num_heads=16), backbone=vit(40, 12, 5)),
-     r'16 heads do not divide the width 40 of backbone'),
+    (dict(
+        last_heads=16, teacher=teacher(num_heads=16), backbone=vit(
+            40, 12, 5)), r'16 heads do not divide the width 40 of backbone'),
     (dict(teacher=teacher(block=7)), r'7.*6|6.*7'),
     (dict(block=13), r'block=13 .* 2 to 12'),
     (dict(backbone=vit(with_cls_token=False, out_type='raw')),
