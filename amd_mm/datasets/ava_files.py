@@ -137,8 +137,8 @@ def _parse(line: str, num_classes: Optional[int]) -> Tuple[str, int, int]:
     x1, y1, x2, y2 = (
         _number(float, *pair)
         for pair in zip(('x1', 'y1', 'x2', 'y2'), corners))
-    if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
-        raise ValueError('the box is not 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 '
+    if not (0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1):
+        raise ValueError('the box is not 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 '
                          '<= 1 (shares of width and height, not pixels)')
     _number(int, 'person', person)
     number = _number(int, 'label', label)
