@@ -19,7 +19,8 @@ from amd_mm.evaluation.comparison import (ClassDifference, Comparison,
                                           write_comparison)
 from amd_mm.evaluation.label_map import (LabelMapError, check_label_map,
                                          read_label_map)
-from amd_mm.evaluation.predictions import PredictionsError, read_predictions
+from amd_mm.evaluation.predictions import (Predictions, PredictionsError,
+                                           read_predictions)
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -49,6 +50,12 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     if args.top < 1:
         parser.error(f'--top must be at least 1, got {args.top}')
     return args
+
+
+def read(path: str) -> Predictions:
+    """Read a file, and say so: a large one takes half a minute."""
+    print(f'reading {path}', file=sys.stderr)
+    return read_predictions(path)
 
 
 def class_names(path: Optional[str], num_classes: int) -> List[str]:
@@ -102,8 +109,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     models = tuple(args.names or (args.first, args.second))
     out = Path(args.out)
     try:
-        result = compare_predictions(
-            read_predictions(args.first), read_predictions(args.second))
+        result = compare_predictions(*map(read, (args.first, args.second)))
         names = class_names(args.labels, result.num_classes)
         csv_path = write_comparison(result, names, models,
                                     out / 'class_differences.csv')

@@ -12,12 +12,14 @@ only 5 at a time, with the same scores,
 import argparse
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import CheckpointError, read_checkpoint
+from amd_mm.checkpoints import (CheckpointError, CheckpointMismatchError,
+                                read_checkpoint)
 from amd_mm.engine import launch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -80,7 +82,10 @@ def build_config(args: argparse.Namespace) -> Config:
 
 
 def _check_file(checkpoint: str) -> None:
-    """MMEngine, which reads the file, knows none of these."""
+    """What MMEngine, which reads the file, cannot read."""
+    if '://' not in checkpoint and not os.path.exists(checkpoint):
+        raise launch.LaunchError(f'there is no checkpoint {checkpoint} '
+                                 f'(working folder: {os.getcwd()})')
     if os.path.isdir(checkpoint) or checkpoint.endswith('.safetensors'):
         raise launch.LaunchError(
             f'{checkpoint} must become a .pth file first: python '
@@ -211,7 +216,7 @@ def check_labels(dataset: Dataset, num_classes: Optional[int]) -> None:
         return
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        label = info.get('label') if isinstance(info, dict) else None
+        label = info.get('label', info.get('gt_label'))
         if not isinstance(label, int):
             return
         if label >= num_classes:
@@ -242,17 +247,61 @@ def run(runner: Runner, checkpoint: str) -> Dict[str, float]:
 
     Raises:
         CheckpointError: If the checkpoint cannot be read or does not fit.
+        launch.LaunchError: If a video cannot be read.
     """
     try:
         return runner.test()
     except CheckpointError:
         raise
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        _explain_unreadable_video(error)
         # Our reader knows what is wrong with a file that MMEngine's cannot
         # read. If it is not the file, the error speaks for itself.
         if not runner._has_loaded and os.path.exists(checkpoint):
             read_checkpoint(checkpoint)
         raise
+
+
+def _explain_unreadable_video(error: Exception) -> None:
+    """End with a sentence if that is what the error is about."""
+    # Out of a loader's process comes a RuntimeError with the text of it.
+    found = re.search('UnreadableVideoError: (cannot read .*)',
+                      f'{type(error).__name__}: {error}')
+    if found:
+        raise launch.LaunchError(
+            f'{found.group(1)}. Without it there is no accuracy of this list: '
+            'repair the video, or test on the clean list that '
+            'tools/check_videos.py writes') from error
+
+
+def explain(error: CheckpointError, checkpoint: str) -> str:
+    """In a sentence, where the loader's list of names is not needed.
+
+    Args:
+        error (CheckpointError): Of the strict loader.
+        checkpoint (str): The file.
+
+    Returns:
+        str: What to tell the user.
+    """
+    if not isinstance(error, CheckpointMismatchError):
+        return str(error)
+    shapes = error.mismatched
+    if shapes and not error.missing and all(map(_is_head, shapes)):
+        (theirs, *_), (ours, *_) = next(iter(shapes.values()))
+        return (f'{checkpoint} tells {theirs} classes apart and the config '
+                f'{ours}: give the checkpoint that was trained with this '
+                'config, or the config that it was trained with')
+    if any(map(_is_head, error.missing)):
+        return (f'{checkpoint} has no classifier for this config: it is from '
+                'pre-training or of another method. Fine-tune it first and '
+                'test the checkpoint that comes of it')
+    return (f'{checkpoint} is not of the model of this config: give the '
+            'checkpoint that was trained with it.\n' + str(error))
+
+
+def _is_head(name: str) -> bool:
+    return name.partition('.')[0] in ('cls_head', 'head')
 
 
 def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
@@ -266,7 +315,9 @@ def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
         log_often_enough(runner)
         return run(runner, args.checkpoint)
     except (launch.LaunchError, CheckpointError) as error:
-        sys.exit(f'test.py: {error}' if is_main_process() else 1)
+        message = explain(error, args.checkpoint) if isinstance(
+            error, CheckpointError) else str(error)
+        sys.exit(f'test.py: {message}' if is_main_process() else 1)
 
 
 if __name__ == '__main__':
