@@ -1,5 +1,6 @@
-from .algorithms import AMD, MaskedAutoencoder, TinyMIM
-from .backbones import FeatureMapVisionTransformer, VideoVisionTransformer
+from .algorithms import AMD, AlignedMoCoV3, MaskedAutoencoder, TinyMIM
+from .backbones import (FeatureMapVisionTransformer, ImageVisionTransformer,
+                        VideoVisionTransformer)
 from .data_preprocessors import PaddedClipPreprocessor
 from .heads import (FeatureTargetHead, LinearProbeHead,
                     PixelReconstructionHead, TokenRelationHead)
@@ -13,12 +14,13 @@ from .roi_heads import BatchedAVARoIHead
 from .teachers import FrozenTeacher, RelationTeacher
 
 __all__ = [
-    'AMD', 'AsymmetricRandomMaskGenerator', 'AsymmetricTubeMaskGenerator',
-    'BatchedAVARoIHead', 'DirectAlignment', 'FeatureAlignmentLoss',
-    'FeatureMapVisionTransformer', 'FeatureTargetHead',
+    'AMD', 'AlignedMoCoV3', 'AsymmetricRandomMaskGenerator',
+    'AsymmetricTubeMaskGenerator', 'BatchedAVARoIHead', 'DirectAlignment',
+    'FeatureAlignmentLoss', 'FeatureMapVisionTransformer', 'FeatureTargetHead',
     'FrozenBackboneRecognizer', 'FrozenTeacher', 'GenerationAlignment',
-    'LinearProbeHead', 'MaskedAutoencoder', 'ParallelAlignment',
-    'PaddedClipPreprocessor', 'PixelDecoder', 'PixelReconstructionHead',
-    'RelationTeacher', 'SerialAlignment', 'TinyMIM', 'TokenPartition',
-    'TokenRelationHead', 'TokenRelationLoss', 'VideoVisionTransformer'
+    'ImageVisionTransformer', 'LinearProbeHead', 'MaskedAutoencoder',
+    'ParallelAlignment', 'PaddedClipPreprocessor', 'PixelDecoder',
+    'PixelReconstructionHead', 'RelationTeacher', 'SerialAlignment', 'TinyMIM',
+    'TokenPartition', 'TokenRelationHead', 'TokenRelationLoss',
+    'VideoVisionTransformer'
 ]

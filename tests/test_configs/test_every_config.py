@@ -8,6 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
+from amd_mm.engine.utils import count_clips
 from amd_mm.registry import MODELS
 from .shrink import all_configs, make_data, shrink, views_of
 
@@ -42,7 +43,7 @@ def test_builds_and_steps(path, data):
     }
     assert not any('teacher' in name for name in model.state_dict())
     batch = next(iter(loader))
-    assert len(batch['inputs']) == loader.batch_size * views_of(cfg)
+    assert count_clips(batch) == loader.batch_size * views_of(cfg)
     losses = model.train_step(batch, optim_wrapper)
     assert all(torch.isfinite(value).all() for value in losses.values())
     changed = {

@@ -8,11 +8,12 @@ from torch import Tensor
 from amd_mm.registry import MODELS
 from ..mask_generators import TokenPartition
 from ..necks import Aligned
+from ..teachers import CarriesTeacher
 from .masked_autoencoder import MaskedAutoencoder
 
 
 @MODELS.register_module()
-class AMD(MaskedAutoencoder):
+class AMD(CarriesTeacher, MaskedAutoencoder):
     """Asymmetric Masked Distillation (CVPR 2024, arXiv 2311.03149).
 
     A frozen teacher sees more of the clip than the student. The student
@@ -68,13 +69,11 @@ class AMD(MaskedAutoencoder):
                  init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
         super().__init__(backbone, mask_generator, decoder, head, rec_weight,
                          data_preprocessor, init_cfg)
-        self.student_taps, teacher_taps = _split_pairs(tap_pairs)
+        self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
         self.loss_weights = dict(
             direct=direct_weight, generation=generation_weight)
         self._check_student_taps()
-        teacher = MODELS.build(dict(teacher, taps=teacher_taps))
-        # Past nn.Module's __setattr__, which would register a sub-module.
-        object.__setattr__(self, 'teacher', teacher)
+        self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
         self._check_patches()
         self.neck = MODELS.build(self._complete_neck(neck))
         self._check_losses()
@@ -132,12 +131,6 @@ class AMD(MaskedAutoencoder):
                     f'{kind}_weight=0 with {name} builds what is never '
                     'trained: choose amd_mm.DirectAlignment or '
                     'amd_mm.GenerationAlignment for one of the two')
-
-    def _apply(self, fn, recurse: bool = True) -> 'AMD':
-        """Take the teacher along: ``.to()``, ``.cuda()`` and the like."""
-        super()._apply(fn, recurse)
-        self.teacher._apply(fn)
-        return self
 
     def loss(self,
              inputs: Tensor,
@@ -215,9 +208,13 @@ class AMD(MaskedAutoencoder):
         return figures
 
 
-def _split_pairs(
+def split_tap_pairs(
         pairs: Sequence[Tuple[int, int]]) -> Tuple[List[int], List[int]]:
-    """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked."""
+    """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked.
+
+    Raises:
+        ValueError: If these are no pairs of blocks, rising on both sides.
+    """
     if not pairs or not all(
             isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
         raise ValueError('tap_pairs is a list of (student block, teacher '

@@ -54,6 +54,9 @@ class StepSeededGenerator:
         return abs(int(seed)), int(step), get_rank()
 
 
+_ROUNDED = ('masked', 'visible')
+
+
 class _AsymmetricMaskGenerator(metaclass=ABCMeta):
     """Nested random masks for a whole batch; subclasses say over what."""
 
@@ -61,6 +64,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                  student_ratio: float = 0.9,
                  teacher_ratio: Optional[float] = None,
                  decoder_ratio: float = 0.,
+                 round_down: str = 'masked',
                  seed: Optional[int] = None) -> None:
         if teacher_ratio is None:
             teacher_ratio = student_ratio
@@ -74,10 +78,19 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             raise ValueError('decoder_ratio is the share of unseen tokens '
                              'that is not reconstructed, from 0 to below 1, '
                              f'got {decoder_ratio}')
+        if round_down not in _ROUNDED:
+            raise ValueError(f'round_down is one of {_ROUNDED}, got '
+                             f'{round_down!r}')
+        self.round_down = round_down
         self.student_ratio = student_ratio
         self.teacher_ratio = teacher_ratio
         self.decoder_ratio = decoder_ratio
         self.random = StepSeededGenerator(seed)
+
+    def _masked(self, ratio: float, cells: int) -> int:
+        if self.round_down == 'masked':
+            return int(ratio * cells)
+        return cells - int(cells * (1 - ratio))
 
     @abstractmethod
     def cells(self, grid: Grid) -> int:
@@ -101,8 +114,8 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             ValueError: If no token is left for the student to see.
         """
         cells, total = self.cells(grid), math.prod(grid)
-        student = int(self.student_ratio * cells)
-        teacher = int(self.teacher_ratio * cells)
+        student = self._masked(self.student_ratio, cells)
+        teacher = self._masked(self.teacher_ratio, cells)
         if student == cells:
             raise ValueError(f'student_ratio={self.student_ratio} leaves '
                              f'nothing to see on a grid of {grid} tokens')
@@ -195,10 +208,14 @@ class AsymmetricTubeMaskGenerator(_AsymmetricMaskGenerator):
         decoder_ratio (float): Share of the unseen tokens that is not
             reconstructed, chosen by running cells (VideoMAE v2, which uses
             0.5). 0, the default, reconstructs all.
+        round_down (str): What is rounded down to a whole number: ``masked``
+            (VideoMAE, AMD) or ``visible`` (MAE, DMAE). At a ratio of 0.9 on
+            196 patches 20 are visible, or 19.
         seed (int, optional): See :class:`StepSeededGenerator`.
 
     Raises:
-        ValueError: If the ratios are out of order.
+        ValueError: If the ratios are out of order, or ``round_down`` is
+            unknown.
     """
 
     def cells(self, grid: Grid) -> int:

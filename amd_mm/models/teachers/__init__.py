@@ -1,4 +1,5 @@
+from .carried import CarriesTeacher
 from .frozen_teacher import FrozenTeacher
 from .relation_teacher import RelationTeacher
 
-__all__ = ['FrozenTeacher', 'RelationTeacher']
+__all__ = ['CarriesTeacher', 'FrozenTeacher', 'RelationTeacher']

@@ -1,0 +1,4 @@
+# As for pre-training, and the checkpoint that validates best is kept.
+_base_ = 'pretrain.py'
+default_hooks = dict(
+    checkpoint=dict(interval=1, save_best='accuracy/top1', rule='greater'))
