@@ -1,6 +1,7 @@
 """Fine-tuning and testing through MMEngine's runner, on real video files."""
 import logging
 import pickle
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from amd_mm.checkpoints import CheckpointMismatchError
+from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
 from amd_mm.registry import MODELS
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
@@ -159,6 +160,30 @@ def test_testing_names_both_numbers_of_classes(tmp_path, data):
             CheckpointMismatchError,
             match='tells 400 classes apart, the model 174'):
         Runner.from_cfg(cfg).test()
+
+
+def test_a_public_fine_tuned_file_tests_as_it_is(tmp_path, data):
+    """In the public names, with the program's arguments beside them."""
+    torch.manual_seed(0)
+    source = MODELS.build(recognition(data, tmp_path).model)
+    ours = dict(state_dict=source.state_dict())
+    public = from_amd_mm(ours, 'videomae_finetune').state
+    theirs = dict(model=public, args=Namespace(lr=1e-3, model='vit'))
+    results = []
+    for name, checkpoint in (('ours', ours), ('theirs', theirs)):
+        cfg = recognition(data, tmp_path / name)
+        cfg.load_from = str(tmp_path / f'{name}.pth')
+        dump = tmp_path / f'{name}.pkl'
+        cfg.test_evaluator = [
+            cfg.test_evaluator,
+            dict(type='mmengine.DumpResults', out_file_path=str(dump))
+        ]
+        torch.save(checkpoint, cfg.load_from)
+        Runner.from_cfg(cfg).test()
+        results.append(
+            [one['pred_score'] for one in pickle.loads(dump.read_bytes())])
+    assert len(results[0]) == 4
+    assert torch.equal(torch.stack(results[0]), torch.stack(results[1]))
 
 
 @pytest.mark.parametrize('theirs', ['mmaction.VisionTransformer', None])
