@@ -151,6 +151,8 @@ def make_data(folder: Path, make_video) -> Path:
     make_image_folder(folder)
     make_ava(folder)
     shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
+    for name in ('train', 'heldout'):  # of the quickstart
+        (folder / VIDEOS / f'{name}.txt').write_text('\n'.join(lines))
     return make_images(folder)
 
 
