@@ -9,15 +9,16 @@ def image_backbone(embed_dims: int = 48,
                    num_heads: int = 3,
                    **other: Any) -> dict:
     """Config of a ViT over images of 64x64: a grid of (1, 4, 4) tokens."""
-    return dict(
+    cfg = dict(
         type='amd_mm.ImageVisionTransformer',
         arch=dict(
             embed_dims=embed_dims,
             num_layers=depth,
             num_heads=num_heads,
             feedforward_channels=4 * embed_dims),
-        img_size=64,
-        **other)
+        img_size=64)
+    cfg.update(other)
+    return cfg
 
 
 def image_preprocessor() -> dict:

@@ -489,7 +489,13 @@ def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
 def _hints(plan: _Plan, their_depth: int, our_depth: int) -> list[str]:
     """What to do about it, where that can be guessed."""
     hints = []
-    if plan.mismatched and all(
+    if _class_tokens(plan.foreign):
+        hints.append('The file has a class token, the model none: set the '
+                     "model's with_cls_token=True.")
+    elif _class_tokens(plan.lacking):
+        hints.append('The model has a class token, the file none: set the '
+                     "model's with_cls_token=False.")
+    elif plan.mismatched and all(
             name.startswith(_CLASSIFIERS) for name in plan.mismatched):
         file, model = next(iter(plan.mismatched.values()))
         hints.append(f'The file tells {file[0]} classes apart, the model '
@@ -499,12 +505,6 @@ def _hints(plan: _Plan, their_depth: int, our_depth: int) -> list[str]:
         hints.append("Give a file of the model's size, or set the model's "
                      'embed_dims, depth, patch_size, tubelet_size and '
                      "in_channels to the file's.")
-    elif _class_tokens(plan.foreign):
-        hints.append('The file has a class token, the model none: set the '
-                     "model's with_cls_token=True.")
-    elif _class_tokens(plan.lacking):
-        hints.append('The model has a class token, the file none: set the '
-                     "model's with_cls_token=False.")
     elif their_depth > our_depth and plan.foreign:
         hints.append(f"extra_blocks='ignore' takes the first {our_depth} "
                      'blocks.')
