@@ -1,0 +1,163 @@
+"""tools/demo.py: the right classes, in print and in the picture."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from amd_mm.checkpoints import from_amd_mm
+from amd_mm.datasets import open_video
+from amd_mm.evaluation.clip_encoder import ClipSampling
+from amd_mm.visualization.annotated_video import (annotate_frame,
+                                                  write_annotated_video)
+
+from tests.test_tools.tool_scripts import load_tool
+
+from . import models
+
+DEMO = load_tool('demo')
+SAMPLING = ClipSampling(frames=8, stride=4, clips=3, size=64)
+
+
+@pytest.fixture(scope='module')
+def video(tiny_video_folder):
+    return str(tiny_video_folder / 'more/deep/d clip 1.mp4')
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return models.save(models.fine_tuned(), tmp_path / 'model.pth')
+
+
+def demo(*arguments):
+    return DEMO.main([*map(str, arguments), '--device', 'cpu'])
+
+
+def expected(video):
+    """Probabilities by the model itself: the mean over three clips."""
+    from mmengine.dataset import Compose
+    sample = Compose(SAMPLING.pipeline())(
+        dict(filename=video, label=-1, modality='RGB'))
+    model = models.fine_tuned()
+    with torch.no_grad():
+        clips = model.data_preprocessor(
+            dict(inputs=[sample['inputs']], data_samples=None))['inputs'][0]
+        scores = model.cls_head(model.backbone(clips)).softmax(-1).mean(0)
+    return scores.topk(5)
+
+
+def printed(out):
+    return [(name, float(value)) for value, name in re.findall(
+        r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE)]
+
+
+def check(out, video, name='class {}'):
+    values, index = expected(video)
+    rows = printed(out)
+    assert [row[0] for row in rows] == [name.format(i) for i in index.tolist()]
+    np.testing.assert_allclose([row[1] for row in rows],
+                               100 * values,
+                               atol=.06)
+
+
+def test_without_a_config(video, checkpoint, tmp_path, capsys):
+    assert demo(video, checkpoint, '--frames', 8) == 0
+    check(capsys.readouterr().out, video)
+    labels = tmp_path / 'labels.txt'
+    labels.write_text('\n'.join(f'doing {i}' for i in range(models.CLASSES)))
+    out = tmp_path / 'new/annotated.mp4'
+    assert demo(video, checkpoint, '--frames', 8, '--labels', labels, '--out',
+                out) == 0
+    check(capsys.readouterr().out, video, 'doing {}')
+    with open_video(str(out)) as made, open_video(video) as original:
+        assert len(made) == len(original)
+        assert made.avg_fps == pytest.approx(original.avg_fps)
+        assert made.read([0])[0].shape == (240, 320, 3)
+
+
+def test_a_public_format(video, tmp_path, capsys):
+    state = from_amd_mm(models.fine_tuned().state_dict(), 'huggingface').state
+    path = tmp_path / 'model.pth'
+    torch.save(state, path)
+    # Without a position table in the file, clips are 224 pixels: another
+    # prediction, but of the same classes.
+    assert demo(video, path, '--clips', 1) == 0
+    out = capsys.readouterr().out
+    assert f'{models.CLASSES} classes' in out and len(printed(out)) == 5
+
+
+def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
+    cfg = Config(
+        dict(
+            model=models.recognizer_cfg(),
+            test_dataloader=dict(dataset=dict(pipeline=SAMPLING.pipeline()))))
+    cfg.dump(tmp_path / 'config.py')
+    assert demo(video, checkpoint, '--config', tmp_path / 'config.py') == 0
+    check(capsys.readouterr().out, video)
+    (tmp_path / 'last_checkpoint').write_text(checkpoint)
+    assert demo(video, checkpoint) == 0
+    out = capsys.readouterr().out
+    assert f'config: {tmp_path}/config.py' in out
+    check(out, video)
+
+
+def test_a_linear_probe(video, tmp_path, capsys):
+    cfg = models.recognizer_cfg()
+    cfg['type'] = 'amd_mm.FrozenBackboneRecognizer'
+    cfg['backbone'].update(use_mean_pooling=False, return_feat_map=True)
+    cfg['cls_head'].update(type='amd_mm.LinearProbeHead')
+    path = models.save(models.MODELS.build(cfg), tmp_path / 'probe.pth')
+    assert demo(video, path, '--frames', 8) == 0
+    assert len(printed(capsys.readouterr().out)) == 5
+
+
+def test_what_is_wrong_is_said(video, checkpoint, tmp_path, capsys):
+    pretrained = models.save(models.pretrained(), tmp_path / 'pre.pth')
+    labels = tmp_path / 'labels.txt'
+    labels.write_text('one\ntwo\n')
+    bad = tmp_path / 'bad.mp4'
+    bad.write_bytes(b'no video')
+    frames = ('--frames', 8)
+    for call, said in (
+        ((video, pretrained), 'has no classifier: it is a pre-trained'),
+        ((video, checkpoint, *frames, '--labels', labels), 'has 2 names'),
+        ((bad, checkpoint, *frames), f'cannot read {bad}'),
+        ((tmp_path / 'no.mp4', checkpoint, *frames), 'there is no video'),
+        ((video, tmp_path / 'no.pth'), 'There is no file'),
+        ((video, checkpoint, '--config', 'no.py'), 'no config file no.py'),
+        ((video, checkpoint, *frames, '--out', 'x.avi'), '.mp4 or .gif'),
+    ):
+        assert demo(*call) == 2
+        assert said in capsys.readouterr().err
+
+
+# -- pictures ---------------------------------------------------------------
+
+
+def test_the_text_is_in_the_upper_left():
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    rows = [('Straße überqueren', .75), ('x' * 500, .1)]
+    made = annotate_frame(frame, rows)
+    assert made.shape == frame.shape and made.dtype == np.uint8
+    assert (frame == 128).all()
+    changed = (made != frame).any(-1)
+    assert changed[:20, :40].all() and not changed[80:].any()
+    # The bar of the first row is longer than that of the second.
+    bars = [(made[line, 5:49] == 255).all(-1).sum() for line in (10, 26)]
+    assert bars[0] > 3 * bars[1] > 0
+
+
+def test_a_gif(tmp_path, make_video):
+    video = make_video(str(tmp_path / 'a.mp4'), frames=30)
+    path = write_annotated_video(video, tmp_path / 'a.gif', [('a', .5)])
+    with Image.open(path) as made:
+        assert made.n_frames == 15 and made.size == (320, 240)
+        assert made.info['duration'] == pytest.approx(80, abs=10)
+    assert [
+        p.name for p in Path(tmp_path).iterdir() if p.name.endswith('.part')
+    ] == []
+    with pytest.raises(ValueError, match='.mp4 or .gif'):
+        write_annotated_video(video, tmp_path / 'a.avi', [])
