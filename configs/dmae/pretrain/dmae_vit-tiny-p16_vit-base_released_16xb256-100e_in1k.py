@@ -9,8 +9,8 @@ _base_ = [
     '../../_base_/datasets/imagenet_pretrain.py',
     '../../_base_/schedules/dmae_100e.py', '../../_base_/runtime/pretrain.py'
 ]
-# MAE ViT-B on pixels as they are (no norm_pix), of its authors; any format
-# of tools/convert_checkpoint.py.
+# MAE ViT-B of its authors, the file with a decoder; any format of
+# tools/convert_checkpoint.py.
 teacher_checkpoint = 'checkpoints/mae_visualize_vit_base.pth'
 model = dict(
     type='amd_mm.AMD',
