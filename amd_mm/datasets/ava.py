@@ -21,9 +21,6 @@ from .ava_files import (AVADataError, read_label_map, read_proposals,
 from .replacing import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, open_video
 
-# How many videos are looked into; all of them would take minutes.
-_FOLDERS_TO_TRY = 32
-_VIDEOS_TO_OPEN = 4
 _SIDE_FILES = ('exclude_file', 'label_file', 'proposal_file')
 
 
@@ -56,6 +53,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         AVADataError: If a file is wrong, or files do not meet at all; in test
             mode also if the media of some video is missing.
     """
+
+    # How many videos are looked into; all of them would take minutes.
+    folders_to_try = 32
+    videos_to_open = 4
 
     def __init__(self,
                  ann_file: str,
@@ -223,11 +224,12 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         self._report_missing(missing, len(ends), folder)
         there = sorted(set(ends) - set(missing))
         if self.reads_videos:
-            bad = self._too_short(ends, _spread(there, _VIDEOS_TO_OPEN))
-            tried = min(len(there), _VIDEOS_TO_OPEN)
+            bad = self._too_short(ends, _spread(there, self.videos_to_open))
+            tried = min(len(there), self.videos_to_open)
         else:
-            bad = self._lacking_frames(ends, _spread(there, _FOLDERS_TO_TRY))
-            tried = min(len(there), _FOLDERS_TO_TRY)
+            bad = self._lacking_frames(ends, _spread(there,
+                                                     self.folders_to_try))
+            tried = min(len(there), self.folders_to_try)
         if bad and len(bad) == tried:
             raise AVADataError(
                 f'none of the {tried} videos looked into has the times that '
