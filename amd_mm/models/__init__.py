@@ -1,6 +1,7 @@
 from .algorithms import AMD, AlignedMoCoV3, MaskedAutoencoder, TinyMIM
 from .backbones import (FeatureMapVisionTransformer, ImageVisionTransformer,
                         VideoVisionTransformer)
+from .classifiers import AlignedClassifier, LogitDistilledClassifier
 from .data_preprocessors import PaddedClipPreprocessor
 from .heads import (FeatureTargetHead, LinearProbeHead,
                     PixelReconstructionHead, TokenRelationHead)
@@ -11,16 +12,17 @@ from .necks import (DirectAlignment, GenerationAlignment, ParallelAlignment,
                     PixelDecoder, SerialAlignment)
 from .recognizers import FrozenBackboneRecognizer
 from .roi_heads import BatchedAVARoIHead
-from .teachers import FrozenTeacher, RelationTeacher
+from .teachers import FrozenClassifier, FrozenTeacher, RelationTeacher
 
 __all__ = [
-    'AMD', 'AlignedMoCoV3', 'AsymmetricRandomMaskGenerator',
-    'AsymmetricTubeMaskGenerator', 'BatchedAVARoIHead', 'DirectAlignment',
-    'FeatureAlignmentLoss', 'FeatureMapVisionTransformer', 'FeatureTargetHead',
-    'FrozenBackboneRecognizer', 'FrozenTeacher', 'GenerationAlignment',
-    'ImageVisionTransformer', 'LinearProbeHead', 'MaskedAutoencoder',
-    'ParallelAlignment', 'PaddedClipPreprocessor', 'PixelDecoder',
-    'PixelReconstructionHead', 'RelationTeacher', 'SerialAlignment', 'TinyMIM',
-    'TokenPartition', 'TokenRelationHead', 'TokenRelationLoss',
-    'VideoVisionTransformer'
+    'AMD', 'AlignedClassifier', 'AlignedMoCoV3',
+    'AsymmetricRandomMaskGenerator', 'AsymmetricTubeMaskGenerator',
+    'BatchedAVARoIHead', 'DirectAlignment', 'FeatureAlignmentLoss',
+    'FeatureMapVisionTransformer', 'FeatureTargetHead',
+    'FrozenBackboneRecognizer', 'FrozenClassifier', 'FrozenTeacher',
+    'GenerationAlignment', 'ImageVisionTransformer', 'LinearProbeHead',
+    'LogitDistilledClassifier', 'MaskedAutoencoder', 'ParallelAlignment',
+    'PaddedClipPreprocessor', 'PixelDecoder', 'PixelReconstructionHead',
+    'RelationTeacher', 'SerialAlignment', 'TinyMIM', 'TokenPartition',
+    'TokenRelationHead', 'TokenRelationLoss', 'VideoVisionTransformer'
 ]

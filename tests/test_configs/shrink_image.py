@@ -64,7 +64,10 @@ def _shrink_model(model: dict) -> None:
         model.decoder.update(embed_dims=64, num_heads=4)
     if 'teacher' in model:
         model.teacher.update(checkpoint=None, random_init=True)
-        _shrink_backbone(model.teacher.backbone)
+        if 'classifier' in model.teacher:
+            _shrink_model(model.teacher.classifier)
+        else:
+            _shrink_backbone(model.teacher.backbone)
     if 'input_features' in model.get('neck', {}):
         model.neck.input_features = width
     if 'in_channels' in model.get('head', {}):

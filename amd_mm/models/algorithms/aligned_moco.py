@@ -1,23 +1,19 @@
-from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmpretrain.models.selfsup import MoCoV3
-from torch import Tensor, nn
+from torch import Tensor
 
 from amd_mm.registry import MODELS
-from ..mask_generators import TokenPartition
-from ..teachers import CarriesTeacher
-from .amd import split_tap_pairs
+from .aligning import AlignsTokens
 
 
 @MODELS.register_module()
-class AlignedMoCoV3(CarriesTeacher, MoCoV3):
-    """MMPretrain's MoCo v3 with the alignment of DMAE (section 4.5).
+class AlignedMoCoV3(AlignsTokens, MoCoV3):
+    """MMPretrain's MoCo v3 with the alignment of DMAE.
 
     To the contrastive loss comes the distance of the student's features from
-    those of a frozen teacher, on all tokens of both views. The student is run
-    once: its features are taken as MoCo v3 computes them.
+    those of a frozen teacher, on all tokens of both views.
 
     Args:
         backbone (dict): As in MoCo v3: a ViT of MMPretrain's.
@@ -56,30 +52,7 @@ class AlignedMoCoV3(CarriesTeacher, MoCoV3):
             base_momentum=base_momentum,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
-        self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
-        self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
-        self._check_tokens()
-        self.alignment_weight = alignment_weight
-        self.alignment = MODELS.build(
-            dict(
-                alignment,
-                student_dims=self.backbone.embed_dims,
-                teacher_dims=self.teacher.embed_dims,
-                num_pairs=len(self.student_taps)))
-
-    def _check_tokens(self) -> None:
-        mine, theirs = self.backbone, self.teacher.backbone
-        if self.student_taps[-1] > mine.num_layers:
-            raise ValueError(
-                f'tap_pairs name student block {self.student_taps[-1]}, the '
-                f'backbone has {mine.num_layers}')
-        seen = [(tuple(mine.patch_resolution), mine.num_extra_tokens),
-                (theirs.token_grid[1:], theirs.num_extra_tokens)]
-        if seen[0] != seen[1]:
-            raise ValueError(
-                'teacher and student must see the same tokens, (rows, '
-                f'columns) and class tokens: teacher.backbone has {seen[1]}, '
-                f'backbone has {seen[0]}')
+        self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
 
     def loss(self, inputs: List[Tensor],
              data_samples: list) -> Dict[str, Tensor]:
@@ -93,44 +66,7 @@ class AlignedMoCoV3(CarriesTeacher, MoCoV3):
         Returns:
             Dict[str, Tensor]: ``loss`` (MoCo v3's) and ``loss_direct``.
         """
-        with self._collected() as taps:
+        with self.collected_taps() as taps:
             losses = super().loss(inputs, data_samples)
-        student = [torch.cat(one) for one in taps]
-        patches = self.teacher.backbone.patchify(torch.cat(inputs))
-        partition = _all_tokens(patches)
-        teacher = self.teacher(patches, partition.visible)
-        predicted = self.alignment(student, partition)
-        values = self.alignment.loss(predicted, teacher)['direct']
-        losses['loss_direct'] = (
-            self.alignment_weight * torch.stack(values).mean())
+        losses['loss_direct'] = self.alignment_loss(taps, torch.cat(inputs))
         return losses
-
-    @contextmanager
-    def _collected(self) -> Iterator[List[List[Tensor]]]:
-        """For every tap what its block returns, call by call."""
-        taps: List[List[Tensor]] = [[] for _ in self.student_taps]
-        hooks = [
-            self.backbone.layers[number - 1].register_forward_hook(
-                _appender(kept))
-            for number, kept in zip(self.student_taps, taps)
-        ]
-        try:
-            yield taps
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-
-def _appender(kept: List[Tensor]):
-
-    def append(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        kept.append(output)
-
-    return append
-
-
-def _all_tokens(patches: Tensor) -> TokenPartition:
-    """Of (B, N, P) patches: everything is seen by both."""
-    batch, tokens, _ = patches.shape
-    ids = torch.arange(tokens, device=patches.device).expand(batch, -1)
-    return TokenPartition(visible=ids, extra=ids[:, :0], hidden=ids[:, :0])

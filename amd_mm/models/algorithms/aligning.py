@@ -1,0 +1,114 @@
+from contextlib import contextmanager
+from typing import Iterator, List, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from amd_mm.registry import MODELS
+from ..mask_generators import TokenPartition
+from ..teachers import CarriesTeacher
+from .amd import split_tap_pairs
+
+
+class AlignsTokens(CarriesTeacher):
+    """Alignment with a frozen teacher on all tokens, for any model of images.
+
+    The model is run once, as it always is: its features are taken from its
+    blocks as they compute them. To stand before a model of MMPretrain's that
+    has a ViT as its ``backbone``.
+    """
+
+    def build_alignment(self, teacher: dict, alignment: dict,
+                        tap_pairs: Sequence[Tuple[int, int]],
+                        weight: float) -> None:
+        """Build the teacher and the neck.
+
+        Args:
+            teacher (dict): Config of a :class:`FrozenTeacher`.
+            alignment (dict): Config of a neck that aligns visible tokens, such
+                as :class:`DirectAlignment`; widths are inferred.
+            tap_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
+            weight (float): Weight of the alignment.
+
+        Raises:
+            ValueError: If the pairs do not fit the depths, or teacher and
+                student see other tokens.
+        """
+        self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
+        self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
+        self._check_tokens()
+        self.alignment_weight = weight
+        self.alignment = MODELS.build(
+            dict(
+                alignment,
+                student_dims=self.backbone.embed_dims,
+                teacher_dims=self.teacher.embed_dims,
+                num_pairs=len(self.student_taps)))
+
+    def _check_tokens(self) -> None:
+        mine, theirs = self.backbone, self.teacher.backbone
+        if self.student_taps[-1] > mine.num_layers:
+            raise ValueError(
+                f'tap_pairs name student block {self.student_taps[-1]}, the '
+                f'backbone has {mine.num_layers}')
+        seen = [(tuple(mine.patch_resolution), mine.num_extra_tokens),
+                (theirs.token_grid[1:], theirs.num_extra_tokens)]
+        if seen[0] != seen[1]:
+            raise ValueError(
+                'teacher and student must see the same tokens, (rows, '
+                f'columns) and class tokens: teacher.backbone has {seen[1]}, '
+                f'backbone has {seen[0]}')
+
+    @contextmanager
+    def collected_taps(self) -> Iterator[List[List[Tensor]]]:
+        """Collect what the tapped blocks return within the ``with`` block.
+
+        Yields:
+            List[List[Tensor]]: For every tap (B, E + N, C), call by call.
+        """
+        taps: List[List[Tensor]] = [[] for _ in self.student_taps]
+        hooks = [
+            self.backbone.layers[number - 1].register_forward_hook(
+                _appender(kept))
+            for number, kept in zip(self.student_taps, taps)
+        ]
+        try:
+            yield taps
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def alignment_loss(self, taps: List[List[Tensor]],
+                       images: Tensor) -> Tensor:
+        """Compare with the teacher.
+
+        Args:
+            taps (List[List[Tensor]]): From :meth:`collected_taps`.
+            images (Tensor): (B, C, H, W), normalised: what the student saw in
+                these calls, in their order.
+
+        Returns:
+            Tensor: Scalar, averaged over the taps and weighted.
+        """
+        student = [torch.cat(calls) for calls in taps]
+        patches = self.teacher.backbone.patchify(images)
+        partition = _all_tokens(patches)
+        teacher = self.teacher(patches, partition.visible)
+        predicted = self.alignment(student, partition)
+        values = self.alignment.loss(predicted, teacher)['direct']
+        return self.alignment_weight * torch.stack(values).mean()
+
+
+def _appender(kept: List[Tensor]):
+
+    def append(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        kept.append(output)
+
+    return append
+
+
+def _all_tokens(patches: Tensor) -> TokenPartition:
+    """Of (B, N, P) patches: everything is seen by both."""
+    batch, tokens, _ = patches.shape
+    ids = torch.arange(tokens, device=patches.device).expand(batch, -1)
+    return TokenPartition(visible=ids, extra=ids[:, :0], hidden=ids[:, :0])

@@ -1,0 +1,3 @@
+from .distilled import AlignedClassifier, LogitDistilledClassifier
+
+__all__ = ['AlignedClassifier', 'LogitDistilledClassifier']

@@ -1,0 +1,137 @@
+"""Distillation while a classifier is fine-tuned."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.runner import save_checkpoint
+
+from amd_mm.registry import MODELS
+from tests.tiny_image import dmae, image_backbone
+
+
+def classifier(*size, **other):
+    """Config of a tiny ImageClassifier with three classes."""
+    cfg = dict(
+        type='mmpretrain.ImageClassifier',
+        backbone=image_backbone(
+            *size, out_type='avg_featmap', final_norm=False),
+        head=dict(
+            type='mmpretrain.LinearClsHead',
+            num_classes=3,
+            in_channels=size[0] if size else 48,
+            init_cfg=dict(type='mmengine.Normal', layer='Linear', std=1.)))
+    cfg.update(other)
+    return cfg
+
+
+def distilled(kind, **other):
+    return classifier(
+        type='amd_mm.LogitDistilledClassifier',
+        kind=kind,
+        teacher=dict(
+            type='amd_mm.FrozenClassifier',
+            classifier=classifier(64, 6, 4),
+            random_init=True),
+        **other)
+
+
+def aligned(**other):
+    return classifier(
+        type='amd_mm.AlignedClassifier',
+        teacher=dmae()['teacher'],
+        alignment=dmae()['neck'],
+        tap_pairs=[(2, 3), (3, 6)],
+        **other)
+
+
+def build(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(cfg))
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(scope='module')
+def images():
+    return torch.randn(
+        2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope='module')
+def samples():
+    from mmpretrain.structures import DataSample
+    return [DataSample().set_gt_label(label) for label in (0, 2)]
+
+
+@pytest.mark.parametrize('kind', ['soft', 'hard'])
+def test_the_loss_of_logits(kind, images, samples):
+    model = build(distilled(kind, temperature=2., weight=3.))
+    losses = model.loss(images, samples)
+    mine, theirs = model(images), model.teacher(images)
+    labels = torch.tensor([0, 2])
+    torch.testing.assert_close(losses['loss'], F.cross_entropy(mine, labels))
+    if kind == 'hard':
+        expected = F.cross_entropy(mine, theirs.argmax(1))
+    else:
+        ours, its = (mine / 2).softmax(1), (theirs / 2).softmax(1)
+        expected = 4 * (its * (its / ours).log()).sum(1).mean()
+    torch.testing.assert_close(losses['loss_distillation'], 3 * expected)
+    losses['loss_distillation'].backward()
+    assert model.backbone.layers[0].attn.qkv.weight.grad is not None
+    assert not any(one.requires_grad for one in model.teacher.parameters())
+    assert not any('teacher' in name for name in model.state_dict())
+    assert not model.train().teacher.classifier.training
+    assert model.half().teacher.classifier.head.fc.weight.dtype == torch.half
+
+
+def test_alignment_of_features(images, samples):
+    model = build(aligned(alignment_weight=2.))
+    losses = model.loss(images, samples)
+    assert set(losses) == {'loss', 'loss_direct'}
+    patches = model.backbone.patchify(images)
+    student = model.backbone.encode(patches, taps=[2, 3]).taps
+    every = torch.arange(16).expand(2, -1)
+    values = [
+        model.alignment.loss_module(projection(mine), theirs) for projection,
+        mine, theirs in zip(model.alignment.projections, student,
+                            model.teacher(patches, every))
+    ]
+    torch.testing.assert_close(losses['loss_direct'],
+                               2 * torch.stack(values).mean())
+    # Predicting is the stock classifier's affair.
+    assert model.predict(images)[0].pred_score.shape == (3, )
+
+
+def test_the_teacher_is_read_from_a_fine_tuned_file(tmp_path, images):
+    fine_tuned = build(classifier(64, 6, 4))
+    with torch.no_grad():
+        fine_tuned.head.fc.bias.add_(1.)
+    path = str(tmp_path / 'teacher.pth')
+    save_checkpoint(dict(state_dict=fine_tuned.state_dict()), path)
+    cfg = distilled('soft')
+    cfg['teacher'].update(checkpoint=path, random_init=False)
+    model = build(cfg)
+    assert torch.equal(model.teacher(images), fine_tuned.eval()(images))
+    cfg = aligned()
+    cfg['teacher'] = dict(cfg['teacher'], checkpoint=path, random_init=False)
+    model = build(cfg)
+    assert torch.equal(model.teacher.backbone.layers[5].ln1.weight,
+                       fine_tuned.backbone.layers[5].ln1.weight)
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match='soft.*hard.*got .warm'):
+        build(distilled('warm'))
+    with pytest.raises(ValueError, match='temperature must be above 0'):
+        build(distilled('soft', temperature=0.))
+    cfg = distilled('soft')
+    cfg['head']['num_classes'] = 4
+    with pytest.raises(
+            ValueError, match='teacher.classifier.head has 3, '
+            'head has 4'):
+        build(cfg)
+    cfg = distilled('soft')
+    del cfg['teacher']['random_init']
+    with pytest.raises(ValueError, match='the teacher needs weights'):
+        build(cfg)
