@@ -117,8 +117,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             # Positions from 0; the classes of MMAction2 differ in this.
             info['shot_info'] = (0, seconds * info['fps'])
             if self.reads_videos:
-                folder = info.pop('frame_dir')
-                info['filename'] = media.get(info['video_id'], folder)
+                del info['frame_dir']
+                video = info['video_id']
+                info['filename'] = media.get(
+                    video, osp.join(self.data_prefix['video'], video))
                 info['shot_info'] = None
         return data_list
 

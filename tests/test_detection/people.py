@@ -117,8 +117,8 @@ def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
 
 
 def _annotate(video: str, time: int, people: List[Person], lines: List[str],
-              proposals: Dict[str, np.ndarray],
-              rng: np.random.Generator) -> None:
+              proposals: Dict[str,
+                              np.ndarray], rng: np.random.Generator) -> None:
     wrong = (video, time) in EXCLUDED
     size = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
     found = [[0.3, 0.8, 0.6, 1., 0.3]]
@@ -130,5 +130,3 @@ def _annotate(video: str, time: int, people: List[Person], lines: List[str],
         moved = np.clip(box + rng.uniform(-0.01, 0.01, 4), 0, 1)
         found.append([*moved, 0.9])
     proposals[f'{video},{time:04d}'] = np.array(found)
-
-
