@@ -1,0 +1,351 @@
+"""tools/data/ava: boxes to proposals, and the validator."""
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amd_mm.datasets.ava_files import read_proposals
+
+from ..conftest import real_data_folder
+from ..test_detection.people import make_people
+from .tool_scripts import TOOLS, load_tool
+
+CSV = load_tool('data/ava/csv_to_proposals')
+AIA = load_tool('data/ava/aia_to_proposals')
+VALIDATE = load_tool('data/ava/validate')
+
+# As published: https://github.com/facebookresearch/SlowFast/issues/390
+FAIR = ('1j20qq1JyX4,0902,0.036,0.098,0.550,0.979,,0.995518\n'
+        '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,12,0.9981\n'
+        '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,80,0.9981\n'
+        '-5KQ66BBWC4,0903,0,0,1.004,1,,0.3\n')
+
+
+def convert(tmp_path, text, *options):
+    """Convert a csv; exit code and what was written."""
+    path, out = tmp_path / 'boxes.csv', tmp_path / 'made' / 'proposals.pkl'
+    path.write_text(text)
+    code = CSV.main([str(path), str(out), *options])
+    return code, read_proposals(out) if out.exists() else None
+
+
+# -- csv --------------------------------------------------------------------
+
+
+def test_a_file_as_fair_writes_it(tmp_path, capsys):
+    code, made = convert(tmp_path, FAIR)
+    assert code == 0
+    assert set(made) == {'1j20qq1JyX4,0902', '-5KQ66BBWC4,0903'}
+    # The box that is there for two actions once; the best first.
+    np.testing.assert_allclose(
+        made['1j20qq1JyX4,0902'],
+        [[.5, .1, .9, .8, .9981], [.036, .098, .55, .979, .995518]])
+    # A detector's small overshoot is cut off.
+    np.testing.assert_allclose(made['-5KQ66BBWC4,0903'], [[0, 0, 1, 1, .3]])
+    assert '3 boxes of 2 frames (1 repeated lines' in capsys.readouterr().out
+
+
+def test_what_mmaction_reads(tmp_path):
+    """A plain dict of plain arrays."""
+    code, _ = convert(tmp_path, FAIR)
+    made = pickle.loads((tmp_path / 'made/proposals.pkl').read_bytes())
+    assert type(made) is dict
+    assert all(
+        type(boxes) is np.ndarray and boxes.dtype == np.float64
+        and boxes.shape[1] == 5 for boxes in made.values())
+    assert [path.name
+            for path in (tmp_path / 'made').iterdir()] == ['proposals.pkl']
+
+
+@pytest.mark.parametrize('text, options', [
+    ('a b,7,64,24,320,120,.5\n', ('--size', '640x240')),
+    ('a b.mp4,7.0,.1,.1,.5,.5,.5\n', ()),
+    ('\ufeffvideo_id,time,conf,x1,y1,x2,y2,id\n\na b,007,.5,.1,.1,.5,.5,9\n',
+     ()),
+    ('video,timestamp,x1,y1,x2,y2,width,height,score\n'
+     'a b,7,64,24,320,120,640,240,.5\n', ()),
+    ('.5,a b,7,-,.1,.1,.5,.5\n',
+     ('--columns', 'score,video,timestamp,x,x1,y1,x2,y2')),
+])
+def test_other_columns(tmp_path, text, options):
+    code, made = convert(tmp_path, text, *options)
+    assert code == 0 and list(made) == ['a b,0007']
+    np.testing.assert_allclose(made['a b,0007'], [[.1, .1, .5, .5, .5]])
+
+
+def test_boxes_without_confidence(tmp_path, capsys):
+    code, made = convert(tmp_path, 'a,7,.1,.1,.5,.5\na,7,.2,.1,.5,.5\n')
+    assert code == 0 and made['a,0007'].shape == (2, 4)
+    assert 'without confidences' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'text, options, said',
+    [
+        ('a,7,.1,.1,.5,.5,.9\na,7.5,.1,.1,.5,.5,.9\n', (),
+         'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is no whole '
+         'second: 7.5\n    a,7.5'),
+        ('a,7,64,24,320,120,.5\n',
+         (), 'line 1: values from 0.5 to 320; corners are shares'),
+        ('a,7,64,24,320,120,.5\n', (), 'pixels need the size of the frame'),
+        ('a,7,64,24,320,120,.5\n',
+         ('--size', '200x200'), 'line 1: values from 0.12 to 1.6'),
+        ('a,7,.1,.1,.5,.5,.5\n',
+         ('--size', '200x200'), 'shares of the frame already'),
+        ('a,7,.5,.5,.1,.1,.5\n', (), 'line 1: a box has x1 > x2'),
+        ('a,7,.1,.1,.5,nan,.5\n', (), 'line 1: y2 is not finite'),
+        ('a,x,.1,.1,.5,.5,.5\n', (), "line 1: timestamp is no number: 'x'"),
+        ('a,7,.1,.1,.5,.5,97\n', (), 'line 1: values from 0.1 to 97'),
+        ('a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n',
+         (), 'line 2: it has 1 fields too few'),
+        ('a;7;.1;.1;.5;.5;.9\n',
+         (), 'its header a;7;.1;.1;.5;.5;.9 lacks video'),
+        ('video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n',
+         (), 'lacks x2, y2'),
+        ('1,2,3\n', (), 'line 1: without a header there are 7 columns'),
+        ('\n', (), 'has no boxes'),
+        # The annotations by mistake.
+        ('a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n',
+         (), 'a person of an annotation file'),
+    ])
+def test_what_is_wrong_is_said(tmp_path, capsys, text, options, said):
+    assert convert(tmp_path, text, *options) == (2, None)
+    assert said in capsys.readouterr().err
+
+
+def test_wrong_calls(tmp_path, capsys):
+    assert CSV.main([str(tmp_path / 'no.csv'), 'x.pkl']) == 2
+    assert 'no.csv' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        CSV.parse_args(['a', 'b', '--size', '640'])
+    assert 'no size such as 1280x720' in capsys.readouterr().err
+
+
+# -- AIA --------------------------------------------------------------------
+
+
+def aia(tmp_path, boxes, images):
+    paths = [
+        tmp_path / name for name in ('boxes.json', 'images.json', 'p.pkl')
+    ]
+    for path, content in zip(paths, (boxes, images)):
+        path.write_text(json.dumps(content))
+    code = AIA.main(
+        [str(paths[0]), '--images',
+         str(paths[1]), '--out',
+         str(paths[2])])
+    return code, read_proposals(paths[2]) if paths[2].exists() else None
+
+
+IMAGES = dict(
+    images=[dict(id=30902, movie='abc', timestamp=902, width=640, height=240)])
+
+
+def test_aia(tmp_path, capsys):
+    boxes = [
+        dict(image_id=30902, bbox=[64, 24, 256, 96], score=.7, category_id=1),
+        dict(image_id=30902, bbox=[0, 0, 641, 240], score=.9, category_id=1),
+        dict(image_id=99, bbox=[0, 0, 1, 1], score=.9, category_id=1),
+    ]
+    code, made = aia(tmp_path, boxes, IMAGES)
+    assert code == 0 and list(made) == ['abc,0902']
+    np.testing.assert_allclose(made['abc,0902'],
+                               [[0, 0, 1, 1, .9], [.1, .1, .5, .5, .7]])
+    out = capsys.readouterr().out
+    assert '1 boxes of frames that are not in' in out
+    assert '2 boxes of 1 frames' in out
+
+
+def test_aia_files_that_are_wrong(tmp_path, capsys):
+    box = dict(image_id=30902, bbox=[0, 0, 1, 1], score=.9)
+    for boxes, images, said in (
+        ([], IMAGES, 'boxes.json is no list of boxes'),
+        ([box], [], 'images.json does not describe key frames'),
+        ([box], dict(images=[dict(id=1)]), "KeyError: 'movie'"),
+        ([dict(box, image_id=7)], IMAGES, 'no box of'),
+        ([box, dict(box, bbox=[0, 0, 1])], IMAGES, 'box number 1 is wrong'),
+        ([dict(box, bbox=[0, 0, 900, 9])], IMAGES, 'box number 0 is wrong'),
+    ):
+        assert aia(tmp_path, boxes, images) == (2, None)
+        assert said in capsys.readouterr().err
+    (tmp_path / 'boxes.json').write_text('[')
+    assert AIA.main([
+        str(tmp_path / 'boxes.json'), '--images',
+        str(tmp_path / 'images.json'), '--out', 'x'
+    ]) == 2
+    assert 'boxes.json is no json' in capsys.readouterr().err
+
+
+# -- validator --------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    return make_people(tmp_path_factory.mktemp('ava') / 'set', videos=2)
+
+
+@pytest.fixture
+def people(made, tmp_path):
+    """A copy of the files, and the folders, not to be changed."""
+    paths = dict(made)
+    for name in ('ann_file', 'exclude_file', 'label_file', 'proposal_file'):
+        paths[name] = str(shutil.copy(made[name], tmp_path))
+    return paths
+
+
+def validate(people, *options, media='--videos', folder=None):
+    folder = folder or people[media[2:]]
+    return VALIDATE.main([
+        people['ann_file'], '--labels', people['label_file'], '--exclude',
+        people['exclude_file'], '--proposals', people['proposal_file'], media,
+        str(folder), '--num-classes', '4', '--timestamps', '901', '903',
+        '--shown', '900', '904', '--fps', '10', *options
+    ])
+
+
+@pytest.mark.parametrize('media', ['--videos', '--frames'])
+def test_a_good_set(people, capsys, media):
+    assert validate(people, '--strict', media=media) == 0
+    out = capsys.readouterr().out
+    assert '12 lines, 2 videos, 6 frames, 3 actions' in out
+    assert '2 frames, 2 of them annotated' in out
+    assert '18 boxes in 6 frames' in out
+    assert '0 errors, 0 warnings' in out
+
+
+def edit(path, old, new):
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def test_lines_that_are_wrong(people, capsys):
+    with open(people['ann_file'], 'a') as file:
+        file.write('0,0901,.1,.1,.5,.5,4,0\n0,0901,.1,.1,50,.5,1,0\nx\n')
+    edit(people['exclude_file'], '0,902', '0;902')
+    assert validate(people, '--show', '2') == 1
+    out = capsys.readouterr().out
+    assert '3 lines are wrong' in out and '2 errors' in out
+    assert 'line 13: the label must be at least 1 and below' in out
+    assert 'line 14: the box is not' in out and 'line 15' not in out
+    assert 'line 1: it is not `video,timestamp`' in out
+    assert 'were not compared' in out
+
+
+def test_timestamps(people, capsys):
+    edit(people['ann_file'], '1,0903', '1,0905')
+    assert validate(people) == 1
+    out = capsys.readouterr().out
+    assert "1 frames are not at 901 to 903 s (--timestamps): '1,0905'" in out
+    assert 'outside of the time that the videos show' in out
+
+
+def test_labels_and_proposals_that_lack_something(people, capsys):
+    edit(people['label_file'], 'id: 3', 'id: 5')
+    proposals = read_proposals(people['proposal_file'])
+    del proposals['0,0901']
+    proposals['1,0902'][:, 4] = .5
+    Path(people['proposal_file']).write_bytes(pickle.dumps(proposals))
+    assert validate(people) == 0
+    out = capsys.readouterr().out
+    assert '0 errors, 3 warnings' in out
+    assert 'labels 3 of' in out
+    assert "have no proposals; the whole picture is their box: '0,0901'" in out
+    assert "have no proposal of confidence 0.8" in out and "'1,0902'" in out
+    assert validate(people, '--strict') == 1
+
+
+def test_files_that_do_not_meet(people, capsys, tmp_path):
+    proposals = {
+        f'x{key}': boxes
+        for key, boxes in read_proposals(people['proposal_file']).items()
+    }
+    Path(people['proposal_file']).write_bytes(pickle.dumps(proposals))
+    Path(people['exclude_file']).write_text('other,902\n')
+    assert validate(people) == 1
+    out = capsys.readouterr().out
+    assert 'no annotated frame has proposals' in out
+    assert "is of other videos: 'other'" in out
+
+
+@pytest.mark.parametrize('media', ['--videos', '--frames'])
+def test_media_that_lack_something(people, capsys, tmp_path, media):
+    folder = tmp_path / 'media'
+    shutil.copytree(people[media[2:]], folder)
+    if media == '--videos':
+        (folder / '1.mp4').unlink()
+    else:
+        shutil.rmtree(folder / '1')
+    assert validate(people, media=media, folder=folder) == 0
+    assert "not in" in (out := capsys.readouterr().out) and "'1'" in out
+    assert validate(people, '--strict', media=media, folder=folder) == 1
+    assert validate(people, media=media, folder=tmp_path / 'no') == 1
+    assert 'There is: nothing' in capsys.readouterr().out
+
+
+def test_all_folders_are_looked_into(people, capsys, tmp_path, monkeypatch):
+    shutil.copytree(people['frames'], tmp_path / 'frames')
+    # Of the last annotated second of the second folder.
+    (tmp_path / 'frames/1/img_00021.jpg').unlink()
+    monkeypatch.setattr(VALIDATE.CheckedAVADataset, 'folders_to_try', 1)
+    call = dict(media='--frames', folder=tmp_path / 'frames')
+    assert validate(people, '--strict', **call) == 0
+    assert '(--all: into all)' in capsys.readouterr().out
+    assert validate(people, '--strict', '--all', **call) == 1
+    assert 'img_00021.jpg' in capsys.readouterr().out
+
+
+def test_a_missing_file_and_a_bad_pickle(people, capsys):
+    Path(people['proposal_file']).write_bytes(b'no pickle')
+    assert validate(people) == 1
+    assert 'is no file of proposals' in capsys.readouterr().out
+    people['ann_file'] = 'no.csv'
+    assert validate(people) == 2
+    assert 'no.csv' in capsys.readouterr().err
+
+
+def test_kinetics(tmp_path, capsys):
+    """The times of a clip are in its name."""
+    path = tmp_path / 'a.csv'
+    path.write_text('-5KQ66BBWC4,0902,.1,.1,.5,.5,1,0\n'
+                    'o3lCwWyyc_s_000012_000022,17,.1,.1,.5,.5,2,-1\n')
+    proposals = {
+        '-5KQ66BBWC4,0902': np.full((1, 5), .9),
+        'o3lCwWyyc_s,0017': np.full((1, 5), .9)
+    }
+    (tmp_path / 'p.pkl').write_bytes(pickle.dumps(proposals))
+    call = [str(path), '--proposals', str(tmp_path / 'p.pkl'), '--strict']
+    assert VALIDATE.main([*call, '--kinetics']) == 0
+    assert VALIDATE.main(call) == 1
+    capsys.readouterr()
+    path.write_text(path.read_text().replace(',17,', ',27,'))
+    assert VALIDATE.main([*call[:1], '--kinetics']) == 1
+    assert 'outside of the time' in capsys.readouterr().out
+
+
+def test_the_real_sample(capsys):
+    folder = real_data_folder() / 'ava_sample'
+    if not folder.is_dir():
+        pytest.skip(f'no {folder}')
+    assert VALIDATE.main([
+        str(folder / 'ava_sample.csv'), '--labels',
+        str(folder / 'action_list.txt'), '--exclude',
+        str(folder / 'ava_excluded_timestamps_sample.csv'), '--proposals',
+        str(folder / 'ava_proposals_sample.pkl')
+    ]) == 0
+    out = capsys.readouterr().out
+    assert '8 lines, 2 videos, 3 frames, 5 actions' in out
+    assert '5 boxes in 3 frames' in out and 'labels 74 of' in out
+
+
+def test_the_page_names_what_is_there():
+    """Scripts and configs that the README of tools/data/ava names exist."""
+    folder = TOOLS / 'data' / 'ava'
+    text = (folder / 'README.md').read_text()
+    for path in folder.glob('*.py'):
+        assert path.name in text
+    for path in ('configs/amd/detection', 'configs/_base_/datasets/ava22.py'):
+        assert path in text and (TOOLS.parent / path).exists()

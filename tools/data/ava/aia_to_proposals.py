@@ -1,0 +1,54 @@
+"""AIA's boxes of people, from json to MMAction2's pickle.
+
+    python tools/data/ava/aia_to_proposals.py ava_val_det_person_bbox.json \\
+        --images ava_val_v2.2_min.json --out proposals.pkl
+
+The published figures of VideoMAE and AMD on AVA use these boxes; README.md
+beside this script says where they are. --images describes the key frames that
+the boxes' pixels belong to.
+
+Exit code: 0, or 2 if a file is wrong; nothing is written then.
+"""
+import argparse
+import sys
+from typing import List, Optional
+
+from amd_mm.datasets.ava_files import AVADataError
+from amd_mm.datasets.detector_boxes import read_aia_boxes, write_proposals
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('boxes', help='json list of boxes')
+    parser.add_argument(
+        '--images',
+        required=True,
+        help='json with the key frames under "images"')
+    parser.add_argument('--out', required=True, help='the pickle to write')
+    return parser.parse_args(argv)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Read, write, and say what came of it."""
+    args = parse_args(argv)
+    try:
+        boxes = read_aia_boxes(args.boxes, args.images)
+        write_proposals(args.out, boxes.proposals)
+    except (AVADataError, OSError) as error:
+        print(f'aia_to_proposals.py: {error}', file=sys.stderr)
+        return 2
+    if boxes.foreign:
+        print(f'left out: {boxes.foreign} boxes of frames that are not in '
+              f'{args.images}')
+    if boxes.repeated:
+        print(f'left out: {boxes.repeated} boxes that came before')
+    print(f'{boxes.count} boxes of {len(boxes.proposals)} frames written to '
+          f'{args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
