@@ -11,9 +11,10 @@ Usage: bash tools/quickstart.sh [options]
 Makes small videos whose classes can only be told from motion, pre-trains a
 tiny teacher on them (VideoMAE), distils a tinier student from it (AMD), and
 shows what came out: loss curves, a picture of what student and teacher see,
-and how well frozen features tell the motions apart, against the same student
-trained by VideoMAE alone and against random weights. Up to 10 minutes on 2 CPU
-cores, after the installation, which it does as well if need be.
+how well frozen features tell the motions apart, and how well the student does
+after fine-tuning with few labels, against the same student trained by VideoMAE
+alone and from random weights. About 10 minutes on 2 CPU cores, after the
+installation, which it does as well if need be.
 
 Options:
   --videos DIR   pre-train on the videos in DIR too (small excerpts of at most

@@ -96,6 +96,28 @@ def test_threads_are_shared_among_tasks_side_by_side(tmp_path: Path) -> None:
     assert 'threads 4' in alone.log.read_text()
 
 
+def test_tasks_wait_for_what_they_rest_on(tmp_path: Path) -> None:
+    """And what need not wait starts at once, whatever the order."""
+    code = f'open({str(tmp_path / "order")!r}, "a").write'
+    first = python(f'import time; time.sleep(.3); {code}("1")', tmp_path / '1')
+    second = python(f'{code}("2")', tmp_path / '2', after=(first, ))
+    third = python(f'{code}("3")', tmp_path / '3', after=(second, ))
+    other = python(f'{code}("o")', tmp_path / 'o')
+    Crew(1).run([third, second, first, other])
+    assert (tmp_path / 'order').read_text() == '123o'
+    assert all(task.state() == 'finished' for task in (first, second, third))
+
+
+def test_nothing_waits_for_a_failed_task(tmp_path: Path) -> None:
+    bad = python('1 / 0', tmp_path / 'bad')
+    late = python('pass', tmp_path / 'late', after=(bad, ))
+    with pytest.raises(TaskError, match='ZeroDivisionError'):
+        Crew(2).run([bad, late], at_a_time=2)
+    assert late.state() is None
+    with pytest.raises(ValueError, match='neither finished nor to be run'):
+        Crew(2).run([late])
+
+
 def test_progress_of_a_training_log_in_short() -> None:
     line = ('11/20 19:41:02 - mmengine - INFO - Iter(train) [ 50/900]  lr: '
             '1.5e-03  eta: 0:01:40  time: 0.11  data_time: 0.01  clips_per_s: '

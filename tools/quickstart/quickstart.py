@@ -1,4 +1,4 @@
-"""The quickstart: teacher, distillation, comparison, on two CPU cores.
+"""The quickstart: teacher, distillation, fine-tuning, on two CPU cores.
 
 Started by tools/quickstart.sh; needs nothing but Python's own library itself,
 and runs the other tools one after the other.
@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / 'tools' / 'quickstart'
 CONFIGS = ROOT / 'configs' / 'quickstart'
 STUDENT_CONFIG = 'quickstart_videomae_student.py'  # the others' base
+FINETUNE_CONFIG = 'quickstart_finetune_scratch.py'
+# What the configs' runs end with.
+TEACHER_CHECKPOINT = 'iter_800.pth'
+STUDENT_CHECKPOINT = 'iter_500.pth'
+FINETUNED_CHECKPOINT = 'epoch_30.pth'
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,41 +45,102 @@ def make_videos(out: Path, own: Optional[Path] = None) -> Task:
 
 def train(name: str,
           config: str,
+          base: str,
           out: Path,
           seed: int,
           after: List[Task],
           options: Sequence[str] = ()) -> Task:
-    """The task that trains a model with tools/train.py."""
+    """The task that trains a model with tools/train.py.
+
+    Args:
+        name (str): Of the run and its folder.
+        config (str): In ``CONFIGS``.
+        base (str): The config that it derives from, or itself.
+        out (Path): The quickstart's folder.
+        seed (int): Of the run.
+        after (List[Task]): What it rests on.
+        options (Sequence[str]): For ``--cfg-options``.
+    """
     folder = out / f'seed{seed}' / name
-    videos = out / 'videos' / 'unlabelled'
-    command = (str(ROOT / 'tools' / 'train.py'), str(CONFIGS / config),
-               '--work-dir', str(folder), '--seed', str(seed), '--cfg-options',
-               f'train_dataloader.dataset.data_root={videos}', *options)
+    command = (str(ROOT / 'tools' / 'train.py'),
+               str(CONFIGS / config), '--work-dir', str(folder), '--seed',
+               str(seed), '--cfg-options', *options)
     return Task(
         f'{name} (seed {seed})',
         folder,
         command,
-        inputs=tuple(CONFIGS / name for name in (STUDENT_CONFIG, config)),
+        inputs=tuple(CONFIGS / name for name in (base, config)),
         after=tuple(after),
         resume=('--resume', ))
 
 
+def pretrain(name: str,
+             config: str,
+             out: Path,
+             seed: int,
+             after: List[Task],
+             options: Sequence[str] = ()) -> Task:
+    """The task that pre-trains a model on the videos, without labels."""
+    videos = out / 'videos' / 'unlabelled'
+    return train(name, config, STUDENT_CONFIG, out, seed, after,
+                 [f'train_dataloader.dataset.data_root={videos}', *options])
+
+
 def train_teacher(out: Path, seed: int, videos: Task) -> Task:
     """The task that trains a seed's teacher."""
-    return train('teacher', 'quickstart_videomae_teacher.py', out, seed,
-                 [videos])
+    return pretrain('teacher', 'quickstart_videomae_teacher.py', out, seed,
+                    [videos])
 
 
 def train_alone(out: Path, seed: int, videos: Task) -> Task:
     """The task that trains a seed's student by VideoMAE alone."""
-    return train('student-videomae', STUDENT_CONFIG, out, seed, [videos])
+    return pretrain('student-videomae', STUDENT_CONFIG, out, seed, [videos])
 
 
 def train_amd(out: Path, seed: int, videos: Task, teacher: Task) -> Task:
-    """The task that distils a seed's student; its teacher is there."""
-    checkpoint = (teacher.folder / 'last_checkpoint').read_text().strip()
-    return train('student-amd', 'quickstart_amd_student.py', out, seed,
-                 [videos, teacher], [f'model.teacher.checkpoint={checkpoint}'])
+    """The task that distils a seed's student."""
+    checkpoint = teacher.folder / TEACHER_CHECKPOINT
+    return pretrain('student-amd', 'quickstart_amd_student.py', out, seed,
+                    [videos, teacher],
+                    [f'model.teacher.checkpoint={checkpoint}'])
+
+
+def finetune(start: str,
+             out: Path,
+             seed: int,
+             videos: Task,
+             student: Optional[Task] = None) -> List[Task]:
+    """The tasks that fine-tune a seed's student with few labels and test it.
+
+    Args:
+        start (str): ``scratch``, ``videomae`` or ``amd``.
+        out (Path): The quickstart's folder.
+        seed (int): Also decides which videos have a label; they are the same
+            for all starts.
+        videos (Task): Makes the videos.
+        student (Task, optional): Pre-trains the student.
+    """
+    config = f'quickstart_finetune_{start}.py'
+    options = [
+        f'train_dataloader.dataset.data_root={out / "videos"}',
+        f'train_dataloader.dataset.subset_seed={seed}'
+    ]
+    if student is not None:
+        checkpoint = student.folder / STUDENT_CHECKPOINT
+        options.append(f'model.backbone.pretrained={checkpoint}')
+    after = [videos] if student is None else [videos, student]
+    tuning = train(f'finetune-{start}', config, FINETUNE_CONFIG, out, seed,
+                   after, options)
+    folder = out / f'seed{seed}' / f'test-{start}'
+    # All weights come from the checkpoint: `pretrained` is not read.
+    command = (str(ROOT / 'tools' / 'test.py'), str(CONFIGS / FINETUNE_CONFIG),
+               str(tuning.folder / FINETUNED_CHECKPOINT), '--work-dir',
+               str(folder), '--dump', str(folder / 'predictions.pkl'),
+               '--cfg-options',
+               f'test_dataloader.dataset.data_root={out / "videos"}')
+    testing = Task(
+        f'test-{start} (seed {seed})', folder, command, after=(tuning, ))
+    return [tuning, testing]
 
 
 def make_report(out: Path, seeds: List[int], after: List[Task]) -> Task:
@@ -100,17 +166,20 @@ def run(args: argparse.Namespace) -> Path:
     crew = Crew(count_cores())
     videos = make_videos(out, args.videos)
     crew.run([videos])
-    runs, distil = [videos], []
+    tasks: List[Task] = []
     for seed in args.seeds:
         teacher = train_teacher(out, seed, videos)
         alone = train_alone(out, seed, videos)
-        # Tiny models gain little from a second core: two runs at a time, the
-        # distillation of the seed before among them.
-        crew.run([*distil, teacher, alone], at_a_time=2)
-        distil = [train_amd(out, seed, videos, teacher)]
-        runs += [teacher, alone, *distil]
-    crew.run(distil)
-    report = make_report(out, args.seeds, runs)
+        amd = train_amd(out, seed, videos, teacher)
+        # The longest way first: teacher, distillation, fine-tuning.
+        tasks += [
+            teacher, amd, *finetune('amd', out, seed, videos, amd), alone,
+            *finetune('videomae', out, seed, videos, alone),
+            *finetune('scratch', out, seed, videos)
+        ]
+    # Tiny models gain little from a second core: two runs at a time.
+    crew.run(tasks, at_a_time=2)
+    report = make_report(out, args.seeds, [videos, *tasks])
     crew.run([report])
     return report.folder
 

@@ -1,4 +1,4 @@
-"""What came out of the quickstart: curves, pictures, and a table of probes.
+"""What came out of the quickstart: curves, pictures, probes, fine-tuning.
 
     python tools/quickstart/report.py OUT --seeds 0 1 2
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
 
@@ -20,8 +21,10 @@ from amd_mm.checkpoints import load_into
 from amd_mm.evaluation.linear_probe import (LabelledFeatures, extract_features,
                                             linear_probe, load_labelled_clips,
                                             nearest_neighbours)
+from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization import draw_loss_curves, draw_reconstruction
+from amd_mm.visualization.loss_curves import save_figure
 
 STUDENT, TEACHER, AMD = 'student-videomae', 'teacher', 'student-amd'
 CAPTIONS = {
@@ -29,6 +32,13 @@ CAPTIONS = {
     STUDENT: 'student, VideoMAE alone',
     AMD: 'student, AMD',
     TEACHER: 'teacher, VideoMAE'
+}
+# Model -> start of its fine-tuning. The teacher is not fine-tuned.
+STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}
+PROBES = {
+    'linear': 'linear probe',
+    'neighbours': 'nearest neighbours',
+    'finetuned': 'fine-tuned'
 }
 Scores = Dict[str, Dict[str, List[float]]]
 
@@ -108,6 +118,18 @@ def probe_all(out: Path, seeds: List[int]) -> Scores:
     return scores
 
 
+def read_finetuned(out: Path, seeds: List[int]) -> Dict[str, List[float]]:
+    """Accuracy after fine-tuning: model -> one value a seed."""
+    found: Dict[str, List[float]] = {}
+    for name, start in STARTS.items():
+        found[name] = []
+        for seed in seeds:
+            path = out / f'seed{seed}' / f'test-{start}' / 'predictions.pkl'
+            test = read_predictions(path)
+            found[name].append(float((test.predicted == test.labels).mean()))
+    return found
+
+
 def spread(values: List[float]) -> str:
     """Mean and standard deviation in per cent."""
     text = f'{100 * statistics.mean(values):.1f}'
@@ -116,12 +138,19 @@ def spread(values: List[float]) -> str:
     return text
 
 
-def table(scores: Scores, seeds: List[int], classes: int) -> str:
-    """The scores as a table that is readable as it is and as Markdown."""
-    rows = [('frozen features of', 'linear probe', 'nearest neighbours')]
-    rows += [(caption, spread(scores[name]['linear']),
-              spread(scores[name]['neighbours']))
-             for name, caption in CAPTIONS.items()]
+def table(scores: Scores, seeds: List[int], classes: int, labels: int) -> str:
+    """The scores as a table that is readable as it is and as Markdown.
+
+    Args:
+        scores (Scores): Model -> probe -> one value a seed, from 0 to 1.
+        seeds (List[int]): Which they are.
+        classes (int): How many.
+        labels (int): Of each class, for fine-tuning.
+    """
+    rows = [('', *PROBES.values())]
+    rows += [(caption,
+              *(spread(scores[name][probe]) if probe in scores[name] else '-'
+                for probe in PROBES)) for name, caption in CAPTIONS.items()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '| ' +
@@ -130,16 +159,50 @@ def table(scores: Scores, seeds: List[int], classes: int) -> str:
     ]
     lines.insert(1,
                  '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
-    note = f'Held-out videos, % right; chance is {100 / classes:.1f}.'
+    note = (f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
+            'and neighbours: frozen features, all training videos labelled. '
+            f'Fine-tuned: all weights, {labels} labelled videos of each '
+            'class.')
     if len(seeds) > 1:
         note += f' Mean and standard deviation of {len(seeds)} seeds.'
-        gains = [
-            100 * (mine - alone) for mine, alone in zip(
-                scores[AMD]['linear'], scores[STUDENT]['linear'])
-        ]
-        note += (' AMD over VideoMAE alone, linear, by seed: ' +
-                 ', '.join(f'{gain:+.1f}' for gain in gains) + '.')
+        for probe in ('linear', 'finetuned'):
+            gains = ', '.join(f'{100 * (mine - alone):+.1f}' for mine, alone in
+                              zip(scores[AMD][probe], scores[STUDENT][probe]))
+            note += (f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: '
+                     f'{gains}.')
     return '\n'.join(lines) + '\n\n' + note + '\n'
+
+
+def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
+    """Draw the table: a bar for each mean, a dot for each seed.
+
+    Args:
+        scores (Scores): Model -> probe -> one value a seed, from 0 to 1.
+        path (Path): The picture to write.
+        classes (int): How many; a line shows chance.
+
+    Returns:
+        Path: The picture.
+    """
+    figure = Figure(figsize=(10, 4.4), layout='constrained')
+    panels = figure.subplots(1, len(PROBES), sharey=True)
+    for panel, (probe, title) in zip(panels, PROBES.items()):
+        for index, name in enumerate(CAPTIONS):
+            values = [100 * value for value in scores[name].get(probe, [])]
+            if not values:
+                continue
+            panel.bar(index, statistics.mean(values), color=f'C{index}')
+            panel.plot([index] * len(values), values, 'k.')
+        panel.axhline(100 / classes, color='grey', linestyle=':')
+        panel.set_xticks(
+            range(len(CAPTIONS)),
+            [caption.replace(', ', '\n') for caption in CAPTIONS.values()],
+            fontsize=7)
+        panel.set_title(title, fontsize=10)
+        panel.set_ylim(0, 100)
+    panels[0].set_ylabel('held-out videos, % right')
+    figure.suptitle('Dotted: chance. Black dots: seeds.', fontsize=10)
+    return save_figure(figure, path)
 
 
 def draw(out: Path, seed: int, folder: Path) -> None:
@@ -176,9 +239,16 @@ def main(arguments: Optional[List[str]] = None) -> None:
     folder.mkdir(exist_ok=True)
     draw(args.out, args.seeds[0], folder)
     scores = probe_all(args.out, args.seeds)
+    for name, values in read_finetuned(args.out, args.seeds).items():
+        scores[name]['finetuned'] = values
+    tuned = next(
+        (args.out / f'seed{args.seeds[0]}' / 'finetune-scratch').glob('*.py'))
+    labels = Config.fromfile(tuned).train_dataloader.dataset.clips_per_class
     (folder / 'results.json').write_text(
         json.dumps(dict(seeds=args.seeds, accuracy=scores), indent=2))
-    (folder / 'results.md').write_text(table(scores, args.seeds, classes=8))
+    (folder / 'results.md').write_text(
+        table(scores, args.seeds, classes=8, labels=labels))
+    draw_scores(scores, folder / 'accuracies.png', classes=8)
 
 
 if __name__ == '__main__':

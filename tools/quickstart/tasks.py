@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import (FIRST_COMPLETED, Future, ThreadPoolExecutor,
+                                wait)
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
 _STATE = 'quickstart.json'
 # [ 200/1000] ... eta: 0:01:02 ... loss: 0.2345, as MMEngine logs it.
@@ -107,14 +108,17 @@ class Crew:
         self._stopped = False
 
     def run(self, tasks: Sequence[Task], at_a_time: int = 1) -> None:
-        """Run what is not finished yet.
+        """Run what is not finished yet, each after what it rests on.
 
         Args:
-            tasks (Sequence[Task]): Independent of each other.
+            tasks (Sequence[Task]): The first of those that could start goes
+                first.
             at_a_time (int): How many run side by side, sharing the cores.
 
         Raises:
             TaskError: If one fails; the others are stopped.
+            ValueError: If a task rests on one that is neither finished nor
+                among these.
         """
         waiting = []
         for task in tasks:
@@ -122,18 +126,23 @@ class Crew:
                 self.say(task, f'finished before, skipped ({task.folder})')
             else:
                 waiting.append(task)
-        if not waiting:
-            return
-        at_a_time = min(at_a_time, len(waiting))
-        threads = max(1, self.cores // at_a_time)
+        running: Set[Future] = set()
         with ThreadPoolExecutor(at_a_time) as pool:
-            futures = [
-                pool.submit(self._run_one, task, threads) for task in waiting
-            ]
             try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
+                while waiting or running:
+                    ready = _ready(waiting)[:at_a_time - len(running)]
+                    if not ready and not running:
+                        raise ValueError(
+                            f'{waiting[0].name} rests on a task that is '
+                            'neither finished nor to be run')
+                    share = self.cores // max(1, len(ready) + len(running))
+                    for task in ready:
+                        waiting.remove(task)
+                        running.add(
+                            pool.submit(self._run_one, task, max(1, share)))
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
             finally:
                 self._stop()
         self._stopped = False
@@ -210,6 +219,14 @@ def progress(line: str) -> Optional[str]:
     found = [(name, field.search(line)) for name, field in _FIELDS]
     fields = [f'{name} {match.group(1)}' for name, match in found if match]
     return f'step {step.group(1)} of {step.group(2)}  ' + '  '.join(fields)
+
+
+def _ready(tasks: Sequence[Task]) -> List[Task]:
+    """Those that can start: what they rest on is finished."""
+    return [
+        task for task in tasks
+        if all(other.state() == 'finished' for other in task.after)
+    ]
 
 
 def _tail(log: Path, lines: int = 12) -> str:
