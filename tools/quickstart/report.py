@@ -195,10 +195,13 @@ def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
             panel.plot([index] * len(values), values, 'k.')
         panel.axhline(100 / classes, color='grey', linestyle=':')
         panel.set_xticks(
-            range(len(CAPTIONS)),
-            [caption.replace(', ', '\n') for caption in CAPTIONS.values()],
+            range(len(CAPTIONS)), [
+                caption.replace(',', '').replace(' ', '\n')
+                for caption in CAPTIONS.values()
+            ],
             fontsize=7)
         panel.set_title(title, fontsize=10)
+        panel.set_xlim(-.6, len(CAPTIONS) - .4)
         panel.set_ylim(0, 100)
     panels[0].set_ylabel('held-out videos, % right')
     figure.suptitle('Dotted: chance. Black dots: seeds.', fontsize=10)
