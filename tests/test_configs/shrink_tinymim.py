@@ -1,9 +1,10 @@
-"""TinyMIM's configs, small enough for a test.
+"""TinyMIM's configs and the image quickstart's, small enough for a test.
 
 Depths, head counts, target blocks, patch size, transforms, hooks, optimiser
 and schedule are left as they are. Smaller are: widths (48 to 192, which 12 and
 16 heads divide), images (80 x 80: 25 tokens and the class token), the batch
 and the data. The teacher gets random weights, fine-tuning starts from them.
+What is that small already (the quickstart) keeps its model and pipeline.
 """
 from pathlib import Path
 
@@ -15,12 +16,13 @@ SIDE = 80
 _WIDTHS = {'deit-tiny': 48, 'deit-small': 96, 'base': 144, 'large': 192}
 _DEPTHS = {'large': 24}
 _HEADS = {'deit-tiny': 3, 'deit-small': 6, 'base': 12, 'large': 16}
+_FOLDERS = {'tinymim', 'quickstart_image'}
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def is_tinymim(cfg: Config) -> bool:
     """Whether a config is for this module."""
-    return 'tinymim' in Path(cfg.filename or '').parts
+    return not _FOLDERS.isdisjoint(Path(cfg.filename or '').parts)
 
 
 def shrink_tinymim(cfg: Config, data: Path) -> Config:
@@ -33,22 +35,27 @@ def shrink_tinymim(cfg: Config, data: Path) -> Config:
     Returns:
         Config: The same.
     """
+    small = cfg.model.backbone.img_size <= SIDE  # the quickstart
     for key in _LOADERS:
         if key not in cfg:
             continue
         loader = cfg[key]
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(data / loader.dataset.data_root)
-        for transform in loader.dataset.pipeline:
+        root = 'data/imagenet/train' if small else loader.dataset.data_root
+        loader.dataset.data_root = str(data / root)
+        for transform in loader.dataset.pipeline if not small else ():
             for size in ('scale', 'crop_size'):
                 if size in transform:
                     transform[size] = SIDE
-    if 'head' in cfg.model and 'in_channels' in cfg.model.head:
-        cfg.model.head.in_channels = _WIDTHS[cfg.model.backbone.arch]
-        cfg.model.backbone.pretrained = None
-    _shrink_backbone(cfg.model.backbone)
+    cfg.model.backbone.pretrained = None
     if 'teacher' in cfg.model:
         cfg.model.teacher.update(checkpoint=None, random_init=True)
+    if small:
+        return cfg
+    if 'in_channels' in cfg.model.head:
+        cfg.model.head.in_channels = _WIDTHS[cfg.model.backbone.arch]
+    _shrink_backbone(cfg.model.backbone)
+    if 'teacher' in cfg.model:
         _shrink_backbone(cfg.model.teacher.backbone)
     return cfg
 
