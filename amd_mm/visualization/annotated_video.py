@@ -1,16 +1,17 @@
 """Videos with what a model says about them written into the picture."""
 from fractions import Fraction
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from amd_mm.datasets import open_video
+from amd_mm.datasets import VideoReader, open_video
 
 Rows = Sequence[Tuple[str, float]]
+Draw = Callable[[np.ndarray, float], np.ndarray]
 
 MIN_HEIGHT = 240
 """Smaller frames are enlarged to this, pixels, for the text to be legible."""
@@ -33,14 +34,12 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
     """
     height, width = frame.shape[:2]
     size = max(11, height // 22)
-    font = ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')),
-        size)
+    font = text_font(size)
     step, margin = round(1.5 * size), size // 2
     bar = 4 * size
     texts = [
-        _fit(f'{100 * value:.1f} %  {name}', font, width - bar - 4 * margin)
-        for name, value in rows
+        fit_text(f'{100 * value:.1f} %  {name}', font,
+                 width - bar - 4 * margin) for name, value in rows
     ]
     right = bar + 3 * margin + max(
         [round(font.getlength(text)) for text in texts], default=0)
@@ -64,7 +63,14 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
     return np.asarray(Image.alpha_composite(picture, layer).convert('RGB'))
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def text_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of all texts in pictures, so many pixels high."""
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')),
+        size)
+
+
+def fit_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """A text that is no wider than so many pixels."""
     if font.getlength(text) <= width:
         return text
@@ -79,6 +85,29 @@ def write_annotated_video(video: Union[str, Path],
                           backend: str = 'decord') -> Path:
     """Write a video again, with names and probabilities in every frame.
 
+    Args:
+        video (str | Path): See :func:`rewrite_video`.
+        path (str | Path): See :func:`rewrite_video`.
+        rows (Sequence[Tuple[str, float]]): See :func:`annotate_frame`.
+        backend (str): See :func:`rewrite_video`.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: For another ending.
+        UnreadableVideoError: If the video cannot be read.
+    """
+    return rewrite_video(video, path,
+                         lambda frame, _: annotate_frame(frame, rows), backend)
+
+
+def rewrite_video(video: Union[str, Path],
+                  path: Union[str, Path],
+                  draw: Draw,
+                  backend: str = 'decord') -> Path:
+    """Write a video again, with something drawn into every frame.
+
     It is read and written piece by piece, so its length does not matter; the
     file appears under its name when it is complete.
 
@@ -86,7 +115,9 @@ def write_annotated_video(video: Union[str, Path],
         video (str | Path): To read.
         path (str | Path): To write: ``.mp4`` (H.264, the frame rate of the
             original) or ``.gif`` (smaller, at most 10 frames a second).
-        rows (Sequence[Tuple[str, float]]): See :func:`annotate_frame`.
+        draw (Callable): From a frame (H, W, 3), uint8, RGB, and its time
+            (seconds from the beginning) to the frame to write, of the same
+            shape.
         backend (str): The reader, see :func:`amd_mm.datasets.open_video`.
 
     Returns:
@@ -104,10 +135,10 @@ def write_annotated_video(video: Union[str, Path],
             fps = reader.avg_fps or _FALLBACK_FPS
             if path.suffix.lower() == '.gif':
                 step = max(1, round(fps / _GIF_FPS))
-                frames = _frames(reader, step, rows, _GIF_HEIGHT)
+                frames = _frames(reader, step, draw, _GIF_HEIGHT)
                 _write_gif(part, frames, fps / step)
             else:
-                _write_mp4(part, _frames(reader, 1, rows, None), fps)
+                _write_mp4(part, _frames(reader, 1, draw, None), fps)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -126,18 +157,35 @@ def check_output(path: Union[str, Path]) -> Path:
     return path
 
 
-def _frames(reader, step: int, rows: Rows,
+def _frames(reader: VideoReader, step: int, draw: Draw,
             height: Optional[int]) -> Iterator[np.ndarray]:
-    """Annotated frames, with even sides as H.264 wants them."""
+    """Drawn frames."""
     wanted = list(range(0, len(reader), step))
+    fps = reader.avg_fps or _FALLBACK_FPS
     for start in range(0, len(wanted), _CHUNK):
-        for frame in reader.read(wanted[start:start + _CHUNK]):
-            old, width = frame.shape[:2]
-            new = height or max(old, MIN_HEIGHT)
-            size = round(width * new / old / 2) * 2, new // 2 * 2
-            if size != (width, old):
-                frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            yield annotate_frame(frame, rows)
+        chosen = wanted[start:start + _CHUNK]
+        for number, frame in zip(chosen, reader.read(chosen)):
+            yield draw(legible_size(frame, height), number / fps)
+
+
+def legible_size(frame: np.ndarray,
+                 height: Optional[int] = None) -> np.ndarray:
+    """A frame with even sides, as H.264 wants them, and room for text.
+
+    Args:
+        frame (np.ndarray): (H, W, 3), uint8.
+        height (int, optional): Of the result, pixels; by default that of the
+            frame, but at least :data:`MIN_HEIGHT`.
+
+    Returns:
+        np.ndarray: (height, width, 3), uint8.
+    """
+    old, width = frame.shape[:2]
+    new = height or max(old, MIN_HEIGHT)
+    size = round(width * new / old / 2) * 2, new // 2 * 2
+    if size == (width, old):
+        return frame
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:

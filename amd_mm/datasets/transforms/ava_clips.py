@@ -21,11 +21,11 @@ class SampleAVAClip(SampleAVAFrames):
 
     In training each frame is shifted at random by up to half an interval.
 
-    Required keys: ``fps``, ``timestamp``, ``timestamp_start``,
-    ``start_index``; for raw frames ``shot_info`` (0, number of frames), for
-    videos ``total_frames``, ``avg_fps`` and ``filename``. Added keys:
-    ``frame_inds`` (clip_len, ), ``clip_len``, ``frame_interval``,
-    ``num_clips``, ``crop_quadruple``.
+    Required keys: ``fps``, ``timestamp`` and ``timestamp_start`` (seconds,
+    perhaps with decimals), ``start_index``; for raw frames ``shot_info`` (0,
+    number of frames), for videos ``total_frames``, ``avg_fps`` and
+    ``filename``. Added keys: ``frame_inds`` (clip_len, ), ``clip_len``,
+    ``frame_interval``, ``num_clips``, ``crop_quadruple``.
 
     Args:
         clip_len (int): Frames of a clip.
@@ -53,9 +53,14 @@ class SampleAVAClip(SampleAVAFrames):
         length = (
             round(results['total_frames'] /
                   rate) if video else results['shot_info'][1])
+        time = results['timestamp'] - results['timestamp_start']
         found = super().transform(
             dict(
                 results,
+                # Times between two seconds have a middle frame too.
+                fps=1,
+                timestamp=round(results['fps'] * time),
+                timestamp_start=0,
                 start_index=0,
                 total_frames=None,
                 shot_info=(0, length)))

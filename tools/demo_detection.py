@@ -1,0 +1,578 @@
+r"""Who does what in a video? Boxes and actions, drawn over time.
+
+    python tools/demo_detection.py VIDEO CHECKPOINT --out annotated.mp4 \
+        --proposals people.csv --labels ava_action_list_v2.2.pbtxt
+    python tools/demo_detection.py VIDEO CHECKPOINT --frames FOLDER \
+        --detector-config mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py \
+        --detector-checkpoint CHECKPOINT_OR_ADDRESS
+
+CHECKPOINT is an action detector (configs/amd/detection). The config that
+training left beside it is found by itself; else this package's config for a
+ViT of its width is taken. Where people are comes from a file (the pickle that
+tools/data/ava writes, or a csv that csv_to_proposals.py there reads) or from a
+person detector of mmdet. A second of a file is a second of the video;
+--starts-at 900 for videos cut as AVA's.
+
+A clip around each such second is looked at; what it shows stays in the
+picture until the middle between two.
+
+Exit code: 0, or 2 if something is wrong with the call or the files.
+"""
+import argparse
+import importlib
+import os.path as osp
+import sys
+from bisect import bisect
+from collections import Counter
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
+import numpy as np
+import torch
+from amd_mm.checkpoints import (CheckpointError, load_into, read_checkpoint,
+                                unwrap)
+from amd_mm.datasets import BACKENDS, UnreadableVideoError, open_video
+from amd_mm.datasets.ava_files import (AVADataError, read_label_map,
+                                       read_proposals, some_of)
+from amd_mm.datasets.detector_boxes import read_box_csv
+from amd_mm.evaluation.clip_encoder import (ArchitectureError, choose_device,
+                                            find_config)
+from amd_mm.registry import MODELS
+from amd_mm.visualization.annotated_video import (check_output, legible_size,
+                                                  rewrite_video)
+from amd_mm.visualization.people import Person, draw_people
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.utils import ProgressBar
+from PIL import Image
+
+_CLASSIFIER = 'roi_head.bbox_head.fc_cls.weight'
+_PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
+_CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'amd/detection'
+_CONFIG = 'amd_vit-{}-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
+_SIZES = {384: 'small', 768: 'base'}
+
+Boxes = Dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares
+
+
+class DemoError(Exception):
+    """Something that the user has to change."""
+
+
+class Detector(NamedTuple):
+    """A model and how it wants to see a clip.
+
+    Attributes:
+        model (nn.Module): In evaluation mode, on its device.
+        pipeline (Compose): From a video, a time and boxes to a sample.
+        fps (int): Frames of a second that its clips count in.
+        labels (Sequence[int]): What its classes stand for, from class 1 on;
+            0 is the background.
+        confidence (float): Of boxes that it was tested with.
+        label_file (str, optional): That its config names.
+    """
+    model: torch.nn.Module
+    pipeline: Compose
+    fps: int
+    labels: Sequence[int]
+    confidence: float
+    label_file: Optional[str]
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('video')
+    parser.add_argument('checkpoint', help='a file or address')
+    parser.add_argument(
+        '--config', help="the model's config (default: see above)")
+    parser.add_argument(
+        '--labels',
+        metavar='FILE',
+        help="AVA's action list (.pbtxt); default: the one that the config "
+        'names, if it is there')
+    parser.add_argument('--device', help='default: the GPU if there is one')
+    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    group = parser.add_argument_group('where people are (one of both)')
+    group.add_argument(
+        '--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
+    group.add_argument(
+        '--video-id',
+        help='what the video is called there (default: its name without '
+        'ending)')
+    group.add_argument(
+        '--starts-at',
+        type=int,
+        default=0,
+        metavar='SECOND',
+        help='timestamp of the first frame (0)')
+    group.add_argument(
+        '--pixels', action='store_true', help="the csv's corners are pixels")
+    group.add_argument('--detector-config', help='of mmdet')
+    group.add_argument('--detector-checkpoint')
+    group.add_argument(
+        '--category',
+        type=int,
+        default=0,
+        help='number of the person among the classes of the detector (0)')
+    group.add_argument(
+        '--confidence',
+        type=float,
+        help="least confidence of a box (default: that of the config's test)")
+    group = parser.add_argument_group('what is written')
+    group.add_argument('--out', metavar='FILE', help='video: .mp4 or .gif')
+    group.add_argument(
+        '--frames', metavar='FOLDER', help='a PNG of each second looked at')
+    group.add_argument(
+        '--every',
+        type=float,
+        default=1.,
+        metavar='SECONDS',
+        help='from one clip to the next (1); of a file, seconds that it has')
+    group.add_argument(
+        '--threshold',
+        type=float,
+        default=.3,
+        help='least probability of an action (0.3)')
+    group.add_argument(
+        '--top', type=int, default=5, help='actions of a person (5)')
+    args = parser.parse_args(argv)
+    detector = args.detector_config, args.detector_checkpoint
+    if None in detector and any(detector):
+        parser.error('--detector-config and --detector-checkpoint belong '
+                     'together')
+    if (args.proposals is None) == (None in detector):
+        parser.error('either --proposals, or --detector-config and '
+                     '--detector-checkpoint')
+    if args.out is None and args.frames is None:
+        parser.error('nothing to write: --out FILE or --frames FOLDER')
+    if args.every <= 0 or args.top < 1:
+        parser.error('--every has to be above 0, and --top at least 1')
+    return args
+
+
+def check_mmdet() -> None:
+    """Raise an ImportError that says what to install."""
+    for name in ('mmdet', 'mmcv.ops'):
+        try:
+            importlib.import_module(name)
+        except (ImportError, AssertionError) as error:
+            raise ImportError(
+                'action detection needs mmdet and an mmcv with compiled ops: '
+                f'{name} does not import ({error}). Install both with '
+                'tools/install.sh, or see requirements/detection.txt'
+            ) from error
+
+
+# -- the action detector ----------------------------------------------------
+
+
+def build(args: argparse.Namespace) -> Detector:
+    """The action detector of a checkpoint.
+
+    Raises:
+        DemoError: If checkpoint or config are of something else.
+        CheckpointError: If they do not fit, or the file cannot be read.
+    """
+    state = unwrap(read_checkpoint(args.checkpoint))
+    if not any(name.startswith('roi_head.') for name in state):
+        kind = 'a recogniser' if any(
+            name.startswith('cls_head.') for name in state) else 'pre-training'
+        raise DemoError(
+            f'{args.checkpoint} has no roi_head: it is of {kind}, not of an '
+            'action detector. Train one from it (configs/amd/detection), or '
+            'see what the whole video shows (tools/demo.py)')
+    path = args.config or find_config(args.checkpoint)
+    cfg = Config.fromfile(path) if path else _config_for(args, state)
+    print(f'config: {cfg.filename}')
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    model_cfg = cfg.get('model') or {}
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    if not model_cfg.get('roi_head') or not dataset.get('pipeline'):
+        raise DemoError(f'{cfg.filename} is not of an action detector: it '
+                        'needs model.roi_head and test_dataloader')
+    model_cfg.backbone.pop('pretrained', None)
+    model_cfg.backbone.pop('init_cfg', None)
+    model_cfg.pop('init_cfg', None)
+    model = MODELS.build(model_cfg)
+    load_into(model, state, name=args.checkpoint, logger='silent')
+    classes = model.roi_head.bbox_head.num_classes
+    return Detector(
+        model.to(choose_device(args.device)).eval(),
+        Compose(video_pipeline(dataset.pipeline, args.backend)),
+        dataset.get('fps', 30),
+        dataset.get('custom_classes') or range(1, classes),
+        dataset.get('person_det_score_thr', .9), dataset.get('label_file'))
+
+
+def _config_for(args: argparse.Namespace, state: dict) -> Config:
+    """This package's config for weights, with their number of classes."""
+    width = state[_PATCH_WEIGHT].shape[0] if _PATCH_WEIGHT in state else None
+    if width not in _SIZES or _CLASSIFIER not in state:
+        raise DemoError(
+            f'there is no config beside {args.checkpoint} and none of this '
+            'package is for it (they are for a ViT-S or ViT-B): give --config')
+    cfg = Config.fromfile(str(_CONFIGS / _CONFIG.format(_SIZES[width])))
+    head = cfg.model.roi_head.bbox_head
+    head.num_classes = len(state[_CLASSIFIER])
+    if head.num_classes < 6:
+        head.topk = (1, )
+    return cfg
+
+
+def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
+    """The test pipeline of a config, for a video.
+
+    Args:
+        steps (Sequence[dict]): For videos or raw frames.
+        backend (str): The reader.
+
+    Returns:
+        List[dict]: For videos, with one clip around each timestamp.
+
+    Raises:
+        DemoError: If it samples or decodes in a way not known here.
+    """
+    names = [str(step['type']).split('.')[-1] for step in steps]
+    samplers = [
+        i for i, name in enumerate(names)
+        if name in ('SampleAVAClip', 'SampleAVAFrames')
+    ]
+    decoders = [i for i, name in enumerate(names) if name.endswith('Decode')]
+    if not samplers or not decoders:
+        raise DemoError(
+            'the test pipeline of the config needs SampleAVAClip or '
+            f'SampleAVAFrames, and a decoder; it has {", ".join(names)}')
+    sampler = dict(
+        steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True)
+    return [
+        dict(type='amd_mm.VideoInit', backend=backend), sampler,
+        dict(type='amd_mm.VideoDecode'), *steps[decoders[-1] + 1:]
+    ]
+
+
+@torch.no_grad()
+def recognise(detector: Detector, video: str, time: float,
+              boxes: np.ndarray) -> np.ndarray:
+    """Probabilities of the actions of each person.
+
+    Args:
+        detector (Detector): From :func:`build`.
+        video (str): A file.
+        time (float): Middle of the clip, seconds into the video.
+        boxes (np.ndarray): (N, 4 or 5), N > 0, shares of the frame.
+
+    Returns:
+        np.ndarray: (N, actions), without the background.
+
+    Raises:
+        UnreadableVideoError: If the video cannot be read.
+    """
+    corners = boxes[:, :4].astype(np.float32)
+    sample = detector.pipeline(
+        dict(
+            filename=video,
+            modality='RGB',
+            start_index=0,
+            fps=detector.fps,
+            timestamp=time,
+            timestamp_start=0,
+            shot_info=None,
+            # Nothing is compared with these; boxes are scaled with them.
+            gt_bboxes=corners,
+            gt_labels=np.zeros((len(corners), 1), np.float32),
+            proposals=corners))
+    result = detector.model.test_step(pseudo_collate([sample]))[0]
+    return result.pred_instances.scores[:, 1:].float().cpu().numpy()
+
+
+# -- where people are -------------------------------------------------------
+
+
+def boxes_from_file(args: argparse.Namespace, size: Tuple[int, int],
+                    lasts: float) -> Boxes:
+    """The boxes of the video in a file.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        size (tuple[int, int]): Width and height of the video, pixels.
+        lasts (float): The video's length, seconds.
+
+    Returns:
+        Boxes: Those of all seconds of the video that the file has.
+
+    Raises:
+        AVADataError: If it is no such file.
+        DemoError: If nothing in it is of the video.
+    """
+    path = args.proposals
+    if path.lower().endswith(('.pkl', '.pickle')):
+        if args.pixels:
+            raise DemoError('--pixels is for a csv; a pickle has shares')
+        proposals = read_proposals(path)
+    else:
+        proposals = read_box_csv(
+            path, size=size if args.pixels else None).proposals
+    video = args.video_id or osp.splitext(osp.basename(args.video))[0]
+    found = {}
+    for key, boxes in proposals.items():
+        name, _, time = key.rpartition(',')
+        if name == video:
+            found[int(time) - args.starts_at] = boxes
+    if not found:
+        names = {key.rpartition(',')[0] for key in proposals}
+        raise DemoError(f'{path} has no boxes of {video!r}; give one of its '
+                        f'videos with --video-id: {some_of(names)}')
+    inside = {time: found[time] for time in found if 0 <= time <= lasts}
+    if not inside:
+        times = [time + args.starts_at for time in found]
+        raise DemoError(
+            f'{path} has boxes of {video!r} at {min(times)} to {max(times)} '
+            f's, but the video lasts from {args.starts_at} to '
+            f'{args.starts_at + lasts:.1f} s: say with --starts-at what '
+            'timestamp its first frame has')
+    if len(inside) < len(found):
+        print(f'{len(found) - len(inside)} of {len(found)} seconds that have '
+              'boxes are not in the video')
+    return inside
+
+
+def boxes_from_detector(args: argparse.Namespace,
+                        times: Sequence[float]) -> Boxes:
+    """The boxes that a detector of mmdet finds.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        times (Sequence[float]): Seconds into the video.
+
+    Returns:
+        Boxes: At each of these times, perhaps none.
+    """
+    # Here: it takes seconds to import, and not everyone has it.
+    from mmdet.apis import inference_detector, init_detector
+    path = _detector_config(args.detector_config)
+    for name in (path, args.detector_checkpoint):
+        if '://' not in name and not osp.isfile(name):
+            raise DemoError(f'there is no file {name}')
+    model = init_detector(
+        path, args.detector_checkpoint, device=choose_device(args.device))
+    found = {}
+    with open_video(args.video, args.backend) as reader:
+        bar = _bar('people', len(times))
+        for time in times:
+            number = min(round(time * reader.avg_fps), len(reader) - 1)
+            frame = reader.read([number])[0]
+            # mmdet's pipelines expect BGR, as from a file.
+            result = inference_detector(model,
+                                        np.ascontiguousarray(frame[..., ::-1]))
+            found[time] = _people_of(result.pred_instances, args.category,
+                                     frame.shape)
+            bar.update()
+        print(file=sys.stderr)
+    return found
+
+
+def _detector_config(name: str) -> str:
+    """The path of a config; ``mmdet::…`` is in the installed package."""
+    if '::' not in name:
+        return name
+    from mmengine.utils import get_installed_path
+    package, _, path = name.partition('::')
+    return osp.join(get_installed_path(package), '.mim', 'configs', path)
+
+
+def _people_of(instances: object, category: int,
+               shape: Tuple[int, int, int]) -> np.ndarray:
+    """The boxes (N, 5) of one category, as shares."""
+    chosen = instances[instances.labels == category].cpu()
+    height, width = shape[:2]
+    corners = chosen.bboxes.numpy() / (width, height, width, height)
+    return np.column_stack([corners.clip(0, 1), chosen.scores.numpy()])
+
+
+def _confident(boxes: np.ndarray, confidence: float) -> np.ndarray:
+    if boxes.shape[1] == 4:
+        return boxes
+    return boxes[boxes[:, 4] >= confidence]
+
+
+def _spaced(times: Sequence[float], every: float) -> List[float]:
+    """Some of the times, at least so far apart."""
+    chosen: List[float] = []
+    for time in sorted(times):
+        if not chosen or time - chosen[-1] >= every - 1e-6:
+            chosen.append(time)
+    return chosen
+
+
+# -- the whole --------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> None:
+    """Find people, recognise, draw and write."""
+    if args.out is not None:
+        check_output(args.out)
+    with open_video(args.video, args.backend) as reader:
+        fps, count = reader.avg_fps, len(reader)
+        height, width = reader.read([0])[0].shape[:2]
+    if fps <= 0:
+        raise DemoError(f'{args.video} does not say its frame rate')
+    lasts = count / fps
+    check_mmdet()
+    names = read_label_map(args.labels) if args.labels else None
+    detector = build(args)
+    confidence = (
+        detector.confidence if args.confidence is None else args.confidence)
+    if args.proposals:
+        found = boxes_from_file(args, (width, height), lasts)
+        times = _spaced(list(found), args.every)
+    else:
+        times = list(np.arange(0, lasts, args.every).tolist())
+        found = boxes_from_detector(args, times)
+        # mmdet's is another one.
+        init_default_scope('mmaction')
+    found = {time: _confident(found[time], confidence) for time in times}
+    boxes = sum(map(len, found.values()))
+    print(f'{boxes} people of confidence {confidence:g} at {len(times)} times')
+    if not boxes:
+        raise DemoError(f'there is nobody of confidence {confidence:g}; see '
+                        '--confidence')
+    names = names or _names_of(detector)
+    people = predict(args, detector, names, found)
+    report(people)
+    write(args, people)
+
+
+def _names_of(detector: Detector) -> Dict[int, str]:
+    path = detector.label_file
+    if path and osp.isfile(path):
+        return read_label_map(path)
+    print('actions have numbers: give their names with --labels')
+    return {}
+
+
+def predict(args: argparse.Namespace, detector: Detector,
+            names: Dict[int, str], found: Boxes) -> Dict[float, List[Person]]:
+    """What people do at each time.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        detector (Detector): From :func:`build`.
+        names (Dict[int, str]): Of actions; others get their number.
+        found (Boxes): Where people are.
+
+    Returns:
+        Dict[float, List[Person]]: Seconds into the video -> people.
+    """
+    bar = _bar('actions', len(found))
+    people: Dict[float, List[Person]] = {}
+    for time, boxes in found.items():
+        people[time] = []
+        if len(boxes):
+            scores = recognise(detector, args.video, time, boxes)
+            people[time] = [
+                Person(box[:4], _best(args, detector.labels, names, row))
+                for box, row in zip(boxes, scores)
+            ]
+        bar.update()
+    print(file=sys.stderr)
+    return people
+
+
+def _best(args: argparse.Namespace, labels: Sequence[int],
+          names: Dict[int, str], scores: np.ndarray) -> List[tuple]:
+    order = np.argsort(-scores, kind='stable')[:args.top]
+    return [(names.get(labels[i], f'action {labels[i]}'), float(scores[i]))
+            for i in order if scores[i] >= args.threshold]
+
+
+def report(people: Dict[float, List[Person]]) -> None:
+    """Print the actions that were seen most often."""
+    counts = Counter(name for group in people.values() for person in group
+                     for name, _ in person.actions)
+    total = sum(map(len, people.values()))
+    if not counts:
+        print('no action is that probable; see --threshold')
+    for name, count in counts.most_common(10):
+        print(f'  {count:4d} of {total}  {name}')
+
+
+def write(args: argparse.Namespace, people: Dict[float, List[Person]]) -> None:
+    """Write the video and the frames."""
+    if args.frames is not None:
+        paths = write_frames(args, people)
+        print(f'wrote {len(paths)} pictures to {args.frames}')
+    if args.out is not None:
+        times = sorted(people)
+        # The number of frames in a gif is not known here.
+        bar = _bar('video', 0)
+
+        def draw(frame: np.ndarray, time: float) -> np.ndarray:
+            bar.update()
+            shown = nearest(times, time, args.every)
+            return frame if shown is None else draw_people(
+                frame, people[shown])
+
+        rewrite_video(args.video, args.out, draw, args.backend)
+        print(file=sys.stderr)
+        print(f'wrote {args.out}')
+
+
+def nearest(times: Sequence[float], time: float,
+            every: float) -> Optional[float]:
+    """Which of the times a frame belongs to.
+
+    Args:
+        times (Sequence[float]): Ascending.
+        time (float): Of the frame.
+        every (float): A frame further away than half of it belongs to none.
+
+    Returns:
+        float, optional: The nearest, the earlier of two.
+    """
+    place = bisect(times, time)
+    near = min(
+        times[max(place - 1, 0):place + 1], key=lambda one: abs(one - time))
+    return near if abs(near - time) <= every / 2 + 1e-6 else None
+
+
+def write_frames(args: argparse.Namespace,
+                 people: Dict[float, List[Person]]) -> List[Path]:
+    """Write a PNG of each time: ``NAME_0902.png``, as in the file."""
+    folder = Path(args.frames)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, paths = Path(args.video).stem, []
+    with open_video(args.video, args.backend) as reader:
+        for time, group in people.items():
+            number = min(round(time * reader.avg_fps), len(reader) - 1)
+            frame = legible_size(reader.read([number])[0])
+            stamp = f'{time + args.starts_at:.2f}'.rstrip('0').rstrip('.')
+            whole, dot, rest = stamp.partition('.')
+            paths.append(folder / f'{stem}_{whole:0>4}{dot}{rest}.png')
+            Image.fromarray(draw_people(frame, group)).save(paths[-1])
+    return paths
+
+
+def _bar(what: str, count: int) -> ProgressBar:
+    print(what, file=sys.stderr)
+    return ProgressBar(count, file=sys.stderr)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Read the command line, run, and say what is wrong with it."""
+    args = parse_args(argv)
+    try:
+        run(args)
+    except (ArchitectureError, AVADataError, CheckpointError, DemoError,
+            UnreadableVideoError, ImportError, OSError) as error:
+        print(f'demo_detection.py: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
