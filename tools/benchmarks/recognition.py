@@ -226,7 +226,7 @@ def report(figures: dict, batch: int) -> str:
             memories[way] = memory = Memory(**row['memory'])
             rows.append((f'{mode}, {way}',
                          middle_and_spread([1e3 * s for s in row['seconds']
-                                            ]), f'{batch / middles[way]:.2f}',
+                                            ]), f'{batch / middles[way]:.3g}',
                          f'{memory.peak:.0f}', f'{memory.added:.0f}'))
         speed = middles[STOCK] / middles[FUSED]
         peak = memories[FUSED].peak / memories[STOCK].peak
