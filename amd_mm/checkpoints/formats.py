@@ -484,6 +484,20 @@ def looks_at_images(state: Mapping[str, Tensor]) -> bool | None:
     return None
 
 
+def _check_kind(state: Mapping[str, Tensor], table: Format) -> None:
+    """Refuse an image ViT where video is expected, and the reverse."""
+    images = looks_at_images(state)
+    if table.images is None or images in (None, table.images):
+        return
+    fitting = ', '.join(one.name for one in FORMATS.values()
+                        if one.images in (None, images))
+    kinds = ('an image' if images else 'a video',
+             'images' if table.images else 'video')
+    raise CheckpointFormatError(
+        f'The file holds {kinds[0]} ViT, and {table.name!r} '
+        f'({table.description}) is for {kinds[1]}. For this one: {fitting}.')
+
+
 def to_amd_mm(checkpoint: Mapping[str, Any],
               fmt: str | None = None) -> Converted:
     """Convert weights of any known format to our names.
@@ -497,11 +511,12 @@ def to_amd_mm(checkpoint: Mapping[str, Any],
         where nothing had to be fused), and what was dropped and why.
 
     Raises:
-        CheckpointFormatError: If the format is not recognised, or a part of
-            the encoder has no counterpart here.
+        CheckpointFormatError: If the format is not recognised or for the other
+            kind of encoder, or a part of the encoder has no counterpart here.
     """
     table = get_format(fmt or detect_format(checkpoint))
     state = unwrap(checkpoint)
+    _check_kind(state, table)
     state, dropped = _prepare(state, table)
     renamed, unknown = apply_rules(state, table.rules)
     foreign = [name for name in unknown if name.startswith(table.encoder)]
@@ -530,11 +545,12 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
         given ones), and what was dropped and why.
 
     Raises:
-        CheckpointFormatError: If ``fmt`` is unknown, or a part of the encoder
-            cannot be expressed in it.
+        CheckpointFormatError: If ``fmt`` is unknown or for the other kind of
+            encoder, or a part of the encoder cannot be expressed in it.
     """
     table = get_format(fmt)
     state = unwrap(checkpoint)
+    _check_kind(state, table)
     dropped: dict[str, str] = {}
     if not table.stores_tables:
         dropped = {

@@ -275,6 +275,32 @@ def test_image_vits_are_told_apart():
         to_amd_mm(state)
 
 
+def test_the_other_kind_is_refused_by_name():
+    image = golden_state('tinymim_image', 'student_names', 'student')
+    video = golden_state('finetune_video', 'names', 'finetune')
+    for state, wrong, right, message in ((image, 'videomae_finetune', 'mae',
+                                          'an image ViT.*is for video'),
+                                         (video, 'mae', 'videomae_finetune',
+                                          'a video ViT.*is for images')):
+        for convert in (
+                to_amd_mm,
+                lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt)):
+            with pytest.raises(CheckpointFormatError, match=message) as error:
+                convert(state, wrong)
+            assert right in str(error.value)
+
+
+def test_averaged_and_wrapped_image_weights():
+    """As TinyMIM, MAE and DDP save them."""
+    state = golden_state('tinymim_image', 'student_names', 'student')
+    for wrapped in (dict(model=state, epoch=3), {
+            f'module.{name}': one
+            for name, one in state.items()
+    }):
+        assert detect_format(wrapped) == 'mae'
+        assert len(to_amd_mm(wrapped).state) == len(state)
+
+
 def test_unknown_parts_of_the_encoder_are_errors():
     state = golden_state('finetune_video', 'names', 'finetune')
     state['blocks.0.attn.relative_position_bias_table'] = torch.ones(3)
