@@ -34,8 +34,8 @@ class PerClassAVAMetric(AVAMetric):
     - It runs in this process; MMAction2 starts 32.
     - ``exclude_file`` may be left out, and excluded frames do not count as
       missed either. An action of the annotations that was never detected has
-      an AP of 0 (MMAction2 leaves it out of the mean). Both as in ActivityNet's
-      evaluation.
+      an AP of 0 (MMAction2 leaves it out of the mean). Both are as in
+      ActivityNet's evaluation.
     - It works with numpy 2, which has no ``np.NAN``.
     - Files that do not meet are an error: labels at the start, frames at the
       first batch.

@@ -74,7 +74,8 @@ def make_ava(folder: Path) -> Path:
     Returns:
         Path: The same.
     """
-    made = make_people(folder / 'people', videos=3)
+    # Eleven characters, by which MMAction2 tells AVA's from Kinetics'.
+    made = make_people(folder / 'people', videos=3, names='{:011}')
     for name in ('ava', 'ava_kinetics'):
         root = folder / 'data' / name
         anno = root / 'annotations'

@@ -19,7 +19,7 @@ START, SECONDS = 900, 4
 TIMES = (901, 902, 903)
 ACTIONS = {1: 'stand', 2: 'walk', 3: 'jump'}
 # Two frames with labels that are wrong on purpose.
-EXCLUDED = ('0', 902), ('1', 903)
+EXCLUDED = (0, 902), (1, 903)
 
 
 class Person(NamedTuple):
@@ -41,34 +41,40 @@ class Person(NamedTuple):
                 round(x + self.width / 2), round(y + self.height / 2))
 
 
-def make_people(folder: Path, videos: int, seed: int = 0) -> Dict[str, str]:
+def make_people(folder: Path,
+                videos: int,
+                seed: int = 0,
+                names: str = '{}') -> Dict[str, str]:
     """Write videos, raw frames and all files of the set.
 
     Args:
         folder (Path): Is made.
         videos (int): How many.
         seed (int): Decides everything.
+        names (str): Of the videos, by number.
 
     Returns:
         Dict[str, str]: The paths: ``videos``, ``frames``, ``ann_file``,
         ``exclude_file``, ``label_file``, ``proposal_file``.
     """
     rng = np.random.default_rng(seed)
-    names = ('videos', 'frames', 'ann_file', 'exclude_file', 'label_file',
+    kinds = ('videos', 'frames', 'ann_file', 'exclude_file', 'label_file',
              'proposal_file')
     endings = ('', '', '.csv', '.csv', '.pbtxt', '.pkl')
-    paths = {name: folder / (name + end) for name, end in zip(names, endings)}
+    paths = {name: folder / (name + end) for name, end in zip(kinds, endings)}
     (folder / 'videos').mkdir(parents=True)
     lines: List[str] = []
     proposals: Dict[str, np.ndarray] = {}
     for number in range(videos):
         people = [_person(rng, half) for half in (0, 1)]
-        _write(folder, str(number), _draw(rng, people))
+        _write(folder, names.format(number), _draw(rng, people))
         for time in TIMES:
-            _annotate(str(number), time, people, lines, proposals, rng)
+            _annotate(
+                names.format(number), time, people, lines, proposals, rng,
+                (number, time) in EXCLUDED)
     paths['ann_file'].write_text('\n'.join(lines) + '\n')
-    paths['exclude_file'].write_text(''.join(f'{video},{time}\n'
-                                             for video, time in EXCLUDED))
+    paths['exclude_file'].write_text(''.join(f'{names.format(number)},{time}\n'
+                                             for number, time in EXCLUDED))
     paths['label_file'].write_text(''.join(
         f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
         for label, name in ACTIONS.items()))
@@ -117,9 +123,8 @@ def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
 
 
 def _annotate(video: str, time: int, people: List[Person], lines: List[str],
-              proposals: Dict[str,
-                              np.ndarray], rng: np.random.Generator) -> None:
-    wrong = (video, time) in EXCLUDED
+              proposals: Dict[str, np.ndarray], rng: np.random.Generator,
+              wrong: bool) -> None:
     size = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
     found = [[0.3, 0.8, 0.6, 1., 0.3]]
     for number, person in enumerate(people):
