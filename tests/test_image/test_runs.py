@@ -21,6 +21,7 @@ FOLDER = 'amd/image/amd_image_vit-small-p16_vit-large_16xb256-800e_folder'
 DMAE = 'dmae/pretrain/dmae_vit-small-p16_vit-base_released_16xb256-100e_in1k'
 FINETUNE = ('amd/image/'
             'amd_image_vit-small-p16_vit-large_finetune_8xb128-100e_in1k')
+MOCO = 'dmae/pretrain/dmae_mocov3_vit-small-p16_vit-base_16xb256-300e_in1k'
 LINEAR = 'amd/image/amd_image_vit-small-p16_vit-large_linear_16xb1024-90e_in1k'
 
 
@@ -156,6 +157,23 @@ def test_resumed_equals_uninterrupted(tmp_path):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
+
+
+def test_moco_v3_with_alignment_runs_and_resumes(tmp_path):
+    """Its momentum encoder is in the checkpoint, the teacher is not."""
+    make_images(tmp_path)
+    cfg = load(MOCO, tmp_path)
+    losses = train(cfg).message_hub.log_scalars
+    for name in ('loss', 'loss_direct'):
+        assert np.isfinite(losses[f'train/{name}'].data[0]).all()
+    state = weights(tmp_path / 'work/epoch_1.pth')
+    parts = {name.split('.')[0] for name in state}
+    assert parts == {
+        'backbone', 'neck', 'head', 'momentum_encoder', 'alignment'
+    }
+    cfg = load(MOCO, tmp_path, epochs=2)
+    cfg.resume = True
+    assert train(cfg).epoch == 2
 
 
 ALGORITHMS = {'mae': mae(), 'dmae': dmae(), 'amd': image_amd()}
