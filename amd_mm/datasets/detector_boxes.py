@@ -236,7 +236,7 @@ def _describe(path: Union[str, Path], problems: List[LineProblem], count: int,
     text = f'{path}: {len(problems)} of {count} lines are wrong:\n  '
     text += '\n  '.join(map(str, islice(problems, _SHOWN)))
     if size is None and any('pixels' in one.problem for one in problems):
-        text += '\n  (corners in pixels need the size of the frame)'
+        text += '\n  (corners in pixels: --size, or --pixels in the demo)'
     return text
 
 

@@ -90,7 +90,7 @@ def test_boxes_without_confidence(tmp_path, capsys):
          'second: 7.5\n    a,7.5'),
         ('a,7,64,24,320,120,.5\n',
          (), 'line 1: values from 0.5 to 320; corners are shares'),
-        ('a,7,64,24,320,120,.5\n', (), 'pixels need the size of the frame'),
+        ('a,7,64,24,320,120,.5\n', (), 'corners in pixels: --size'),
         ('a,7,64,24,320,120,.5\n',
          ('--size', '200x200'), 'line 1: values from 0.12 to 1.6'),
         ('a,7,.1,.1,.5,.5,.5\n',

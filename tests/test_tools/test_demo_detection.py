@@ -1,0 +1,334 @@
+"""tools/demo_detection.py: the model's own scores, in the right places."""
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from PIL import Image
+
+import amd_mm  # noqa: F401, its import-time fixes
+from amd_mm.datasets import open_video
+from amd_mm.datasets.ava_files import read_proposals
+from amd_mm.datasets.transforms import SampleAVAClip
+from amd_mm.registry import DATASETS, MODELS
+from amd_mm.visualization.people import Person, draw_people
+
+from ..test_detection.needed import skip_without_mmdet
+from ..test_detection.people import ACTIONS, HEIGHT, WIDTH, make_people
+from ..test_detection.tiny_detector import DETECTION, tiny_config
+from .tool_scripts import load_tool
+
+DEMO = load_tool('demo_detection')
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """Files, config and checkpoint of a detector with random weights."""
+    skip_without_mmdet()
+    folder = tmp_path_factory.mktemp('demo')
+    paths = make_people(folder / 'set', videos=1)
+    cfg = tiny_config(paths, paths, folder / 'work')
+    # Other than 30, and than that of the videos.
+    cfg.test_dataloader.dataset.fps = 20
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    # So that scores differ.
+    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=.5)
+    (folder / 'work').mkdir()
+    torch.save(dict(state_dict=model.state_dict()), folder / 'work/last.pth')
+    cfg.dump(folder / 'work/config.py')
+    (folder / 'work/last_checkpoint').write_text('last.pth')
+    return dict(
+        paths,
+        video=str(folder / 'set/videos/0.mp4'),
+        checkpoint=str(folder / 'work/last.pth'),
+        model=model.eval(),
+        cfg=cfg)
+
+
+def demo(made, *options, video=None, checkpoint=None):
+    return DEMO.main([
+        str(video or made['video']),
+        str(checkpoint or made['checkpoint']), '--device', 'cpu',
+        *map(str, options)
+    ])
+
+
+def proposals(made, *options):
+    return ('--proposals', made['proposal_file'], '--starts-at', 900, *options)
+
+
+@torch.no_grad()
+def scores_in_testing(made):
+    """Frame key -> boxes and scores, through data set and evaluation."""
+    dataset = DATASETS.build(made['cfg'].test_dataloader.dataset)
+    found = {}
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        result = made['model'].test_step(pseudo_collate([sample]))[0]
+        key = dataset.get_data_info(index)['img_key']
+        found[key] = (result.pred_instances.bboxes.numpy(),
+                      result.pred_instances.scores.numpy())
+    return found
+
+
+def test_scores_are_those_of_testing(made, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(DEMO, 'write', lambda _, people: drawn.update(people))
+    assert demo(
+        made,
+        *proposals(made, '--frames', tmp_path, '--threshold', 0, '--top',
+                   3)) == 0
+    assert sorted(drawn) == [1, 2, 3]
+    expected = scores_in_testing(made)
+    assert '0,0901' in expected and '0,0902' not in expected  # excluded
+    for key, (boxes, scores) in expected.items():
+        people = drawn[int(key[-4:]) - 900]
+        assert len(people) == len(boxes) == 2  # that of confidence 0.3 is not
+        for person, box, row in zip(people, boxes, scores):
+            np.testing.assert_allclose(person.box, box, atol=1e-3)
+            values = [value for _, value in person.actions]
+            assert values == sorted(values, reverse=True)
+            names = {ACTIONS[i]: row[i] for i in ACTIONS}
+            for name, value in person.actions:
+                assert value == pytest.approx(names[name], abs=1e-4)
+            assert np.ptp(values) > 1e-3
+
+
+def reads(path, indices):
+    with open_video(str(path)) as reader:
+        assert len(reader) == 40
+        return reader.read(indices)
+
+
+def distance(frame, other):
+    """Mean difference, after both are enlarged."""
+    frame, other = (
+        np.asarray(Image.fromarray(one).resize((320, 240)), int)
+        for one in (frame, other))
+    return np.abs(frame - other).mean()
+
+
+def test_video_and_frames(made, tmp_path, capsys):
+    options = '--out', tmp_path / 'new/a.mp4', '--frames', tmp_path / 'png'
+    assert demo(made, *proposals(made, *options, '--threshold', 0)) == 0
+    out = capsys.readouterr().out
+    assert f'config: {Path(made["checkpoint"]).parent}/config.py' in out
+    assert '6 people of confidence 0.8 at 3 times' in out
+    assert '6 of 6  walk' in out
+    names = [path.name for path in sorted((tmp_path / 'png').iterdir())]
+    assert names == ['0_0901.png', '0_0902.png', '0_0903.png']
+    first, shown = reads(tmp_path / 'new/a.mp4', [0, 10])
+    assert shown.shape == (240, 320, 3)
+    # The annotated second is 1: frames before 0.5 are as they were.
+    assert distance(first, reads(made['video'], [0])[0]) < 6
+    # The edge of the box of the left person, in its colour.
+    boxes = read_proposals(made['proposal_file'])['0,0901']
+    box = min((box for box in boxes if box[4] > .8), key=lambda box: box[0])
+    picture = np.asarray(Image.open(tmp_path / 'png/0_0901.png'))
+    line, column = round(box[3] * 239), round((box[0] + box[2]) / 2 * 319)
+    assert tuple(picture[line, column]) == (230, 159, 0)
+    # The video shows the same, as far as its codec allows.
+    before = reads(made['video'], [10])[0]
+    assert distance(shown, picture) < distance(shown, before) / 2
+
+
+def test_a_csv_in_pixels_and_other_times(made, tmp_path, capsys):
+    rows = [
+        f'other,{int(key[-4:]) - 900},' +
+        ','.join(map(str,
+                     np.array(box) * [WIDTH, HEIGHT, WIDTH, HEIGHT, 1]))
+        for key, boxes in read_proposals(made['proposal_file']).items()
+        for box in boxes
+    ]
+    path = tmp_path / 'boxes.csv'
+    path.write_text('\n'.join(rows) + '\n')
+    options = ('--proposals', path, '--pixels', '--video-id', 'other',
+               '--frames', tmp_path / 'png', '--every', 2, '--confidence', .2)
+    assert demo(made, *options, '--labels', made['label_file']) == 0
+    assert '6 people of confidence 0.2 at 2 times' in capsys.readouterr().out
+    names = [path.name for path in sorted((tmp_path / 'png').iterdir())]
+    assert names == ['0_0001.png', '0_0003.png']
+
+
+TINY_YOLOX = '''
+_base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+model = dict(
+    backbone=dict(widen_factor=0.125, deepen_factor=0.1),
+    neck=dict(in_channels=[32, 64, 128], out_channels=16, num_csp_blocks=1),
+    bbox_head=dict(in_channels=16, feat_channels=16),
+    test_cfg=dict(score_thr=0., max_per_img=30))
+'''
+
+
+def test_people_from_a_detector(made, tmp_path, capsys):
+    """A real detector of mmdet, with random weights."""
+    from mmdet.apis import inference_detector, init_detector
+    config, checkpoint = tmp_path / 'yolox.py', tmp_path / 'yolox.pth'
+    config.write_text(TINY_YOLOX)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match='checkpoint is None'):
+        model = init_detector(str(config), None, device='cpu')
+    torch.nn.init.normal_(model.bbox_head.multi_level_conv_cls[0].bias)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    with open_video(made['video']) as reader:
+        frame = reader.read([15])[0]
+    expected = inference_detector(model, frame[..., ::-1].copy())
+    expected = expected.pred_instances
+    category = int(expected.labels.mode()[0])
+    expected = expected[expected.labels == category]
+    options = ('--detector-config', config, '--detector-checkpoint',
+               checkpoint, '--category', category)
+    args = DEMO.parse_args(
+        [made['video'], 'x', '--out', 'x.mp4', *map(str, options)])
+    args.device = 'cpu'
+    found = DEMO.boxes_from_detector(args, [1.5])[1.5]
+    pixels = found[:, :4] * [WIDTH, HEIGHT, WIDTH, HEIGHT]
+    wanted = expected.bboxes.numpy().clip(0, [WIDTH, HEIGHT] * 2)
+    np.testing.assert_allclose(pixels, wanted, atol=1e-3)
+    np.testing.assert_allclose(found[:, 4], expected.scores.numpy())
+    # And the whole, with times between seconds.
+    assert demo(made, *options, '--confidence', 0, '--every', 1.5, '--frames',
+                tmp_path / 'png') == 0
+    assert 'people of confidence 0 at 3 times' in capsys.readouterr().out
+    assert (tmp_path / 'png/0_0001.5.png').is_file()
+
+
+def test_a_time_between_seconds():
+    sample = dict(
+        fps=30,
+        timestamp=1.5,
+        timestamp_start=0,
+        start_index=0,
+        total_frames=100,
+        avg_fps=25.,
+        filename='a')
+    transform = SampleAVAClip(clip_len=4, frame_interval=6, test_mode=True)
+    # Around 45 of 30 a second: 33, 39, 45 and 51; of 25 a second:
+    inds = transform(sample)['frame_inds']
+    np.testing.assert_array_equal(inds, np.rint([27.5, 32.5, 37.5, 42.5]))
+
+
+def test_frames_belong_to_the_nearest_time():
+    found = [
+        DEMO.nearest([1., 2., 5.], time, 1.)
+        for time in (0, .49, .5, 1.4, 1.6, 2.5, 2.6, 4.5, 5, 5.6)
+    ]
+    assert found == [None, None, 1, 1, 2, 2, None, 5, 5, None]
+
+
+def test_a_config_for_raw_frames_serves_for_videos():
+    cfgs = [
+        Config.fromfile(
+            DETECTION /
+            f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py')
+        for data in ('ava22', 'ava22-rawframes')
+    ]
+    videos, frames = (
+        DEMO.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav')
+        for cfg in cfgs)
+    assert videos == frames
+    assert videos[0]['backend'] == 'pyav' and videos[1]['clip_len'] == 16
+    with pytest.raises(DEMO.DemoError, match='it has Resize'):
+        DEMO.video_pipeline([dict(type='mmaction.Resize')], 'pyav')
+
+
+def test_a_config_for_weights_without_one():
+    args = DEMO.parse_args(['v', 'c', '--out', 'x', '--proposals', 'p'])
+    state = {
+        'backbone.patch_embed.projection.weight':
+        torch.empty(768, 3, 2, 16, 16, device='meta'),
+        'roi_head.bbox_head.fc_cls.weight':
+        torch.empty(4, 768)
+    }
+    model = DEMO._config_for(args, state).model
+    assert model.backbone.embed_dims == 768
+    assert model.roi_head.bbox_head.num_classes == 4
+    state['backbone.patch_embed.projection.weight'] = torch.empty(48, 3)
+    with pytest.raises(DEMO.DemoError, match='give --config'):
+        DEMO._config_for(args, state)
+
+
+def test_what_is_wrong_is_said(made, tmp_path, capsys):
+    recogniser, pretrained, bare = (
+        tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth'))
+    torch.save({'cls_head.fc_cls.weight': torch.zeros(3, 3)}, recogniser)
+    torch.save({'backbone.blocks.0.norm1.weight': torch.ones(3)}, pretrained)
+    shutil.copy(made['checkpoint'], bare)
+    bad = tmp_path / 'bad.mp4'
+    bad.write_bytes(b'no video')
+    out = '--out', tmp_path / 'x.mp4'
+    good = proposals(made, *out)
+    file = good[:2]
+    config = tmp_path / 'cfg.py'
+    config.write_text('model = dict(type="mmaction.Recognizer3D")')
+    for options, places, said in (
+        (good, dict(checkpoint=recogniser),
+         'rec.pth has no roi_head: it is of a recogniser'),
+        (good, dict(checkpoint=pretrained), 'it is of pre-training'),
+        (good, dict(checkpoint=bare), 'give --config'),
+        (good, dict(checkpoint=tmp_path / 'no.pth'), 'There is no file'),
+        (good, dict(video=bad), f'cannot read {bad}'),
+        (good, dict(video=tmp_path / 'no.mp4'), 'no such file'),
+        ((*file, *out), {}, "boxes of '0' at 901 to 903 s, but the video "
+         'lasts from 0 to 4.0 s: say with --starts-at'),
+        ((*good, '--video-id', 'x'), {}, "has no boxes of 'x'"),
+        ((*good, '--confidence', 1), {}, 'nobody of confidence 1'),
+        ((*good, '--pixels'), {}, '--pixels is for a csv'),
+        ((*good, '--config', config), {}, 'is not of an action detector'),
+        ((*good, '--config', 'no.py'), {}, 'no.py'),
+        ((*good, '--labels', 'no.pbtxt'), {}, 'no.pbtxt'),
+        (('--proposals', made['label_file'], *out), {}, 'lacks video'),
+        ((*out, '--detector-config', 'no.py', '--detector-checkpoint', 'x'),
+         {}, 'there is no file no.py'),
+    ):
+        assert demo(made, *options, **places) == 2, said
+        assert said in capsys.readouterr().err
+    for options, said in (
+        (file, 'nothing to write'),
+        (out, 'either --proposals, or'),
+        ((*out, '--detector-config', 'x'), 'belong together'),
+        ((*good, '--every', 0), '--every has to be above 0'),
+    ):
+        with pytest.raises(SystemExit):
+            demo(made, *options)
+        assert said in capsys.readouterr().err
+    assert not Path(out[1]).exists()
+
+
+def test_without_mmdet(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    assert demo(made, *proposals(made, '--out', tmp_path / 'x.mp4')) == 2
+    assert 'requirements/detection.txt' in capsys.readouterr().err
+
+
+# -- pictures ---------------------------------------------------------------
+
+
+def test_people_are_drawn_inside():
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    long = [('lift/pick up ' * 9, .9), ('stand', .2)]
+    made = draw_people(frame, [
+        Person((.9, 0, 1.2, .3), long),
+        Person((.5, .5, .9, .9), [('sit', .9), ('talk', .2)]),
+        Person((.1, .5, .3, .9), []),
+    ])
+    assert made.shape == frame.shape and made.dtype == np.uint8
+    assert (frame == 128).all()
+    changed = (made != frame).any(-1)
+    # Colours from left to right. A box without text,
+    assert tuple(made[150, 32]) == (230, 159, 0)
+    assert not changed[40:118, :155].any()
+    assert not changed[125:210, 40:90].any()
+    # one with its text above,
+    assert tuple(made[150, 160]) == (86, 180, 233)
+    assert changed[91:118, 160:200].mean() > .9
+    assert not changed[125:210, 165:280].any()
+    # and one at the corner with its text, cut, inside.
+    assert tuple(made[50, 287]) == (0, 158, 115)
+    assert changed[2:20, 20:318].mean() > .9
+    assert not changed[225:].any()
