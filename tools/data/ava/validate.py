@@ -1,8 +1,8 @@
 """Are the files of an AVA-style data set right, and do they meet?
 
-    python tools/data/ava/validate.py ava_val_v2.2.csv --labels actions.pbtxt \\
-        --exclude ava_val_excluded_timestamps_v2.2.csv \\
-        --proposals proposals.pkl --videos videos_15min
+    python tools/data/ava/validate.py ava_val_v2.2.csv --videos videos_15min \\
+        --labels actions.pbtxt --proposals proposals.pkl \\
+        --exclude ava_val_excluded_timestamps_v2.2.csv
 
 Reads every line of the annotations and of whatever else is given, compares
 the files with each other and with the videos (or --frames), and names what is
