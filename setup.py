@@ -150,13 +150,13 @@ setup(
         'importlib_metadata',  # imported by mmaction2, which forgets to say so
         'mmaction2>=1.2.0,<1.3',
         'mmengine>=0.10.7,<0.11',
+        'mmpretrain>=1.2.0,<1.3',  # the image ViT, RandAugment
         'numpy>=1.24',
         'safetensors>=0.4',
         'setuptools<81',  # mmengine imports pkg_resources
         'torch>=2.1',
     ],
     extras_require={
-        'image': ['mmpretrain>=1.2.0,<1.3'],
         'detection': ['mmdet>=3.3.0,<3.4', 'pycocotools', 'shapely'],
         'tools': ['av', 'imageio-ffmpeg', 'matplotlib'],
         'tests': ['hypothesis', 'pytest', 'pytest-xdist'],
