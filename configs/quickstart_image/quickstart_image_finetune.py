@@ -1,4 +1,4 @@
-# Quickstart on images: the student with ten labels a class, from scratch, or
+# Quickstart on images: the student with three labels a class, from scratch, or
 # from pre-training:
 #     --cfg-options model.backbone.pretrained=FILE
 _base_ = [
@@ -28,12 +28,12 @@ crop = dict(
 pack = dict(type='mmpretrain.PackInputs')
 images = 'work_dirs/quickstart_image/images'
 train_dataloader = dict(
-    batch_size=50,
+    batch_size=30,
     num_workers=1,
     pin_memory=False,
     dataset=dict(
         data_root=f'{images}/train',
-        images_per_class=10,
+        images_per_class=3,
         pipeline=[load, crop, pack]))
 val_dataloader = dict(
     num_workers=1,
@@ -44,16 +44,16 @@ test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, ))
 test_evaluator = val_evaluator
 
-# Two steps an epoch. From scratch and fine-tuned alike.
-max_epochs = 200
+# One step an epoch. From scratch and fine-tuned alike.
+max_epochs = 300
 optim_wrapper = dict(
     precision='fp32',
     optimizer=dict(lr=2e-3),
     paramwise_cfg=dict(layer_decay_rate=1.))
 param_scheduler = _base_.param_scheduler
-param_scheduler[0].end = param_scheduler[1].begin = 20
+param_scheduler[0].end = param_scheduler[1].begin = 30
 param_scheduler[1].end = max_epochs
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 default_hooks = dict(
-    logger=dict(interval=2),
+    logger=dict(interval=1),
     checkpoint=dict(interval=max_epochs, save_best=None))

@@ -63,6 +63,10 @@ def test_both_starts_get_the_same_but_for_the_weights(tools, tmp_path):
         (extra, ) = set(theirs) - set(mine)
         assert extra.startswith('model.backbone.pretrained=')
         assert not set(mine) - set(theirs)
+    # What is finished stays finished: the inputs' order is settled.
+    assert [path.name for path in tasks['scratch'][0].inputs] == [
+        'quickstart_image_teacher.py', 'quickstart_image_finetune.py'
+    ]
     seeds = [{part
               for part in task.command if 'subset_seed' in part}
              for task in tasks['scratch']]

@@ -3,7 +3,7 @@
     python tools/quickstart/digits.py
 
 A teacher (MAE) and then its small student (TinyMIM) learn from 1297 digits
-without labels. The student is fine-tuned with ten labels a class, and so is
+without labels. The student is fine-tuned with three labels a class, and so is
 the same network from scratch, with the same labels, steps and settings. Needs
 `pip install --no-deps scikit-learn`, which brings the digits. Interrupted, the
 same command goes on where it stopped.
@@ -72,7 +72,7 @@ def train(name: str,
         name,
         out / name,
         command,
-        inputs=tuple({BASE, config}),
+        inputs=tuple(dict.fromkeys((BASE, config))),
         after=tuple(after),
         resume=('--resume', ))
 
@@ -128,7 +128,7 @@ def accuracy(folder: Path) -> float:
 
 def table(scores: Dict[str, List[float]], seeds: Sequence[int]) -> str:
     """The scores as a table that is readable as it is and as Markdown."""
-    rows = [('10 labels a class', *(f'seed {seed}' for seed in seeds), 'mean')]
+    rows = [('3 labels a class', *(f'seed {seed}' for seed in seeds), 'mean')]
     for start, caption in CAPTIONS.items():
         values = scores[start]
         rows.append((caption, *(f'{value:.1f}' for value in values),
