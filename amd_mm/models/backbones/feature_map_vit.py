@@ -1,5 +1,5 @@
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from amd_mm.registry import MODELS
 from .video_vit import VideoVisionTransformer
@@ -20,8 +20,10 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
 
     The log says which it was. A file with neither is an error.
 
-    The map is float32 also under autocast: ``mmcv.ops.RoIAlign`` does not
-    compute in bfloat16.
+    ``forward`` gives (B, embed_dims, T', H', W') of a clip (B, C, T, H, W),
+    whose H and W may be any multiple of the patch. The norm makes it float32
+    also under autocast, which ``mmcv.ops.RoIAlign`` needs: it does not compute
+    in bfloat16.
 
     Args:
         **vit: What :class:`VideoVisionTransformer` takes, except
@@ -60,15 +62,3 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
         return any(
             name.startswith(prefix) and name.endswith('fc_norm.weight')
             for name in unwrap(read_checkpoint(self.pretrained)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The normed feature map of a clip.
-
-        Args:
-            x (Tensor): (B, C, T, H, W), normalised; H and W may be any
-                multiple of the patch.
-
-        Returns:
-            Tensor: (B, embed_dims, T', H', W'), float32.
-        """
-        return super().forward(x).float()
