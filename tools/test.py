@@ -314,7 +314,7 @@ def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
         check_labels(runner.test_dataloader.dataset, _num_classes(cfg))
         log_often_enough(runner)
         return run(runner, args.checkpoint)
-    except (launch.LaunchError, CheckpointError) as error:
+    except launch.USER_ERRORS as error:
         message = explain(error, args.checkpoint) if isinstance(
             error, CheckpointError) else str(error)
         sys.exit(f'test.py: {message}' if is_main_process() else 1)

@@ -7,7 +7,6 @@ import argparse
 import sys
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import CheckpointError
 from amd_mm.engine import launch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -76,14 +75,11 @@ def main() -> None:
     args = parse_args()
     try:
         cfg = build_config(args)
-    except launch.LaunchError as error:
-        sys.exit(f'train.py: {error}')
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
-        cfg)
-    launch.warn_unscaled_batch(cfg, runner.world_size)
-    try:
+        runner = RUNNERS.build(
+            cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        launch.warn_unscaled_batch(cfg, runner.world_size)
         runner.train()
-    except CheckpointError as error:
+    except launch.USER_ERRORS as error:
         sys.exit(f'train.py: {error}')
 
 

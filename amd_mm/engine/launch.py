@@ -17,6 +17,8 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 
 import amd_mm
+from amd_mm.checkpoints import CheckpointError
+from amd_mm.datasets import AVADataError, ListFileError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Top-level entries that the runner itself reads and that are plain values. Any
@@ -28,6 +30,11 @@ _RUNNER_VALUES = ('work_dir', 'launcher', 'load_from', 'resume', 'log_level',
 
 class LaunchError(Exception):
     """Something that the user has to change before the run can start."""
+
+
+# Their messages say what is wrong with which file and what to do: the tools
+# end with that sentence, without a traceback.
+USER_ERRORS = (LaunchError, CheckpointError, ListFileError, AVADataError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

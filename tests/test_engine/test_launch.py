@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from amd_mm.checkpoints import load_into
 from amd_mm.engine import launch
 from amd_mm.engine.launch import LaunchError
+from amd_mm.registry import MODELS
 from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
 
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
@@ -209,7 +212,7 @@ model = dict(
         type='amd_mm.VideoVisionTransformer', img_size=80, num_frames=4,
         embed_dims=16, depth=12, num_heads=2),
     cls_head=dict(
-        type='mmaction.TimeSformerHead', num_classes=3, in_channels=16,
+        type='mmaction.TimeSformerHead', num_classes=4, in_channels=16,
         average_clips='prob'))
 test_dataloader = dict(
     batch_size=2,
@@ -235,7 +238,7 @@ test_evaluator = dict(type='mmaction.AccMetric')
 
 
 def test_train_then_test_with_the_tools(tmp_path, make_video):
-    """What pre-training saves is what a stock recogniser is tested with."""
+    """What pre-training saves goes into a stock recogniser."""
     data = make_data(tmp_path, make_video)
     cfg = shrink(Config.fromfile(CONFIGS / FOLDER), data)
     cfg.train_cfg.max_epochs = 1
@@ -255,8 +258,13 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
             base=str(pretrain),
             ann_file=str(root / 'kinetics400_train_list_videos.txt'),
             videos=str(root / 'videos_train')))
-    result = run('test.py', recognise, tmp_path / 'w/epoch_1.pth',
-                 '--work-dir', tmp_path / 't', '--dump', tmp_path / 'p.pkl')
+    pretrained, tuned = tmp_path / 'w/epoch_1.pth', tmp_path / 'tuned.pth'
+    model = MODELS.build(Config.fromfile(recognise).model)
+    load_into(
+        model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head'))
+    torch.save(dict(state_dict=model.state_dict()), tuned)
+    result = run('test.py', recognise, tuned, '--work-dir', tmp_path / 't',
+                 '--dump', tmp_path / 'p.pkl')
     assert result.returncode == 0, result.stderr
     assert 'acc/top1' in result.stdout + result.stderr
     assert (tmp_path / 'p.pkl').is_file()
