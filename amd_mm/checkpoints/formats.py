@@ -4,8 +4,8 @@ Every format is a table (:class:`Format`): how its names map to ours, how it
 is recognised, and what in it has no use here. "Ours" are the names of a
 pre-training checkpoint of this package: ``backbone.*`` (those of MMAction2's
 ``VisionTransformer`` for video, of MMPretrain's for images), ``decoder.*``,
-``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and shapes were read off the programs named in each
-table's ``description``.
+``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and
+shapes were read off the programs named in each table's ``description``.
 """
 import re
 from collections.abc import Mapping

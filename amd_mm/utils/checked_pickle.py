@@ -2,12 +2,12 @@
 
 ``torch.load(weights_only=True)`` refuses everything but tensors and plain
 containers. The public VideoMAE and AMD programs also save their arguments, a
-plain ``argparse.Namespace``. A checkpoint of MMEngine holds one thing more: the message hub's
-``HistoryBuffer`` objects (two NumPy arrays and a table of their own methods),
-and perhaps a NumPy number (``best_score``). The usual advice is to allow
-``getattr`` and NumPy's own reconstructors. But ``getattr`` reaches anything,
-and ``numpy.dtype.__setstate__`` believes whatever memory layout a file claims.
-Here the same names are read by the small classes below, which accept numbers
+plain ``argparse.Namespace``. A checkpoint of MMEngine holds one thing more:
+the message hub's ``HistoryBuffer`` objects (two NumPy arrays and a table of
+their own methods), and perhaps a NumPy number (``best_score``). The usual
+advice is to allow ``getattr`` and NumPy's own reconstructors. But ``getattr``
+reaches anything, and ``numpy.dtype.__setstate__`` believes whatever memory
+layout a file claims. Here the same names are read by the small classes below, which accept numbers
 (bool, int, float, complex) and nothing else.
 
 What a file can reach, and why each is harmless:

@@ -1,11 +1,12 @@
 """The real configs, small enough for a test.
 
 Depths, taps, ratios, patch size, transforms, hooks, optimiser and schedule are
-left as they are. Starting weights are random. Smaller are: widths (8 to 32), the clip (4 frames of 80 x 80
-pixels: 2 x 5 x 5 tokens, on which all ratios give different counts), the batch
-(2 videos x 2 views; 1 in tests) and the data, which is looked for in the layout that the
-config names, below a folder of ours. The teacher gets random weights. What is
-that small already (the quickstart) keeps its model and pipeline.
+left as they are. Starting weights and the teacher's are random. Smaller are:
+widths (8 to 32), the clip (4 frames of 80 x 80 pixels: 2 x 5 x 5 tokens, on
+which all ratios give different counts), the batch (2 videos x 2 views; 1 in
+tests) and the data, which is looked for in the layout that the config names,
+below a folder of ours. What is that small already (the quickstart) keeps its
+model and pipeline.
 """
 import math
 import shutil

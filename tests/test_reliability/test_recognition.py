@@ -15,7 +15,8 @@ from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
 from amd_mm.registry import MODELS
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
+PRETRAINING = ('amd/pretrain/'
+               'amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400')
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400'
 SPARSE = 'amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2'
 

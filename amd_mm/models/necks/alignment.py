@@ -26,7 +26,7 @@ class Aligned:
     """Predictions of a teacher's taps, one entry a pair of taps.
 
     Attributes:
-        direct (List[Tensor], optional): (B, E + Kv, C) each, on visible tokens.
+        direct (List[Tensor], optional): (B, E + Kv, C) each, on the visible.
         generated (List[Tensor], optional): (B, Ke, C) each, on extra tokens.
     """
     direct: Optional[List[Tensor]] = None

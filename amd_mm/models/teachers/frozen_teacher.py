@@ -15,8 +15,8 @@ class FrozenTeacher(BaseModule):
     """A frozen encoder whose taps a student learns to match, AMD section 3.
 
     It is read from a checkpoint of any known format (VideoMAE, MAE, AMD, DMAE,
-    MMAction2, MMPretrain, Hugging Face, ours) by the strict loader, and cut off after its last tap:
-    the blocks after it are neither kept nor run.
+    MMAction2, MMPretrain, Hugging Face, ours) by the strict loader, and cut
+    off after its last tap: the blocks after it are neither kept nor run.
 
     Args:
         backbone (dict): Config of a backbone with ``encode``.
