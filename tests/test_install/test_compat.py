@@ -22,7 +22,7 @@ def test_import_is_light(python_without: RunPython) -> None:
 
 @pytest.mark.parametrize('missing', [
     ('mmcv._ext', ),
-    ('mmdet', 'decord', 'mmcv._ext', 'mmpretrain', 'pycocotools', 'av'),
+    ('mmdet', 'decord', 'mmcv._ext', 'pycocotools', 'av'),
 ])
 def test_pretraining_step_without(python_without: RunPython,
                                   missing: tuple) -> None:
