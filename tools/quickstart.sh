@@ -11,14 +11,15 @@ Usage: bash tools/quickstart.sh [options]
 Makes small videos whose classes can only be told from motion, pre-trains a
 tiny teacher on them (VideoMAE), distils a tinier student from it (AMD), and
 shows what came out: loss curves, a picture of what student and teacher see,
-how well frozen features tell the motions apart, and how well the student does
-after fine-tuning with few labels, against the same student trained by VideoMAE
-alone and from random weights. About 10 minutes on 2 CPU cores, after the
-installation, which it does as well if need be.
+and how well frozen features tell the motions apart, against the same student
+trained by VideoMAE alone and with random weights. At most 10 minutes on 2 CPU
+cores, after the installation, which it does as well if need be.
 
 Options:
   --videos DIR   pre-train on the videos in DIR too (small excerpts of at most
                  256 of them)
+  --fine-tune    also fine-tune the students with few labels, from AMD, from
+                 VideoMAE and from scratch, and test them (minutes more)
   --seeds N ...  repeat everything with these seeds and show mean and spread
                  (default: 0)
   --out DIR      where everything goes (default: work_dirs/quickstart)
@@ -46,6 +47,7 @@ while [ $# -gt 0 ]; do
         [ "$1" = --out ] || [ -d "$2" ] || stop "--videos: $2 is no folder."
         shift
         ;;
+    --fine-tune) ;;
     --seeds)
         [[ ${2:-} =~ ^[0-9]+$ ]] || stop '--seeds needs numbers; see --help.'
         while [[ ${2:-} =~ ^[0-9]+$ ]]; do shift; done

@@ -64,7 +64,7 @@ def run(task: quickstart.Task, options: List[str]) -> None:
 
 
 def test_report_has_pictures_and_numbers(out: Path) -> None:
-    report.main([str(out), '--seeds', '0'])
+    report.main([str(out), '--seeds', '0', '--fine-tuned'])
     for name in ('accuracies.png', 'losses.png', 'reconstruction.png'):
         assert cv2.imread(str(out / 'report' / name)).std() > 10
     results = json.loads((out / 'report' / 'results.json').read_text())
@@ -99,6 +99,16 @@ def test_table_shows_the_spread_over_seeds() -> None:
     assert '16 labelled' in text
     teacher, = (row for row in text.splitlines() if 'teacher' in row)
     assert teacher.split('|')[-2].strip() == '-'
+
+
+def test_table_without_fine_tuning() -> None:
+    scores = {
+        name: dict(linear=[.5], neighbours=[.4])
+        for name in report.CAPTIONS
+    }
+    text = report.table(scores, [0], classes=8)
+    assert '50.0' in text and 'ine-tuned' not in text
+    assert list(report.probes_of(scores)) == ['linear', 'neighbours']
 
 
 def test_students_differ_in_nothing_but_the_teacher() -> None:

@@ -18,7 +18,7 @@ def quickstart(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_names_every_option() -> None:
     done = quickstart('--help')
     assert done.returncode == 0
-    for option in ('--videos', '--seeds', '--out', '--help'):
+    for option in ('--videos', '--seeds', '--out', '--fine-tune', '--help'):
         assert option in done.stdout
 
 

@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, default=ROOT / 'work_dirs' / 'quickstart')
     parser.add_argument('--videos', type=Path)
+    parser.add_argument('--fine-tune', action='store_true')
     return parser.parse_args()
 
 
@@ -143,12 +144,16 @@ def finetune(start: str,
     return [tuning, testing]
 
 
-def make_report(out: Path, seeds: List[int], after: List[Task]) -> Task:
+def make_report(out: Path, seeds: List[int], fine_tuned: bool,
+                after: List[Task]) -> Task:
     """The task that draws and probes."""
+    command = [str(HERE / 'report.py'), str(out), '--seeds', *map(str, seeds)]
+    if fine_tuned:
+        command.append('--fine-tuned')
     return Task(
         'report',
         out / 'report',
-        (str(HERE / 'report.py'), str(out), '--seeds', *map(str, seeds)),
+        tuple(command),
         inputs=tuple(sorted(HERE.glob('*.py'))),
         after=tuple(after))
 
@@ -172,14 +177,16 @@ def run(args: argparse.Namespace) -> Path:
         alone = train_alone(out, seed, videos)
         amd = train_amd(out, seed, videos, teacher)
         # The longest way first: teacher, distillation, fine-tuning.
-        tasks += [
-            teacher, amd, *finetune('amd', out, seed, videos, amd), alone,
-            *finetune('videomae', out, seed, videos, alone),
-            *finetune('scratch', out, seed, videos)
-        ]
+        tasks += [teacher, amd, alone]
+        if args.fine_tune:
+            tasks += [
+                *finetune('amd', out, seed, videos, amd),
+                *finetune('videomae', out, seed, videos, alone),
+                *finetune('scratch', out, seed, videos)
+            ]
     # Tiny models gain little from a second core: two runs at a time.
     crew.run(tasks, at_a_time=2)
-    report = make_report(out, args.seeds, [videos, *tasks])
+    report = make_report(out, args.seeds, args.fine_tune, [videos, *tasks])
     crew.run([report])
     return report.folder
 

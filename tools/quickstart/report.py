@@ -130,6 +130,12 @@ def read_finetuned(out: Path, seeds: List[int]) -> Dict[str, List[float]]:
     return found
 
 
+def labels_a_class(out: Path, seed: int) -> int:
+    """How many labelled videos of each class fine-tuning had."""
+    config = next((out / f'seed{seed}' / 'finetune-scratch').glob('*.py'))
+    return Config.fromfile(config).train_dataloader.dataset.clips_per_class
+
+
 def spread(values: List[float]) -> str:
     """Mean and standard deviation in per cent."""
     text = f'{100 * statistics.mean(values):.1f}'
@@ -138,19 +144,33 @@ def spread(values: List[float]) -> str:
     return text
 
 
-def table(scores: Scores, seeds: List[int], classes: int, labels: int) -> str:
+def probes_of(scores: Scores) -> Dict[str, str]:
+    """Those of ``PROBES`` that some model has a score of."""
+    return {
+        probe: title
+        for probe, title in PROBES.items()
+        if any(probe in values for values in scores.values())
+    }
+
+
+def table(scores: Scores,
+          seeds: List[int],
+          classes: int,
+          labels: Optional[int] = None) -> str:
     """The scores as a table that is readable as it is and as Markdown.
 
     Args:
         scores (Scores): Model -> probe -> one value a seed, from 0 to 1.
         seeds (List[int]): Which they are.
         classes (int): How many.
-        labels (int): Of each class, for fine-tuning.
+        labels (int, optional): Of each class, for fine-tuning if there was
+            any.
     """
-    rows = [('', *PROBES.values())]
+    probes = probes_of(scores)
+    rows = [('', *probes.values())]
     rows += [(caption,
               *(spread(scores[name][probe]) if probe in scores[name] else '-'
-                for probe in PROBES)) for name, caption in CAPTIONS.items()]
+                for probe in probes)) for name, caption in CAPTIONS.items()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '| ' +
@@ -160,12 +180,13 @@ def table(scores: Scores, seeds: List[int], classes: int, labels: int) -> str:
     lines.insert(1,
                  '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     note = (f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
-            'and neighbours: frozen features, all training videos labelled. '
-            f'Fine-tuned: all weights, {labels} labelled videos of each '
-            'class.')
+            'and neighbours: frozen features, all training videos labelled.')
+    if 'finetuned' in probes:
+        note += (f' Fine-tuned: all weights, {labels} labelled videos of each '
+                 'class.')
     if len(seeds) > 1:
         note += f' Mean and standard deviation of {len(seeds)} seeds.'
-        for probe in ('linear', 'finetuned'):
+        for probe in (one for one in ('linear', 'finetuned') if one in probes):
             gains = ', '.join(f'{100 * (mine - alone):+.1f}' for mine, alone in
                               zip(scores[AMD][probe], scores[STUDENT][probe]))
             note += (f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: '
@@ -185,8 +206,9 @@ def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
         Path: The picture.
     """
     figure = Figure(figsize=(10, 4.4), layout='constrained')
-    panels = figure.subplots(1, len(PROBES), sharey=True)
-    for panel, (probe, title) in zip(panels, PROBES.items()):
+    probes = probes_of(scores)
+    panels = figure.subplots(1, len(probes), sharey=True)
+    for panel, (probe, title) in zip(panels, probes.items()):
         for index, name in enumerate(CAPTIONS):
             values = [100 * value for value in scores[name].get(probe, [])]
             if not values:
@@ -236,17 +258,19 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='where the quickstart wrote')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument(
+        '--fine-tuned', action='store_true', help='show fine-tuning as well')
     args = parser.parse_args(arguments)
     logging.disable(logging.INFO)
     folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
     draw(args.out, args.seeds[0], folder)
     scores = probe_all(args.out, args.seeds)
-    for name, values in read_finetuned(args.out, args.seeds).items():
-        scores[name]['finetuned'] = values
-    tuned = next(
-        (args.out / f'seed{args.seeds[0]}' / 'finetune-scratch').glob('*.py'))
-    labels = Config.fromfile(tuned).train_dataloader.dataset.clips_per_class
+    labels = None
+    if args.fine_tuned:
+        for name, values in read_finetuned(args.out, args.seeds).items():
+            scores[name]['finetuned'] = values
+        labels = labels_a_class(args.out, args.seeds[0])
     (folder / 'results.json').write_text(
         json.dumps(dict(seeds=args.seeds, accuracy=scores), indent=2))
     (folder / 'results.md').write_text(
