@@ -1,35 +1,10 @@
-# TinyMIM, 300 epochs, 15 of warm-up: base lr 1.5e-4 for 256 images, so 2.4e-3
-# for the 4096 of a step. The public sources name no clipping and no other end
-# than MAE's, 0.
+# TinyMIM, 300 epochs, 15 of warm-up; else as MAE. The public sources name no
+# clipping and no other end than MAE's, 0.
+_base_ = 'mae_800e.py'
 max_epochs = 300
 warmup_epochs = 15
-
-optim_wrapper = dict(
-    type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
-    optimizer=dict(
-        type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95),
-        weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0., bias_decay_mult=0., flat_decay_mult=0.))
-
-# By iteration. The start is a ratio, so that it follows a changed lr.
-param_scheduler = [
-    dict(
-        type='mmengine.LinearLR',
-        start_factor=1e-4,
-        begin=0,
-        end=warmup_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='mmengine.CosineAnnealingLR',
-        eta_min=0.,
-        begin=warmup_epochs,
-        end=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True)
-]
-train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs)
-
-auto_scale_lr = dict(enable=False, base_batch_size=4096)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = warmup_epochs
+param_scheduler[1].begin = warmup_epochs
+param_scheduler[1].end = max_epochs
+train_cfg = dict(max_epochs=max_epochs)
