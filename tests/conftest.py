@@ -1,4 +1,5 @@
 """What all tests share: small real videos, real videos, few threads."""
+import logging
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -11,7 +12,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from mmengine.logging import MessageHub  # noqa: E402
+from mmengine.logging import MessageHub, MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.visualization import Visualizer  # noqa: E402
 
@@ -26,14 +27,17 @@ _VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of a test's runner is left for the tests after it.
 
-    MMEngine keeps the last runner's default scope, iteration and visualizer
-    in the process, and a launcher its environment variables. Which test comes
-    after which is up to pytest-xdist.
+    MMEngine keeps the last runner's default scope, iteration, logger and
+    visualizer in the process, a launcher its environment variables, and a
+    tool may silence logging. Which test comes after which is up to
+    pytest-xdist.
     """
     environment = dict(os.environ)
-    for kind in (DefaultScope, MessageHub, Visualizer):
+    silenced = logging.root.manager.disable
+    for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
         monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
     yield
+    logging.disable(silenced)
     os.environ.clear()
     os.environ.update(environment)
 

@@ -5,11 +5,12 @@
 reads the runs below OUT and writes OUT/report.
 """
 import argparse
+import contextlib
 import json
 import logging
 import statistics
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Iterator, List, Optional
 
 import torch
 from matplotlib.figure import Figure
@@ -253,6 +254,17 @@ def draw(out: Path, seed: int, folder: Path) -> None:
         title='AMD\'s student on held-out clips')
 
 
+@contextlib.contextmanager
+def _warnings_only() -> Iterator[None]:
+    """What every loaded checkpoint says of itself would hide the tables."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def main(arguments: Optional[List[str]] = None) -> None:
     """Read the command line, draw, probe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -261,20 +273,25 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument(
         '--fine-tuned', action='store_true', help='show fine-tuning as well')
     args = parser.parse_args(arguments)
-    logging.disable(logging.INFO)
-    folder = args.out / 'report'
+    with _warnings_only():
+        write_report(args.out, args.seeds, args.fine_tuned)
+
+
+def write_report(out: Path, seeds: List[int], fine_tuned: bool) -> None:
+    """Write OUT/report: the pictures, results.json and results.md."""
+    folder = out / 'report'
     folder.mkdir(exist_ok=True)
-    draw(args.out, args.seeds[0], folder)
-    scores = probe_all(args.out, args.seeds)
+    draw(out, seeds[0], folder)
+    scores = probe_all(out, seeds)
     labels = None
-    if args.fine_tuned:
-        for name, values in read_finetuned(args.out, args.seeds).items():
+    if fine_tuned:
+        for name, values in read_finetuned(out, seeds).items():
             scores[name]['finetuned'] = values
-        labels = labels_a_class(args.out, args.seeds[0])
+        labels = labels_a_class(out, seeds[0])
     (folder / 'results.json').write_text(
-        json.dumps(dict(seeds=args.seeds, accuracy=scores), indent=2))
+        json.dumps(dict(seeds=seeds, accuracy=scores), indent=2))
     (folder / 'results.md').write_text(
-        table(scores, args.seeds, classes=8, labels=labels))
+        table(scores, seeds, classes=8, labels=labels))
     draw_scores(scores, folder / 'accuracies.png', classes=8)
 
 
