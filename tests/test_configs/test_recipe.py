@@ -180,3 +180,22 @@ def test_vit_small_builds_at_full_size_on_cpu():
     weight = blocks[0].mlp.layers[0][0].weight
     assert bound * 0.99 < weight.abs().max() <= bound
     assert sum(p.numel() for p in model.backbone.parameters()) == 21_879_936
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted((CONFIGS / 'tinymim' / 'pretrain').glob('*.py')),
+    ids=lambda path: path.stem)
+def test_drop_path_of_tinymim(path):
+    """Constant, not rising, and none in the block that is trained to relate;
+    none in the teacher."""
+    cfg = Config.fromfile(path).model
+    layers = MODELS.build(cfg.backbone).layers
+    for branch in ('attn.out_drop', 'ffn.dropout_layer'):
+        rates = [
+            getattr(layer.get_submodule(branch), 'drop_prob', 0.)
+            for layer in layers
+        ]
+        assert rates == [.1] * 11 + [0.]
+    assert 'drop_path_rate' not in cfg.teacher.backbone
+    assert 'layer_cfgs' not in cfg.teacher.backbone

@@ -49,11 +49,11 @@ def test_videos_are_counted_once_and_named_once(messages):
                                              ('a.mp4', 'empty')]))
     assert (hook.fetched, hook.unreadable) == (18, 9)
     assert messages == [('WARNING',
-                         'unreadable video replaced: a.mp4 (empty)'),
-                        ('WARNING', 'unreadable video replaced: b.mp4 (text)')]
+                         'unreadable file replaced: a.mp4 (empty)'),
+                        ('WARNING', 'unreadable file replaced: b.mp4 (text)')]
     hook.after_train(None)
     assert messages[-1][0] == 'INFO'
-    assert '9 of 18 fetched videos' in messages[-1][1]
+    assert '9 of 18 fetched files' in messages[-1][1]
     assert '50.00 %, 2 different' in messages[-1][1]
 
 
@@ -205,5 +205,5 @@ def test_processes_add_up():
         process.join()
     # Both know of what one of them met.
     assert len(lines[0]) == 1 and lines[0] == lines[1]
-    assert '2 of 6 fetched videos' in lines[0][0]
+    assert '2 of 6 fetched files' in lines[0][0]
     assert '1 different files' in lines[0][0]

@@ -90,8 +90,10 @@ def test_a_folder_with_corrupt_files_pre_trains(pretrained):
         assert len(values) == 8 and np.isfinite(values).all()
     log = '\n'.join(path.read_text() for path in folder.rglob('*.log'))
     for name in ('broken.jpg', 'empty.png'):
-        assert f'unreadable video replaced: {folder}/data/images/{name}' in log
+        assert f'unreadable file replaced: {folder}/data/images/{name}' in log
     assert 'notes.txt' not in log
+    assert 'images per step' in log and 'tokens of an image' in log
+    assert 'video' not in log.partition('This run:')[2].partition(' - ')[0]
     state = weights(folder / 'work/epoch_2.pth')
     assert {name.split('.')[0]
             for name in state} == {'backbone', 'decoder', 'neck'}

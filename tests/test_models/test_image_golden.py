@@ -69,6 +69,15 @@ def _partition(golden):
     return TokenPartition.from_masks(torch.from_numpy(golden['mask']).bool())
 
 
+def test_goes_back_with_every_name_of_the_public_program(case):
+    golden, model = case
+    public = _with_tables(draw_state(golden['student_names'], 'student'))
+    back = from_amd_mm(model.state_dict(), 'dmae').state
+    assert set(back) == set(public)
+    for name, tensor in public.items():
+        torch.testing.assert_close(back[name], tensor, msg=name)
+
+
 def test_position_table(case):
     golden, model = case
     assert_close(model.backbone.pos_embed[0, :, ::4], golden['pos_embed'])

@@ -1,5 +1,6 @@
 from typing import Dict, Iterator, List, Optional
 
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -24,10 +25,10 @@ _STOCK_BACKENDS = {
 class RunSummaryHook(Hook):
     """Prints once, before training, what the run amounts to.
 
-    Clips of an optimiser step over all processes, the learning rates that
-    result, the tokens student and teacher see, parameters, what decodes the
-    videos, and precision: what people get wrong when they change the number of
-    GPUs, and what they are asked for when they report a problem.
+    Clips or images of an optimiser step over all processes, the learning
+    rates that result, the tokens student and teacher see, parameters, what
+    decodes the videos, and precision: what people get wrong when they change
+    the number of GPUs, and what they are asked for when they report a problem.
     """
     # After everything else has set itself up.
     priority = 'LOWEST'
@@ -51,25 +52,28 @@ def summary_lines(runner: Runner) -> Dict[str, str]:
     """
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
+    dataset = runner.train_dataloader.dataset
+    images = _loads_images(dataset)
+    one = 'image' if images else 'clip'
     lines = {
-        'clips per step': _clips(runner),
+        f'{one}s per step': _samples(runner, 'images' if images else 'videos'),
         'learning rate': _learning_rate(runner),
-        'tokens of a clip': _tokens(model),
+        f'tokens of {"an" if images else "a"} {one}': _tokens(model),
         'parameters': _parameters(model),
-        'video decoding': _decoding(runner.train_dataloader.dataset),
+        'video decoding': None if images else _decoding(dataset),
         'precision': _precision(runner.optim_wrapper),
         'fused attention': _fused_attention(model),
     }
     return {name: value for name, value in lines.items() if value}
 
 
-def _clips(runner: Runner) -> str:
+def _samples(runner: Runner, files: str) -> str:
     loader = runner.train_dataloader
-    videos = loader.batch_size or loader.batch_sampler.batch_size
+    count = loader.batch_size or loader.batch_sampler.batch_size
     views = _views(loader.dataset)
     world = get_world_size()
     counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-    return (f'{videos * views * world * counts} = {videos} videos x {views} '
+    return (f'{count * views * world * counts} = {count} {files} x {views} '
             f'views x {world} processes x {counts} accumulated')
 
 
@@ -79,6 +83,12 @@ def _transforms(dataset: object) -> Iterator[object]:
         dataset = dataset.dataset
     pipeline = getattr(dataset, 'pipeline', None)
     return iter(getattr(pipeline, 'transforms', ()))
+
+
+def _loads_images(dataset: object) -> bool:
+    return any(
+        isinstance(transform, LoadImageFromFile)
+        for transform in _transforms(dataset))
 
 
 def _views(dataset: object) -> int:

@@ -1,4 +1,4 @@
-"""Reports videos that could not be read, and stops when there are many."""
+"""Reports files that could not be read, and stops when there are many."""
 from typing import Dict, List, Optional, Tuple
 
 from mmengine.dist import all_gather_object
@@ -11,11 +11,11 @@ from amd_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class UnreadableVideosHook(Hook):
-    """Counts the videos that the datasets had to replace.
+    """Counts the videos or images that the datasets had to replace.
 
-    The datasets of :mod:`amd_mm.datasets` note on each sample which videos
+    The datasets of :mod:`amd_mm.datasets` note on each sample which files
     could not be read on the way to it (metainfo ``unreadable``). Each such
-    video is logged once, with the reason, by the process that met it. When
+    file is logged once, with the reason, by the process that met it. When
     too large a share of what was fetched is unreadable, the run stops before
     it trains on a dataset that is not the one it was told to train on. At
     the end of an epoch in which there were any, and at the end of the run,
@@ -28,7 +28,7 @@ class UnreadableVideosHook(Hook):
         max_share (float): Largest share of unreadable fetches in one
             process, from 0 (none is tolerated) to 1 (never stop). Defaults
             to 0.05.
-        min_fetches (int): How many videos a process fetches before the share
+        min_fetches (int): How many files a process fetches before the share
             is looked at. Defaults to 100.
     """
 
@@ -82,7 +82,7 @@ class UnreadableVideosHook(Hook):
             raise RuntimeError(self._too_many(share))
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the counts if the epoch had unreadable videos.
+        """Log the counts if the epoch had unreadable files.
 
         Args:
             runner (Runner): The runner.
@@ -107,7 +107,7 @@ class UnreadableVideosHook(Hook):
                 # Formatted here: MMEngine's logger drops a second warning
                 # with the same unformatted message.
                 _logger().warning(
-                    f'unreadable video replaced: {path} ({reason})')
+                    f'unreadable file replaced: {path} ({reason})')
 
     def _log_summary(self, only_if_new: Optional[int] = None) -> None:
         # One small exchange per epoch: the processes see different videos.
@@ -119,7 +119,7 @@ class UnreadableVideosHook(Hook):
         unreadable = sum(c[1] for c in counts)
         names = set().union(*(c[2] for c in counts))
         _logger().info(
-            '%d of %d fetched videos could not be read and were replaced '
+            '%d of %d fetched files could not be read and were replaced '
             '(%.2f %%, %d different files)', unreadable, fetched,
             100 * unreadable / max(fetched, 1), len(names))
 
@@ -127,12 +127,13 @@ class UnreadableVideosHook(Hook):
         first = '\n'.join(f'    {path}: {reason}'
                           for path, reason in list(self.reasons.items())[:5])
         return (
-            f'{self.unreadable} of {self.fetched} fetched videos '
+            f'{self.unreadable} of {self.fetched} fetched files '
             f'({100 * share:.1f} %) could not be read, more than '
             f'max_share={self.max_share}. The first:\n{first}\n'
-            'Find them all with `python tools/check_videos.py FOLDER_OR_LIST` '
-            'and train on the clean list that it writes, or raise max_share '
-            'of UnreadableVideosHook if that many may be missing.')
+            'Videos: `python tools/check_videos.py FOLDER_OR_LIST` finds them '
+            'all and writes a clean list to train on. Images: remove these '
+            'files. Or raise max_share of UnreadableVideosHook if that many '
+            'may be missing.')
 
 
 def _logger() -> MMLogger:
