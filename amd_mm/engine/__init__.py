@@ -1,11 +1,13 @@
 from .hooks import (AtomicCheckpointHook, DeferredRuntimeInfoHook,
                     FiniteLossHook, RunSummaryHook, StepSeedHook,
                     ThroughputHook, UnreadableVideosHook)
+from .optimizers import fused_adamw
 from .optim_wrappers import (GuardedOptimWrapper, NonFiniteError,
                              TrainableOnlyConstructor)
 
 __all__ = [
     'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
     'GuardedOptimWrapper', 'NonFiniteError', 'RunSummaryHook', 'StepSeedHook',
-    'ThroughputHook', 'TrainableOnlyConstructor', 'UnreadableVideosHook'
+    'ThroughputHook', 'TrainableOnlyConstructor', 'UnreadableVideosHook',
+    'fused_adamw'
 ]

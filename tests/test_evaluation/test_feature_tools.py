@@ -201,6 +201,7 @@ def probe(*arguments):
 
 def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     config = labelled / 'config.py'
+    (labelled / 'work/probe.json').unlink(missing_ok=True)
     assert probe(config, checkpoint, '--neighbours', 1, 3) == 0
     out = capsys.readouterr().out
     assert '| linear' in out and '12 training and 12 test videos' in out

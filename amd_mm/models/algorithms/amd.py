@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from amd_mm.registry import MODELS
+from .. import utils
 from ..mask_generators import TokenPartition
 from ..necks import Aligned
 from ..teachers import CarriesTeacher
@@ -44,6 +45,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         direct_weight (float): Weight of direct alignment.
         generation_weight (float): Weight of generation alignment.
         data_preprocessor (dict): See :class:`MaskedAutoencoder`.
+        compile_blocks (bool): See :class:`MaskedAutoencoder`.
         init_cfg (dict | List[dict], optional): Initialisation.
 
     Raises:
@@ -66,9 +68,10 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                  direct_weight: float = 1.,
                  generation_weight: float = 1.,
                  data_preprocessor: Optional[dict] = None,
+                 compile_blocks: bool = False,
                  init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
         super().__init__(backbone, mask_generator, decoder, head, rec_weight,
-                         data_preprocessor, init_cfg)
+                         data_preprocessor, compile_blocks, init_cfg)
         self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
         self.loss_weights = dict(
             direct=direct_weight, generation=generation_weight)
@@ -77,6 +80,8 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         self._check_patches()
         self.neck = MODELS.build(self._complete_neck(neck))
         self._check_losses()
+        if compile_blocks:
+            utils.compile_blocks(self.neck, self.teacher)
 
     def _complete_neck(self, neck: dict) -> dict:
         neck = dict(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from amd_mm.registry import MODELS
 from ..mask_generators import TokenPartition
+from .. import utils
 from ..utils import gather_tokens, token_mask, unpatchify
 
 
@@ -45,6 +46,8 @@ class MaskedAutoencoder(BaseModel):
             decoder, for algorithms with another loss.
         data_preprocessor (dict): Config; its mean and std also define the
             target's pixels.
+        compile_blocks (bool): ``torch.compile`` each transformer block in
+            place, the teacher's too if there is one.
         init_cfg (dict | List[dict], optional): Initialisation.
 
     Raises:
@@ -61,6 +64,7 @@ class MaskedAutoencoder(BaseModel):
                  head: Optional[dict] = None,
                  rec_weight: float = 1.,
                  data_preprocessor: Optional[dict] = None,
+                 compile_blocks: bool = False,
                  init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -74,6 +78,8 @@ class MaskedAutoencoder(BaseModel):
         else:
             raise ValueError('rec_weight=0 leaves a masked autoencoder '
                              'nothing to learn from')
+        if compile_blocks:
+            utils.compile_blocks(self)
 
     def _build_decoder(self, decoder: Optional[dict],
                        head: Optional[dict]) -> None:

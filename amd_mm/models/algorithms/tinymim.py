@@ -4,6 +4,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from amd_mm.registry import MODELS
+from .. import utils
 from ..mask_generators import TokenPartition
 
 Views = Union[Tensor, List[Tensor]]
@@ -48,6 +49,8 @@ class TinyMIM(BaseModel):
             token). None, the default, masks nothing.
         data_preprocessor (dict, optional): Config; MMPretrain's
             ``SelfSupDataPreprocessor`` takes one view or two.
+        compile_blocks (bool): ``torch.compile`` each transformer block of
+            student and teacher in place.
         init_cfg (dict | List[dict], optional): Initialisation.
 
     Raises:
@@ -63,6 +66,7 @@ class TinyMIM(BaseModel):
                  block: Optional[int] = None,
                  mask_generator: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
+                 compile_blocks: bool = False,
                  init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -81,6 +85,8 @@ class TinyMIM(BaseModel):
         if self.mask_generator:  # ratios that do not fit the grid stop here
             self.mask_generator.counts(self.backbone.token_grid)
         self._freeze_what_is_not_run()
+        if compile_blocks:
+            utils.compile_blocks(self.backbone, self.teacher)
 
     def _complete_head(self, head: dict) -> dict:
         if getattr(MODELS.get(head['type']), 'reads_relations', False):

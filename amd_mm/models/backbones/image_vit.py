@@ -8,6 +8,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from amd_mm.registry import MODELS
+from .. import utils
 from ..utils import Grid, gather_tokens, patchify, position_table
 from .encoder import (EncoderOutput, InitCfg, check_taps, take_out_pretrained)
 
@@ -76,6 +77,8 @@ class ImageVisionTransformer(VisionTransformer):
             what it took, and an encoder weight that is missing is an error.
             ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)``
             means the same.
+        compile_blocks (bool): ``torch.compile`` each block in place, see
+            :func:`amd_mm.models.utils.compile_blocks`.
 
     Raises:
         ValueError: If the image is no multiple of the patch, the heads do not
@@ -110,7 +113,8 @@ class ImageVisionTransformer(VisionTransformer):
                  init_cfg: InitCfg = MAE_INIT,
                  use_learnable_pos_emb: bool = False,
                  pos_embed_type: str = 'sincos_2d',
-                 pretrained: Optional[str] = None) -> None:
+                 pretrained: Optional[str] = None,
+                 compile_blocks: bool = False) -> None:
         size, patch = to_2tuple(img_size), to_2tuple(patch_size)
         if size[0] % patch[0] or size[1] % patch[1]:
             raise ValueError(f'img_size={img_size} must be a multiple of '
@@ -148,6 +152,8 @@ class ImageVisionTransformer(VisionTransformer):
         self.patch_shape = (1, *patch)
         self.token_grid: Grid = (1, *self.patch_resolution)
         self._build_position_table(use_learnable_pos_emb)
+        if compile_blocks:
+            utils.compile_blocks(self)
 
     def _check_patches(self, patch: Tuple[int, int]) -> None:
         conv = self.patch_embed.projection

@@ -6,6 +6,7 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from amd_mm.registry import MODELS
+from .. import utils
 from ..utils import (Grid, build_blocks, gather_tokens, patchify,
                      position_table, resize_position_table)
 from ..utils.blocks import DEFAULT_NORM
@@ -65,6 +66,8 @@ class VideoVisionTransformer(VisionTransformer):
         pos_embed_type (str): ``sincos_1d`` (published) or ``sincos_3d``
             (separable), see :func:`position_table`.
         fused_attention (bool): Fused attention; False is MMAction2's own.
+        compile_blocks (bool): ``torch.compile`` each block in place, see
+            :func:`amd_mm.models.utils.compile_blocks`.
 
     Raises:
         ValueError: If sizes are no multiple of the patch, or the heads do not
@@ -100,7 +103,8 @@ class VideoVisionTransformer(VisionTransformer):
                  return_feat_map: bool = False,
                  init_cfg: InitCfg = DEFAULT_INIT,
                  pos_embed_type: str = 'sincos_1d',
-                 fused_attention: bool = True) -> None:
+                 fused_attention: bool = True,
+                 compile_blocks: bool = False) -> None:
         height, width = to_2tuple(img_size)
         if height % patch_size or width % patch_size or (num_frames %
                                                          tubelet_size):
@@ -149,6 +153,8 @@ class VideoVisionTransformer(VisionTransformer):
             init_values=init_values,
             norm_cfg=norm_cfg,
             fused_attention=fused_attention)
+        if compile_blocks:
+            utils.compile_blocks(self)
 
     def _build_position_table(self, learnable: bool) -> None:
         table = position_table(self.token_grid, self.embed_dims,

@@ -1,9 +1,10 @@
 from .blocks import FusedAttention, build_blocks
+from .compiling import compile_blocks
 from .position import POSITION_TABLES, position_table, resize_position_table
 from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
 
 __all__ = [
     'FusedAttention', 'Grid', 'POSITION_TABLES', 'build_blocks',
-    'gather_tokens', 'patchify', 'position_table', 'resize_position_table',
+    'compile_blocks', 'gather_tokens', 'patchify', 'position_table', 'resize_position_table',
     'token_mask', 'unpatchify'
 ]

@@ -17,7 +17,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         decay_type='layer_wise', decay_rate=0.75, num_layers=12),
     optimizer=dict(
-        type='mmengine.AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05))
+        type='amd_mm.FusedAdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05))
 
 param_scheduler = [
     dict(

@@ -8,7 +8,7 @@ optim_wrapper = dict(
     precision='bf16',
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
     optimizer=dict(
-        type='mmengine.AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+        type='amd_mm.FusedAdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
         norm_decay_mult=0.,

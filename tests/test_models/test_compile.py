@@ -1,0 +1,148 @@
+"""compile_blocks: the same losses and names, one graph for a block shape."""
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from amd_mm.models.utils import compile_blocks
+from amd_mm.registry import MODELS
+from tests.tiny import amd, backbone, videomae
+from tests.tiny_image import image_amd, image_backbone, mae
+from tests.tiny_tinymim import tinymim
+
+CONFIGS = {
+    'amd': (amd, (2, 3, 8, 64, 64)),
+    'videomae': (videomae, (2, 3, 8, 64, 64)),
+    'mae': (mae, (2, 3, 64, 64)),
+    'image_amd': (image_amd, (2, 3, 64, 64)),
+    'tinymim': (tinymim, (2, 3, 64, 64)),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    """Graphs of other tests are not counted."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def without_codegen(monkeypatch):
+    """Trace as usual, run the graphs as they are: seconds instead of
+    minutes."""
+    compile_module = nn.Module.compile
+
+    def compile_eagerly(self, **options):
+        compile_module(self, backend='aot_eager', **options)
+
+    monkeypatch.setattr(nn.Module, 'compile', compile_eagerly)
+
+
+def is_compiled(module):
+    return module._compiled_call_impl is not None
+
+
+def blocks_of(*modules):
+    """MMAction2's blocks and MMPretrain's."""
+    return [
+        block for module in modules for block in module.modules()
+        if type(block).__name__ in ('Block', 'TransformerEncoderLayer')
+    ]
+
+
+def pair(name):
+    """The same model twice, the second one compiled."""
+    build, shape = CONFIGS[name]
+    models = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        models.append(MODELS.build(dict(build(), compile_blocks=compiled)))
+        models[-1].init_weights()
+    models[1].load_state_dict(models[0].state_dict())
+    torch.manual_seed(1)
+    return models, torch.randn(shape)
+
+
+def losses_and_gradients(model, inputs):
+    torch.manual_seed(2)  # the masks
+    losses = model.loss(inputs)
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    gradients = {
+        name: parameter.grad
+        for name, parameter in model.named_parameters()
+    }
+    return losses, gradients
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_same_losses_gradients_and_names(name, without_codegen):
+    (plain, compiled), inputs = pair(name)
+    assert not any(
+        map(
+            is_compiled,
+            blocks_of(plain, plain.teacher)
+            if hasattr(plain, 'teacher') else blocks_of(plain)))
+    assert list(plain.state_dict()) == list(compiled.state_dict())
+    found = [
+        losses_and_gradients(model, inputs) for model in (plain, compiled)
+    ]
+    for one, other in zip(*found):
+        assert set(one) == set(other)
+        for key, value in one.items():
+            if value is None:
+                assert other[key] is None
+                continue
+            torch.testing.assert_close(
+                other[key], value, rtol=1e-4, atol=1e-6, msg=key)
+    graphs = torch._dynamo.utils.counters['stats']['unique_graphs']
+    for model, expected in ((plain, False), (compiled, True)):
+        blocks = blocks_of(model, getattr(model, 'teacher', nn.Identity()))
+        assert {is_compiled(block) for block in blocks} == {expected}
+    assert 1 <= graphs < len(blocks)
+
+
+def test_deeper_models_need_no_further_graphs(without_codegen):
+    counts = []
+    for depth in (2, 6):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        model = MODELS.build(dict(backbone(depth=depth), compile_blocks=True))
+        model(torch.zeros(1, 3, 8, 64, 64))
+        counts.append(torch._dynamo.utils.counters['stats']['unique_graphs'])
+    assert counts == [1, 1]
+
+
+@pytest.mark.parametrize(
+    'cfg', [backbone(), image_backbone(48, 4, 3)], ids=['video', 'image'])
+def test_backbones_of_recognisers_have_the_switch(cfg):
+    assert all(
+        map(is_compiled,
+            blocks_of(MODELS.build(dict(cfg, compile_blocks=True)))))
+
+
+@pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
+def test_generated_code_gives_the_same():
+    plain = MODELS.build(backbone(depth=1))
+    compiled = MODELS.build(dict(backbone(depth=1), compile_blocks=True))
+    compiled.load_state_dict(plain.state_dict())
+    clip = torch.randn(1, 3, 8, 64, 64)
+    outputs, gradients = [], []
+    for model in (plain, compiled):
+        outputs.append(model(clip))
+        outputs[-1].square().sum().backward()
+        gradients.append([one.grad for one in model.blocks.parameters()])
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 1
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+
+
+def test_counts_what_it_compiles_and_says_what_it_needs(monkeypatch):
+    model = MODELS.build(videomae())
+    assert compile_blocks(model) == len(blocks_of(model)) == 6
+    monkeypatch.delattr(nn.Module, 'compile')
+    with pytest.raises(RuntimeError, match='torch 2.2'):
+        compile_blocks(model)
