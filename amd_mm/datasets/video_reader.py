@@ -16,10 +16,12 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import (Any, Collection, Dict, Iterator, List, Optional, Sequence,
+                    Tuple, Type)
 
 import numpy as np
 
@@ -29,6 +31,10 @@ VIDEO_EXTENSIONS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4',
 
 # OpenCV reads this once, when its ffmpeg part starts; -8 is AV_LOG_QUIET.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+
+# Frames that a seek to a keyframe has to save: it costs about as many, for
+# the decoder begins anew.
+_WORTH_A_SEEK = 8
 
 # How dmlc (decord) begins a message: "[19:24:43] /a/b/file.cc:218: ".
 _NATIVE_PREFIX = re.compile(r'\[\d\d:\d\d:\d\d\] \S+:\d+: ')
@@ -344,7 +350,10 @@ class PyAVReader(VideoReader):
     """PyAV (ffmpeg's own libraries): reads everything that ffmpeg reads.
 
     The packets are listed once, undecoded, which gives the true number of
-    frames and their timestamps; frames are then found by timestamp.
+    frames and their timestamps; frames are then found by timestamp, from the
+    last keyframe before them. On the way the decoder of H.264 or HEVC is told
+    to drop frames that were not asked for and that no other is predicted
+    from, which a good part of the B-frames are.
     """
 
     package = 'av'
@@ -366,7 +375,6 @@ class PyAVReader(VideoReader):
         self._times = sorted(times) if usable else None
         self._key_times = sorted(pts for pts, key in packets
                                  if key) if usable else []
-        self._restart()
 
     def _restart(self) -> None:
         self._release()
@@ -376,9 +384,6 @@ class PyAVReader(VideoReader):
             raise UnreadableVideoError(self.path, 'it has no video stream')
         self._stream = container.streams.video[0]
         self._stream.codec_context.thread_count = self.num_threads
-        self._frames = container.decode(self._stream)
-        self._position = 0  # the next frame's number, counting
-        self._last_time = None  # the last frame's timestamp
 
     def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
         if indices and self._times is not None:
@@ -389,50 +394,63 @@ class PyAVReader(VideoReader):
 
     def _read_by_time(self, indices: List[int]) -> Optional[List[np.ndarray]]:
         """The frames, or None when seeking went past one of them."""
-        result = []
-        for index in indices:
-            target = self._times[index]
-            self._seek_if_worth_it(target)
-            frame = next((f for f in self._advance() if f.pts >= target), None)
+        targets = [self._times[index] for index in indices]
+        wanted, last, result = set(targets), None, []
+        for target in targets:
+            # The first always: the read before has dropped frames.
+            if last is None or self._seek_pays(last, target):
+                frames = self._decode_from(target, wanted)
+            frame = next((f for f in frames if f.pts >= target), None)
             if frame is None or frame.pts != target:
                 return None
+            last = target
             result.append(self._to_rgb(frame))
         return result
 
-    def _advance(self) -> Iterator[Any]:
-        for frame in self._frames:
-            if frame.pts is None:
-                continue
-            self._last_time = frame.pts
-            yield frame
+    def _seek_pays(self, last: int, target: int) -> bool:
+        """Whether to go to the target's keyframe rather than to decode on."""
+        key = self._keyframe_of(target)
+        if key is None:
+            return False
+        between = bisect_left(self._times, key) - bisect_left(
+            self._times, last)
+        return between > _WORTH_A_SEEK
 
-    def _seek_if_worth_it(self, target: int) -> None:
-        """Go to the last keyframe before the target, unless it is behind."""
-        key = max((t for t in self._key_times if t <= target), default=None)
-        last = self._last_time
-        ahead = last is None or last < target
-        first_key = self._key_times[0] if self._key_times else None
-        if ahead and (key is None or (last is not None and last >= key) or
-                      (last is None and key == first_key)):
-            return
+    def _keyframe_of(self, target: int) -> Optional[int]:
+        """The timestamp of the last keyframe that is not after the target."""
+        number = bisect_right(self._key_times, target)
+        return self._key_times[number - 1] if number else None
+
+    def _decode_from(self, target: int,
+                     wanted: Collection[int]) -> Iterator[Any]:
+        """Frames from the target's keyframe on, in order of time.
+
+        Those that are in ``wanted`` (timestamps) are among them.
+        """
+        key = self._keyframe_of(target)
         if key is None:
             self._restart()
-            return
-        self._container.seek(key, stream=self._stream)
-        self._frames = self._container.decode(self._stream)
-        self._last_time = None
+        else:
+            self._container.seek(key, stream=self._stream)
+        context = self._stream.codec_context
+        # Not MPEG-4: in AVI a packet of it may hold two frames.
+        may_drop = context.name in ('h264', 'hevc')
+        for packet in self._container.demux(self._stream):
+            keep = not may_drop or not packet.size or packet.pts in wanted
+            context.skip_frame = 'DEFAULT' if keep else 'NONREF'
+            for frame in packet.decode():
+                if frame.pts is not None:
+                    yield frame
 
     def _read_by_counting(self, indices: List[int]) -> List[np.ndarray]:
         self._restart()
         wanted = set(indices)
         result = []
-        for position, frame in enumerate(self._frames):
+        for position, frame in enumerate(self._container.decode(self._stream)):
             if position in wanted:
                 result.append(self._to_rgb(frame))
             if len(result) == len(indices):
                 break
-        # Where it stopped is of no use to a later call.
-        self._restart()
         return result
 
     @staticmethod
@@ -445,7 +463,6 @@ class PyAVReader(VideoReader):
     def _release(self) -> None:
         container, self._container = self._container, None
         if container is not None:
-            self._frames = None
             self._stream = None
             container.close()
 

@@ -132,6 +132,37 @@ def test_a_noted_rotation_is_applied(tmp_path, ffmpeg, source, backend):
     assert_right_frames(turned, backend, [5, 1], turns=1)
 
 
+@pytest.mark.parametrize('codec', ['libx264', 'libx265'])
+@pytest.mark.parametrize('keyframes', [12, 60])
+def test_pyav_drops_frames_that_nobody_asked_for(tmp_path, ffmpeg, source,
+                                                 monkeypatch, codec,
+                                                 keyframes):
+    """The others are the same to the last bit."""
+    pytest.importorskip('av')
+    path = str(tmp_path / 'b_frames.mp4')
+    ffmpeg('-i', source, '-c:v', codec, '-bf', '3', '-g', keyframes, path)
+    with open_video(path, 'pyav') as reader:
+        every = reader.read(range(60))
+    decoded = []
+    plain = BACKENDS['pyav']._decode_from
+
+    def watched(self, target, wanted):
+        for frame in plain(self, target, wanted):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(BACKENDS['pyav'], '_decode_from', watched)
+    with open_video(path, 'pyav') as reader:
+        # One after the other: what a read dropped, the next one has.
+        for start, step in ((0, 4), (1, 4), (2, 3), (3, 1), (0, 17)):
+            wanted = range(start, 60, step)
+            decoded.clear()
+            for index, frame in zip(wanted, reader.read(wanted)):
+                np.testing.assert_array_equal(frame, every[index])
+            span = wanted[-1] - start + 1
+            assert len(set(decoded)) < span or step == 1
+
+
 def test_decord_refuses_transport_streams(tmp_path, ffmpeg, source):
     path = str(tmp_path / 'stream.ts')
     ffmpeg('-i', source, '-c:v', 'libx264', path)
