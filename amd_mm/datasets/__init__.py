@@ -1,7 +1,7 @@
 """Datasets, samplers and collation for videos, frame folders and folders."""
 from .ava import CheckedAVADataset, CheckedAVAKineticsDataset
 from .ava_files import AVADataError
-from .collate import flatten_views_collate
+from .collate import flatten_views_collate, one_tensor_collate
 from .folder_search import find_videos
 from .image_datasets import IMAGE_EXTENSIONS, ImageDataset
 from .list_files import ListEntry, ListFileError, read_list_file
@@ -20,6 +20,6 @@ __all__ = [
     'RawFrameListDataset', 'ReplaceUnreadableMixin', 'SampleKey',
     'UnreadableVideoError', 'VIDEO_EXTENSIONS', 'VideoFolderDataset',
     'VideoListDataset', 'VideoReader', 'available_backends', 'find_videos',
-    'flatten_views_collate', 'open_video', 'read_list_file',
-    'seeded_randomness'
+    'flatten_views_collate', 'one_tensor_collate', 'open_video',
+    'read_list_file', 'seeded_randomness'
 ]

@@ -6,10 +6,11 @@ from .images import LoadImage
 from .loading import CheckedRawFrameDecode, VideoDecode, VideoInit
 from .proposals import GroundTruthProposals
 from .repeated_views import RepeatedViews
+from .resizing import ResizeClip
 from .sampling import SparseSampleFrames
 
 __all__ = [
     'CheckedRawFrameDecode', 'GroundTruthProposals', 'LoadImage',
-    'RandAugment', 'RandomErasing', 'RepeatedViews', 'SampleAVAClip',
-    'SparseSampleFrames', 'VideoDecode', 'VideoInit'
+    'RandAugment', 'RandomErasing', 'RepeatedViews', 'ResizeClip',
+    'SampleAVAClip', 'SparseSampleFrames', 'VideoDecode', 'VideoInit'
 ]

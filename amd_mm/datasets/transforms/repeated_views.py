@@ -3,10 +3,16 @@ import copy
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
+from mmaction.datasets.transforms import (CenterCrop, MultiScaleCrop,
+                                          RandomCrop, RandomResizedCrop)
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
 from amd_mm.registry import TRANSFORMS
+from .resizing import ResizeClip
+
+# What they give are views of the frames, which they do not change.
+_CROPS = (CenterCrop, MultiScaleCrop, RandomCrop, RandomResizedCrop)
 
 
 @TRANSFORMS.register_module()
@@ -14,11 +20,14 @@ class RepeatedViews(BaseTransform):
     """Repeated sampling: make N samples of a clip that was decoded once.
 
     The inner transforms (crop, resize, flip, format, pack) run N times, each
-    time with fresh randomness, on copies of the same frames. It comes last
-    in the pipeline, after any decoder of videos or raw frames, in any
-    dataset; ``amd_mm.flatten_views_collate`` makes a flat batch of the
-    result. A loader's ``batch_size`` then counts videos: the clips per step
-    are ``num_views`` times as many.
+    time with fresh randomness, on the same frames. Each time gets a copy of
+    them, for transforms may write into their frames; nothing is copied when
+    they begin with crops of MMAction2 and :class:`ResizeClip`, which do not.
+    It comes last in the pipeline, after any decoder of videos or raw frames,
+    in any dataset; ``amd_mm.flatten_views_collate`` or
+    ``amd_mm.one_tensor_collate`` makes a flat batch of the result. A loader's
+    ``batch_size`` then counts videos: the clips per step are ``num_views``
+    times as many.
 
     Required keys: ``imgs`` and what the inner transforms need.
 
@@ -35,6 +44,7 @@ class RepeatedViews(BaseTransform):
             raise ValueError(f'num_views must be at least 1, got {num_views}')
         self.num_views = num_views
         self.transforms = Compose(transforms)
+        self._copies = not _leave_frames_alone(self.transforms.transforms)
 
     def transform(self, results: Dict[str, Any]) -> Optional[List[dict]]:
         """Make the views.
@@ -57,11 +67,11 @@ class RepeatedViews(BaseTransform):
         results.pop('video_reader', None)
         views = []
         for number in range(self.num_views):
-            last = number == self.num_views - 1
             # Flip and others change frames in place, so each view has its
             # own; the last one may have the originals.
+            shared = not self._copies or number == self.num_views - 1
             view = copy.deepcopy(results)
-            view['imgs'] = frames if last else _copy_frames(frames)
+            view['imgs'] = frames if shared else _copy_frames(frames)
             packed = self.transforms(view)
             if packed is None:
                 return None
@@ -73,6 +83,17 @@ class RepeatedViews(BaseTransform):
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(num_views={self.num_views}, '
                 f'transforms={self.transforms})')
+
+
+def _leave_frames_alone(transforms: Sequence[Callable]) -> bool:
+    """Whether the frames given stay as they are, and none is passed on."""
+    for transform in transforms:
+        if isinstance(transform, ResizeClip):
+            return True
+        # A subclass might write.
+        if type(transform) not in _CROPS:
+            return False
+    return False
 
 
 def _copy_frames(

@@ -15,7 +15,7 @@ view_transforms = [
         scales=(1, 0.875, 0.75, 0.66),
         max_wh_scale_gap=1,
         num_fixed_crops=13),
-    dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='amd_mm.ResizeClip', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
     dict(type='mmaction.PackActionInputs')
 ]
@@ -27,4 +27,4 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='amd_mm.EpochSeededSampler', shuffle=True),
-    collate_fn=dict(type='amd_mm.flatten_views_collate'))
+    collate_fn=dict(type='amd_mm.one_tensor_collate'))
