@@ -36,7 +36,8 @@ FSDP  t = 3 * gather(n, G, intra), or on several nodes
       t = 3 * (gather(g, G, intra) + gather(m, G / g, inter)):
           weights gathered forward and backward, gradients scattered
 hidden  = overlap * min(t, backward_share * step)
-efficiency = step / (step + t - hidden);  clips/s = n * clips * efficiency / step
+efficiency = step / (step + t - hidden)
+clips/s    = n * clips * efficiency / step
 """
 
 

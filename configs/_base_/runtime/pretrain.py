@@ -26,6 +26,13 @@ env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
+# The model has no buffers that change, and gradients need not be copied out of
+# the buckets they travel in. No static_graph: with accumulative_counts > 1 it
+# ends in an internal error of PyTorch (seen with 2.13).
+model_wrapper_cfg = dict(
+    type='mmengine.MMDistributedDataParallel',
+    broadcast_buffers=False,
+    gradient_as_bucket_view=True)
 
 # Averaged over the window: as by default, and the figures of the taps.
 log_processor = dict(
