@@ -2,7 +2,7 @@ from .algorithms import AMD, AlignedMoCoV3, MaskedAutoencoder, TinyMIM
 from .backbones import (FeatureMapVisionTransformer, ImageVisionTransformer,
                         VideoVisionTransformer)
 from .classifiers import AlignedClassifier, LogitDistilledClassifier
-from .data_preprocessors import PaddedClipPreprocessor
+from .data_preprocessors import ClipPreprocessor, PaddedClipPreprocessor
 from .heads import (FeatureTargetHead, LinearProbeHead,
                     PixelReconstructionHead, TokenRelationHead)
 from .losses import FeatureAlignmentLoss, TokenRelationLoss
@@ -17,12 +17,12 @@ from .teachers import FrozenClassifier, FrozenTeacher, RelationTeacher
 __all__ = [
     'AMD', 'AlignedClassifier', 'AlignedMoCoV3',
     'AsymmetricRandomMaskGenerator', 'AsymmetricTubeMaskGenerator',
-    'BatchedAVARoIHead', 'DirectAlignment', 'FeatureAlignmentLoss',
-    'FeatureMapVisionTransformer', 'FeatureTargetHead',
+    'BatchedAVARoIHead', 'ClipPreprocessor', 'DirectAlignment',
+    'FeatureAlignmentLoss', 'FeatureMapVisionTransformer', 'FeatureTargetHead',
     'FrozenBackboneRecognizer', 'FrozenClassifier', 'FrozenTeacher',
     'GenerationAlignment', 'ImageVisionTransformer', 'LinearProbeHead',
-    'LogitDistilledClassifier', 'MaskedAutoencoder', 'ParallelAlignment',
-    'PaddedClipPreprocessor', 'PixelDecoder', 'PixelReconstructionHead',
+    'LogitDistilledClassifier', 'MaskedAutoencoder', 'PaddedClipPreprocessor',
+    'ParallelAlignment', 'PixelDecoder', 'PixelReconstructionHead',
     'RelationTeacher', 'SerialAlignment', 'TinyMIM', 'TokenPartition',
     'TokenRelationHead', 'TokenRelationLoss', 'VideoVisionTransformer'
 ]

@@ -193,6 +193,31 @@ def take_turns(ways: Dict[str, Callable[[], object]], machine: Machine,
     return seconds
 
 
+def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
+    """What the device reaches in a large matrix product, in FLOP/s.
+
+    Args:
+        machine (Machine): Where; in the dtype that autocast computes in.
+        repeats (int): Products; the fastest counts.
+
+    Returns:
+        float: Operations per second, a multiply-add being two.
+    """
+    device = machine.prepare()
+    size = 8192 if device.type == 'cuda' else 2048
+    dtype = DTYPES[machine.dtype] or torch.float32
+    one, other = (
+        torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(repeats + 2):
+        machine.wait()
+        started = time.perf_counter()
+        one @ other
+        machine.wait()
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds[2:])
+
+
 def note(text: str) -> None:
     """Say how far it is, without getting into a piped table."""
     print(text, file=sys.stderr, flush=True)

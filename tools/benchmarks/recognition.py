@@ -54,11 +54,13 @@ class Task:
         batch (int): Clips a step.
         frames (int): Frames of a clip.
         side (int): Height and width of a frame, pixels.
+        compiled (bool): Whether ours has ``compile_blocks=True``.
     """
     size: str
     batch: int
     frames: int
     side: int
+    compiled: bool = False
 
     @property
     def tokens(self) -> int:
@@ -75,12 +77,15 @@ class Task:
 def build(way: str, task: Task, device: torch.device) -> nn.Module:
     """Backbone and linear classifier, with random weights."""
     torch.manual_seed(0)
+    options = dict(
+        compile_blocks=True) if way == FUSED and task.compiled else {}
     backbone = MODELS.build(
         dict(
             type=TYPES[way],
             img_size=task.side,
             num_frames=task.frames,
-            **SIZES[task.size]))
+            **SIZES[task.size],
+            **options))
     model = nn.Sequential(backbone, nn.Linear(backbone.embed_dims, _CLASSES))
     # Zeros and ones would hide a bias or a norm in the wrong place.
     for param in model.parameters():
@@ -256,6 +261,8 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         type=positive,
         default=224,
         help='height and width of a frame (default: 224)')
+    parser.add_argument(
+        '--compile', action='store_true', help='ours with compile_blocks=True')
     add_machine_arguments(parser)
     return parser.parse_args(arguments)
 
@@ -263,7 +270,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
 def main(arguments: Optional[List[str]] = None) -> None:
     """Read the command line, measure, print."""
     args = parse_args(arguments)
-    task = Task(args.size, args.batch, args.frames, args.side)
+    task = Task(args.size, args.batch, args.frames, args.side, args.compile)
     try:
         machine = machine_of(args)
         facts = describe(machine)
@@ -272,7 +279,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         sys.exit(f'recognition.py: {error}')
     print(f'ViT-{task.size}, {task.tokens} tokens ({task.frames} x '
           f'{task.side} x {task.side}), batch {task.batch}, '
-          f'{args.repeats} turns each')
+          f'{args.repeats} turns each' +
+          (', ours compiled' if task.compiled else ''))
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     for name, row in found['equality'].items():
         print(f'{name}: largest difference {row["difference"]:.1e} '

@@ -5,12 +5,10 @@
 reads the runs below OUT and writes OUT/report.
 """
 import argparse
-import contextlib
 import json
-import logging
 import statistics
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, List, Optional
 
 import torch
 from matplotlib.figure import Figure
@@ -24,6 +22,7 @@ from amd_mm.evaluation.linear_probe import (LabelledFeatures, extract_features,
                                             nearest_neighbours)
 from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.registry import DATASETS, MODELS
+from amd_mm.utils.quiet import warnings_only
 from amd_mm.visualization import draw_loss_curves, draw_reconstruction
 from amd_mm.visualization.loss_curves import save_figure
 
@@ -254,17 +253,6 @@ def draw(out: Path, seed: int, folder: Path) -> None:
         title='AMD\'s student on held-out clips')
 
 
-@contextlib.contextmanager
-def _warnings_only() -> Iterator[None]:
-    """What every loaded checkpoint says of itself would hide the tables."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def main(arguments: Optional[List[str]] = None) -> None:
     """Read the command line, draw, probe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -273,7 +261,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument(
         '--fine-tuned', action='store_true', help='show fine-tuning as well')
     args = parser.parse_args(arguments)
-    with _warnings_only():
+    with warnings_only():
         write_report(args.out, args.seeds, args.fine_tuned)
 
 

@@ -1,3 +1,4 @@
+from .clips import ClipPreprocessor
 from .padded_clips import PaddedClipPreprocessor
 
-__all__ = ['PaddedClipPreprocessor']
+__all__ = ['ClipPreprocessor', 'PaddedClipPreprocessor']

@@ -13,6 +13,7 @@ model = dict(
     type='amd_mm.TinyMIM',
     data_preprocessor=dict(
         type='mmpretrain.SelfSupDataPreprocessor',
+        non_blocking=True,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         to_rgb=True),

@@ -3,10 +3,9 @@
 model = dict(
     type='amd_mm.MaskedAutoencoder',
     data_preprocessor=dict(
-        type='mmaction.ActionDataPreprocessor',
+        type='amd_mm.ClipPreprocessor',
         mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        format_shape='NCTHW'),
+        std=[58.395, 57.12, 57.375]),
     backbone=dict(
         type='amd_mm.VideoVisionTransformer',
         img_size=224,
