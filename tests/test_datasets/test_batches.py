@@ -15,7 +15,7 @@ from .. import tiny
 from ..conftest import REPOSITORY
 from .pipelines import CROP, PACK, video_pipeline
 
-CONFIG = REPOSITORY / 'configs' / '_base_' / 'datasets' / 'repeated_sampling.py'
+DATA = REPOSITORY / 'configs' / '_base_' / 'datasets'
 COLLATES = [flatten_views_collate, one_tensor_collate]
 
 
@@ -51,7 +51,10 @@ def copying(frames):
 @pytest.mark.parametrize('size', [(256, 340), (340, 256), (226, 300)])
 def test_pre_training_has_the_pixels_of_mmaction(monkeypatch, size, num_views):
     """Also where a crop has the network's size, and is not resized."""
-    ours = [dict(t) for t in Config.fromfile(CONFIG).view_transforms]
+    ours = [
+        dict(t)
+        for t in Config.fromfile(DATA / 'repeated_sampling.py').view_transforms
+    ]
     stock, boxes = with_stock_resize(ours), set()
     assert stock != ours
     for seed in range(12):

@@ -65,6 +65,29 @@ def test_keyframes_are_close(needs_ffmpeg, tmp_path, make_video):
     assert max(b - a for a, b in zip(keys, keys[1:] + [40])) <= 8
 
 
+def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
+    av = pytest.importorskip('av')
+    make_video(tmp_path / 'src' / 'a.mp4', frames=40, size=(96, 64))
+    decoded = {}
+    for name, options in dict(plain=[], fast=['--fast-decode']).items():
+        assert TOOL.main([
+            str(tmp_path / 'src'),
+            str(tmp_path / name), '--preset', 'medium', *options
+        ]) == 0
+        with av.open(str(tmp_path / name / 'a.mp4')) as file:
+            decoded[name] = [
+                frame.to_ndarray(format='rgb24').astype(int)
+                for frame in file.decode(video=0)
+            ]
+        written = (tmp_path / name / 'a.mp4').read_bytes()
+        # x264 writes its settings into the file.
+        assert (b'cabac=0' in written) == (name == 'fast')
+        assert (b'deblock=0' in written) == (name == 'fast')
+    assert len(decoded['plain']) == len(decoded['fast']) == 40
+    for one, other in zip(*decoded.values()):
+        assert abs(one - other).mean() < 4
+
+
 def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path,
                                                       make_video, capsys):
     src, dst = tmp_path / 'src', tmp_path / 'dst'
