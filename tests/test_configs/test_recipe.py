@@ -127,7 +127,12 @@ def test_augmentation(name, interval):
 def test_models_at_full_size(name, student, teacher, taps):
     model = build_on_meta(load(f'amd/pretrain/{name}.py'))
     assert model.token_counts() == dict(
-        total=1568, visible=160, extra=232, hidden=1176, decoded=1408)
+        total=1568,
+        visible=160,
+        extra=232,
+        hidden=1176,
+        decoded=1408,
+        generated=232)
     assert model.backbone.embed_dims == student
     assert model.student_taps == [6, 12]
     assert model.teacher.embed_dims == teacher

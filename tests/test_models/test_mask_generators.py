@@ -25,10 +25,17 @@ ratios = st.floats(0, .95)
     grid=grids,
     pair=st.tuples(ratios, ratios).map(sorted),
     decoder_ratio=st.floats(0, .9),
+    generator_ratio=st.one_of(st.just(0.), st.floats(0, .9)),
     batch=st.integers(1, 4),
     seed=st.integers(0, 2**40))
-def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, batch, seed):
-    generator = kind(pair[1], pair[0], decoder_ratio=decoder_ratio, seed=seed)
+def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio,
+                              batch, seed):
+    generator = kind(
+        pair[1],
+        pair[0],
+        decoder_ratio=decoder_ratio,
+        generator_ratio=generator_ratio,
+        seed=seed)
     counts = generator.counts(grid)
     partition = generator(batch, grid)
     sets = partition.visible, partition.extra, partition.hidden
@@ -39,8 +46,14 @@ def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, batch, seed):
             ] == [counts[k] for k in ('visible', 'extra', 'hidden')]
     for ids in (*sets, partition.targets):
         assert ids.dtype == torch.int64
-    for ids in sets:
+    generated = partition.generation_targets
+    assert torch.equal(generated,
+                       sets[1][:, counts['extra'] - counts['generated']:])
+    for ids in (sets[0], sets[2], generated):
         assert torch.equal(ids, ids.sort(dim=1).values)
+    assert generated.shape == (batch, counts['generated'])
+    if not generator_ratio:
+        assert partition.generated is None
     assert partition.targets.shape == (batch, counts['decoded'])
     for row, unseen in zip(partition.targets, partition.unseen):
         assert len(set(row.tolist())) == len(row)
@@ -150,6 +163,7 @@ def test_running_cells_spread_over_space_and_time():
         (dict(student_ratio=1.), 'student_ratio=1.0'),
         (dict(student_ratio=.5, teacher_ratio=-.1), 'teacher_ratio=-0.1'),
         (dict(decoder_ratio=1.), 'decoder_ratio'),
+        (dict(generator_ratio=-.1), 'generator_ratio'),
     ],
     ids=str)
 def test_bad_ratios_are_named(args, words):

@@ -116,7 +116,7 @@ class PlainParts:
              partition: TokenPartition) -> Dict[str, Tensor]:
         """The two alignment losses, weighted."""
         unseen, hidden = _masks(partition)
-        extra = unseen & ~hidden
+        extra = token_mask(partition.generation_targets, partition.num_tokens)
         neck, weights = self.model.neck, self.model.loss_weights
         direct, generated = [], []
         for number, tap in enumerate(taps):

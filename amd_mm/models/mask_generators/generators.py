@@ -1,6 +1,6 @@
 import math
 from abc import ABCMeta, abstractmethod
-from typing import Dict, Optional, Union
+from typing import Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -64,6 +64,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                  student_ratio: float = 0.9,
                  teacher_ratio: Optional[float] = None,
                  decoder_ratio: float = 0.,
+                 generator_ratio: float = 0.,
                  round_down: str = 'masked',
                  seed: Optional[int] = None) -> None:
         if teacher_ratio is None:
@@ -74,10 +75,15 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                 f'<= student_ratio < 1, got teacher_ratio={teacher_ratio}, '
                 f'student_ratio={student_ratio}: the teacher sees at least '
                 'what the student sees')
-        if not 0 <= decoder_ratio < 1:
-            raise ValueError('decoder_ratio is the share of unseen tokens '
-                             'that is not reconstructed, from 0 to below 1, '
-                             f'got {decoder_ratio}')
+        for name, ratio, what in (('decoder_ratio', decoder_ratio,
+                                   'unseen tokens that is not '
+                                   'reconstructed'),
+                                  ('generator_ratio', generator_ratio,
+                                   "the teacher's extra tokens "
+                                   'that is not generated')):
+            if not 0 <= ratio < 1:
+                raise ValueError(f'{name} is the share of {what}, from 0 to '
+                                 f'below 1, got {ratio}')
         if round_down not in _ROUNDED:
             raise ValueError(f'round_down is one of {_ROUNDED}, got '
                              f'{round_down!r}')
@@ -85,6 +91,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         self.student_ratio = student_ratio
         self.teacher_ratio = teacher_ratio
         self.decoder_ratio = decoder_ratio
+        self.generator_ratio = generator_ratio
         self.random = StepSeededGenerator(seed)
 
     def _masked(self, ratio: float, cells: int) -> int:
@@ -107,8 +114,9 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             grid (Grid): Tokens along (time, height, width).
 
         Returns:
-            Dict[str, int]: ``total``, ``visible``, ``extra``, ``hidden`` and
-            ``decoded`` (the tokens to reconstruct).
+            Dict[str, int]: ``total``, ``visible``, ``extra``, ``hidden``,
+            ``decoded`` (the tokens to reconstruct) and ``generated`` (the
+            tokens that a generator is asked for).
 
         Raises:
             ValueError: If no token is left for the student to see.
@@ -121,12 +129,14 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                              f'nothing to see on a grid of {grid} tokens')
         per_cell = total // cells
         unseen = student * per_cell
+        extra = (student - teacher) * per_cell
         return dict(
             total=total,
             visible=total - unseen,
-            extra=(student - teacher) * per_cell,
+            extra=extra,
             hidden=teacher * per_cell,
-            decoded=unseen - int(self.decoder_ratio * unseen))
+            decoded=unseen - int(self.decoder_ratio * unseen),
+            generated=extra - int(self.generator_ratio * extra))
 
     def __call__(self,
                  batch_size: int,
@@ -155,43 +165,49 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             self.tokens_of(part.sort(dim=1).values, grid)
             for part in order.split(sizes, dim=1)
         ]
-        partition = TokenPartition(*sets)
-        if self.decoder_ratio == 0:
-            return partition
-        decoded = running_cells(partition.unseen, counts['decoded'], grid,
-                                generator)
-        return TokenPartition(*sets, decoded=decoded)
+        decoded = generated = None
+        if self.decoder_ratio:
+            unseen = torch.cat(sets[1:], 1)
+            decoded, _ = running_cells(unseen, counts['decoded'], grid,
+                                       generator)
+        if self.generator_ratio:
+            generated, others = running_cells(sets[1], counts['generated'],
+                                              grid, generator)
+            sets[1] = torch.cat([others, generated], 1)
+        return TokenPartition(*sets, decoded=decoded, generated=generated)
 
 
-def running_cells(unseen: Tensor, keep: int, grid: Grid,
-                  generator: torch.Generator) -> Tensor:
-    """Choose the tokens to reconstruct by running cells, VideoMAE v2 §3.2.
+def running_cells(tokens: Tensor, keep: int, grid: Grid,
+                  generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+    """Choose some of the tokens by running cells, VideoMAE v2 §3.2.
 
     Every 2 x 2 cell of a frame deals its tokens out in turn, one step further
-    in each frame, so that what is reconstructed is spread evenly over space
-    and time. Unlike in VideoMAE v2 only unseen tokens take part, and a fixed
-    number of them: the shapes stay static and no decoded token is without a
-    loss.
+    in each frame, so that what is chosen is spread evenly over space and
+    time. Unlike in VideoMAE v2, where it chooses what to reconstruct, only
+    unseen tokens take part, and a fixed number of them: the shapes stay static
+    and no decoded token is without a loss.
 
     Args:
-        unseen (Tensor): (B, U), int64, the tokens to choose from.
+        tokens (Tensor): (B, U), int64, the tokens to choose from.
         keep (int): How many of them.
         grid (Grid): Tokens along (time, height, width).
-        generator (torch.Generator): On the device of ``unseen``.
+        generator (torch.Generator): On the device of ``tokens``.
 
     Returns:
-        Tensor: (B, keep), int64, in rising order.
+        Tuple[Tensor, Tensor]: (B, keep) and (B, U - keep), int64, the chosen
+        and the others, each in rising order.
     """
     _, rows, cols = grid
-    step = unseen // (rows * cols)
-    row, col = unseen // cols % rows, unseen % cols
-    device = unseen.device
+    step = tokens // (rows * cols)
+    row, col = tokens // cols % rows, tokens % cols
+    device = tokens.device
     start = torch.randint(
-        4, (unseen.shape[0], 1), device=device, generator=generator)
+        4, (tokens.shape[0], 1), device=device, generator=generator)
     turn = (row % 2 * 2 + col % 2 + step + start) % 4
-    tie = torch.rand(unseen.shape, device=device, generator=generator)
-    chosen = (turn + tie).argsort(dim=1)[:, :keep]
-    return unseen.gather(1, chosen).sort(dim=1).values
+    tie = torch.rand(tokens.shape, device=device, generator=generator)
+    order = tokens.gather(1, (turn + tie).argsort(dim=1))
+    chosen, others = order[:, :keep], order[:, keep:]
+    return chosen.sort(dim=1).values, others.sort(dim=1).values
 
 
 @MODELS.register_module()
@@ -208,6 +224,9 @@ class AsymmetricTubeMaskGenerator(_AsymmetricMaskGenerator):
         decoder_ratio (float): Share of the unseen tokens that is not
             reconstructed, chosen by running cells (VideoMAE v2, which uses
             0.5). 0, the default, reconstructs all.
+        generator_ratio (float): Share of the tokens only the teacher sees
+            that no generator is asked for, chosen by running cells. Changes
+            the method: 0, the default, generates all, as AMD does.
         round_down (str): What is rounded down to a whole number: ``masked``
             (VideoMAE, AMD) or ``visible`` (MAE, DMAE). At a ratio of 0.9 on
             196 patches 20 are visible, or 19.

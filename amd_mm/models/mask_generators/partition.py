@@ -19,11 +19,15 @@ class TokenPartition:
         hidden (Tensor): (B, Kh): what neither sees.
         decoded (Tensor, optional): (B, Kd): the unseen tokens to reconstruct
             if not all of them.
+        generated (Tensor, optional): (B, Kg): the extra tokens that a
+            generator is asked for if not all of them; then ``extra`` ends
+            with them.
     """
     visible: Tensor
     extra: Tensor
     hidden: Tensor
     decoded: Optional[Tensor] = None
+    generated: Optional[Tensor] = None
 
     @property
     def num_tokens(self) -> int:
@@ -45,6 +49,11 @@ class TokenPartition:
     def targets(self) -> Tensor:
         """(B, Kd): the tokens to reconstruct, all unseen ones by default."""
         return self.unseen if self.decoded is None else self.decoded
+
+    @property
+    def generation_targets(self) -> Tensor:
+        """(B, Kg): the tokens to generate, all extra ones by default."""
+        return self.extra if self.generated is None else self.generated
 
     @classmethod
     def from_masks(cls,

@@ -27,7 +27,9 @@ class Aligned:
 
     Attributes:
         direct (List[Tensor], optional): (B, E + Kv, C) each, on the visible.
-        generated (List[Tensor], optional): (B, Ke, C) each, on extra tokens.
+        generated (List[Tensor], optional): (B, Kg, C) each, on the extra
+            tokens that are generated (all of them by default), which are the
+            teacher's last.
     """
     direct: Optional[List[Tensor]] = None
     generated: Optional[List[Tensor]] = None
@@ -205,9 +207,10 @@ class GenerationAlignment(AlignmentNeck):
 
     def generate(self, tokens: Sequence[Tensor],
                  partition: TokenPartition) -> List[Tensor]:
-        """(B, E + Kv, Ct) per pair -> (B, Ke, Ct) per pair."""
+        """(B, E + Kv, Ct) per pair -> (B, Kg, Ct) per pair."""
         return [
-            generator.fill_in(visible, partition.visible, partition.extra)
+            generator.fill_in(visible, partition.visible,
+                              partition.generation_targets)
             for generator, visible in zip(self.generators, tokens)
         ]
 
