@@ -76,7 +76,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     if args.launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    _check_config_path(args.config)
+    check_config_path(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
@@ -98,7 +98,7 @@ def config_folder() -> Optional[Path]:
     return None
 
 
-def _check_config_path(path: str) -> None:
+def check_config_path(path: str) -> None:
     if osp.isfile(path):
         return
     message = f'there is no config file {path}'

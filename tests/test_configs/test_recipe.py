@@ -9,7 +9,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from amd_mm.registry import MODELS
-from .full_size import build_on_meta
+from amd_mm.utils.meta import build_on_meta
 from .shrink import CONFIGS
 
 AMD_CONFIGS = sorted(

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from amd_mm.registry import MODELS, TRANSFORMS
-from .full_size import build_on_meta
+from amd_mm.utils.meta import build_on_meta
 from .shrink import CONFIGS
 from .test_recipe import lr_curve
 

@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from ..test_configs.full_size import build_on_meta
+from amd_mm.utils.meta import build_on_meta
 from .needed import skip_without_mmdet
 from .tiny_detector import DETECTION, SMALL
 

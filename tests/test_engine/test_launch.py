@@ -94,11 +94,16 @@ def test_auto_scale_lr_counts_accumulated_batches():
 def test_cpu_processes(monkeypatch):
     monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
     cfg = main_config()
+    wrapper = dict(cfg.model_wrapper_cfg)
+    assert wrapper['broadcast_buffers'] is False
     launch.use_cpu_processes(cfg)
-    assert cfg.get('model_wrapper_cfg') is None  # one process
+    assert cfg.model_wrapper_cfg == wrapper  # one process
     cfg.launcher = 'pytorch'
     launch.use_cpu_processes(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert cfg.model_wrapper_cfg == dict(wrapper, device_ids=None)
+    cfg = Config(dict(launcher='pytorch'))  # one that states no wrapper
+    launch.use_cpu_processes(cfg)
     assert cfg.model_wrapper_cfg == dict(
         type='mmengine.MMDistributedDataParallel',
         device_ids=None,
@@ -109,7 +114,7 @@ def test_cpu_processes(monkeypatch):
     cfg.launcher = 'pytorch'
     launch.use_cpu_processes(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
-    assert cfg.get('model_wrapper_cfg') is None
+    assert cfg.model_wrapper_cfg == wrapper
 
 
 def test_resume(tmp_path):

@@ -15,8 +15,8 @@ from mmengine.runner import Runner
 
 from amd_mm.engine import NonFiniteError
 from amd_mm.registry import MODELS
+from amd_mm.utils.meta import build_on_meta
 from tests import tiny
-from tests.test_configs.full_size import build_on_meta
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
 FOLDER = ('amd/pretrain/'

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from tests.test_configs.full_size import build_on_meta
+from amd_mm.utils.meta import build_on_meta
 from tests.test_configs.shrink import CONFIGS, REPOSITORY
 
 FOLDER = REPOSITORY / 'tools' / 'benchmarks'

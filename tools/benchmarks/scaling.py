@@ -13,15 +13,12 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
-from unittest import mock
 
-import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-import torch
-from amd_mm.engine.launch import LaunchError, _check_config_path
-from amd_mm.registry import MODELS
-from common import positive, table
 from mmengine.config import Config
-from torch.overrides import TorchFunctionMode
+
+from amd_mm.engine.launch import LaunchError, check_config_path
+from amd_mm.utils.meta import build_on_meta
+from common import positive, table
 
 FORMULA = """\
 n GPUs on m = ceil(n / g) nodes of g. G bytes of gradients, as many of weights.
@@ -128,16 +125,6 @@ def efficiency(gpus: int, size: float, step: Step, links: Links,
     return step.seconds / (step.seconds + talk - hidden)
 
 
-class _OnMeta(TorchFunctionMode):
-    """Weights have shapes but no memory; tables and the like are real."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.empty and kwargs.get('device') is None:
-            kwargs['device'] = 'meta'
-        return func(*args, **kwargs)
-
-
 def gradient_bytes(cfg: Config) -> Dict[str, int]:
     """Bytes of the gradients of a config's model, by data type.
 
@@ -147,19 +134,8 @@ def gradient_bytes(cfg: Config) -> Dict[str, int]:
     Returns:
         Dict[str, int]: E.g. ``{'float32': 4 * parameters}``.
     """
-    teacher = cfg.model.get('teacher')
-    if teacher:
-        teacher.update(checkpoint=None, random_init=True)
-    with _OnMeta():
-        # A teacher of random weights would initialise what has no memory.
-        with mock.patch('mmengine.model.BaseModule.init_weights'), \
-                mock.patch('amd_mm.models.VideoVisionTransformer'
-                           '.init_weights'), \
-                mock.patch('amd_mm.models.ImageVisionTransformer'
-                           '.init_weights'):
-            model = MODELS.build(cfg.model)
     sizes: Dict[str, int] = {}
-    for parameter in model.parameters():
+    for parameter in build_on_meta(cfg).parameters():
         if parameter.requires_grad:
             name = str(parameter.dtype).replace('torch.', '')
             count = parameter.numel() * parameter.element_size()
@@ -256,7 +232,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Compute and print."""
     args = parse_args(argv)
     try:
-        _check_config_path(args.config)
+        check_config_path(args.config)
         cfg = Config.fromfile(args.config)
         if 'model' not in cfg:
             raise LaunchError(f'{args.config} has no `model`')

@@ -39,19 +39,19 @@ class StrictLoadHook(Hook):
             model,
             checkpoint,
             prefix='',
-            allow_missing=_fresh_parts(model) if _starts_training(runner) else
+            allow_missing=fresh_parts(model) if starts_training(runner) else
             (),
             name=runner._load_from)
         # MMEngine goes on to load this, without further ado.
         checkpoint['state_dict'] = model.state_dict()
 
 
-def _starts_training(runner: Runner) -> bool:
+def starts_training(runner: Runner) -> bool:
     # The runner builds the loop that it is going to run, then loads.
     return isinstance(runner._train_loop, BaseLoop) and not runner._resume
 
 
-def _fresh_parts(model: nn.Module) -> Tuple[str, ...]:
+def fresh_parts(model: nn.Module) -> Tuple[str, ...]:
     """Parts that may start fresh: the head and what else is no backbone."""
     others = [name for name, _ in model.named_children() if name != 'backbone']
     return ('backbone.fc_norm', 'backbone.ln2', *others)

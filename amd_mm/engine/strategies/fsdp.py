@@ -17,8 +17,8 @@ from torch.distributed.fsdp import (FullStateDictConfig,
 from amd_mm.checkpoints import load_into
 from amd_mm.registry import FUNCTIONS, HOOKS
 from ..hooks.atomic_checkpoint import PARTIAL_SUFFIX
-from ..hooks.strict_load import (StrictLoadHook, _fresh_parts,
-                                 _starts_training)
+from ..hooks.strict_load import (StrictLoadHook, fresh_parts,
+                                 starts_training)
 from ..launch import LaunchError
 
 STRATEGIES = Registry(
@@ -275,7 +275,7 @@ class FSDPStrictLoadHook(StrictLoadHook):
             whole,
             checkpoint,
             prefix='',
-            allow_missing=_fresh_parts(runner.model.module)
-            if _starts_training(runner) else (),
+            allow_missing=fresh_parts(runner.model.module)
+            if starts_training(runner) else (),
             name=runner._load_from)
         checkpoint['state_dict'] = whole.state_dict()
