@@ -554,6 +554,7 @@ class Job:
         }
         reading = (parts[OPEN] + parts[DECODE]) * self.way.clips_per_video
         return dict(
+            files=self.files.name,
             clips_per_s=[clips / run['cpu'] for run in runs],
             decodes_per_s=1e3 * self.way.decodes / reading,
             parts_ms=parts,
@@ -721,10 +722,12 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
             for count in plan.views
         },
         files={
-            f'{files.name}, {name}':
-            lean[name] if files is base else Job(Lean(name), files)
+            f'{files.name}, {name}': Job(way, files)
             for files in kinds
-            for name in plan.backends
+            for name, way in [
+                *((name, Lean(name))
+                  for name in plan.backends), (PUBLIC, Public())
+            ]
         })
     if 'decord' in plan.backends:
         with open_video(base.paths[0], 'decord') as reader:
@@ -789,7 +792,12 @@ def _facts(files: Files) -> Dict[str, float]:
 
 def report(found: dict, clips_per_second: Optional[float]) -> str:
     """The tables."""
-    public = statistics.median(found['tables']['ways'][PUBLIC]['clips_per_s'])
+    # By files: of equal files only is the ratio one of two ways.
+    public = {
+        figure['files']: statistics.median(figure['clips_per_s'])
+        for rows in found['tables'].values()
+        for row, figure in rows.items() if row.split(', ')[-1] == PUBLIC
+    }
     parts = []
     for name, rows in found['tables'].items():
         head = [
@@ -802,8 +810,9 @@ def report(found: dict, clips_per_second: Optional[float]) -> str:
             speed = statistics.median(figure['clips_per_s'])
             line = [
                 row,
-                middle_and_spread(figure['clips_per_s'], 1),
-                f'{speed / public:.2f}', f'{figure["decodes_per_s"]:.1f}'
+                middle_and_spread(figure['clips_per_s'],
+                                  1), f'{speed / public[figure["files"]]:.2f}',
+                f'{figure["decodes_per_s"]:.1f}'
             ]
             line += [f'{figure["parts_ms"][part]:.2f}' for part in PARTS]
             if clips_per_second:
