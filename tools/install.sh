@@ -258,6 +258,16 @@ mend_opencv() { # take the headless wheels where the system has no libGL
     run "$python" -c 'import cv2; cv2.VideoCapture'
 }
 
+write_bytecode() { # where Python is told not to, as in many containers
+    [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || return 0
+    say '      writing bytecode: PYTHONDONTWRITEBYTECODE is set, and without' \
+        'it every start would take seconds longer'
+    # Packages bring files of other Pythons, too, which do not compile.
+    "$python" -m compileall -q -j 0 "$root/amd_mm" "$("$python" -c \
+        'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+        >/dev/null 2>&1 || true
+}
+
 install_mmcv_lite() {
     if imports mmcv._ext; then
         say '      the compiled mmcv that is here already is kept'
@@ -464,6 +474,7 @@ run "$python" -m pip install --no-deps -r "$(pins no_deps)"
 
 announce 'amd_mm itself (editable)'
 run "$python" -m pip install --no-deps --no-build-isolation -e "$root"
+write_bytecode
 mark "$(current_key)"
 
 announce 'what works (python -m amd_mm.doctor)'

@@ -11,7 +11,15 @@ from .conftest import REPOSITORY, RunPython, run, succeed
 HEAVY = ('cv2', 'decord', 'mmaction', 'mmcv', 'mmdet', 'mmpretrain', 'pandas',
          'scipy', 'torchvision')
 
-ONE_STEP = 'from amd_mm.doctor import check_pretraining as c; print(c())'
+ONE_STEP = 'from amd_mm.doctor import check_pretraining as c; print(c()); '
+BENCHMARKS = REPOSITORY / 'tools' / 'benchmarks'
+AMD = REPOSITORY / 'configs' / 'quickstart' / 'quickstart_amd_student.py'
+BENCHMARK = (f'import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); '
+             'import levers, recognition, pretrain_step as tool; '
+             f'task = tool.Task({str(AMD)!r}, {{}}, None, 1, 1e-5, "fp32"); '
+             'machine = tool.Machine("cpu", "fp32", 1); '
+             'print("loss", tool.Way(tool.PLAIN, task, machine).step(), '
+             'tool.Way(tool.OURS, task, machine).step())')
 
 
 def test_import_is_light(python_without: RunPython) -> None:
@@ -28,7 +36,9 @@ def test_pretraining_step_without(python_without: RunPython,
                                   missing: tuple) -> None:
     gone = ('import importlib.util as util, mmcv, torch; '
             f'assert not any(map(util.find_spec, {missing})); ')
-    assert 'step' in succeed(python_without(*missing)('-c', gone + ONE_STEP))
+    printed = succeed(
+        python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK))
+    assert 'step' in printed and 'loss tensor(' in printed
 
 
 @pytest.mark.parametrize('missing', [('mmengine', ), ('torch', ),

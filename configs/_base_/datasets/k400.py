@@ -7,7 +7,7 @@ train_dataloader = dict(
         ann_file='kinetics400_train_list_videos.txt',
         data_prefix=dict(video='videos_train'),
         pipeline=[
-            dict(type='amd_mm.VideoInit', backend='decord', min_frames=16),
+            dict(type='amd_mm.VideoInit', backend='pyav', min_frames=16),
             dict(
                 type='mmaction.SampleFrames',
                 clip_len=16,
