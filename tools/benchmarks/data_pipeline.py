@@ -18,7 +18,6 @@ timed. Without --videos, files in H.264 are made with several sizes and
 distances between keyframes.
 """
 import argparse
-import copy
 import json
 import math
 import os
@@ -26,432 +25,35 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import cv2
-import numpy as np
 import torch
-from mmaction.datasets.transforms import MultiScaleCrop
-from mmengine.config import Config
 from mmengine.model import stack_batch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.datasets import (UnreadableVideoError, available_backends,
-                             find_videos, flatten_views_collate,
-                             one_tensor_collate, open_video, seeded_randomness)
-from amd_mm.datasets.transforms import ResizeClip
-from amd_mm.registry import TRANSFORMS
+                             flatten_views_collate, one_tensor_collate,
+                             open_video)
 from common import (Machine, describe, middle_and_spread, note, positive,
                     table)
+from data_files import Files, make_files, own_files
+from data_ways import (DECODE, LEVERS, MEAN, OPEN, PARTS, PER_CLIP, PUBLIC,
+                       RESIZE_FIRST, STD, VIEWS, Lean, PerClip, Public,
+                       SmallDecord)
 
-_CONFIG = (
-    Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' /
-    'k400.py')
-OPEN, DECODE, CROP, PACK, COLLATE = PARTS = ('open', 'seek + decode',
-                                             'crop + resize', 'pack',
-                                             'collate')
-_PART_OF = dict(
-    VideoInit=OPEN,
-    SampleFrames=OPEN,
-    VideoDecode=DECODE,
-    MultiScaleCrop=CROP,
-    Resize=CROP,
-    ResizeClip=CROP,
-    EveryFrame=DECODE,
-    ResizeAsChannels=CROP,
-    ResizeBeforeCrop=CROP)
-_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-_STD = np.array([58.395, 57.12, 57.375], np.float32)
-PUBLIC, PER_CLIP = 'public', 'per clip'
 # In levels of 0 to 255. PIL and OpenCV weight pixels alike where a crop is
 # enlarged, up to rounding. Where it shrinks, PIL takes in more neighbours:
 # there is no limit for a pixel there, only one for a clip's average.
 _ROUNDING, _LARGEST_MEAN = 2, 2.
-_VIEWS = 4  # as published
 
 
 class UnequalError(Exception):
     """The ways do not make the same clips."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """Videos of one kind.
-
-    Attributes:
-        name (str): What is special about them.
-        paths (List[str]): The videos.
-    """
-    name: str
-    paths: List[str]
-
-
-class Stopwatch:
-    """CPU seconds of this process by part of the pipeline."""
-
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.)
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.seconds.update(dict.fromkeys(PARTS, 0.))
-
-    def total(self) -> float:
-        """Seconds of all parts."""
-        return sum(self.seconds.values())
-
-    @contextmanager
-    def on(self, part: str) -> Iterator[None]:
-        """Add what the block takes to a part."""
-        started = time.process_time()
-        yield
-        self.seconds[part] += time.process_time() - started
-
-    def timed(self, transform: Callable) -> Callable:
-        """The transform, timed as the part it belongs to."""
-        part = _PART_OF.get(type(transform).__name__, PACK)
-        return self.timed_as(part, transform)
-
-    def timed_as(self, part: str, transform: Callable) -> Callable:
-        """The transform, timed as that part."""
-
-        def call(results: Any) -> Any:
-            with self.on(part):
-                return transform(results)
-
-        return call
-
-
-# -- test videos ------------------------------------------------------------
-
-
-def write_video(path: Path, size: Sequence[int], frames: int, keyframes: int,
-                seed: int, tune: str) -> None:
-    """Write an H.264 file: shapes over a moving, slightly noisy texture.
-
-    Args:
-        path (Path): The file; its folder is there.
-        size (Sequence[int]): Width and height.
-        frames (int): How many.
-        keyframes (int): Frames from one keyframe to the next, at most.
-        seed (int): Decides texture, shapes and motion.
-        tune (str): x264's, ``fastdecode`` for instance; empty for none.
-    """
-    import av
-    width, height = size
-    random = np.random.default_rng(seed)
-    texture = cv2.resize(
-        random.integers(0, 256, (24, 32, 3), np.uint8),
-        (2 * width, 2 * height),
-        interpolation=cv2.INTER_CUBIC)
-    side = height // 4
-    room = np.array([width - side, height - side])
-    shapes = [
-        cv2.resize(
-            random.integers(0, 256, (5, 5, 3), np.uint8), (side, side),
-            interpolation=cv2.INTER_CUBIC) for _ in range(6)
-    ]
-    places = random.uniform(0, 1, (6, 2)) * room
-    speeds = random.uniform(-.015, .015, (6, 2)) * height
-    options = dict(crf='23', g=str(keyframes))
-    if tune:
-        options['tune'] = tune
-    with av.open(str(path), 'w') as file:
-        stream = file.add_stream('libx264', rate=30, options=options)
-        stream.width, stream.height, stream.pix_fmt = *size, 'yuv420p'
-        stream.codec_context.thread_count = 1
-        for number in range(frames):
-            x = int((math.sin(number / 40 + seed) + 1) / 2 * width)
-            y = int((math.cos(number / 55) + 1) / 2 * height)
-            frame = texture[y:y + height, x:x + width].astype(np.int16)
-            # Reflected at the borders.
-            spots = np.abs((places + number * speeds) % (2 * room) - room)
-            for shape, (left, top) in zip(shapes, spots.astype(int)):
-                frame[top:top + side, left:left + side] = shape
-            frame += random.integers(-3, 4, (height, width, 1), np.int16)
-            picture = np.clip(frame, 0, 255).astype(np.uint8)
-            file.mux(
-                stream.encode(
-                    av.VideoFrame.from_ndarray(picture, format='rgb24')))
-        file.mux(stream.encode())
-
-
-def make_files(folder: Path,
-               size: Sequence[int],
-               frames: int,
-               keyframes: int,
-               count: int,
-               tune: str = '') -> Files:
-    """Write ``count`` videos of a kind."""
-    name = f'{size[0]}x{size[1]}, keyframe every {keyframes}'
-    name += f', {tune}' if tune else ''
-    note(f'writing {count} videos: {name}')
-    paths = []
-    for seed in range(count):
-        paths.append(folder / f'{name} {seed}.mp4')
-        write_video(paths[-1], size, frames, keyframes, seed, tune)
-    return Files(name, [str(path) for path in paths])
-
-
-def own_files(given: Sequence[str]) -> Files:
-    """The user's videos: files, and all that are in folders."""
-    paths = []
-    for name in given:
-        if os.path.isdir(name):
-            paths += [os.path.join(name, found) for found in find_videos(name)]
-        elif os.path.isfile(name):
-            paths.append(name)
-        else:
-            raise FileNotFoundError(f'--videos {name} is not there')
-    return Files(f'{len(paths)} own videos', paths)
-
-
-# -- ways to make clips -----------------------------------------------------
-
-
-class EveryFrame(TRANSFORMS.get('amd_mm.VideoDecode')):
-    """Decodes also the frames between those that were sampled."""
-
-    def transform(self, results: dict) -> dict:
-        wanted = results['frame_inds'].reshape(-1)
-        first = wanted.min()
-        results['frame_inds'] = np.arange(first, wanted.max() + 1)
-        results = super().transform(results)
-        results['imgs'] = [results['imgs'][i - first] for i in wanted]
-        return results
-
-
-class ResizeBeforeCrop(ResizeClip):
-    """Resizes whole frames until the crop has its size, then crops."""
-
-    def __init__(self, crop: MultiScaleCrop) -> None:
-        super().__init__(crop.input_size, keep_ratio=False)
-        self.crop = crop
-
-    def transform(self, results: dict) -> dict:
-        height, width = results['img_shape']
-        frames = results.pop('imgs')
-        left, top, right, bottom = self.crop(results)['crop_bbox']
-        new_w, new_h = self.scale
-        scale_x, scale_y = new_w / (right - left), new_h / (bottom - top)
-        whole = self._resize_imgs(frames, round(width * scale_x),
-                                  round(height * scale_y))
-        x = min(round(left * scale_x), whole.shape[2] - new_w)
-        y = min(round(top * scale_y), whole.shape[1] - new_h)
-        results['imgs'] = whole[:, y:y + new_h, x:x + new_w]
-        return results
-
-
-class ResizeAsChannels(ResizeClip):
-    """Resizes once, with all frames as channels of one picture."""
-
-    def _resize_imgs(self, imgs: List[np.ndarray], new_w: int,
-                     new_h: int) -> np.ndarray:
-        picture = cv2.resize(np.concatenate(imgs, 2), (new_w, new_h))
-        frames = picture.reshape(new_h, new_w, len(imgs), -1)
-        return np.ascontiguousarray(frames.transpose(2, 0, 1, 3))
-
-
-@lru_cache(maxsize=None)
-def _config() -> Config:
-    return Config.fromfile(_CONFIG)
-
-
-def _pipeline() -> List[dict]:
-    """The transforms of pre-training, to be changed at will."""
-    return copy.deepcopy(_config().train_dataloader.dataset.pipeline)
-
-
-COPIES = "frames copied, mmaction's Resize"
-EVERY = 'every frame of the span kept'
-RESIZE_FIRST = 'resize before crop'
-CHANNELS = 'one resize, frames as channels'
-THREADS = '2 decoding threads'
-LEVERS = (COPIES, EVERY, RESIZE_FIRST, CHANNELS, THREADS)
-
-
-class Lean:
-    """The package's pipeline, perhaps with one thing done otherwise.
-
-    Args:
-        backend (str): Who decodes.
-        views (int): Clips a decode.
-        change (str): One of ``LEVERS``; empty for the pipeline as it is.
-    """
-
-    def __init__(self, backend: str, views: int = 4, change: str = '') -> None:
-        self.decodes, self.clips_per_video = 1, views
-        self.watch = Stopwatch()
-        pipeline = _pipeline()
-        pipeline[0].backend = backend
-        pipeline[0].num_threads = 2 if change == THREADS else 1
-        pipeline[-1].num_views = views
-        inner = [dict(transform) for transform in pipeline[-1].transforms]
-        if change == COPIES:
-            inner[1]['type'] = 'mmaction.Resize'
-        elif change == CHANNELS:
-            inner[1] = ResizeAsChannels((224, 224), keep_ratio=False)
-        elif change == RESIZE_FIRST:
-            inner[:2] = [ResizeBeforeCrop(TRANSFORMS.build(inner[0]))]
-        *first, repeated = [
-            TRANSFORMS.build(
-                dict(t, transforms=inner) if 'transforms' in t else t)
-            for t in pipeline
-        ]
-        if change == EVERY:
-            first[-1] = EveryFrame()
-        self.first = [self.watch.timed(transform) for transform in first]
-        # Only now: RepeatedViews has looked at what they are.
-        chain = repeated.transforms
-        chain.transforms = [self.watch.timed(t) for t in chain.transforms]
-        self.repeated = repeated
-
-    def clips(self, path: str, seed: int) -> List[dict]:
-        """The packed views of one video, (1, C, T, H, W) uint8 each."""
-        results: Any = dict(
-            filename=path, modality='RGB', label=-1, start_index=0)
-        with seeded_randomness(np.random.SeedSequence(seed)):
-            for transform in self.first:
-                results = transform(results)
-            before = self.watch.total()
-            started = time.process_time()
-            packed = self.repeated(results)
-            spent = time.process_time() - started
-            # What the inner transforms have not counted themselves.
-            self.watch.seconds[PACK] += spent - (self.watch.total() - before)
-        return packed
-
-    def batch(self, paths: Sequence[str], seed: int) -> Tensor:
-        """(B, C, T, H, W), uint8."""
-        samples = [self.clips(path, seed) for path in paths]
-        with self.watch.on(COLLATE):
-            return one_tensor_collate(samples)['inputs'][0]
-
-
-class Public:
-    """PIL and float32 in the worker, as the public loaders do it.
-
-    Args:
-        views (int): Clips a decode.
-        decodes (int): Decodes a video: with one view each, as many clips.
-    """
-
-    def __init__(self, views: int = 4, decodes: int = 1) -> None:
-        self.decodes, self.clips_per_video = decodes, views * decodes
-        self.views = views
-        self.watch = Stopwatch()
-        pipeline = _pipeline()
-        self.sample = TRANSFORMS.build(pipeline[1])
-        self.crop = TRANSFORMS.build(pipeline[-1].transforms[0])
-
-    def clips(self, path: str, seed: int) -> List[Tensor]:
-        """Clips (C, T, H, W), normalised float32, of one decode."""
-        with seeded_randomness(np.random.SeedSequence(seed)):
-            with self.watch.on(OPEN):
-                reader, length = self._open(path)
-                results = self.sample(
-                    dict(total_frames=length, start_index=0, avg_fps=30.))
-            with self.watch.on(DECODE):
-                frames = self._read(reader, results['frame_inds'])
-            return [self._clip(frames) for _ in range(self.views)]
-
-    def _open(self, path: str) -> tuple:
-        try:
-            import decord
-        except ImportError:
-            reader = open_video(path, available_backends()[0])
-        else:
-            reader = decord.VideoReader(path, num_threads=1)
-        return reader, len(reader)
-
-    def _read(self, reader: Any, indices: np.ndarray) -> Sequence[np.ndarray]:
-        if hasattr(reader, 'get_batch'):
-            return reader.get_batch(indices).asnumpy()
-        with reader:
-            return reader.read(indices)
-
-    def _clip(self, frames: Sequence[np.ndarray]) -> Tensor:
-        with self.watch.on(CROP):
-            drawn = self.crop(dict(img_shape=frames[0].shape[:2]))
-            pictures = [
-                Image.fromarray(frame).crop(
-                    drawn['crop_bbox'].tolist()).resize(
-                        self.crop.input_size, Image.BILINEAR)
-                for frame in frames
-            ]
-        with self.watch.on(PACK):
-            clip = torch.from_numpy(np.stack([np.array(p) for p in pictures]))
-            clip = clip.permute(3, 0, 1, 2).contiguous().float()
-            clip -= torch.from_numpy(_MEAN).view(3, 1, 1, 1)
-            clip /= torch.from_numpy(_STD).view(3, 1, 1, 1)
-            return clip
-
-    def batch(self, paths: Sequence[str], seed: int) -> Tensor:
-        """(B, C, T, H, W), float32."""
-        clips = [
-            clip for path in paths for turn in range(self.decodes)
-            for clip in self.clips(path, seed + turn)
-        ]
-        with self.watch.on(COLLATE):
-            return torch.stack(clips)
-
-
-class PerClip(Lean):
-    """The package's pipeline with one decode for every clip."""
-
-    def __init__(self, backend: str, decodes: int = 4) -> None:
-        super().__init__(backend, views=1)
-        self.decodes = self.clips_per_video = decodes
-
-    def batch(self, paths: Sequence[str], seed: int) -> Tensor:
-        samples = [
-            self.clips(path, seed + turn) for path in paths
-            for turn in range(self.decodes)
-        ]
-        with self.watch.on(COLLATE):
-            return one_tensor_collate(samples)['inputs'][0]
-
-
-class SmallDecord(Lean):
-    """decord gives frames whose shorter side has 224 pixels.
-
-    Not the same clips: they are resized twice.
-
-    Args:
-        size (Sequence[int]): Width and height of the videos.
-    """
-
-    def __init__(self, size: Sequence[int]) -> None:
-        super().__init__('decord')
-        self.size = [round(side * 224 / min(size)) for side in size]
-        self.first[0] = self.watch.timed_as(OPEN, self._open)
-        self.first[-1] = self.watch.timed_as(DECODE, self._read)
-
-    def _open(self, results: dict) -> dict:
-        import decord
-        width, height = self.size
-        reader = decord.VideoReader(
-            results['filename'], width=width, height=height, num_threads=1)
-        return dict(
-            results,
-            video_reader=reader,
-            total_frames=len(reader),
-            avg_fps=reader.get_avg_fps())
-
-    def _read(self, results: dict) -> dict:
-        reader = results.pop('video_reader')
-        frames = list(reader.get_batch(results['frame_inds']).asnumpy())
-        return dict(results, imgs=frames, img_shape=frames[0].shape[:2])
-
-
-# -- comparing and measuring ------------------------------------------------
 
 
 def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
@@ -474,8 +76,8 @@ def _levels(clips: Tensor) -> Tensor:
     if clips.dtype == torch.uint8:
         return clips.float()
     shape = (3, 1, 1, 1)
-    return clips * torch.from_numpy(_STD).view(shape) + torch.from_numpy(
-        _MEAN).view(shape)
+    return clips * torch.from_numpy(STD).view(shape) + torch.from_numpy(
+        MEAN).view(shape)
 
 
 def compare(files: Files, rounding: bool, backends: Sequence[str],
@@ -705,8 +307,8 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
     tables = dict(
         ways={
             **lean, PUBLIC: Job(Public(), base),
-            PER_CLIP: Job(Public(1, _VIEWS), base),
-            f'{PER_CLIP}, {first}': Job(PerClip(first, _VIEWS), base)
+            PER_CLIP: Job(Public(1, VIEWS), base),
+            f'{PER_CLIP}, {first}': Job(PerClip(first, VIEWS), base)
         },
         levers={
             first: lean[first],
@@ -717,7 +319,7 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
         },
         views={
             f'{name}, {count}':
-            lean[name] if count == _VIEWS else Job(Lean(name, count), base)
+            lean[name] if count == VIEWS else Job(Lean(name, count), base)
             for name in plan.backends
             for count in plan.views
         },
@@ -940,7 +542,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
             found = measure(plan, given, Path(folder))
     except (ValueError, OSError, UnreadableVideoError, UnequalError) as error:
         sys.exit(f'data_pipeline.py: {error}')
-    print(f'{_VIEWS} clips a decode where not said otherwise, '
+    print(f'{VIEWS} clips a decode where not said otherwise, '
           f'{plan.repeats} turns each, '
           f'{"on one core" if pinned else "not held to one core"}')
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))

@@ -21,6 +21,7 @@ from amd_mm.models import AsymmetricTubeMaskGenerator
 from amd_mm.models.necks import MaskTokenBlocks
 from amd_mm.models.utils import (FusedAttention, gather_tokens, patchify,
                                  position_table)
+from amd_mm.utils.quiet import warnings_only
 from common import (Machine, add_machine_arguments, describe, machine_of,
                     middle_and_spread, note, positive, table, take_turns)
 
@@ -264,8 +265,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     try:
         machine = machine_of(args)
         facts = describe(machine)
-        case = Case(args.batch, args.width, args.depth, machine.prepare())
-        found = measure(case, machine, args.repeats, args.warmup)
+        with warnings_only():
+            case = Case(args.batch, args.width, args.depth, machine.prepare())
+            found = measure(case, machine, args.repeats, args.warmup)
     except (ValueError, UnequalError) as error:
         sys.exit(f'levers.py: {error}')
     print(f'batch {args.batch}, width {args.width}, {args.repeats} turns each')
