@@ -266,9 +266,7 @@ class Way:
     def _plain_step(self) -> Tensor:
         with self.autocast():
             clip = self.clip()
-            patches = self.model.backbone.patchify(clip)
-            partition = self.model.draw_partition(patches)
-            del patches
+            partition = draw(self.model, clip)
             losses = self.parts.losses(clip, partition)
         loss = sum(losses.values())
         if not math.isfinite(loss.item()):
@@ -303,12 +301,11 @@ class PartSteps:
 
     Args:
         way (Way): Whose.
-        partition (TokenPartition): Who sees what.
     """
 
-    def __init__(self, way: Way, partition: TokenPartition) -> None:
-        self.way, self.partition = way, partition
-        self.clip = way.clip()
+    def __init__(self, way: Way) -> None:
+        self.way, self.clip = way, way.clip()
+        self.partition = partition = draw(way.model, self.clip)
         model, parts = way.model, way.parts
         self.names = ['student']
         with torch.no_grad(), way.autocast():
@@ -422,7 +419,7 @@ def count_flops(task: Task, machine: Machine) -> Dict[str, float]:
     way = Way(OURS, one, machine)
     if not has_parts(way):
         return dict(step=_counted(way.step))
-    parts = PartSteps(way, draw(way))
+    parts = PartSteps(way)
     return {
         name: _counted(lambda name=name: parts.run(name))
         for name in parts.names if name not in ('target', _OPTIMISER)
@@ -442,17 +439,17 @@ def has_parts(way: Way) -> bool:
     return isinstance(way.model, MaskedAutoencoder)
 
 
-def draw(way: Way) -> TokenPartition:
-    """Who sees what, always the same for a model and a batch."""
-    torch.manual_seed(0)
-    return way.model.draw_partition(way.model.backbone.patchify(way.clip()))
+def draw(model: nn.Module, clip: Tensor) -> TokenPartition:
+    """Who sees what of (B, C, T, H, W); all ways' nth draws are the same."""
+    return model.mask_generator(
+        len(clip), model.backbone.token_grid, clip.device)
 
 
 def time_parts(ways: Dict[str, Way], machine: Machine, repeats: int,
                warmup: int) -> Dict[str, Dict[str, List[float]]]:
     """Seconds of every part, for each way, in turns."""
     seconds: Dict[str, Dict[str, List[float]]] = {}
-    steps = {name: PartSteps(way, draw(way)) for name, way in ways.items()}
+    steps = {name: PartSteps(way) for name, way in ways.items()}
     for part in next(iter(steps.values())).names:
         note(f'speed of the {part}')
         for one in steps.values():
