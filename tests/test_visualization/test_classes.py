@@ -35,7 +35,8 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(classes, 'save_figure', keep)
     with warnings.catch_warnings():
-        warnings.simplefilter('error')  # e.g. of a layout that failed
+        # E.g. of a layout that failed.
+        warnings.simplefilter('error', UserWarning)
         yield figures
 
 
