@@ -37,9 +37,6 @@ def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
         monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
     yield
-    for logger in MMLogger._instance_dict.values():
-        for handler in logger.handlers:
-            handler.close()  # or its file is, with a warning, at some time
     logging.disable(silenced)
     os.environ.clear()
     os.environ.update(environment)
