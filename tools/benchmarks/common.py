@@ -5,6 +5,7 @@ turns, so that whatever else the machine does meets both. Memory: each in a
 process of its own, because a process's peak cannot be taken back.
 """
 import argparse
+import json
 import multiprocessing
 import os
 import platform
@@ -17,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Callable, ContextManager, Dict, List, Sequence, TypeVar
+from typing import Callable, ContextManager, Dict, List, Optional, Sequence, TypeVar
 
 import torch
 
@@ -26,6 +27,10 @@ DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 _PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2',
              'amd-mm')
 _MIB = 2**20
+
+
+class UnequalError(Exception):
+    """Two ways do not compute the same; nothing is timed then."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,19 @@ def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
         machine.wait()
         seconds.append(time.perf_counter() - started)
     return 2 * size**3 / min(seconds[2:])
+
+
+def write_figures(path: Optional[Path], **figures: object) -> None:
+    """Write what ``--json`` asks for; folders are made.
+
+    Args:
+        path (Path, optional): The file; None writes nothing.
+        **figures: Top-level entries.
+    """
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=2))
 
 
 def note(text: str) -> None:

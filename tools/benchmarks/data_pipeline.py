@@ -18,7 +18,6 @@ timed. Without --videos, files in H.264 are made with several sizes and
 distances between keyframes.
 """
 import argparse
-import json
 import math
 import os
 import statistics
@@ -39,8 +38,8 @@ import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.datasets import (UnreadableVideoError, available_backends,
                              flatten_views_collate, one_tensor_collate,
                              open_video)
-from common import (Machine, describe, middle_and_spread, note, positive,
-                    table)
+from common import (Machine, UnequalError, describe, middle_and_spread, note,
+                    positive, table, write_figures)
 from data_files import Files, make_files, own_files
 from data_ways import (DECODE, LEVERS, MEAN, OPEN, PARTS, PER_CLIP, PUBLIC,
                        RESIZE_FIRST, STD, VIEWS, Lean, PerClip, Public,
@@ -50,10 +49,6 @@ from data_ways import (DECODE, LEVERS, MEAN, OPEN, PARTS, PER_CLIP, PUBLIC,
 # enlarged, up to rounding. Where it shrinks, PIL takes in more neighbours:
 # there is no limit for a pixel there, only one for a clip's average.
 _ROUNDING, _LARGEST_MEAN = 2, 2.
-
-
-class UnequalError(Exception):
-    """The ways do not make the same clips."""
 
 
 def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
@@ -555,12 +550,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
                                 for name, facts in found['files'].items()))
     print()
     print(report(found, args.clips_per_second))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(
-                dict(machine=facts, backends=plan.backends, **found),
-                indent=2))
+    write_figures(args.json, machine=facts, backends=plan.backends, **found)
 
 
 if __name__ == '__main__':

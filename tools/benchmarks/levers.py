@@ -7,7 +7,6 @@ is compared first; where the results differ by more than rounding, it stops.
 The larger levers are options of a config: pretrain_step.py --against.
 """
 import argparse
-import json
 import statistics
 import sys
 from typing import Callable, Dict, List, Optional, Sequence
@@ -22,17 +21,14 @@ from amd_mm.models.necks import MaskTokenBlocks
 from amd_mm.models.utils import (FusedAttention, gather_tokens, patchify,
                                  position_table)
 from amd_mm.utils.quiet import warnings_only
-from common import (Machine, add_machine_arguments, describe, machine_of,
-                    middle_and_spread, note, positive, table, take_turns)
+from common import (Machine, UnequalError, add_machine_arguments, describe,
+                    machine_of, middle_and_spread, note, positive, table,
+                    take_turns, write_figures)
 
 GRID, PATCH = (8, 14, 14), (2, 16, 16)
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _TOLERANCE = dict(fp32=1e-4, fp16=2e-2, bf16=5e-2)
 Ways = Dict[str, Callable[[], Sequence[Tensor]]]
-
-
-class UnequalError(Exception):
-    """Two ways do not compute the same."""
 
 
 class Case:
@@ -274,10 +270,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     print()
     print(report(found))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(dict(machine=facts, seconds=found), indent=2))
+    write_figures(args.json, machine=facts, seconds=found)
 
 
 if __name__ == '__main__':

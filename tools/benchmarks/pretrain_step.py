@@ -12,7 +12,6 @@ steps from the same weights on the same inputs, and their losses have to agree.
 """
 import argparse
 import gc
-import json
 import math
 import statistics
 import sys
@@ -34,19 +33,17 @@ from amd_mm.models import MaskedAutoencoder, TinyMIM, TokenPartition
 from amd_mm.models.utils import gather_tokens
 from amd_mm.registry import MODELS
 from amd_mm.utils.quiet import warnings_only
-from common import (DTYPES, Machine, Memory, add_machine_arguments, describe,
-                    in_own_process, machine_of, matmul_ceiling, measure_memory,
-                    middle_and_spread, note, positive, table, take_turns)
+from common import (DTYPES, Machine, Memory, UnequalError,
+                    add_machine_arguments, describe, in_own_process,
+                    machine_of, matmul_ceiling, measure_memory,
+                    middle_and_spread, note, positive, table, take_turns,
+                    write_figures)
 from plain_step import NotPlainError, PlainParts, plain_config, whole_teacher
 
 OURS, PLAIN, OTHER = 'amd_mm', 'plain', 'other'
 # Relative difference of a step's losses: what rounding explains, with room.
 _TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)
 _TRAINED, _OPTIMISER = ('student', 'neck', 'decoder'), 'optimiser'
-
-
-class UnequalError(Exception):
-    """The two ways do not compute the same."""
 
 
 @dataclass(frozen=True)
@@ -529,8 +526,7 @@ def _step_table(found: Dict[str, Any], names: List[str], batch: int) -> str:
              f'{rate / found["ceiling"]:.0%}'))
     if len(names) > 1:
         peak, added = ([
-            Memory(**found['memory'][name]).__getattribute__(kind)
-            for name in names
+            getattr(Memory(**found['memory'][name]), kind) for name in names
         ] for kind in ('peak', 'added'))
         rows.append((f'{names[0]} / {names[1]}', '',
                      f'{middles[names[1]] / middles[names[0]]:.2f} x',
@@ -637,11 +633,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
           f'{found["ceiling"] / 1e12:.3g} TFLOP/s')
     print()
     print(report(found, args.batch))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(
-                dict(task=asdict(task), machine=facts, **found), indent=2))
+    write_figures(args.json, task=asdict(task), machine=facts, **found)
 
 
 def largest_difference(losses: Dict[str, List[float]]) -> float:

@@ -9,7 +9,6 @@ the same clips and weights. First outputs and gradients are compared: beyond
 the tolerance nothing is timed.
 """
 import argparse
-import json
 import statistics
 import sys
 from dataclasses import asdict, dataclass
@@ -21,9 +20,10 @@ from torch import Tensor, nn
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.registry import MODELS
-from common import (Machine, Memory, add_machine_arguments, describe,
-                    in_own_process, machine_of, measure_memory,
-                    middle_and_spread, note, positive, table, take_turns)
+from common import (Machine, Memory, UnequalError, add_machine_arguments,
+                    describe, in_own_process, machine_of, measure_memory,
+                    middle_and_spread, note, positive, table, take_turns,
+                    write_figures)
 
 STOCK, FUSED = 'stock', 'fused'
 TYPES = {
@@ -39,10 +39,6 @@ _TRAIN, _TEST = 'train', 'test'
 # Of the largest value: what rounding explains, with a margin.
 _TOLERANCE = dict(fp32=1e-4, fp16=2e-2, bf16=1e-1)
 _CLASSES = 400
-
-
-class UnequalError(Exception):
-    """The two backbones do not compute the same."""
 
 
 @dataclass(frozen=True)
@@ -287,16 +283,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
               f'(limit {row["limit"]:.1e})')
     print()
     print(report(found['figures'], task.batch))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(
-                dict(
-                    task=asdict(task),
-                    tokens=task.tokens,
-                    machine=facts,
-                    **found),
-                indent=2))
+    write_figures(
+        args.json,
+        task=asdict(task),
+        tokens=task.tokens,
+        machine=facts,
+        **found)
 
 
 if __name__ == '__main__':

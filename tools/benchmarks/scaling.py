@@ -8,7 +8,6 @@ Nothing is run on a GPU, and nothing is measured here: what comes out is as
 good as the numbers that go in. The formula and every assumption are printed.
 """
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmengine.config import Config
 
 from amd_mm.engine.launch import LaunchError, check_config_path
 from amd_mm.utils.meta import build_on_meta
-from common import positive, table
+from common import (positive, table, write_figures)
 
 FORMULA = """\
 n GPUs on m = ceil(n / g) nodes of g. G bytes of gradients, as many of weights.
@@ -244,17 +243,13 @@ def main(argv: Optional[List[str]] = None) -> None:
                   args.latency_us * 1e-6, args.overlap)
     rows = figures(args.gpus, sum(sizes.values()), step, links)
     print(report(args, sizes, rows))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(
-                dict(
-                    config=args.config,
-                    gradient_bytes=sizes,
-                    step=asdict(step),
-                    links=asdict(links),
-                    figures=rows),
-                indent=2) + '\n')
+    write_figures(
+        args.json,
+        config=args.config,
+        gradient_bytes=sizes,
+        step=asdict(step),
+        links=asdict(links),
+        figures=rows)
 
 
 def report(args: argparse.Namespace, sizes: Dict[str, int],
