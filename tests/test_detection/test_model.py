@@ -209,11 +209,16 @@ def test_boxes_of_padded_clips_stay_where_they_are():
         torch.testing.assert_close(found.bboxes, given.proposals.bboxes / size)
 
 
-def test_roi_align_agrees_with_torchvision(monkeypatch):
+def test_roi_align_agrees_with_torchvision():
     skip_without_mmdet()
     ops = pytest.importorskip('torchvision.ops')
     # Without its C++ library torchvision compiles a version for minutes.
-    monkeypatch.setattr('torch._dynamo.config.disable', True)
+    # (monkeypatch would leave the setting deleted: it is no module attribute.)
+    with torch._dynamo.config.patch(disable=True):
+        compare_roi_align(ops)
+
+
+def compare_roi_align(ops):
     from mmcv.ops import RoIAlign
     rng = np.random.default_rng(0)
     maps = torch.randn(2, 5, 12, 16, requires_grad=True)
