@@ -4,6 +4,7 @@
 tools in ``amd_mm/.mim``. A wheel carries copies there; an editable install
 carries links to the source tree, so that edits show up at once.
 """
+
 import base64
 import hashlib
 import os
@@ -41,10 +42,11 @@ def copy_mim_folder(target: Path) -> None:
     for entry in MIM_ENTRIES:
         source = ROOT / entry
         if source.is_dir():
-            shutil.copytree(source,
-                            target / entry,
-                            ignore=shutil.ignore_patterns(
-                                '__pycache__', '*.py[cod]'))
+            shutil.copytree(
+                source,
+                target / entry,
+                ignore=shutil.ignore_patterns('__pycache__', '*.py[cod]'),
+            )
         else:
             shutil.copy2(source, target / entry)
 
@@ -67,8 +69,10 @@ def replace_in_wheel(wheel: Path, ending: str, content: bytes) -> None:
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
     checksum = f'sha256={digest.decode().rstrip("=")},{len(content)}'
     changed = wheel.with_suffix('.tmp')
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(
-            changed, 'w', zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(wheel) as source,
+        zipfile.ZipFile(changed, 'w', zipfile.ZIP_DEFLATED) as target,
+    ):
         for item in source.infolist():
             data = source.read(item)
             if item.filename.endswith(ending):
@@ -76,7 +80,8 @@ def replace_in_wheel(wheel: Path, ending: str, content: bytes) -> None:
             elif item.filename.endswith('.dist-info/RECORD'):
                 lines = [
                     f'{line.split(",")[0]},{checksum}'
-                    if line.split(',')[0].endswith(ending) else line
+                    if line.split(',')[0].endswith(ending)
+                    else line
                     for line in data.decode().splitlines()
                 ]
                 data = '\n'.join([*lines, '']).encode()

@@ -3,6 +3,7 @@
 Importing this package is light: models, datasets and the OpenMMLab codebases
 they build on are imported by :mod:`amd_mm.registry` when a config names them.
 """
+
 from .compat import apply_import_fixes
 from .version import __version__
 

@@ -5,6 +5,7 @@ function that says what breaks, where, and which version makes it unnecessary;
 each does nothing where nothing is broken or the package is not installed.
 None of them imports a host codebase, so ``import amd_mm`` stays light.
 """
+
 import importlib.machinery
 import importlib.util
 import os
@@ -17,8 +18,11 @@ from typing import Callable, List, Optional, Sequence
 # torch.library forgets a definition when its Library object is collected.
 _operator_libraries: List[object] = []
 
-_LAUNCHER_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID',
-                       'OMPI_COMM_WORLD_LOCAL_RANK')
+_LAUNCHER_VARIABLES = (
+    'LOCAL_RANK',
+    'SLURM_LOCALID',
+    'OMPI_COMM_WORLD_LOCAL_RANK',
+)
 
 
 def apply_import_fixes() -> None:
@@ -53,14 +57,17 @@ def define_missing_torchvision_operators() -> None:
     library = torch.library.Library('torchvision', 'DEF')
     for name in ('nms', 'qnms'):
         if not hasattr(torch.ops.torchvision, name):
-            library.define(f'{name}(Tensor dets, Tensor scores, '
-                           'float iou_threshold) -> Tensor')
+            library.define(
+                f'{name}(Tensor dets, Tensor scores, '
+                'float iou_threshold) -> Tensor'
+            )
     _operator_libraries.append(library)
 
 
 def _torchvision_library_loads() -> bool:
     """Whether torchvision's compiled operators are there and load."""
     import torch
+
     if hasattr(torch.ops.torchvision, 'nms'):
         return True
     for path in _package_folder('torchvision').glob('_C*'):
@@ -93,7 +100,8 @@ def stand_in_for_mmaction_drn() -> None:
         def __init__(self, *args: object, **kwargs: object) -> None:
             raise ImportError(
                 'DRN is missing from the installed MMAction2 wheel; install '
-                'MMAction2 from its source repository to use it')
+                'MMAction2 from its source repository to use it'
+            )
 
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []
@@ -161,14 +169,15 @@ def let_mmengine_read_its_own_checkpoints() -> None:
 def _wrap_checkpoint_loader(module: types.ModuleType) -> None:
     """Make ``CheckpointLoader.load_checkpoint`` admit what does no harm."""
     from .utils.checked_pickle import admit_harmless_objects
+
     loader = module.CheckpointLoader
     original = loader.load_checkpoint
     if getattr(original, 'admits_harmless_objects', False):
         return
 
-    def load_checkpoint(filename: str,
-                        map_location: object = None,
-                        logger: object = 'current') -> dict:
+    def load_checkpoint(
+        filename: str, map_location: object = None, logger: object = 'current'
+    ) -> dict:
         """Load a checkpoint; see ``mmengine.runner.CheckpointLoader``."""
         with admit_harmless_objects():
             return original(filename, map_location, logger)
@@ -195,9 +204,11 @@ def _wrap_build_dataloader(module: types.ModuleType) -> None:
     if getattr(original, 'understands_scope', False):
         return
 
-    def build_dataloader(dataloader: object,
-                         seed: Optional[int] = None,
-                         diff_rank_seed: bool = False) -> object:
+    def build_dataloader(
+        dataloader: object,
+        seed: Optional[int] = None,
+        diff_rank_seed: bool = False,
+    ) -> object:
         """Build a data loader; see ``mmengine.runner.Runner``."""
         collate = isinstance(dataloader, dict) and dataloader.get('collate_fn')
         if isinstance(collate, dict) and '_scope_' in collate:
@@ -224,25 +235,28 @@ def _package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f'no package named {package!r}')
-    return Path(list(spec.submodule_search_locations)[0])
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _after_import(name: str, action: Callable[[types.ModuleType],
-                                              None]) -> None:
+def _after_import(
+    name: str, action: Callable[[types.ModuleType], None]
+) -> None:
     """Call ``action(module)`` now, or right after ``name`` is imported."""
     if name in sys.modules:
         action(sys.modules[name])
     elif not any(
-            isinstance(finder, _AfterImport) and finder.name == name
-            for finder in sys.meta_path):
+        isinstance(finder, _AfterImport) and finder.name == name
+        for finder in sys.meta_path
+    ):
         sys.meta_path.insert(0, _AfterImport(name, action))
 
 
 class _AfterImport(MetaPathFinder, Loader):
     """Finder that runs an action once, after one module was imported."""
 
-    def __init__(self, name: str, action: Callable[[types.ModuleType],
-                                                   None]) -> None:
+    def __init__(
+        self, name: str, action: Callable[[types.ModuleType], None]
+    ) -> None:
         self.name = name
         self.action = action
 
@@ -250,7 +264,7 @@ class _AfterImport(MetaPathFinder, Loader):
         self,
         fullname: str,
         path: Optional[Sequence[str]],
-        target: Optional[types.ModuleType] = None
+        target: Optional[types.ModuleType] = None,
     ) -> Optional[importlib.machinery.ModuleSpec]:
         """Find ``name`` as usual, but load it through this object."""
         if fullname != self.name:
@@ -262,7 +276,7 @@ class _AfterImport(MetaPathFinder, Loader):
         return spec
 
     def create_module(
-            self, spec: importlib.machinery.ModuleSpec
+        self, spec: importlib.machinery.ModuleSpec
     ) -> Optional[types.ModuleType]:
         """Leave the creation of the module to its own loader."""
         return self._loader.create_module(spec)

@@ -3,6 +3,7 @@
 ``python -m amd_mm.doctor`` needs none of the packages it looks for. Its exit
 status is 0 when the core (pre-training, recognition and reading videos) works.
 """
+
 import argparse
 import contextlib
 import importlib
@@ -20,15 +21,25 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 # Names of one package are alternatives; the first one found is shown.
-PACKAGES: Tuple[Tuple[str, ...],
-                ...] = (('amd_mm', ), ('torch', ), ('torchvision', ),
-                        ('numpy', ), ('mmengine', ), ('mmcv', 'mmcv-lite'),
-                        ('mmaction2', ), ('mmpretrain', ), ('mmdet', ),
-                        ('openmim', ), ('decord', ), ('av', ),
-                        ('torchcodec', ), ('opencv-python',
-                                           'opencv-python-headless'),
-                        ('imageio-ffmpeg', ), ('safetensors', ),
-                        ('setuptools', ))
+PACKAGES: Tuple[Tuple[str, ...], ...] = (
+    ('amd_mm',),
+    ('torch',),
+    ('torchvision',),
+    ('numpy',),
+    ('mmengine',),
+    ('mmcv', 'mmcv-lite'),
+    ('mmaction2',),
+    ('mmpretrain',),
+    ('mmdet',),
+    ('openmim',),
+    ('decord',),
+    ('av',),
+    ('torchcodec',),
+    ('opencv-python', 'opencv-python-headless'),
+    ('imageio-ffmpeg',),
+    ('safetensors',),
+    ('setuptools',),
+)
 
 INSTALL = 'run: bash tools/install.sh'
 
@@ -53,6 +64,7 @@ class Finding:
         why (str): Why it does not work; '' if it does.
         fix (str): What to do about it; '' if it works.
     """
+
     name: str
     core: bool
     works: bool
@@ -83,12 +95,14 @@ def _require(module: str, fix: str = INSTALL) -> object:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Problem(f'the module {error.name} is not installed',
-                      fix) from error
+        raise Problem(
+            f'the module {error.name} is not installed', fix
+        ) from error
     except Exception as error:
         # A broken package can fail in any way, an assertion included.
-        raise Problem(_one_line(module, error), _fix_for(error,
-                                                         fix)) from error
+        raise Problem(
+            _one_line(module, error), _fix_for(error, fix)
+        ) from error
 
 
 def _one_line(what: str, error: Exception) -> str:
@@ -98,25 +112,35 @@ def _one_line(what: str, error: Exception) -> str:
 
 def _fix_for(error: Exception, otherwise: str) -> str:
     if 'libGL' in str(error):
-        return ('install the system library (Debian, Ubuntu: sudo apt-get '
-                'install libgl1), or run: bash tools/install.sh')
+        return (
+            'install the system library (Debian, Ubuntu: sudo apt-get '
+            'install libgl1), or run: bash tools/install.sh'
+        )
     return otherwise
 
 
 def check_pretraining() -> str:
     """One step of a tiny AMD model: forward, losses and gradients."""
-    import_order = ('torch', 'mmengine', 'mmcv', 'mmaction.models',
-                    'amd_mm.models', 'amd_mm.datasets', 'amd_mm.engine')
+    import_order = (
+        'torch',
+        'mmengine',
+        'mmcv',
+        'mmaction.models',
+        'amd_mm.models',
+        'amd_mm.datasets',
+        'amd_mm.engine',
+    )
     for module in import_order:
         _require(module)
     import torch
-
     from amd_mm.registry import MODELS
+
     model = MODELS.build(_tiny_amd())
     clips = torch.zeros(1, 1, 3, 4, 32, 32)
     losses = model(clips, [], mode='loss')
-    total = sum(value for name, value in losses.items()
-                if name.startswith('loss'))
+    total = sum(
+        value for name, value in losses.items() if name.startswith('loss')
+    )
     total.backward()
     return 'one step of a tiny AMD model was made'
 
@@ -133,22 +157,27 @@ def _tiny_amd() -> dict:
             depth=2,
             num_heads=1,
             num_frames=4,
-            use_mean_pooling=False)
+            use_mean_pooling=False,
+        )
 
     return dict(
         type='amd_mm.AMD',
         backbone=vit(32),
         teacher=dict(
-            type='amd_mm.FrozenTeacher', backbone=vit(48), random_init=True),
+            type='amd_mm.FrozenTeacher', backbone=vit(48), random_init=True
+        ),
         mask_generator=dict(
             type='amd_mm.AsymmetricTubeMaskGenerator',
-            student_ratio=.75,
-            teacher_ratio=.5),
+            student_ratio=0.75,
+            teacher_ratio=0.5,
+        ),
         decoder=dict(
-            type='amd_mm.PixelDecoder', embed_dims=16, depth=1, num_heads=1),
+            type='amd_mm.PixelDecoder', embed_dims=16, depth=1, num_heads=1
+        ),
         neck=dict(type='amd_mm.SerialAlignment', generator_depth=1),
         head=dict(type='amd_mm.PixelReconstructionHead'),
-        tap_pairs=[(1, 1), (2, 2)])
+        tap_pairs=[(1, 1), (2, 2)],
+    )
 
 
 def check_video_reading() -> str:
@@ -173,6 +202,7 @@ def check_recognition() -> str:
     _require('mmaction.datasets')
     _require('mmaction.models')
     from mmaction.registry import MODELS
+
     if MODELS.get('amd_mm.VideoVisionTransformer') is None:
         raise Problem('MMAction2 does not find amd_mm in its registry')
     return 'Recognizer3D and TimeSformerHead of MMAction2'
@@ -187,15 +217,17 @@ def check_image() -> str:
 
 def check_detection() -> str:
     """MMDetection and mmcv's compiled operators, for AVA."""
-    fix = ('run: bash tools/install.sh (without --no-detection; it compiles '
-           'mmcv)')
+    fix = (
+        'run: bash tools/install.sh (without --no-detection; it compiles mmcv)'
+    )
     if _version('mmcv-lite') and not _version('mmcv'):
         raise Problem('mmcv-lite has no compiled operators', fix)
     _require('mmcv._ext', fix)
     _require('mmdet.models', fix)
     import torch
     from mmcv.ops import nms
-    nms(torch.tensor([[0., 0., 1., 1.]]), torch.tensor([1.]), .5)
+
+    nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     return "mmdet, with mmcv's compiled operators"
 
 
@@ -203,27 +235,34 @@ def check_gpu() -> str:
     """CUDA, and whether mmcv was compiled for it."""
     torch = _require('torch')
     if torch.version.cuda is None and torch.version.hip is None:
-        raise Problem('this PyTorch is a CPU build',
-                      'nothing to do on a machine without an NVIDIA GPU')
+        raise Problem(
+            'this PyTorch is a CPU build',
+            'nothing to do on a machine without an NVIDIA GPU',
+        )
     if not torch.cuda.is_available():
         raise Problem(
             'PyTorch finds no GPU',
             'nothing to do on a machine without one; else see nvidia-smi: is '
-            f'the driver new enough for CUDA {torch.version.cuda}?')
+            f'the driver new enough for CUDA {torch.version.cuda}?',
+        )
     count = torch.cuda.device_count()
-    detail = (f'{count} x {torch.cuda.get_device_name(0)}, CUDA '
-              f'{torch.version.cuda}')
+    detail = (
+        f'{count} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}'
+    )
     if not torch.cuda.is_bf16_supported():
         detail += "; no bfloat16: take precision='fp32'"
     if not _mmcv_has_cuda():
-        detail += ("; mmcv's operators are for the CPU only (matters to "
-                   'detection: RoIAlign(use_torchvision=True))')
+        detail += (
+            "; mmcv's operators are for the CPU only (matters to "
+            'detection: RoIAlign(use_torchvision=True))'
+        )
     return detail
 
 
 def _mmcv_has_cuda() -> bool:
     try:
         from mmcv.ops import get_compiling_cuda_version
+
         return get_compiling_cuda_version() != 'not available'
     except Exception:
         # mmcv-lite, or operators of another PyTorch: none in any case.
@@ -234,17 +273,24 @@ def check_mim() -> str:
     """``mim train amd_mm …`` finds configs and tools."""
     _require('mim')
     # mim looks among installed packages only; ask from another folder.
-    answer = subprocess.run([
-        sys.executable, '-W', 'ignore', '-c',
-        'from mim.utils import get_installed_path; '
-        "print(get_installed_path('amd_mm'))"
-    ],
-                            cwd=sys.prefix,
-                            capture_output=True,
-                            text=True,
-                            check=False)
-    fix = ('run: pip install --no-deps --no-build-isolation -e . (in the '
-           'repository)')
+    answer = subprocess.run(
+        [
+            sys.executable,
+            '-W',
+            'ignore',
+            '-c',
+            'from mim.utils import get_installed_path; '
+            "print(get_installed_path('amd_mm'))",
+        ],
+        cwd=sys.prefix,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    fix = (
+        'run: pip install --no-deps --no-build-isolation -e . (in the '
+        'repository)'
+    )
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ['no message'])[-1]
         raise Problem(f'mim does not find amd_mm: {last}', fix)
@@ -279,7 +325,8 @@ def _examine_one(name: str, core: bool, check: Callable[[], str]) -> Finding:
     except Exception as error:
         # What a check runs belongs to others and may fail in any way.
         return Finding(
-            name, core, False, why=_one_line(name, error), fix=INSTALL)
+            name, core, False, why=_one_line(name, error), fix=INSTALL
+        )
 
 
 def report(versions: Dict[str, Optional[str]], findings: List[Finding]) -> str:
@@ -293,8 +340,9 @@ def report(versions: Dict[str, Optional[str]], findings: List[Finding]) -> str:
         mark = 'works' if finding.works else 'DOES NOT WORK'
         if not finding.core and not finding.works:
             mark = 'no'
-        lines.append(f'{finding.name:<15} {mark}: '
-                     f'{finding.detail or finding.why}')
+        lines.append(
+            f'{finding.name:<15} {mark}: {finding.detail or finding.why}'
+        )
         if finding.fix:
             lines.append(f'{"":<15} {finding.fix}')
     return '\n'.join(lines)
@@ -315,9 +363,11 @@ def _wrapped(title: str, words: List[str], width: int = 79) -> List[str]:
 def _without_chatter() -> Iterator[None]:
     """Keep what packages print while they are imported out of the report."""
     logging.disable(logging.WARNING)
-    with warnings.catch_warnings(), \
-            contextlib.redirect_stdout(io.StringIO()), \
-            contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter('ignore')
         try:
             yield
@@ -328,9 +378,11 @@ def _without_chatter() -> Iterator[None]:
 def main(arguments: Optional[List[str]] = None) -> int:
     """Print the report; 0 when everything of the core works, else 1."""
     parser = argparse.ArgumentParser(
-        prog='python -m amd_mm.doctor', description=__doc__)
+        prog='python -m amd_mm.doctor', description=__doc__
+    )
     parser.add_argument(
-        '--json', action='store_true', help='print the report as JSON')
+        '--json', action='store_true', help='print the report as JSON'
+    )
     options = parser.parse_args(arguments)
     with _without_chatter():
         versions, findings = installed_versions(), examine()
@@ -341,8 +393,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 dict(
                     works=healthy,
                     versions=versions,
-                    checks=[asdict(finding) for finding in findings]),
-                indent=2))
+                    checks=[asdict(finding) for finding in findings],
+                ),
+                indent=2,
+            )
+        )
     else:
         print(report(versions, findings))
     return 0 if healthy else 1

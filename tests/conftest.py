@@ -1,4 +1,5 @@
 """What all tests share: small real videos, real videos, few threads."""
+
 import logging
 import os
 from collections import OrderedDict
@@ -8,13 +9,13 @@ from typing import Callable, Iterator, List, Tuple
 # Before torch and OpenCV start their thread pools.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from mmengine.logging import MessageHub, MMLogger  # noqa: E402
-from mmengine.registry import DefaultScope  # noqa: E402
-from mmengine.visualization import Visualizer  # noqa: E402
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -52,8 +53,10 @@ def real_data_folder() -> Path:
     named = os.environ.get('AMD_MM_TEST_DATA')
     folder = Path(named) if named else REPOSITORY.parent / 'shared' / 'data'
     if not folder.is_dir():
-        pytest.skip(f'no real test data: {folder} is not there; set '
-                    'AMD_MM_TEST_DATA to a folder with a sub-folder `videos`')
+        pytest.skip(
+            f'no real test data: {folder} is not there; set '
+            'AMD_MM_TEST_DATA to a folder with a sub-folder `videos`'
+        )
     return folder
 
 
@@ -62,18 +65,22 @@ def real_videos() -> List[str]:
     """Paths of real videos, sorted; skips where there are none."""
     folder = real_data_folder() / 'videos'
     paths = sorted(
-        str(path) for path in folder.rglob('*')
-        if path.suffix.lower() in _VIDEO_ENDINGS)
+        str(path)
+        for path in folder.rglob('*')
+        if path.suffix.lower() in _VIDEO_ENDINGS
+    )
     if not paths:
         pytest.skip(f'no real videos in {folder}')
     return paths
 
 
-def write_video(path: str,
-                frames: int = 24,
-                size: Tuple[int, int] = (64, 48),
-                fps: float = 25.,
-                seed: int = 0) -> str:
+def write_video(
+    path: str,
+    frames: int = 24,
+    size: Tuple[int, int] = (64, 48),
+    fps: float = 25.0,
+    seed: int = 0,
+) -> str:
     """Write a small real video file: a smooth texture that moves.
 
     Neighbouring frames differ clearly, and stay different when decoded.
@@ -95,7 +102,8 @@ def write_video(path: str,
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     texture = cv2.resize(
-        coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        coarse, (width, height), interpolation=cv2.INTER_CUBIC
+    )
     step = rng.choice([-3, 3], 2)
     codec = 'XVID' if path.lower().endswith('.avi') else 'mp4v'
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), fps, size)
@@ -119,8 +127,14 @@ def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Shared by all tests: not to be changed.
     """
     folder = tmp_path_factory.mktemp('tiny_videos')
-    names = ('a.mp4', 'b.mp4', 'more/c.mp4', 'more/deep/d clip 1.mp4',
-             'more/e.avi', 'z/f.MP4')
+    names = (
+        'a.mp4',
+        'b.mp4',
+        'more/c.mp4',
+        'more/deep/d clip 1.mp4',
+        'more/e.avi',
+        'z/f.MP4',
+    )
     for seed, name in enumerate(names):
         write_video(folder / name, frames=20 + 2 * seed, seed=seed)
     return folder
@@ -130,5 +144,7 @@ def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_videos(tiny_video_folder: Path) -> List[str]:
     """Paths of the videos in ``tiny_video_folder``, sorted."""
     return sorted(
-        str(path) for path in tiny_video_folder.rglob('*')
-        if path.suffix.lower() in _VIDEO_ENDINGS)
+        str(path)
+        for path in tiny_video_folder.rglob('*')
+        if path.suffix.lower() in _VIDEO_ENDINGS
+    )

@@ -3,6 +3,7 @@
 No weights are stored. Every tensor is drawn from a seed that is its name, so
 that the public program and ours can draw the same one.
 """
+
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +15,16 @@ from torch import Tensor
 FOLDER = Path(__file__).parent / 'data' / 'golden'
 
 # Norm weights are drawn around 1; these are their names in the programs.
-_NORM_WEIGHTS = ('norm.weight', 'norm1.weight', 'norm2.weight',
-                 'fc_norm.weight', 'decoder_norm.weight',
-                 'layernorm_before.weight', 'layernorm_after.weight',
-                 'layernorm.weight')
+_NORM_WEIGHTS = (
+    'norm.weight',
+    'norm1.weight',
+    'norm2.weight',
+    'fc_norm.weight',
+    'decoder_norm.weight',
+    'layernorm_before.weight',
+    'layernorm_after.weight',
+    'layernorm.weight',
+)
 
 # Two programs on two machines: summation order differs.
 TOLERANCE = dict(rtol=1e-4, atol=1e-5)
@@ -65,7 +72,9 @@ def assert_close(actual: Tensor, expected: np.ndarray | float) -> None:
     """Compare with a golden value, within its tolerance."""
     torch.testing.assert_close(
         actual.detach(),
-        torch.as_tensor(np.asarray(expected), dtype=actual.dtype), **TOLERANCE)
+        torch.as_tensor(np.asarray(expected), dtype=actual.dtype),
+        **TOLERANCE,
+    )
 
 
 def _normal(name: str, shape: tuple[int, ...]) -> Tensor:

@@ -1,14 +1,14 @@
 """Tiny models for tests: the real classes, through configs."""
+
 from typing import Any
 
 MEAN = [123.675, 116.28, 103.53]
 STD = [58.395, 57.12, 57.375]
 
 
-def backbone(embed_dims: int = 48,
-             depth: int = 4,
-             num_heads: int = 3,
-             **other: Any) -> dict:
+def backbone(
+    embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any
+) -> dict:
     """Config of a ViT over 8 frames of 64x64: a grid of (4, 4, 4) tokens."""
     return dict(
         type='amd_mm.VideoVisionTransformer',
@@ -18,7 +18,8 @@ def backbone(embed_dims: int = 48,
         num_heads=num_heads,
         num_frames=8,
         use_mean_pooling=False,
-        **other)
+        **other,
+    )
 
 
 def preprocessor() -> dict:
@@ -26,7 +27,8 @@ def preprocessor() -> dict:
         type='mmaction.ActionDataPreprocessor',
         mean=MEAN,
         std=STD,
-        format_shape='NCTHW')
+        format_shape='NCTHW',
+    )
 
 
 def videomae(**other: Any) -> dict:
@@ -36,10 +38,13 @@ def videomae(**other: Any) -> dict:
         data_preprocessor=preprocessor(),
         backbone=backbone(),
         mask_generator=dict(
-            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=.75),
+            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.75
+        ),
         decoder=dict(
-            type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3),
-        head=dict(type='amd_mm.PixelReconstructionHead'))
+            type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3
+        ),
+        head=dict(type='amd_mm.PixelReconstructionHead'),
+    )
     cfg.update(other)
     return cfg
 
@@ -55,9 +60,11 @@ def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
         teacher=dict(
             type='amd_mm.FrozenTeacher',
             backbone=backbone(64, 6, 1),
-            random_init=True),
+            random_init=True,
+        ),
         neck=neck_cfg,
-        tap_pairs=[(2, 3), (4, 6)])
-    cfg['mask_generator'] = dict(cfg['mask_generator'], teacher_ratio=.5)
+        tap_pairs=[(2, 3), (4, 6)],
+    )
+    cfg['mask_generator'] = dict(cfg['mask_generator'], teacher_ratio=0.5)
     cfg.update(other)
     return cfg

@@ -1,13 +1,13 @@
 """Tiny image models for tests: the real classes, through configs."""
+
 from typing import Any
 
 from .tiny import MEAN, STD
 
 
-def image_backbone(embed_dims: int = 48,
-                   depth: int = 4,
-                   num_heads: int = 3,
-                   **other: Any) -> dict:
+def image_backbone(
+    embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any
+) -> dict:
     """Config of a ViT over images of 64x64: a grid of (1, 4, 4) tokens."""
     cfg = dict(
         type='amd_mm.ImageVisionTransformer',
@@ -15,8 +15,10 @@ def image_backbone(embed_dims: int = 48,
             embed_dims=embed_dims,
             num_layers=depth,
             num_heads=num_heads,
-            feedforward_channels=4 * embed_dims),
-        img_size=64)
+            feedforward_channels=4 * embed_dims,
+        ),
+        img_size=64,
+    )
     cfg.update(other)
     return cfg
 
@@ -26,7 +28,8 @@ def image_preprocessor() -> dict:
         type='mmpretrain.SelfSupDataPreprocessor',
         mean=MEAN,
         std=STD,
-        to_rgb=True)
+        to_rgb=True,
+    )
 
 
 def mae(**other: Any) -> dict:
@@ -36,15 +39,18 @@ def mae(**other: Any) -> dict:
         data_preprocessor=image_preprocessor(),
         backbone=image_backbone(),
         mask_generator=dict(
-            type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=.75),
+            type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75
+        ),
         decoder=dict(
             type='amd_mm.PixelDecoder',
             embed_dims=32,
             depth=2,
             num_heads=4,
             key_bias=True,
-            embed_bias=True),
-        head=dict(type='amd_mm.PixelReconstructionHead', target='per_patch'))
+            embed_bias=True,
+        ),
+        head=dict(type='amd_mm.PixelReconstructionHead', target='per_patch'),
+    )
     cfg.update(other)
     return cfg
 
@@ -56,16 +62,20 @@ def dmae(**other: Any) -> dict:
         teacher=dict(
             type='amd_mm.FrozenTeacher',
             backbone=image_backbone(64, 6, 4),
-            random_init=True),
+            random_init=True,
+        ),
         neck=dict(
             type='amd_mm.DirectAlignment',
             hidden=False,
             loss=dict(
                 type='amd_mm.FeatureAlignmentLoss',
                 distance='l1',
-                normalize=True),
-            init_cfg=None),
-        tap_pairs=[(3, 4)])
+                normalize=True,
+            ),
+            init_cfg=None,
+        ),
+        tap_pairs=[(3, 4)],
+    )
     cfg.update(other)
     return cfg
 
@@ -76,8 +86,10 @@ def image_amd(**other: Any) -> dict:
         neck=dict(type='amd_mm.SerialAlignment', generator_depth=1),
         mask_generator=dict(
             type='amd_mm.AsymmetricRandomMaskGenerator',
-            student_ratio=.75,
-            teacher_ratio=.5),
-        tap_pairs=[(2, 3), (4, 6)])
+            student_ratio=0.75,
+            teacher_ratio=0.5,
+        ),
+        tap_pairs=[(2, 3), (4, 6)],
+    )
     cfg.update(other)
     return cfg

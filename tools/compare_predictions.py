@@ -1,4 +1,4 @@
-"""Which classes does one model know better than another?
+r"""Which classes does one model know better than another?
 
     python tools/compare_predictions.py amd.pkl videomae.pkl \\
         --names AMD VideoMAE --labels label_map.txt
@@ -9,43 +9,58 @@ of the first; writes all classes as class_differences.csv and the largest
 differences as a bar chart, class_differences.png. A difference is accuracy of
 the first minus accuracy of the second, in percentage points.
 """
+
 import argparse
 import sys
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
-from amd_mm.evaluation.comparison import (ClassDifference, Comparison,
-                                          compare_predictions,
-                                          write_comparison)
-from amd_mm.evaluation.label_map import (LabelMapError, check_label_map,
-                                         read_label_map)
-from amd_mm.evaluation.predictions import (Predictions, PredictionsError,
-                                           read_predictions)
+from amd_mm.evaluation.comparison import (
+    ClassDifference,
+    Comparison,
+    compare_predictions,
+    write_comparison,
+)
+from amd_mm.evaluation.label_map import (
+    LabelMapError,
+    check_label_map,
+    read_label_map,
+)
+from amd_mm.evaluation.predictions import (
+    Predictions,
+    PredictionsError,
+    read_predictions,
+)
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('first', help='predictions of the one model (.pkl)')
     parser.add_argument('second', help='predictions of the other (.pkl)')
     parser.add_argument(
         '--names',
         nargs=2,
         metavar=('FIRST', 'SECOND'),
-        help='of the models (default: the names of the files)')
+        help='of the models (default: the names of the files)',
+    )
     parser.add_argument(
-        '--labels', help='class names: a text file with one a line, or .json')
+        '--labels', help='class names: a text file with one a line, or .json'
+    )
     parser.add_argument(
         '--top',
         type=int,
         default=10,
-        help='so many gains and so many losses are shown (default: 10)')
+        help='so many gains and so many losses are shown (default: 10)',
+    )
     parser.add_argument(
         '--out',
         default='work_dirs/comparison',
-        help='folder to write to (default: work_dirs/comparison)')
+        help='folder to write to (default: work_dirs/comparison)',
+    )
     args = parser.parse_args(argv)
     if args.top < 1:
         parser.error(f'--top must be at least 1, got {args.top}')
@@ -69,38 +84,68 @@ def class_names(path: Optional[str], num_classes: int) -> List[str]:
 
 def headline(result: Comparison, models: Tuple[str, str]) -> str:
     """Both accuracies and their difference, in a line."""
-    return (f'top-1 of {result.videos} videos: {models[0]} '
-            f'{100 * result.first:.2f} %, {models[1]} '
-            f'{100 * result.second:.2f} %, difference '
-            f'{100 * (result.first - result.second):+.2f} points')
+    return (
+        f'top-1 of {result.videos} videos: {models[0]} '
+        f'{100 * result.first:.2f} %, {models[1]} '
+        f'{100 * result.second:.2f} %, difference '
+        f'{100 * (result.first - result.second):+.2f} points'
+    )
 
 
-def table(rows: Sequence[ClassDifference], names: Sequence[str],
-          models: Tuple[str, str]) -> str:
+def table(
+    rows: Sequence[ClassDifference],
+    names: Sequence[str],
+    models: Tuple[str, str],
+) -> str:
     """Classes as text."""
     cells = [('difference', *models, 'videos', 'class')]
     for row in rows:
-        cells.append((f'{100 * row.difference:+.2f}',
-                      f'{100 * row.first:.2f}', f'{100 * row.second:.2f}',
-                      str(row.videos), f'{names[row.label]}'))
+        cells.append(
+            (
+                f'{100 * row.difference:+.2f}',
+                f'{100 * row.first:.2f}',
+                f'{100 * row.second:.2f}',
+                str(row.videos),
+                f'{names[row.label]}',
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*cells)][:-1]
-    return '\n'.join('  '.join(
-        [*(cell.rjust(width) for cell, width in zip(line, widths)), line[-1]])
-                     for line in cells)
+    return '\n'.join(
+        '  '.join(
+            [
+                *(cell.rjust(width) for cell, width in zip(line, widths)),
+                line[-1],
+            ]
+        )
+        for line in cells
+    )
 
 
-def draw(result: Comparison, names: Sequence[str], models: Tuple[str, str],
-         top: int, path: Path) -> None:
+def draw(
+    result: Comparison,
+    names: Sequence[str],
+    models: Tuple[str, str],
+    top: int,
+    path: Path,
+) -> None:
     """The bar chart."""
     # Imported here: it takes seconds, and a wrong call should not.
     from amd_mm.visualization import draw_class_differences
-    parts = [[(f'{names[one.label]} ({one.videos})', 100 * one.difference)
-              for one in part] for part in result.largest(top)]
+
+    parts = [
+        [
+            (f'{names[one.label]} ({one.videos})', 100 * one.difference)
+            for one in part
+        ]
+        for part in result.largest(top)
+    ]
     difference = 100 * (result.first - result.second)
     draw_class_differences(
-        *parts, path,
+        *parts,
+        path,
         f'{models[0]} against {models[1]}: top-1 {100 * result.first:.1f} % '
-        f'and {100 * result.second:.1f} %, {difference:+.1f} points')
+        f'and {100 * result.second:.1f} %, {difference:+.1f} points',
+    )
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -111,8 +156,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         result = compare_predictions(*map(read, (args.first, args.second)))
         names = class_names(args.labels, result.num_classes)
-        csv_path = write_comparison(result, names, models,
-                                    out / 'class_differences.csv')
+        csv_path = write_comparison(
+            result, names, models, out / 'class_differences.csv'
+        )
         picture = out / 'class_differences.png'
         draw(result, names, models, args.top, picture)
     except (PredictionsError, LabelMapError, OSError) as error:
@@ -122,10 +168,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     better = sum(one.difference > 0 for one in result.classes)
     worse = sum(one.difference < 0 for one in result.classes)
     print(headline(result, models))
-    print(f'right only with {models[0]}: {result.only_first} videos, only '
-          f'with {models[1]}: {result.only_second}')
-    print(f'of {len(result.classes)} classes {better} gain, {worse} lose, '
-          f'{len(result.classes) - better - worse} are equal')
+    print(
+        f'right only with {models[0]}: {result.only_first} videos, only '
+        f'with {models[1]}: {result.only_second}'
+    )
+    print(
+        f'of {len(result.classes)} classes {better} gain, {worse} lose, '
+        f'{len(result.classes) - better - worse} are equal'
+    )
     for what, rows in (('gains', gains), ('losses', losses)):
         if rows:
             print(f'\nlargest {what} of {models[0]}')

@@ -12,49 +12,68 @@ Examples:
     # What is in a file?
     python tools/convert_checkpoint.py some.pth --list
 """
+
 import argparse
 import sys
 from pathlib import Path
 
 import amd_mm
-from amd_mm.checkpoints import (FORMATS, CheckpointError, Converted,
-                                describe_encoder, detect_format, from_amd_mm,
-                                get_format, group_by_reason, known_formats,
-                                read_checkpoint, save_weights, to_amd_mm)
+from amd_mm.checkpoints import (
+    FORMATS,
+    CheckpointError,
+    Converted,
+    describe_encoder,
+    detect_format,
+    from_amd_mm,
+    get_format,
+    group_by_reason,
+    known_formats,
+    read_checkpoint,
+    save_weights,
+    to_amd_mm,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f'formats:\n{known_formats()}',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        'src', help='a file, a Hugging Face folder or an http(s) address')
+        'src', help='a file, a Hugging Face folder or an http(s) address'
+    )
     parser.add_argument(
-        'dst', nargs='?', help='what to write: .pth or .safetensors')
+        'dst', nargs='?', help='what to write: .pth or .safetensors'
+    )
     parser.add_argument(
         '--to',
         default='amd_mm',
         choices=FORMATS,
         metavar='FORMAT',
-        help='format to write (default: amd_mm)')
+        help='format to write (default: amd_mm)',
+    )
     parser.add_argument(
         '--from',
         dest='source_format',
         default='auto',
         choices=('auto', *FORMATS),
         metavar='FORMAT',
-        help='format of SRC (default: auto, recognised from the names)')
+        help='format of SRC (default: auto, recognised from the names)',
+    )
     parser.add_argument(
         '--list',
         action='store_true',
-        help='print the names and shapes; DST may be left out')
+        help='print the names and shapes; DST may be left out',
+    )
     parser.add_argument(
-        '--force', action='store_true', help='replace an existing DST')
+        '--force', action='store_true', help='replace an existing DST'
+    )
     parser.add_argument(
         '--unsafe',
         action='store_true',
-        help='read SRC even if it can run code (only files that you trust)')
+        help='read SRC even if it can run code (only files that you trust)',
+    )
     args = parser.parse_args()
     if args.dst is None and not args.list:
         parser.error('DST is missing (or give --list to look only)')
@@ -70,11 +89,14 @@ def convert(args: argparse.Namespace) -> Converted:
     ours, dropped = to_amd_mm(checkpoint, source_format)
     theirs, dropped_later = from_amd_mm(ours, args.to)
     values = sum(tensor.numel() for tensor in theirs.values())
-    print(f'{args.src}: {source_format} '
-          f'({get_format(source_format).description})')
+    print(
+        f'{args.src}: {source_format} '
+        f'({get_format(source_format).description})'
+    )
     print(f'  encoder: {describe_encoder(ours)}')
-    print(f'  as {args.to}: {len(theirs)} tensors, {values / 1e6:.2f} M '
-          'values')
+    print(
+        f'  as {args.to}: {len(theirs)} tensors, {values / 1e6:.2f} M values'
+    )
     return Converted(theirs, {**dropped, **dropped_later})
 
 
@@ -82,8 +104,9 @@ def main() -> None:
     args = parse_args()
     try:
         if args.dst and Path(args.dst).exists() and not args.force:
-            raise FileExistsError(f'{args.dst} exists; give another name or '
-                                  '--force.')
+            raise FileExistsError(
+                f'{args.dst} exists; give another name or --force.'
+            )
         state, dropped = convert(args)
         for count, text in group_by_reason(dropped):
             print(f'  dropped {count}: {text}')
@@ -95,7 +118,8 @@ def main() -> None:
         meta = dict(
             converted_from=args.src,
             format=args.to,
-            amd_mm_version=amd_mm.__version__)
+            amd_mm_version=amd_mm.__version__,
+        )
         digest = save_weights(state, args.dst, args.to, meta, args.force)
     except (CheckpointError, FileExistsError) as error:
         sys.exit(f'convert_checkpoint: {error}')

@@ -18,6 +18,7 @@ picture until the middle between two.
 
 Exit code: 0, or 2 if something is wrong with the call or the files.
 """
+
 import argparse
 import importlib
 import os.path as osp
@@ -30,17 +31,31 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
-from amd_mm.checkpoints import (CheckpointError, load_into, read_checkpoint,
-                                unwrap)
+from amd_mm.checkpoints import (
+    CheckpointError,
+    load_into,
+    read_checkpoint,
+    unwrap,
+)
 from amd_mm.datasets import BACKENDS, UnreadableVideoError, open_video
-from amd_mm.datasets.ava_files import (AVADataError, read_label_map,
-                                       read_proposals, some_of)
+from amd_mm.datasets.ava_files import (
+    AVADataError,
+    read_label_map,
+    read_proposals,
+    some_of,
+)
 from amd_mm.datasets.detector_boxes import read_box_csv
-from amd_mm.evaluation.clip_encoder import (ArchitectureError, choose_device,
-                                            find_config)
+from amd_mm.evaluation.clip_encoder import (
+    ArchitectureError,
+    choose_device,
+    find_config,
+)
 from amd_mm.registry import MODELS
-from amd_mm.visualization.annotated_video import (check_output, legible_size,
-                                                  rewrite_video)
+from amd_mm.visualization.annotated_video import (
+    check_output,
+    legible_size,
+    rewrite_video,
+)
 from amd_mm.visualization.people import Person, draw_people
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
@@ -73,6 +88,7 @@ class Detector(NamedTuple):
         confidence (float): Of boxes that it was tested with.
         label_file (str, optional): That its config names.
     """
+
     model: torch.nn.Module
     pipeline: Compose
     fps: int
@@ -85,69 +101,85 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('video')
     parser.add_argument('checkpoint', help='a file or address')
     parser.add_argument(
-        '--config', help="the model's config (default: see above)")
+        '--config', help="the model's config (default: see above)"
+    )
     parser.add_argument(
         '--labels',
         metavar='FILE',
         help="AVA's action list (.pbtxt); default: the one that the config "
-        'names, if it is there')
+        'names, if it is there',
+    )
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     group = parser.add_argument_group('where people are (one of both)')
     group.add_argument(
-        '--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
+        '--proposals', metavar='FILE', help='boxes: .pkl, or else a csv'
+    )
     group.add_argument(
         '--video-id',
         help='what the video is called there (default: its name without '
-        'ending)')
+        'ending)',
+    )
     group.add_argument(
         '--starts-at',
         type=int,
         default=0,
         metavar='SECOND',
-        help='timestamp of the first frame (0)')
+        help='timestamp of the first frame (0)',
+    )
     group.add_argument(
-        '--pixels', action='store_true', help="the csv's corners are pixels")
+        '--pixels', action='store_true', help="the csv's corners are pixels"
+    )
     group.add_argument('--detector-config', help='of mmdet')
     group.add_argument('--detector-checkpoint')
     group.add_argument(
         '--category',
         type=int,
         default=0,
-        help='number of the person among the classes of the detector (0)')
+        help='number of the person among the classes of the detector (0)',
+    )
     group.add_argument(
         '--confidence',
         type=float,
-        help="least confidence of a box (default: that of the config's test)")
+        help="least confidence of a box (default: that of the config's test)",
+    )
     group = parser.add_argument_group('what is written')
     group.add_argument('--out', metavar='FILE', help='video: .mp4 or .gif')
     group.add_argument(
-        '--frames', metavar='FOLDER', help='a PNG of each second looked at')
+        '--frames', metavar='FOLDER', help='a PNG of each second looked at'
+    )
     group.add_argument(
         '--every',
         type=float,
-        default=1.,
+        default=1.0,
         metavar='SECONDS',
-        help='from one clip to the next (1); of a file, seconds that it has')
+        help='from one clip to the next (1); of a file, seconds that it has',
+    )
     group.add_argument(
         '--threshold',
         type=float,
-        default=.3,
-        help='least probability of an action (0.3)')
+        default=0.3,
+        help='least probability of an action (0.3)',
+    )
     group.add_argument(
-        '--top', type=int, default=5, help='actions of a person (5)')
+        '--top', type=int, default=5, help='actions of a person (5)'
+    )
     args = parser.parse_args(argv)
     detector = args.detector_config, args.detector_checkpoint
     if None in detector and any(detector):
-        parser.error('--detector-config and --detector-checkpoint belong '
-                     'together')
+        parser.error(
+            '--detector-config and --detector-checkpoint belong together'
+        )
     if (args.proposals is None) == (None in detector):
-        parser.error('either --proposals, or --detector-config and '
-                     '--detector-checkpoint')
+        parser.error(
+            'either --proposals, or --detector-config and '
+            '--detector-checkpoint'
+        )
     if args.out is None and args.frames is None:
         parser.error('nothing to write: --out FILE or --frames FOLDER')
     if args.every <= 0 or args.top < 1:
@@ -180,12 +212,16 @@ def build(args: argparse.Namespace) -> Detector:
     """
     state = unwrap(read_checkpoint(args.checkpoint))
     if not any(name.startswith('roi_head.') for name in state):
-        kind = 'a recogniser' if any(
-            name.startswith('cls_head.') for name in state) else 'pre-training'
+        kind = (
+            'a recogniser'
+            if any(name.startswith('cls_head.') for name in state)
+            else 'pre-training'
+        )
         raise DemoError(
             f'{args.checkpoint} has no roi_head: it is of {kind}, not of an '
             'action detector. Train one from it (configs/amd/detection), or '
-            'see what the whole video shows (tools/demo.py)')
+            'see what the whole video shows (tools/demo.py)'
+        )
     path = args.config or find_config(args.checkpoint)
     cfg = Config.fromfile(path) if path else _config_for(args, state)
     print(f'config: {cfg.filename}')
@@ -193,8 +229,10 @@ def build(args: argparse.Namespace) -> Detector:
     model_cfg = cfg.get('model') or {}
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     if not model_cfg.get('roi_head') or not dataset.get('pipeline'):
-        raise DemoError(f'{cfg.filename} is not of an action detector: it '
-                        'needs model.roi_head and test_dataloader')
+        raise DemoError(
+            f'{cfg.filename} is not of an action detector: it '
+            'needs model.roi_head and test_dataloader'
+        )
     model_cfg.backbone.pop('pretrained', None)
     model_cfg.backbone.pop('init_cfg', None)
     model_cfg.pop('init_cfg', None)
@@ -206,7 +244,9 @@ def build(args: argparse.Namespace) -> Detector:
         Compose(video_pipeline(dataset.pipeline, args.backend)),
         dataset.get('fps', 30),
         dataset.get('custom_classes') or range(1, classes),
-        dataset.get('person_det_score_thr', .9), dataset.get('label_file'))
+        dataset.get('person_det_score_thr', 0.9),
+        dataset.get('label_file'),
+    )
 
 
 def _config_for(args: argparse.Namespace, state: dict) -> Config:
@@ -215,12 +255,13 @@ def _config_for(args: argparse.Namespace, state: dict) -> Config:
     if width not in _SIZES or _CLASSIFIER not in state:
         raise DemoError(
             f'there is no config beside {args.checkpoint} and none of this '
-            'package is for it (they are for a ViT-S or ViT-B): give --config')
+            'package is for it (they are for a ViT-S or ViT-B): give --config'
+        )
     cfg = Config.fromfile(str(_CONFIGS / _CONFIG.format(_SIZES[width])))
     head = cfg.model.roi_head.bbox_head
     head.num_classes = len(state[_CLASSIFIER])
     if head.num_classes < 6:
-        head.topk = (1, )
+        head.topk = (1,)
     return cfg
 
 
@@ -239,25 +280,31 @@ def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
     """
     names = [str(step['type']).split('.')[-1] for step in steps]
     samplers = [
-        i for i, name in enumerate(names)
+        i
+        for i, name in enumerate(names)
         if name in ('SampleAVAClip', 'SampleAVAFrames')
     ]
     decoders = [i for i, name in enumerate(names) if name.endswith('Decode')]
     if not samplers or not decoders:
         raise DemoError(
             'the test pipeline of the config needs SampleAVAClip or '
-            f'SampleAVAFrames, and a decoder; it has {", ".join(names)}')
+            f'SampleAVAFrames, and a decoder; it has {", ".join(names)}'
+        )
     sampler = dict(
-        steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True)
+        steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True
+    )
     return [
-        dict(type='amd_mm.VideoInit', backend=backend), sampler,
-        dict(type='amd_mm.VideoDecode'), *steps[decoders[-1] + 1:]
+        dict(type='amd_mm.VideoInit', backend=backend),
+        sampler,
+        dict(type='amd_mm.VideoDecode'),
+        *steps[decoders[-1] + 1 :],
     ]
 
 
 @torch.no_grad()
-def recognise(detector: Detector, video: str, time: float,
-              boxes: np.ndarray) -> np.ndarray:
+def recognise(
+    detector: Detector, video: str, time: float, boxes: np.ndarray
+) -> np.ndarray:
     """Probabilities of the actions of each person.
 
     Args:
@@ -285,7 +332,9 @@ def recognise(detector: Detector, video: str, time: float,
             # Nothing is compared with these; boxes are scaled with them.
             gt_bboxes=corners,
             gt_labels=np.zeros((len(corners), 1), np.float32),
-            proposals=corners))
+            proposals=corners,
+        )
+    )
     result = detector.model.test_step(pseudo_collate([sample]))[0]
     return result.pred_instances.scores[:, 1:].float().cpu().numpy()
 
@@ -293,8 +342,9 @@ def recognise(detector: Detector, video: str, time: float,
 # -- where people are -------------------------------------------------------
 
 
-def boxes_from_file(args: argparse.Namespace, size: Tuple[int, int],
-                    lasts: float) -> Boxes:
+def boxes_from_file(
+    args: argparse.Namespace, size: Tuple[int, int], lasts: float
+) -> Boxes:
     """The boxes of the video in a file.
 
     Args:
@@ -316,7 +366,8 @@ def boxes_from_file(args: argparse.Namespace, size: Tuple[int, int],
         proposals = read_proposals(path)
     else:
         proposals = read_box_csv(
-            path, size=size if args.pixels else None).proposals
+            path, size=size if args.pixels else None
+        ).proposals
     video = args.video_id or osp.splitext(osp.basename(args.video))[0]
     found = {}
     for key, boxes in proposals.items():
@@ -325,8 +376,10 @@ def boxes_from_file(args: argparse.Namespace, size: Tuple[int, int],
             found[int(time) - args.starts_at] = boxes
     if not found:
         names = {key.rpartition(',')[0] for key in proposals}
-        raise DemoError(f'{path} has no boxes of {video!r}; give one of its '
-                        f'videos with --video-id: {some_of(names)}')
+        raise DemoError(
+            f'{path} has no boxes of {video!r}; give one of its '
+            f'videos with --video-id: {some_of(names)}'
+        )
     inside = {time: found[time] for time in found if 0 <= time <= lasts}
     if not inside:
         times = [time + args.starts_at for time in found]
@@ -334,15 +387,19 @@ def boxes_from_file(args: argparse.Namespace, size: Tuple[int, int],
             f'{path} has boxes of {video!r} at {min(times)} to {max(times)} '
             f's, but the video lasts from {args.starts_at} to '
             f'{args.starts_at + lasts:.1f} s: say with --starts-at what '
-            'timestamp its first frame has')
+            'timestamp its first frame has'
+        )
     if len(inside) < len(found):
-        print(f'{len(found) - len(inside)} of {len(found)} seconds that have '
-              'boxes are not in the video')
+        print(
+            f'{len(found) - len(inside)} of {len(found)} seconds that have '
+            'boxes are not in the video'
+        )
     return inside
 
 
-def boxes_from_detector(args: argparse.Namespace,
-                        times: Sequence[float]) -> Boxes:
+def boxes_from_detector(
+    args: argparse.Namespace, times: Sequence[float]
+) -> Boxes:
     """The boxes that a detector of mmdet finds.
 
     Args:
@@ -354,12 +411,14 @@ def boxes_from_detector(args: argparse.Namespace,
     """
     # Here: it takes seconds to import, and not everyone has it.
     from mmdet.apis import inference_detector, init_detector
+
     path = _detector_config(args.detector_config)
     for name in (path, args.detector_checkpoint):
         if '://' not in name and not osp.isfile(name):
             raise DemoError(f'there is no file {name}')
     model = init_detector(
-        path, args.detector_checkpoint, device=choose_device(args.device))
+        path, args.detector_checkpoint, device=choose_device(args.device)
+    )
     found = {}
     with open_video(args.video, args.backend) as reader:
         bar = _bar('people', len(times))
@@ -367,10 +426,12 @@ def boxes_from_detector(args: argparse.Namespace,
             number = min(round(time * reader.avg_fps), len(reader) - 1)
             frame = reader.read([number])[0]
             # mmdet's pipelines expect BGR, as from a file.
-            result = inference_detector(model,
-                                        np.ascontiguousarray(frame[..., ::-1]))
-            found[time] = _people_of(result.pred_instances, args.category,
-                                     frame.shape)
+            result = inference_detector(
+                model, np.ascontiguousarray(frame[..., ::-1])
+            )
+            found[time] = _people_of(
+                result.pred_instances, args.category, frame.shape
+            )
             bar.update()
         print(file=sys.stderr)
     return found
@@ -381,12 +442,14 @@ def _detector_config(name: str) -> str:
     if '::' not in name:
         return name
     from mmengine.utils import get_installed_path
+
     package, _, path = name.partition('::')
     return osp.join(get_installed_path(package), '.mim', 'configs', path)
 
 
-def _people_of(instances: object, category: int,
-               shape: Tuple[int, int, int]) -> np.ndarray:
+def _people_of(
+    instances: object, category: int, shape: Tuple[int, int, int]
+) -> np.ndarray:
     """The boxes (N, 5) of one category, as shares."""
     chosen = instances[instances.labels == category].cpu()
     height, width = shape[:2]
@@ -426,7 +489,8 @@ def run(args: argparse.Namespace) -> None:
     names = read_label_map(args.labels) if args.labels else None
     detector = build(args)
     confidence = (
-        detector.confidence if args.confidence is None else args.confidence)
+        detector.confidence if args.confidence is None else args.confidence
+    )
     if args.proposals:
         found = boxes_from_file(args, (width, height), lasts)
         times = _spaced(list(found), args.every)
@@ -439,8 +503,9 @@ def run(args: argparse.Namespace) -> None:
     boxes = sum(map(len, found.values()))
     print(f'{boxes} people of confidence {confidence:g} at {len(times)} times')
     if not boxes:
-        raise DemoError(f'there is nobody of confidence {confidence:g}; see '
-                        '--confidence')
+        raise DemoError(
+            f'there is nobody of confidence {confidence:g}; see --confidence'
+        )
     names = names or _names_of(detector)
     people = predict(args, detector, names, found)
     report(people)
@@ -455,8 +520,12 @@ def _names_of(detector: Detector) -> Dict[int, str]:
     return {}
 
 
-def predict(args: argparse.Namespace, detector: Detector,
-            names: Dict[int, str], found: Boxes) -> Dict[float, List[Person]]:
+def predict(
+    args: argparse.Namespace,
+    detector: Detector,
+    names: Dict[int, str],
+    found: Boxes,
+) -> Dict[float, List[Person]]:
     """What people do at each time.
 
     Args:
@@ -483,17 +552,28 @@ def predict(args: argparse.Namespace, detector: Detector,
     return people
 
 
-def _best(args: argparse.Namespace, labels: Sequence[int],
-          names: Dict[int, str], scores: np.ndarray) -> List[tuple]:
-    order = np.argsort(-scores, kind='stable')[:args.top]
-    return [(names.get(labels[i], f'action {labels[i]}'), float(scores[i]))
-            for i in order if scores[i] >= args.threshold]
+def _best(
+    args: argparse.Namespace,
+    labels: Sequence[int],
+    names: Dict[int, str],
+    scores: np.ndarray,
+) -> List[tuple]:
+    order = np.argsort(-scores, kind='stable')[: args.top]
+    return [
+        (names.get(labels[i], f'action {labels[i]}'), float(scores[i]))
+        for i in order
+        if scores[i] >= args.threshold
+    ]
 
 
 def report(people: Dict[float, List[Person]]) -> None:
     """Print the actions that were seen most often."""
-    counts = Counter(name for group in people.values() for person in group
-                     for name, _ in person.actions)
+    counts = Counter(
+        name
+        for group in people.values()
+        for person in group
+        for name, _ in person.actions
+    )
     total = sum(map(len, people.values()))
     if not counts:
         print('no action is that probable; see --threshold')
@@ -514,16 +594,18 @@ def write(args: argparse.Namespace, people: Dict[float, List[Person]]) -> None:
         def draw(frame: np.ndarray, time: float) -> np.ndarray:
             bar.update()
             shown = nearest(times, time, args.every)
-            return frame if shown is None else draw_people(
-                frame, people[shown])
+            return (
+                frame if shown is None else draw_people(frame, people[shown])
+            )
 
         rewrite_video(args.video, args.out, draw, args.backend)
         print(file=sys.stderr)
         print(f'wrote {args.out}')
 
 
-def nearest(times: Sequence[float], time: float,
-            every: float) -> Optional[float]:
+def nearest(
+    times: Sequence[float], time: float, every: float
+) -> Optional[float]:
     """Which of the times a frame belongs to.
 
     Args:
@@ -536,12 +618,14 @@ def nearest(times: Sequence[float], time: float,
     """
     place = bisect(times, time)
     near = min(
-        times[max(place - 1, 0):place + 1], key=lambda one: abs(one - time))
+        times[max(place - 1, 0) : place + 1], key=lambda one: abs(one - time)
+    )
     return near if abs(near - time) <= every / 2 + 1e-6 else None
 
 
-def write_frames(args: argparse.Namespace,
-                 people: Dict[float, List[Person]]) -> List[Path]:
+def write_frames(
+    args: argparse.Namespace, people: Dict[float, List[Person]]
+) -> List[Path]:
     """Write a PNG of each time: ``NAME_0902.png``, as in the file."""
     folder = Path(args.frames)
     folder.mkdir(parents=True, exist_ok=True)
@@ -567,8 +651,15 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (ArchitectureError, AVADataError, CheckpointError, DemoError,
-            UnreadableVideoError, ImportError, OSError) as error:
+    except (
+        ArchitectureError,
+        AVADataError,
+        CheckpointError,
+        DemoError,
+        UnreadableVideoError,
+        ImportError,
+        OSError,
+    ) as error:
         print(f'demo_detection.py: {error}', file=sys.stderr)
         return 2
     return 0

@@ -33,6 +33,7 @@ The same command again goes on where it was interrupted.
 Exit code: 0 if something was written or nothing was left to do, 1 if all
 videos are unreadable (with --strict: if one is), 2 if the call is wrong.
 """
+
 import argparse
 import os
 import os.path as osp
@@ -44,14 +45,30 @@ from typing import List, NamedTuple, Optional
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
 from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import (BACKENDS, VIDEO_EXTENSIONS, ListFileError,
-                             find_videos, read_list_file)
-from amd_mm.evaluation.clip_encoder import (ArchitectureError, ClipEncoder,
-                                            ClipSampling, choose_device,
-                                            find_config, is_config, stride_of)
-from amd_mm.evaluation.feature_files import (UNREADABLE, FeatureFolder,
-                                             FeatureFolderError, NamedVideos,
-                                             extract, file_names)
+from amd_mm.datasets import (
+    BACKENDS,
+    VIDEO_EXTENSIONS,
+    ListFileError,
+    find_videos,
+    read_list_file,
+)
+from amd_mm.evaluation.clip_encoder import (
+    ArchitectureError,
+    ClipEncoder,
+    ClipSampling,
+    choose_device,
+    find_config,
+    is_config,
+    stride_of,
+)
+from amd_mm.evaluation.feature_files import (
+    UNREADABLE,
+    FeatureFolder,
+    FeatureFolderError,
+    NamedVideos,
+    extract,
+    file_names,
+)
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
@@ -60,6 +77,7 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 class Videos(NamedTuple):
     """Videos: where they are, and what they are called below DIR."""
+
     paths: List[str]
     names: List[str]
 
@@ -68,66 +86,80 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         'sources',
         nargs='+',
         metavar='[CONFIG] CHECKPOINT INPUT',
-        help='see above')
+        help='see above',
+    )
     parser.add_argument('--out', required=True, metavar='DIR')
     parser.add_argument(
         '--clips',
         type=int,
         default=1,
-        help='clips of a video, evenly spaced (default: 1, its middle)')
+        help='clips of a video, evenly spaced (default: 1, its middle)',
+    )
     parser.add_argument(
-        '--tokens', action='store_true', help='keep every token, not the mean')
+        '--tokens', action='store_true', help='keep every token, not the mean'
+    )
     parser.add_argument(
         '--frames',
         type=int,
-        help='frames of a clip (default: as in training, mostly 16)')
+        help='frames of a clip (default: as in training, mostly 16)',
+    )
     parser.add_argument(
         '--stride',
         type=int,
         help="from one frame of a clip to the next (default: the config's, "
-        'or 4; 0: one frame from each equal part of the video)')
+        'or 4; 0: one frame from each equal part of the video)',
+    )
     parser.add_argument(
         '--size',
         type=int,
-        help='height and width, pixels (default: as in training, mostly 224)')
+        help='height and width, pixels (default: as in training, mostly 224)',
+    )
     parser.add_argument(
         '--heads',
         type=int,
-        help='attention heads, if they are not 64 wide and there is no config')
+        help='attention heads, if they are not 64 wide and there is no config',
+    )
     parser.add_argument(
-        '--batch-size', type=int, default=8, help='clips at a time (8)')
+        '--batch-size', type=int, default=8, help='clips at a time (8)'
+    )
     parser.add_argument(
         '--workers',
         type=int,
-        default=min(4,
-                    os.cpu_count() or 1),
-        help='decoding processes (default: up to 4)')
+        default=min(4, os.cpu_count() or 1),
+        help='decoding processes (default: up to 4)',
+    )
     parser.add_argument(
-        '--device', default=None, help='default: the GPU if there is one')
+        '--device', default=None, help='default: the GPU if there is one'
+    )
     parser.add_argument(
         '--dtype',
         choices=DTYPES,
         default='float32',
-        help='of the network; with float16 the files have it as well')
+        help='of the network; with float16 the files have it as well',
+    )
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     parser.add_argument(
         '--data-root',
         default='',
         metavar='DIR',
-        help='folder that the names in a list start from')
+        help='folder that the names in a list start from',
+    )
     parser.add_argument(
         '--delimiter',
         default=' ',
-        help='between name and label in a list (default: white space)')
+        help='between name and label in a list (default: white space)',
+    )
     parser.add_argument(
         '--strict',
         action='store_true',
-        help='exit with 1 if any video is unreadable')
+        help='exit with 1 if any video is unreadable',
+    )
     args = parser.parse_args(argv)
     if not 2 <= len(args.sources) <= 3:
         parser.error('give [CONFIG] CHECKPOINT INPUT, two or three of them')
@@ -166,13 +198,15 @@ def find_input(args: argparse.Namespace) -> Videos:
     return Videos([osp.join(args.data_root, name) for name in names], names)
 
 
-def choose_sampling(args: argparse.Namespace, encoder: ClipEncoder,
-                    cfg: Optional[Config]) -> ClipSampling:
+def choose_sampling(
+    args: argparse.Namespace, encoder: ClipEncoder, cfg: Optional[Config]
+) -> ClipSampling:
     """Which frames to look at: as asked for, else as in training."""
     sampling = ClipSampling(
         frames=args.frames or encoder.frames,
         clips=args.clips,
-        size=args.size or encoder.size)
+        size=args.size or encoder.size,
+    )
     if args.stride is not None:
         sampling = replace(sampling, stride=args.stride or None)
     elif cfg is not None:
@@ -186,12 +220,15 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     cfg = load_config(args)
     videos = find_input(args)
-    encoder = ClipEncoder.from_checkpoint(args.checkpoint, cfg, args.frames,
-                                          args.size, args.heads)
+    encoder = ClipEncoder.from_checkpoint(
+        args.checkpoint, cfg, args.frames, args.size, args.heads
+    )
     sampling = choose_sampling(args, encoder, cfg)
     backbone = encoder.backbone
-    print(f'model: {backbone.depth} blocks, {backbone.embed_dims} wide, '
-          f'{backbone.num_heads} heads; {sampling}')
+    print(
+        f'model: {backbone.depth} blocks, {backbone.embed_dims} wide, '
+        f'{backbone.num_heads} heads; {sampling}'
+    )
     settings = dict(
         checkpoint=osp.basename(osp.abspath(args.checkpoint)),
         weights=encoder.fingerprint(),
@@ -200,14 +237,18 @@ def run(args: argparse.Namespace) -> int:
         std=encoder.std.flatten().tolist(),
         tokens=args.tokens,
         dtype=args.dtype,
-        **asdict(sampling))
+        **asdict(sampling),
+    )
     folder = FeatureFolder(args.out, settings)
     files = file_names(videos.names)
     left = sum(not folder.has(file) for file in files)
-    print(f'{len(files)} videos, {len(files) - left} of them done before; '
-          f'to {args.out} on {device}')
-    encode = encoder.encode_with(device, getattr(torch, args.dtype),
-                                 args.tokens)
+    print(
+        f'{len(files)} videos, {len(files) - left} of them done before; '
+        f'to {args.out} on {device}'
+    )
+    encode = encoder.encode_with(
+        device, getattr(torch, args.dtype), args.tokens
+    )
     bar = ProgressBar(left, file=sys.stderr) if left else None
     problems = extract(
         encode,
@@ -216,14 +257,17 @@ def run(args: argparse.Namespace) -> int:
         folder,
         args.batch_size,
         args.workers,
-        on_progress=bar.update if bar else lambda: None)
+        on_progress=bar.update if bar else lambda: None,
+    )
     print(file=sys.stderr)
     named = [(videos.names[index], reason) for index, reason in problems]
     folder.list_unreadable(named)
     for name, reason in named[:20]:
         print(f'unreadable: {name}: {reason}')
-    print(f'{left - len(named)} written, {len(named)} unreadable'
-          f'{", see " + str(Path(args.out) / UNREADABLE) if named else ""}')
+    print(
+        f'{left - len(named)} written, {len(named)} unreadable'
+        f'{", see " + str(Path(args.out) / UNREADABLE) if named else ""}'
+    )
     return int(len(named) == len(files) or bool(args.strict and named))
 
 
@@ -232,14 +276,21 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
     try:
         return run(args)
-    except (ArchitectureError, CheckpointError, FeatureFolderError,
-            ListFileError, ImportError, OSError) as error:
+    except (
+        ArchitectureError,
+        CheckpointError,
+        FeatureFolderError,
+        ListFileError,
+        ImportError,
+        OSError,
+    ) as error:
         print(f'extract_features.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
             '\ninterrupted; the same command goes on where it was',
-            file=sys.stderr)
+            file=sys.stderr,
+        )
         return 130
 
 

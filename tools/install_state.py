@@ -3,6 +3,7 @@
 Needs nothing but Python's own library (and torch for ``mmcv-tag``), because it
 runs while the environment is still half empty.
 """
+
 import argparse
 import hashlib
 import importlib.metadata
@@ -66,23 +67,27 @@ def unmet_pins(files: list) -> list:
 def cuda_obstacle(nvcc: str) -> str:
     """Why mmcv's CUDA operators cannot be compiled; '' if they can."""
     import torch
+
     if torch.version.cuda is None:
         return 'this PyTorch is a CPU build, so the GPU is not used at all'
     if not torch.cuda.is_available():
-        return ('PyTorch finds no usable GPU (the driver may be too old for '
-                f'CUDA {torch.version.cuda})')
+        return (
+            'PyTorch finds no usable GPU (the driver may be too old for '
+            f'CUDA {torch.version.cuda})'
+        )
     if not nvcc:
         return 'there is no CUDA compiler (nvcc)'
-    answer = subprocess.run([nvcc, '--version'],
-                            capture_output=True,
-                            text=True,
-                            check=False).stdout
+    answer = subprocess.run(
+        [nvcc, '--version'], capture_output=True, text=True, check=False
+    ).stdout
     found = re.search(r'release (\d+)\.(\d+)', answer)
     if found is None:
         return f'{nvcc} --version does not tell its release'
     if found.group(1) != torch.version.cuda.split('.')[0]:
-        return (f'nvcc is of CUDA {found.group(1)}.{found.group(2)}, but '
-                f'PyTorch of CUDA {torch.version.cuda}')
+        return (
+            f'nvcc is of CUDA {found.group(1)}.{found.group(2)}, but '
+            f'PyTorch of CUDA {torch.version.cuda}'
+        )
     return ''
 
 
@@ -95,24 +100,28 @@ def mmcv_tag(version: str, gpu: bool, nvcc: str) -> tuple:
             the reason is '' unless there is a GPU and it gets no operators.
     """
     import torch
+
     flavour, architectures, obstacle = 'cpu', '', ''
     if gpu:
         obstacle = cuda_obstacle(nvcc)
         if not obstacle:
-            found = sorted({
-                torch.cuda.get_device_capability(index)
-                for index in range(torch.cuda.device_count())
-            })
+            found = sorted(
+                {
+                    torch.cuda.get_device_capability(index)
+                    for index in range(torch.cuda.device_count())
+                }
+            )
             architectures = ';'.join(f'{a}.{b}' for a, b in found)
-            flavour = '-'.join([
-                'cu' + torch.version.cuda.replace('.', ''),
-                *(f'sm{a}{b}' for a, b in found)
-            ])
+            flavour = '-'.join(
+                [
+                    'cu' + torch.version.cuda.replace('.', ''),
+                    *(f'sm{a}{b}' for a, b in found),
+                ]
+            )
     python = 'cp{}{}'.format(*sys.version_info[:2])
     platform = re.sub(r'\W', '_', sysconfig.get_platform())
     torch_version = torch.__version__.split('+')[0]
-    tag = (f'mmcv-{version}-{python}-{platform}-torch{torch_version}-'
-           f'{flavour}')
+    tag = f'mmcv-{version}-{python}-{platform}-torch{torch_version}-{flavour}'
     return tag, architectures, obstacle
 
 
@@ -122,8 +131,11 @@ def main() -> int:
     if arguments.command == 'key':
         print(install_key(arguments.files, arguments.words))
     elif arguments.command == 'mmcv-tag':
-        print('\n'.join(
-            mmcv_tag(arguments.version, arguments.gpu, arguments.nvcc)))
+        print(
+            '\n'.join(
+                mmcv_tag(arguments.version, arguments.gpu, arguments.nvcc)
+            )
+        )
     else:
         unmet = unmet_pins(arguments.files)
         print('\n'.join(unmet))

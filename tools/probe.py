@@ -22,6 +22,7 @@ it was interrupted; results are added to WORK_DIR/probe.json.
 
 Exit code: 0, or 2 if the call is wrong.
 """
+
 import argparse
 import hashlib
 import json
@@ -38,12 +39,22 @@ import torch
 from amd_mm.checkpoints import CheckpointError
 from amd_mm.datasets import ListFileError, ReplaceUnreadableMixin
 from amd_mm.engine.launch import LaunchError, load_config
-from amd_mm.evaluation.clip_encoder import (ArchitectureError, ClipEncoder,
-                                            choose_device)
-from amd_mm.evaluation.feature_files import (FeatureFolder, FeatureFolderError,
-                                             extract, file_names)
-from amd_mm.evaluation.linear_probe import (LabelledFeatures, linear_probe,
-                                            nearest_neighbours)
+from amd_mm.evaluation.clip_encoder import (
+    ArchitectureError,
+    ClipEncoder,
+    choose_device,
+)
+from amd_mm.evaluation.feature_files import (
+    FeatureFolder,
+    FeatureFolderError,
+    extract,
+    file_names,
+)
+from amd_mm.evaluation.linear_probe import (
+    LabelledFeatures,
+    linear_probe,
+    nearest_neighbours,
+)
 from amd_mm.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.utils import ProgressBar
@@ -55,48 +66,56 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(
         '--work-dir',
-        help='for features and results (default: work_dirs/<config name>)')
+        help='for features and results (default: work_dirs/<config name>)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='override entries of the config: key=value')
+        help='override entries of the config: key=value',
+    )
     parser.add_argument(
         '--views',
         choices=('val', 'test'),
         default='val',
         help='whose clips to average: of val_dataloader (default, mostly the '
-        'middle one) or of test_dataloader (several)')
+        'middle one) or of test_dataloader (several)',
+    )
     parser.add_argument(
         '--neighbours',
         type=int,
         nargs='*',
         default=[10, 20, 100],
-        help='how many vote (default: 10 20 100)')
+        help='how many vote (default: 10 20 100)',
+    )
     parser.add_argument(
         '--no-linear',
         action='store_true',
         help='leave out the linear classifier (slow without a GPU on large '
-        'sets)')
+        'sets)',
+    )
     parser.add_argument(
-        '--batch-size', type=int, default=16, help='clips at a time (16)')
+        '--batch-size', type=int, default=16, help='clips at a time (16)'
+    )
     parser.add_argument(
         '--workers',
         type=int,
-        default=min(8,
-                    os.cpu_count() or 1),
-        help='decoding processes (default: up to 8)')
+        default=min(8, os.cpu_count() or 1),
+        help='decoding processes (default: up to 8)',
+    )
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument(
         '--dtype',
         choices=DTYPES,
         default='float32',
-        help='of the network; probes compute in float64')
+        help='of the network; probes compute in float64',
+    )
     parser.set_defaults(launcher='none', local_rank=0)
     args = parser.parse_args(argv)
     if args.batch_size < 1 or any(one < 1 for one in args.neighbours):
@@ -105,8 +124,8 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 
 def build_datasets(
-        cfg: Config,
-        views: str) -> Tuple[ReplaceUnreadableMixin, ReplaceUnreadableMixin]:
+    cfg: Config, views: str
+) -> Tuple[ReplaceUnreadableMixin, ReplaceUnreadableMixin]:
     """Training and test set, both with the pipeline of a test.
 
     Args:
@@ -124,7 +143,8 @@ def build_datasets(
         if not cfg.get(part):
             raise LaunchError(
                 f'{cfg.filename} has no {part}: probes need labelled training '
-                'and test sets, as in configs/amd/recognition')
+                'and test sets, as in configs/amd/recognition'
+            )
     train_cfg, test_cfg = (dict(cfg[part].dataset) for part in parts)
     train_cfg.update(pipeline=test_cfg['pipeline'], test_mode=True)
     datasets = []
@@ -133,7 +153,8 @@ def build_datasets(
         if not isinstance(dataset, ReplaceUnreadableMixin):
             raise LaunchError(
                 f'{part}.dataset is a {type(dataset).__name__}; probes read '
-                'amd_mm.VideoListDataset and amd_mm.RawFrameListDataset')
+                'amd_mm.VideoListDataset and amd_mm.RawFrameListDataset'
+            )
         datasets.append(dataset)
     return datasets[0], datasets[1]
 
@@ -151,9 +172,13 @@ def names_of(dataset: ReplaceUnreadableMixin) -> List[str]:
     return names
 
 
-def features_of(dataset: ReplaceUnreadableMixin, title: str,
-                folder: FeatureFolder, encode,
-                args: argparse.Namespace) -> LabelledFeatures:
+def features_of(
+    dataset: ReplaceUnreadableMixin,
+    title: str,
+    folder: FeatureFolder,
+    encode,
+    args: argparse.Namespace,
+) -> LabelledFeatures:
     """Features of all readable videos of a data set.
 
     Args:
@@ -173,12 +198,16 @@ def features_of(dataset: ReplaceUnreadableMixin, title: str,
         dataset.get_data_info(index)['label'] for index in range(len(dataset))
     ]
     if not all(isinstance(label, int) and label >= 0 for label in labels):
-        raise LaunchError(f'{title} set {dataset.ann_file}: a probe needs one '
-                          'label (from 0) in every line')
+        raise LaunchError(
+            f'{title} set {dataset.ann_file}: a probe needs one '
+            'label (from 0) in every line'
+        )
     files = file_names(names_of(dataset))
     left = sum(not folder.has(file) for file in files)
-    print(f'{title}: {len(files)} videos, features of {len(files) - left} '
-          'are there')
+    print(
+        f'{title}: {len(files)} videos, features of {len(files) - left} '
+        'are there'
+    )
     bar = ProgressBar(left, file=sys.stderr) if left else None
     problems = extract(
         encode,
@@ -187,7 +216,8 @@ def features_of(dataset: ReplaceUnreadableMixin, title: str,
         folder,
         args.batch_size,
         args.workers,
-        on_progress=bar.update if bar else lambda: None)
+        on_progress=bar.update if bar else lambda: None,
+    )
     print(file=sys.stderr)
     for index, reason in problems[:20]:
         print(f'left out: {files[index]}: {reason}')
@@ -195,42 +225,51 @@ def features_of(dataset: ReplaceUnreadableMixin, title: str,
     missing = {index for index, _ in problems}
     kept = [index for index in range(len(files)) if index not in missing]
     if not kept:
-        raise LaunchError(f'{title}: none of the videos could be read; check '
-                          'data_root and data_prefix')
+        raise LaunchError(
+            f'{title}: none of the videos could be read; check '
+            'data_root and data_prefix'
+        )
     values = np.stack(
-        [folder.load(files[index]).mean(0, np.float32) for index in kept])
+        [folder.load(files[index]).mean(0, np.float32) for index in kept]
+    )
     return LabelledFeatures(
-        torch.from_numpy(values), torch.tensor([labels[i] for i in kept]))
+        torch.from_numpy(values), torch.tensor([labels[i] for i in kept])
+    )
 
 
-def run_probes(train: LabelledFeatures, test: LabelledFeatures,
-               args: argparse.Namespace) -> List[Tuple[str, str, float]]:
+def run_probes(
+    train: LabelledFeatures, test: LabelledFeatures, args: argparse.Namespace
+) -> List[Tuple[str, str, float]]:
     """(probe, setting, accuracy) for each."""
     rows = []
     for count in args.neighbours:
         result = nearest_neighbours(train, test, count)
         rows.append(
-            ('nearest neighbours', f'k = {result.setting}', result.accuracy))
+            ('nearest neighbours', f'k = {result.setting}', result.accuracy)
+        )
     if not args.no_linear:
         print('fitting the linear classifier ...', flush=True)
         started = time.monotonic()
         result = linear_probe(train, test)
         print(f'... done in {time.monotonic() - started:.0f} s')
         rows.append(
-            ('linear', f'penalty = {result.setting:g}', result.accuracy))
+            ('linear', f'penalty = {result.setting:g}', result.accuracy)
+        )
     return rows
 
 
 def table(rows: List[Tuple[str, str, float]]) -> str:
     """Rows as a table that is readable as it is and as Markdown."""
     lines = [('probe of frozen features', 'setting', 'top-1 %')]
-    lines += [(name, setting, f'{100 * accuracy:.2f}')
-              for name, setting, accuracy in rows]
+    lines += [
+        (name, setting, f'{100 * accuracy:.2f}')
+        for name, setting, accuracy in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*lines)]
     texts = [
-        '| ' +
-        ' | '.join(cell.ljust(width)
-                   for cell, width in zip(line, widths)) + ' |'
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths))
+        + ' |'
         for line in lines
     ]
     rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
@@ -258,19 +297,27 @@ def run(args: argparse.Namespace) -> None:
         weights=encoder.fingerprint(),
         heads=encoder.backbone.num_heads,
         dtype=args.dtype,
-        pipeline=hashlib.sha256(pipeline.encode()).hexdigest()[:8])
+        pipeline=hashlib.sha256(pipeline.encode()).hexdigest()[:8],
+    )
     # A folder for each way of making features: nothing is ever mixed.
     kept = '-'.join(map(str, settings.values()))
     encode = encoder.encode_with(device, getattr(torch, args.dtype))
     work_dir = Path(cfg.work_dir)
-    train, test = (features_of(
-        dataset, title,
-        FeatureFolder(work_dir / 'features' / kept / title, settings), encode,
-        args).to(device)
-                   for title, dataset in zip(('train', 'test'), datasets))
+    train, test = (
+        features_of(
+            dataset,
+            title,
+            FeatureFolder(work_dir / 'features' / kept / title, settings),
+            encode,
+            args,
+        ).to(device)
+        for title, dataset in zip(('train', 'test'), datasets)
+    )
     rows = run_probes(train, test, args)
-    print(f'\n{args.checkpoint}\n{len(train.labels)} training and '
-          f'{len(test.labels)} test videos\n\n{table(rows)}')
+    print(
+        f'\n{args.checkpoint}\n{len(train.labels)} training and '
+        f'{len(test.labels)} test videos\n\n{table(rows)}'
+    )
     path = keep_results(
         work_dir,
         dict(
@@ -284,7 +331,9 @@ def run(args: argparse.Namespace) -> None:
             results=[
                 dict(probe=name, setting=setting, top1=accuracy)
                 for name, setting, accuracy in rows
-            ]))
+            ],
+        ),
+    )
     print(f'\nadded to {path}')
 
 
@@ -293,14 +342,22 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (ArchitectureError, CheckpointError, FeatureFolderError,
-            LaunchError, ListFileError, ImportError, OSError) as error:
+    except (
+        ArchitectureError,
+        CheckpointError,
+        FeatureFolderError,
+        LaunchError,
+        ListFileError,
+        ImportError,
+        OSError,
+    ) as error:
         print(f'probe.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
             '\ninterrupted; the same command goes on where it was',
-            file=sys.stderr)
+            file=sys.stderr,
+        )
         return 130
     return 0
 

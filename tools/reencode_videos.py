@@ -17,6 +17,7 @@ the reason), 2 when the call is wrong.
 ffmpeg is taken from the PATH, or from the Python package imageio-ffmpeg
 (`pip install imageio-ffmpeg`).
 """
+
 import argparse
 import os
 import re
@@ -28,10 +29,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
+from amd_mm.datasets import (
+    UnreadableVideoError,
+    available_backends,
+    find_videos,
+    open_video,
+)
 from mmengine.utils import ProgressBar
-
-from amd_mm.datasets import (UnreadableVideoError, available_backends,
-                             find_videos, open_video)
 
 
 class Settings(NamedTuple):
@@ -50,7 +54,7 @@ class Settings(NamedTuple):
     keyframe_interval: int = 16
     crf: int = 23
     preset: str = 'fast'
-    timeout: float = 3600.
+    timeout: float = 3600.0
     fast_decode: bool = False
 
 
@@ -71,7 +75,8 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     default = Settings()
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('src', help='folder of videos')
     parser.add_argument('dst', help='folder to write to')
     parser.add_argument('--short-side', type=int, default=default.short_side)
@@ -80,24 +85,29 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         '--gop',
         type=int,
         default=default.keyframe_interval,
-        help='frames from one keyframe to the next')
+        help='frames from one keyframe to the next',
+    )
     parser.add_argument(
-        '--crf', type=int, default=default.crf, help='x264 quality, 0 to 51')
+        '--crf', type=int, default=default.crf, help='x264 quality, 0 to 51'
+    )
     parser.add_argument('--preset', default=default.preset)
     parser.add_argument(
         '--fast-decode',
         action='store_true',
-        help="x264's tune fastdecode: larger files that decode faster")
+        help="x264's tune fastdecode: larger files that decode faster",
+    )
     parser.add_argument(
         '--timeout',
         type=float,
         default=default.timeout,
-        help='seconds that one video may take')
+        help='seconds that one video may take',
+    )
     parser.add_argument(
         '--workers',
         type=int,
         default=os.cpu_count() or 1,
-        help='videos encoded at once (default: one per core)')
+        help='videos encoded at once (default: one per core)',
+    )
     return parser.parse_args(argv)
 
 
@@ -115,11 +125,13 @@ def find_ffmpeg() -> str:
         return found
     try:
         import imageio_ffmpeg
+
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         raise FileNotFoundError(
             'no ffmpeg found: install it with your system (`apt install '
-            'ffmpeg`) or with `pip install imageio-ffmpeg`') from None
+            'ffmpeg`) or with `pip install imageio-ffmpeg`'
+        ) from None
 
 
 def targets(names: List[str]) -> Dict[str, str]:
@@ -138,13 +150,14 @@ def targets(names: List[str]) -> Dict[str, str]:
 
 
 def scale_filter(short_side: int) -> str:
-    """ffmpeg's filter: shorter side to at most so many pixels, both even."""
+    """Ffmpeg's filter: shorter side to at most so many pixels, both even."""
     side = f'trunc(min({short_side},min(iw,ih))/2)*2'
     return f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'"
 
 
-def encode(ffmpeg: str, source: Path, target: Path,
-           settings: Settings) -> Outcome:
+def encode(
+    ffmpeg: str, source: Path, target: Path, settings: Settings
+) -> Outcome:
     """Encode one video; the target appears only when it is complete.
 
     Args:
@@ -172,12 +185,14 @@ def encode(ffmpeg: str, source: Path, target: Path,
             command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=settings.timeout)
+            timeout=settings.timeout,
+        )
         said = done.stderr.decode(errors='replace').strip()
         if done.returncode != 0:
             return Outcome(
                 False,
-                _first_line(said) or f'ffmpeg ended with {done.returncode}')
+                _first_line(said) or f'ffmpeg ended with {done.returncode}',
+            )
         # ffmpeg calls it success when nothing could be decoded.
         open_video(str(part), available_backends()[0]).close()
         os.replace(part, target)
@@ -198,8 +213,14 @@ def _first_line(text: str) -> str:
     return re.sub(r'\[[^]]* @ 0x[0-9a-f]+\] ', '', first)[:200]
 
 
-def encode_all(ffmpeg: str, src: Path, dst: Path, names: Dict[str, str],
-               settings: Settings, workers: int) -> Dict[str, Outcome]:
+def encode_all(
+    ffmpeg: str,
+    src: Path,
+    dst: Path,
+    names: Dict[str, str],
+    settings: Settings,
+    workers: int,
+) -> Dict[str, Outcome]:
     """Encode many videos at once, with a progress bar.
 
     Args:
@@ -217,8 +238,9 @@ def encode_all(ffmpeg: str, src: Path, dst: Path, names: Dict[str, str],
     bar = ProgressBar(len(names), file=sys.stderr)
     with ThreadPoolExecutor(workers) as pool:
         jobs = {
-            pool.submit(encode, ffmpeg, src / name, dst / target, settings):
-            name
+            pool.submit(
+                encode, ffmpeg, src / name, dst / target, settings
+            ): name
             for name, target in names.items()
         }
         try:
@@ -236,8 +258,10 @@ def encode_all(ffmpeg: str, src: Path, dst: Path, names: Dict[str, str],
 def check_args(args: argparse.Namespace) -> None:
     """Raise ValueError for arguments that cannot be meant."""
     if args.short_side < 2 or args.keyframe_interval < 1 or args.workers < 1:
-        raise ValueError('--short-side must be 2 or more, '
-                         '--keyframe-interval and --workers 1 or more')
+        raise ValueError(
+            '--short-side must be 2 or more, '
+            '--keyframe-interval and --workers 1 or more'
+        )
     if not 0 <= args.crf <= 51:
         raise ValueError(f'--crf is from 0 to 51, got {args.crf}')
     src, dst = Path(args.src).resolve(), Path(args.dst).resolve()
@@ -247,8 +271,14 @@ def check_args(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
-    settings = Settings(args.short_side, args.keyframe_interval, args.crf,
-                        args.preset, args.timeout, args.fast_decode)
+    settings = Settings(
+        args.short_side,
+        args.keyframe_interval,
+        args.crf,
+        args.preset,
+        args.timeout,
+        args.fast_decode,
+    )
     src, dst = Path(args.src), Path(args.dst)
     try:
         check_args(args)
@@ -258,16 +288,20 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     todo = {n: t for n, t in names.items() if not (dst / t).exists()}
-    print(f'{len(names)} videos in {src}, {len(names) - len(todo)} already '
-          f'in {dst}')
+    print(
+        f'{len(names)} videos in {src}, {len(names) - len(todo)} already '
+        f'in {dst}'
+    )
     outcomes = encode_all(ffmpeg, src, dst, todo, settings, args.workers)
     for name, outcome in sorted(outcomes.items()):
         if outcome.remark:
             what = 'kept, but damaged' if outcome.finished else 'failed'
             print(f'{what}: {name}: {outcome.remark}')
     failed = sum(not outcome.finished for outcome in outcomes.values())
-    print(f'{len(names) - failed} of {len(names)} videos are in {dst}, '
-          f'{failed} failed')
+    print(
+        f'{len(names) - failed} of {len(names)} videos are in {dst}, '
+        f'{failed} failed'
+    )
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Test a checkpoint with a config file.
+r"""Test a checkpoint with a config file.
 
     python tools/test.py CONFIG CHECKPOINT
     python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl \\
@@ -9,6 +9,7 @@ Memory: all clips and crops of a video go through the model at once. To let
 only 5 at a time, with the same scores,
 --cfg-options model.test_cfg.max_testing_views=5 test_dataloader.batch_size=1
 """
+
 import argparse
 import os
 import pickle
@@ -18,8 +19,11 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import (CheckpointError, CheckpointMismatchError,
-                                read_checkpoint)
+from amd_mm.checkpoints import (
+    CheckpointError,
+    CheckpointMismatchError,
+    read_checkpoint,
+)
 from amd_mm.engine import launch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -36,20 +40,24 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     launch.add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(
-        '--dump', help='pickle file (.pkl) for the predictions')
+        '--dump', help='pickle file (.pkl) for the predictions'
+    )
     parser.add_argument(
         '--report',
         metavar='DIR',
         help='folder for accuracies of each class and the confusion matrix, '
-        'as CSV and PNG')
+        'as CSV and PNG',
+    )
     parser.add_argument(
         '--labels',
         metavar='FILE',
-        help='class names for --report: a text file with one a line, or .json')
+        help='class names for --report: a text file with one a line, or .json',
+    )
     args = parser.parse_args(argv)
     if args.labels is not None and args.report is None:
         parser.error('--labels is for --report DIR')
@@ -62,11 +70,13 @@ def build_config(args: argparse.Namespace) -> Config:
     if cfg.get('test_dataloader') is None:
         raise launch.LaunchError(
             f'{args.config} has no test_dataloader: it only trains. Test with '
-            'a recognition or detection config')
+            'a recognition or detection config'
+        )
     if not cfg.get('test_evaluator'):
         raise launch.LaunchError(
             f'{args.config} has no test_evaluator: nothing would be measured. '
-            "Give it one, e.g. test_evaluator=dict(type='mmaction.AccMetric')")
+            "Give it one, e.g. test_evaluator=dict(type='mmaction.AccMetric')"
+        )
     check_views(cfg)
     _check_file(args.checkpoint)
     cfg.load_from = args.checkpoint
@@ -84,12 +94,15 @@ def build_config(args: argparse.Namespace) -> Config:
 def _check_file(checkpoint: str) -> None:
     """What MMEngine, which reads the file, cannot read."""
     if '://' not in checkpoint and not os.path.exists(checkpoint):
-        raise launch.LaunchError(f'there is no checkpoint {checkpoint} '
-                                 f'(working folder: {os.getcwd()})')
+        raise launch.LaunchError(
+            f'there is no checkpoint {checkpoint} '
+            f'(working folder: {os.getcwd()})'
+        )
     if os.path.isdir(checkpoint) or checkpoint.endswith('.safetensors'):
         raise launch.LaunchError(
             f'{checkpoint} must become a .pth file first: python '
-            f'tools/convert_checkpoint.py {checkpoint} model.pth')
+            f'tools/convert_checkpoint.py {checkpoint} model.pth'
+        )
 
 
 def check_views(cfg: Config) -> None:
@@ -110,13 +123,15 @@ def check_views(cfg: Config) -> None:
         raise launch.LaunchError(
             'the scores of the views of a video would not be averaged, and '
             'no metric can read them: --cfg-options '
-            'model.cls_head.average_clips=prob')
+            'model.cls_head.average_clips=prob'
+        )
     batch = cfg.test_dataloader.get('batch_size', 1)
     if test_cfg.get('max_testing_views') and batch != 1:
         raise launch.LaunchError(
             'model.test_cfg.max_testing_views splits up the views of one '
             f'video, and test_dataloader.batch_size is {batch}: --cfg-options '
-            'test_dataloader.batch_size=1')
+            'test_dataloader.batch_size=1'
+        )
 
 
 def load_strictly(cfg: Config) -> None:
@@ -150,17 +165,23 @@ def _dump_predictions(cfg: Config, path: str) -> None:
     _make_folder(Path(path).parent, '--dump')
     # First, so that no trouble of another metric costs the predictions.
     _add_metric(
-        cfg, dict(type='mmengine.DumpResults', out_file_path=path), first=True)
+        cfg, dict(type='mmengine.DumpResults', out_file_path=path), first=True
+    )
 
 
 def _report_classes(cfg: Config, folder: str, labels: Optional[str]) -> None:
-    from amd_mm.evaluation.label_map import (LabelMapError, check_label_map,
-                                             read_label_map)
+    from amd_mm.evaluation.label_map import (
+        LabelMapError,
+        check_label_map,
+        read_label_map,
+    )
+
     num_classes = _num_classes(cfg)
     if num_classes is None:
         raise launch.LaunchError(
             '--report is for classifiers (model.cls_head or model.head with '
-            'num_classes), which this config is not')
+            'num_classes), which this config is not'
+        )
     try:
         if labels is not None:
             check_label_map(read_label_map(labels), num_classes, labels)
@@ -172,7 +193,9 @@ def _report_classes(cfg: Config, folder: str, labels: Optional[str]) -> None:
         dict(
             type='amd_mm.ClassificationReport',
             out_dir=folder,
-            label_map=labels))
+            label_map=labels,
+        ),
+    )
 
 
 def _make_folder(folder: Path, option: str) -> None:
@@ -224,7 +247,8 @@ def check_labels(dataset: Dataset, num_classes: Optional[int]) -> None:
                 f'sample {index} of {getattr(dataset, "ann_file", "the data")}'
                 f' has the label {label}, but the model has {num_classes} '
                 'classes, counted from 0: see test_dataloader.dataset and '
-                'model.cls_head.num_classes')
+                'model.cls_head.num_classes'
+            )
 
 
 def log_often_enough(runner: Runner) -> None:
@@ -265,13 +289,16 @@ def run(runner: Runner, checkpoint: str) -> Dict[str, float]:
 def _explain_unreadable_video(error: Exception) -> None:
     """End with a sentence if that is what the error is about."""
     # Out of a loader's process comes a RuntimeError with the text of it.
-    found = re.search('UnreadableVideoError: (cannot read .*)',
-                      f'{type(error).__name__}: {error}')
+    found = re.search(
+        'UnreadableVideoError: (cannot read .*)',
+        f'{type(error).__name__}: {error}',
+    )
     if found:
         raise launch.LaunchError(
             f'{found.group(1)}. Without it there is no accuracy of this list: '
             'repair the video, or test on the clean list that '
-            'tools/check_videos.py writes') from error
+            'tools/check_videos.py writes'
+        ) from error
 
 
 def explain(error: CheckpointError, checkpoint: str) -> str:
@@ -289,15 +316,21 @@ def explain(error: CheckpointError, checkpoint: str) -> str:
     shapes = error.mismatched
     if shapes and not error.missing and all(map(_is_head, shapes)):
         (theirs, *_), (ours, *_) = next(iter(shapes.values()))
-        return (f'{checkpoint} tells {theirs} classes apart and the config '
-                f'{ours}: give the checkpoint that was trained with this '
-                'config, or the config that it was trained with')
+        return (
+            f'{checkpoint} tells {theirs} classes apart and the config '
+            f'{ours}: give the checkpoint that was trained with this '
+            'config, or the config that it was trained with'
+        )
     if any(map(_is_head, error.missing)):
-        return (f'{checkpoint} has no classifier for this config: it is from '
-                'pre-training or of another method. Fine-tune it first and '
-                'test the checkpoint that comes of it')
-    return (f'{checkpoint} is not of the model of this config: give the '
-            'checkpoint that was trained with it.\n' + str(error))
+        return (
+            f'{checkpoint} has no classifier for this config: it is from '
+            'pre-training or of another method. Fine-tune it first and '
+            'test the checkpoint that comes of it'
+        )
+    return (
+        f'{checkpoint} is not of the model of this config: give the '
+        'checkpoint that was trained with it.\n' + str(error)
+    )
 
 
 def _is_head(name: str) -> bool:
@@ -309,14 +342,20 @@ def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
     args = parse_args(argv)
     try:
         cfg = build_config(args)
-        runner = RUNNERS.build(
-            cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = (
+            RUNNERS.build(cfg)
+            if 'runner_type' in cfg
+            else Runner.from_cfg(cfg)
+        )
         check_labels(runner.test_dataloader.dataset, _num_classes(cfg))
         log_often_enough(runner)
         return run(runner, args.checkpoint)
     except launch.USER_ERRORS as error:
-        message = explain(error, args.checkpoint) if isinstance(
-            error, CheckpointError) else str(error)
+        message = (
+            explain(error, args.checkpoint)
+            if isinstance(error, CheckpointError)
+            else str(error)
+        )
         sys.exit(f'test.py: {message}' if is_main_process() else 1)
 
 

@@ -1,8 +1,9 @@
 """Train a model from a config file.
 
-    python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
-    bash tools/dist_train.sh CONFIG GPUS ...
+python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
+bash tools/dist_train.sh CONFIG GPUS ...
 """
+
 import argparse
 import sys
 
@@ -23,27 +24,33 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from this checkpoint; without one, from the latest in the '
-        'work folder')
+        'work folder',
+    )
     parser.add_argument(
         '--amp',
         action='store_true',
         help='mixed precision: bf16 with amd_mm.GuardedOptimWrapper, float16 '
-        'with MMEngine\'s wrapper')
+        "with MMEngine's wrapper",
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate with the number of videos a step')
+        help='scale the learning rate with the number of videos a step',
+    )
     parser.add_argument(
-        '--no-validate', action='store_true', help='train without validation')
+        '--no-validate', action='store_true', help='train without validation'
+    )
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument(
         '--diff-rank-seed',
         action='store_true',
-        help='seed every process differently')
+        help='seed every process differently',
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
-        help='deterministic cuDNN algorithms')
+        help='deterministic cuDNN algorithms',
+    )
     return parser.parse_args()
 
 
@@ -75,8 +82,11 @@ def main() -> None:
     args = parse_args()
     try:
         cfg = build_config(args)
-        runner = RUNNERS.build(
-            cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = (
+            RUNNERS.build(cfg)
+            if 'runner_type' in cfg
+            else Runner.from_cfg(cfg)
+        )
         launch.warn_unscaled_batch(cfg, runner.world_size)
         runner.train()
     except launch.USER_ERRORS as error:

@@ -29,7 +29,7 @@ class CheckpointMismatchError(CheckpointError):
         message: str,
         missing: tuple[str, ...] = (),
         mismatched: dict[str, tuple] | None = None,
-        unexpected: tuple[str, ...] = ()
+        unexpected: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.missing = tuple(missing)

@@ -7,6 +7,7 @@ pre-training checkpoint of this package: ``backbone.*`` (those of MMAction2's
 ``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and
 shapes were read off the programs named in each table's ``description``.
 """
+
 import math
 import re
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ class Format:
             video (False) or at either (None), which shows in the patch
             embedding.
     """
+
     name: str
     description: str
     rules: tuple[Rule, ...]
@@ -72,6 +74,7 @@ class Converted(NamedTuple):
         dropped (dict[str, str]): Name before the conversion -> why it was
             left out.
     """
+
     state: dict[str, Tensor]
     dropped: dict[str, str]
 
@@ -108,8 +111,13 @@ _HF_BLOCK = (
     ('layernorm_after.{p}', 'norm2.{p}'),
     (_HF_ATTENTION + 'q_bias', 'attn.q_bias'),
     (_HF_ATTENTION + 'v_bias', 'attn.v_bias'),
-    (tuple(_HF_ATTENTION + one + '.weight'
-           for one in ('query', 'key', 'value')), 'attn.qkv.weight'),
+    (
+        tuple(
+            _HF_ATTENTION + one + '.weight'
+            for one in ('query', 'key', 'value')
+        ),
+        'attn.qkv.weight',
+    ),
     ('attention.output.dense.{p}', 'attn.proj.{p}'),
     ('intermediate.dense.{p}', 'mlp.layers.0.0.{p}'),
     ('output.dense.{p}', 'mlp.layers.1.{p}'),
@@ -126,27 +134,33 @@ _VIDEOMAE_RULES = (
     *make_rules(
         *_PUBLIC_BLOCK,
         theirs='encoder.blocks.{i}.',
-        ours='backbone.blocks.{i}.'),
-    *make_rules(('encoder_to_decoder.weight', 'decoder.embed.weight'),
-                ('mask_token', 'decoder.mask_token'),
-                ('pos_embed', 'decoder.pos_embed'),
-                ('decoder.norm.{p}', 'decoder.norm.{p}'),
-                ('decoder.head.{p}', 'decoder.head.{p}')),
+        ours='backbone.blocks.{i}.',
+    ),
+    *make_rules(
+        ('encoder_to_decoder.weight', 'decoder.embed.weight'),
+        ('mask_token', 'decoder.mask_token'),
+        ('pos_embed', 'decoder.pos_embed'),
+        ('decoder.norm.{p}', 'decoder.norm.{p}'),
+        ('decoder.head.{p}', 'decoder.head.{p}'),
+    ),
     *make_rules(
         *_PUBLIC_BLOCK,
         theirs='decoder.blocks.{i}.',
-        ours='decoder.blocks.{i}.'),
+        ours='decoder.blocks.{i}.',
+    ),
 )
 
 _AMD_RULES = (
     *_VIDEOMAE_RULES,
     *make_rules(
         ('encoder.projection_heads.{i}.weight', 'neck.projections.{i}.weight'),
-        ('generator_mask_tokens.{i}', 'neck.generators.{i}.mask_token')),
+        ('generator_mask_tokens.{i}', 'neck.generators.{i}.mask_token'),
+    ),
     *make_rules(
         *_PUBLIC_BLOCK,
         theirs='generators.{i}.blocks.{j}.',
-        ours='neck.generators.{i}.blocks.{j}.'),
+        ours='neck.generators.{i}.blocks.{j}.',
+    ),
 )
 
 _FINETUNE_RULES = (
@@ -158,28 +172,35 @@ _FINETUNE_RULES = (
         ours='backbone.',
     ),
     *make_rules(
-        *_PUBLIC_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
+        *_PUBLIC_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'
+    ),
     *make_rules(('head.{p}', 'cls_head.fc_cls.{p}')),
 )
 
 _HF_RULES = (
-    *make_rules(('videomae.embeddings.patch_embeddings.projection.{p}',
-                 'backbone.patch_embed.projection.{p}'),
-                ('videomae.layernorm.{p}', 'backbone.norm.{p}'),
-                ('fc_norm.{p}', 'backbone.fc_norm.{p}'),
-                ('classifier.{p}', 'cls_head.fc_cls.{p}'),
-                ('encoder_to_decoder.weight', 'decoder.embed.weight'),
-                ('mask_token', 'decoder.mask_token'),
-                ('decoder.norm.{p}', 'decoder.norm.{p}'),
-                ('decoder.head.{p}', 'decoder.head.{p}')),
+    *make_rules(
+        (
+            'videomae.embeddings.patch_embeddings.projection.{p}',
+            'backbone.patch_embed.projection.{p}',
+        ),
+        ('videomae.layernorm.{p}', 'backbone.norm.{p}'),
+        ('fc_norm.{p}', 'backbone.fc_norm.{p}'),
+        ('classifier.{p}', 'cls_head.fc_cls.{p}'),
+        ('encoder_to_decoder.weight', 'decoder.embed.weight'),
+        ('mask_token', 'decoder.mask_token'),
+        ('decoder.norm.{p}', 'decoder.norm.{p}'),
+        ('decoder.head.{p}', 'decoder.head.{p}'),
+    ),
     *make_rules(
         *_HF_BLOCK,
         theirs='videomae.encoder.layer.{i}.',
-        ours='backbone.blocks.{i}.'),
+        ours='backbone.blocks.{i}.',
+    ),
     *make_rules(
         *_HF_BLOCK,
         theirs='decoder.decoder_layers.{i}.',
-        ours='decoder.blocks.{i}.'),
+        ours='decoder.blocks.{i}.',
+    ),
 )
 _HF_STACKS = ('videomae.encoder.layer.{i}.', 'decoder.decoder_layers.{i}.')
 
@@ -193,35 +214,48 @@ _MAE_RULES = (
         ours='backbone.',
     ),
     *make_rules(
-        *_MAE_ENCODER_BLOCK, theirs='blocks.{i}.',
-        ours='backbone.layers.{i}.'),
-    *make_rules(('head.{p}', 'head.fc.{p}'),
-                ('mask_token', 'decoder.mask_token'),
-                ('decoder_pos_embed', 'decoder.pos_embed'),
-                ('decoder_embed.{p}', 'decoder.embed.{p}'),
-                ('decoder_norm.{p}', 'decoder.norm.{p}'),
-                ('decoder_pred.{p}', 'decoder.head.{p}')),
+        *_MAE_ENCODER_BLOCK, theirs='blocks.{i}.', ours='backbone.layers.{i}.'
+    ),
+    *make_rules(
+        ('head.{p}', 'head.fc.{p}'),
+        ('mask_token', 'decoder.mask_token'),
+        ('decoder_pos_embed', 'decoder.pos_embed'),
+        ('decoder_embed.{p}', 'decoder.embed.{p}'),
+        ('decoder_norm.{p}', 'decoder.norm.{p}'),
+        ('decoder_pred.{p}', 'decoder.head.{p}'),
+    ),
     *make_rules(
         *_MAE_DECODER_BLOCK,
         theirs='decoder_blocks.{i}.',
-        ours='decoder.blocks.{i}.'),
+        ours='decoder.blocks.{i}.',
+    ),
 )
-_MAE_ENCODER = ('patch_embed.', 'blocks.', 'norm.', 'fc_norm.', 'pos_embed',
-                'cls_token')
+_MAE_ENCODER = (
+    'patch_embed.',
+    'blocks.',
+    'norm.',
+    'fc_norm.',
+    'pos_embed',
+    'cls_token',
+)
 
 _DMAE_RULES = (
     *_MAE_RULES,
-    *make_rules(('{i}.{p}', '{i}.{p}'), ('{i}.fc1.{p}', '{i}.0.{p}'),
-                ('{i}.fc2.{p}', '{i}.2.{p}'),
-                theirs='aligned_feature_projection_heads.',
-                ours='neck.projections.'),
+    *make_rules(
+        ('{i}.{p}', '{i}.{p}'),
+        ('{i}.fc1.{p}', '{i}.0.{p}'),
+        ('{i}.fc2.{p}', '{i}.2.{p}'),
+        theirs='aligned_feature_projection_heads.',
+        ours='neck.projections.',
+    ),
 )
 
 
 def _same(*beginnings: str) -> tuple[Rule, ...]:
     """Rules that keep every name below these beginnings."""
-    return make_rules(*((one + '{rest}', one + '{rest}')
-                        for one in beginnings))
+    return make_rules(
+        *((one + '{rest}', one + '{rest}') for one in beginnings)
+    )
 
 
 # Looked at in this order: a format comes before those that it extends.
@@ -233,64 +267,103 @@ FORMATS: dict[str, Format] = {
             description='transformers VideoMAE: ForPreTraining and '
             'ForVideoClassification',
             rules=_HF_RULES,
-            marks=(r'^videomae\.embeddings\.patch_embeddings\.',
-                   r'^videomae\.encoder\.layer\.\d+\.'),
+            marks=(
+                r'^videomae\.embeddings\.patch_embeddings\.',
+                r'^videomae\.encoder\.layer\.\d+\.',
+            ),
             encoder=('videomae.', 'fc_norm.'),
-            aliases=tuple((f'{stack}{_HF_ATTENTION}{long}.bias',
-                           f'{stack}{_HF_ATTENTION}{short}_bias')
-                          for stack in _HF_STACKS
-                          for long, short in (('query', 'q'), ('value', 'v'))),
-            unused=(('videomae.embeddings.position_embeddings',
-                     'the fixed sin-cos table'), ('position_embeddings',
-                                                  'the fixed sin-cos table')),
+            aliases=tuple(
+                (
+                    f'{stack}{_HF_ATTENTION}{long}.bias',
+                    f'{stack}{_HF_ATTENTION}{short}_bias',
+                )
+                for stack in _HF_STACKS
+                for long, short in (('query', 'q'), ('value', 'v'))
+            ),
+            unused=(
+                (
+                    'videomae.embeddings.position_embeddings',
+                    'the fixed sin-cos table',
+                ),
+                ('position_embeddings', 'the fixed sin-cos table'),
+            ),
             zero=tuple(
-                f'{stack}{_HF_ATTENTION}key.bias' for stack in _HF_STACKS),
-            wrapper=None),
+                f'{stack}{_HF_ATTENTION}key.bias' for stack in _HF_STACKS
+            ),
+            wrapper=None,
+        ),
         Format(
             name='amd',
             description='public AMD, pre-training (student, decoder, '
             'projections, generators)',
             rules=_AMD_RULES,
-            marks=(r'^encoder\.patch_embed\.proj\.',
-                   r'^encoder\.blocks\.\d+\.',
-                   r'^(encoder\.)?projection_heads\.|^generators\.'),
-            encoder=('encoder.', ),
-            aliases=(('projection_heads.{i}.weight',
-                      'encoder.projection_heads.{i}.weight'),
-                     ('projection_heads.{i}',
-                      'encoder.projection_heads.{i}.weight')),
-            unused=(('generators.{i}.norm.{p}',
-                     'the public program never uses it'), ),
-            wrapper='model'),
+            marks=(
+                r'^encoder\.patch_embed\.proj\.',
+                r'^encoder\.blocks\.\d+\.',
+                r'^(encoder\.)?projection_heads\.|^generators\.',
+            ),
+            encoder=('encoder.',),
+            aliases=(
+                (
+                    'projection_heads.{i}.weight',
+                    'encoder.projection_heads.{i}.weight',
+                ),
+                (
+                    'projection_heads.{i}',
+                    'encoder.projection_heads.{i}.weight',
+                ),
+            ),
+            unused=(
+                (
+                    'generators.{i}.norm.{p}',
+                    'the public program never uses it',
+                ),
+            ),
+            wrapper='model',
+        ),
         Format(
             name='videomae',
             description='public VideoMAE and VideoMAE v2, pre-training '
             '(encoder and decoder)',
             rules=_VIDEOMAE_RULES,
-            marks=(r'^encoder\.patch_embed\.proj\.',
-                   r'^encoder\.blocks\.\d+\.'),
-            encoder=('encoder.', ),
-            wrapper='model'),
+            marks=(
+                r'^encoder\.patch_embed\.proj\.',
+                r'^encoder\.blocks\.\d+\.',
+            ),
+            encoder=('encoder.',),
+            wrapper='model',
+        ),
         Format(
             name='videomae_finetune',
             description='public VideoMAE, VideoMAE v2 and AMD, fine-tuned',
             rules=_FINETUNE_RULES,
             marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
-            encoder=('patch_embed.', 'blocks.', 'norm.', 'fc_norm.',
-                     'pos_embed', 'cls_token'),
-            wrapper='model'),
+            encoder=(
+                'patch_embed.',
+                'blocks.',
+                'norm.',
+                'fc_norm.',
+                'pos_embed',
+                'cls_token',
+            ),
+            wrapper='model',
+        ),
         Format(
             name='dmae',
             description='public DMAE, pre-training (student, decoder, '
             'projections)',
             rules=_DMAE_RULES,
-            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.',
-                   r'^aligned_feature_projection_heads\.'),
+            marks=(
+                r'^patch_embed\.proj\.',
+                r'^blocks\.\d+\.',
+                r'^aligned_feature_projection_heads\.',
+            ),
             encoder=_MAE_ENCODER,
             wrapper='model',
             stores_tables=True,
             decoder_table='decoder_pos_embed',
-            images=True),
+            images=True,
+        ),
         Format(
             name='mae',
             description='public MAE, pre-training (mae_pretrain_vit_*, '
@@ -301,74 +374,117 @@ FORMATS: dict[str, Format] = {
             wrapper='model',
             stores_tables=True,
             decoder_table='decoder_pos_embed',
-            images=True),
+            images=True,
+        ),
         Format(
             name='mmpretrain',
             description='MMPretrain classifier or MAE with a '
             'VisionTransformer backbone',
             rules=_same('backbone.', 'head.', 'neck.bn.'),
-            marks=(r'^backbone\.patch_embed\.projection\.',
-                   r'^(head|neck\.decoder_embed)\.'),
-            encoder=('backbone.', ),
+            marks=(
+                r'^backbone\.patch_embed\.projection\.',
+                r'^(head|neck\.decoder_embed)\.',
+            ),
+            encoder=('backbone.',),
             unused=tuple(
                 (one, "MMPretrain's decoder has another position table")
-                for one in ('neck.decoder_{rest}', 'neck.mask_token',
-                            'neck.ln1.{p}')),
+                for one in (
+                    'neck.decoder_{rest}',
+                    'neck.mask_token',
+                    'neck.ln1.{p}',
+                )
+            ),
             stores_tables=True,
-            images=True),
+            images=True,
+        ),
         Format(
             name='mmaction',
             description='MMAction2 / MMDetection recogniser or detector with '
             'a VisionTransformer backbone',
             rules=_same('backbone.', 'cls_head.', 'roi_head.'),
-            marks=(r'^backbone\.patch_embed\.projection\.',
-                   r'^(cls_head|roi_head)\.'),
-            encoder=('backbone.', ),
-            stores_tables=True),
+            marks=(
+                r'^backbone\.patch_embed\.projection\.',
+                r'^(cls_head|roi_head)\.',
+            ),
+            encoder=('backbone.',),
+            stores_tables=True,
+        ),
         Format(
             name=OURS,
             description='this package, pre-training',
-            rules=_same('backbone.', 'decoder.', 'neck.', 'cls_head.',
-                        'roi_head.', 'head.'),
-            marks=(r'^backbone\.patch_embed\.projection\.', ),
-            encoder=('backbone.', ),
+            rules=_same(
+                'backbone.',
+                'decoder.',
+                'neck.',
+                'cls_head.',
+                'roi_head.',
+                'head.',
+            ),
+            marks=(r'^backbone\.patch_embed\.projection\.',),
+            encoder=('backbone.',),
             stores_tables=True,
-            images=None),
+            images=None,
+        ),
         Format(
             name='backbone',
             description="a bare backbone in MMAction2's names, without "
             "'backbone.'",
             rules=make_rules(
-                *((one + '{rest}', one + '{rest}')
-                  for one in ('patch_embed.projection.', 'blocks.', 'norm.',
-                              'fc_norm.')), ('pos_embed', 'pos_embed'),
-                ours='backbone.'),
+                *(
+                    (one + '{rest}', one + '{rest}')
+                    for one in (
+                        'patch_embed.projection.',
+                        'blocks.',
+                        'norm.',
+                        'fc_norm.',
+                    )
+                ),
+                ('pos_embed', 'pos_embed'),
+                ours='backbone.',
+            ),
             marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
-            encoder=('', ),
-            stores_tables=True),
+            encoder=('',),
+            stores_tables=True,
+        ),
         Format(
             name='image_backbone',
             description="a bare backbone in MMPretrain's names, without "
             "'backbone.'",
             rules=make_rules(
-                *((one + '{rest}', one + '{rest}')
-                  for one in ('patch_embed.projection.', 'layers.', 'ln1.',
-                              'ln2.')), ('pos_embed',
-                                         'pos_embed'), ('cls_token',
-                                                        'cls_token'),
-                ours='backbone.'),
+                *(
+                    (one + '{rest}', one + '{rest}')
+                    for one in (
+                        'patch_embed.projection.',
+                        'layers.',
+                        'ln1.',
+                        'ln2.',
+                    )
+                ),
+                ('pos_embed', 'pos_embed'),
+                ('cls_token', 'cls_token'),
+                ours='backbone.',
+            ),
             marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
-            encoder=('', ),
+            encoder=('',),
             stores_tables=True,
-            images=True),
+            images=True,
+        ),
     )
 }
 
 # Where programs put the weights inside a file, the plain ones before the
 # averaged ones. (MMEngine's EMAHook saves the averaged weights *as*
 # `state_dict`, and the plain ones as `ema_state_dict`.)
-_WRAPPERS = ('state_dict', 'model', 'module', 'model_state_dict', 'model_ema',
-             'ema_state_dict', 'state_dict_ema', 'ema')
+_WRAPPERS = (
+    'state_dict',
+    'model',
+    'module',
+    'model_state_dict',
+    'model_ema',
+    'ema_state_dict',
+    'state_dict_ema',
+    'ema',
+)
 # Prefixes of wrapping modules: DDP, the VideoMAE v2 port on Hugging Face.
 _MODULE_PREFIXES = ('module.', 'model.')
 _COMPILED = '_orig_mod.'
@@ -397,18 +513,21 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     while True:
         wrapper = next(
             (key for key in _WRAPPERS if isinstance(inner.get(key), Mapping)),
-            None)
+            None,
+        )
         if wrapper is None:
             break
         inner = inner[wrapper]
     state = {
         str(name).replace(_COMPILED, ''): value
-        for name, value in inner.items() if isinstance(value, Tensor)
+        for name, value in inner.items()
+        if isinstance(value, Tensor)
     }
     if not state:
         raise CheckpointFormatError(
             'There are no weights in this checkpoint. It holds: '
-            f'{_some(map(str, checkpoint))}.')
+            f'{_some(map(str, checkpoint))}.'
+        )
     for prefix in _MODULE_PREFIXES:
         state = _strip(state, prefix)
     if any(name.startswith('embeddings.patch_embeddings.') for name in state):
@@ -422,14 +541,15 @@ def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     names = [name for name in state if name not in _AVERAGING]
     if not names or not all(name.startswith(prefix) for name in names):
         return state
-    return {name[len(prefix):]: state[name] for name in names}
+    return {name[len(prefix) :]: state[name] for name in names}
 
 
 def known_formats() -> str:
     """The formats as a list for messages."""
     width = max(map(len, FORMATS))
-    return '\n'.join(f'  {one.name:<{width}}  {one.description}'
-                     for one in FORMATS.values())
+    return '\n'.join(
+        f'  {one.name:<{width}}  {one.description}' for one in FORMATS.values()
+    )
 
 
 def get_format(name: str) -> Format:
@@ -441,7 +561,8 @@ def get_format(name: str) -> Format:
     if name not in FORMATS:
         raise CheckpointFormatError(
             f'{name!r} is no known checkpoint format. Known:\n'
-            f'{known_formats()}')
+            f'{known_formats()}'
+        )
     return FORMATS[name]
 
 
@@ -464,12 +585,13 @@ def detect_format(checkpoint: Mapping[str, Any]) -> str:
         if images not in (None, one.images) and one.images is not None:
             continue
         if all(
-                any(re.search(mark, name) for name in state)
-                for mark in one.marks):
+            any(re.search(mark, name) for name in state) for mark in one.marks
+        ):
             return one.name
     raise CheckpointFormatError(
         f'These weights are in no known format. The file has {len(state)} '
-        f'tensors: {_some(state)}. Known formats:\n{known_formats()}')
+        f'tensors: {_some(state)}. Known formats:\n{known_formats()}'
+    )
 
 
 def looks_at_images(state: Mapping[str, Tensor]) -> bool | None:
@@ -495,17 +617,22 @@ def _check_kind(state: Mapping[str, Tensor], table: Format) -> None:
     images = looks_at_images(state)
     if table.images is None or images in (None, table.images):
         return
-    fitting = ', '.join(one.name for one in FORMATS.values()
-                        if one.images in (None, images))
-    kinds = ('an image' if images else 'a video',
-             'images' if table.images else 'video')
+    fitting = ', '.join(
+        one.name for one in FORMATS.values() if one.images in (None, images)
+    )
+    kinds = (
+        'an image' if images else 'a video',
+        'images' if table.images else 'video',
+    )
     raise CheckpointFormatError(
         f'The file holds {kinds[0]} ViT, and {table.name!r} '
-        f'({table.description}) is for {kinds[1]}. For this one: {fitting}.')
+        f'({table.description}) is for {kinds[1]}. For this one: {fitting}.'
+    )
 
 
-def to_amd_mm(checkpoint: Mapping[str, Any],
-              fmt: str | None = None) -> Converted:
+def to_amd_mm(
+    checkpoint: Mapping[str, Any], fmt: str | None = None
+) -> Converted:
     """Convert weights of any known format to our names.
 
     Args:
@@ -530,8 +657,9 @@ def to_amd_mm(checkpoint: Mapping[str, Any],
         raise CheckpointFormatError(
             f'Recognised as {table.name!r} ({table.description}), but these '
             'parts of its encoder have no place in a ViT of ours: '
-            f'{_some(foreign)}.')
-    dropped.update({name: 'has no counterpart here' for name in unknown})
+            f'{_some(foreign)}.'
+        )
+    dropped.update(dict.fromkeys(unknown, 'has no counterpart here'))
     return Converted(renamed, dropped)
 
 
@@ -561,21 +689,24 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
     if not table.stores_tables:
         dropped = {
             name: 'fixed sin-cos table, computed over there'
-            for name, tensor in state.items() if is_fixed_table(name, tensor)
+            for name, tensor in state.items()
+            if is_fixed_table(name, tensor)
         }
         state = {
             name: tensor
-            for name, tensor in state.items() if name not in dropped
+            for name, tensor in state.items()
+            if name not in dropped
         }
     renamed, unknown = revert_rules(state, table.rules)
     foreign = [name for name in unknown if name.startswith('backbone.')]
     if foreign:
         raise CheckpointFormatError(
             f'{table.name!r} ({table.description}) has no place for these '
-            f'parts of the encoder: {_some(foreign)}.')
+            f'parts of the encoder: {_some(foreign)}.'
+        )
     dropped.update(
-        {name: f'has no counterpart in {table.name}'
-         for name in unknown})
+        dict.fromkeys(unknown, f'has no counterpart in {table.name}')
+    )
     _add_decoder_table(renamed, table)
     return Converted(renamed, dropped)
 
@@ -585,23 +716,29 @@ def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
 
     Their programs load strictly, and know square grids after a class token.
     """
-    if (table.decoder_table in (None, *state)
-            or not {'pos_embed', 'mask_token'} <= set(state)):
+    if table.decoder_table in (None, *state) or not {
+        'pos_embed',
+        'mask_token',
+    } <= set(state):
         return
     side = math.isqrt(state['pos_embed'].shape[1] - 1)
     if 1 + side**2 != state['pos_embed'].shape[1]:
         return
     # Imported here: it costs seconds, and few files need it.
     from amd_mm.models.utils import position_table
+
     mask_token = state['mask_token']
-    places = position_table((1, side, side), mask_token.shape[-1],
-                            'sincos_2d').to(mask_token)
+    places = position_table(
+        (1, side, side), mask_token.shape[-1], 'sincos_2d'
+    ).to(mask_token)
     state[table.decoder_table] = torch.cat(
-        [torch.zeros_like(places[:, :1]), places], 1)
+        [torch.zeros_like(places[:, :1]), places], 1
+    )
 
 
-def _prepare(state: dict[str, Tensor],
-             table: Format) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _prepare(
+    state: dict[str, Tensor], table: Format
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Settle other spellings, and take out what has no use here."""
     kept: dict[str, Tensor] = {}
     dropped: dict[str, str] = {}
@@ -613,7 +750,8 @@ def _prepare(state: dict[str, Tensor],
         spelled = _spell(name, table)
         if spelled in kept:
             raise CheckpointFormatError(
-                f'{spelled} is in the file twice, once as {name}.')
+                f'{spelled} is in the file twice, once as {name}.'
+            )
         kept[spelled] = tensor
     return kept, dropped
 
@@ -628,7 +766,8 @@ def _reason_to_drop(name: str, tensor: Tensor, table: Format) -> str | None:
         if torch.count_nonzero(tensor):
             raise CheckpointFormatError(
                 f'{name} is not all zeros. VideoMAE has no such bias, so '
-                'these weights do not fit it.')
+                'these weights do not fit it.'
+            )
         return 'all zeros, as VideoMAE has it'
     return None
 
@@ -647,6 +786,7 @@ def is_fixed_table(name: str, tensor: Tensor) -> bool:
         return False
     # Imported here: it costs seconds, and few files hold a table.
     from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
+
     table = get_sinusoid_encoding(tensor.shape[1], tensor.shape[2])
     return torch.allclose(tensor.float().cpu(), table, atol=1e-4)
 

@@ -1,4 +1,5 @@
 """The strict loader: nothing is left out without being named."""
+
 import logging
 import os
 import re
@@ -48,6 +49,7 @@ class LoadReport:
         dropped (dict[str, str]): Left out on purpose -> why.
         recomputed (dict[str, str]): Position tables -> what was done.
     """
+
     source: str
     fmt: str
     module: str
@@ -59,16 +61,26 @@ class LoadReport:
 
     def __str__(self) -> str:
         """A compact table."""
-        rows = [('loaded', len(self.loaded), collapse(self.loaded, True)),
-                ('missing', len(self.missing), collapse(self.missing)),
-                ('unexpected', len(self.unexpected),
-                 collapse(self.unexpected, True))]
-        rows += [('dropped', count, text)
-                 for count, text in group_by_reason(self.dropped)]
-        rows += [('table', 1, f'{name}: {what}')
-                 for name, what in self.recomputed.items()]
+        rows = [
+            ('loaded', len(self.loaded), collapse(self.loaded, True)),
+            ('missing', len(self.missing), collapse(self.missing)),
+            (
+                'unexpected',
+                len(self.unexpected),
+                collapse(self.unexpected, True),
+            ),
+        ]
+        rows += [
+            ('dropped', count, text)
+            for count, text in group_by_reason(self.dropped)
+        ]
+        rows += [
+            ('table', 1, f'{name}: {what}')
+            for name, what in self.recomputed.items()
+        ]
         lines = [
-            f'{kind:>10} {count:>4}  {text}' for kind, count, text in rows
+            f'{kind:>10} {count:>4}  {text}'
+            for kind, count, text in rows
             if count
         ]
         head = f'{self.source} ({self.fmt}) -> {self.module}'
@@ -78,6 +90,7 @@ class LoadReport:
 @dataclass
 class _Plan:
     """What is going to be copied, and what stands in the way."""
+
     copies: dict[str, Tensor] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -89,16 +102,18 @@ class _Plan:
     foreign: list[str] = field(default_factory=list)
 
 
-def load_encoder(backbone: nn.Module,
-                 source: str | os.PathLike | Mapping[str, Any],
-                 *,
-                 allow_missing: Sequence[str] = (),
-                 extra_blocks: str = 'error',
-                 source_grid: Grid | None = None,
-                 prefix: str | None = None,
-                 fmt: str | None = None,
-                 unsafe: bool = False,
-                 logger: MMLogger | str | None = 'current') -> LoadReport:
+def load_encoder(
+    backbone: nn.Module,
+    source: str | os.PathLike | Mapping[str, Any],
+    *,
+    allow_missing: Sequence[str] = (),
+    extra_blocks: str = 'error',
+    source_grid: Grid | None = None,
+    prefix: str | None = None,
+    fmt: str | None = None,
+    unsafe: bool = False,
+    logger: MMLogger | str | None = 'current',
+) -> LoadReport:
     """Load the encoder of any known checkpoint into a bare backbone.
 
     A frozen teacher, whose features are taken before the closing norm and
@@ -145,11 +160,13 @@ def load_encoder(backbone: nn.Module,
         fmt=fmt,
         unsafe=unsafe,
         name=name,
-        logger=logger)
+        logger=logger,
+    )
 
 
-def _below(source: str | os.PathLike | Mapping[str, Any], prefix: str,
-           unsafe: bool) -> tuple[str, dict[str, Tensor]]:
+def _below(
+    source: str | os.PathLike | Mapping[str, Any], prefix: str, unsafe: bool
+) -> tuple[str, dict[str, Tensor]]:
     """The source's name, and its weights whose names have this prefix."""
     if isinstance(source, Mapping):
         name, checkpoint = 'state dict', source
@@ -157,27 +174,31 @@ def _below(source: str | os.PathLike | Mapping[str, Any], prefix: str,
         name, checkpoint = os.fspath(source), read_checkpoint(source, unsafe)
     state = unwrap(checkpoint)
     chosen = {
-        key[len(prefix):]: tensor
-        for key, tensor in state.items() if key.startswith(prefix)
+        key[len(prefix) :]: tensor
+        for key, tensor in state.items()
+        if key.startswith(prefix)
     }
     if not chosen:
         raise CheckpointFormatError(
             f'Nothing in {name} is called {prefix}*; it has '
-            f'{collapse(state, brief=True)}.')
+            f'{collapse(state, brief=True)}.'
+        )
     return name, chosen
 
 
-def load_into(module: nn.Module,
-              source: str | os.PathLike | Mapping[str, Any],
-              prefix: str | None = None,
-              *,
-              allow_missing: Sequence[str] = (),
-              extra_blocks: str = 'error',
-              source_grid: Grid | None = None,
-              fmt: str | None = None,
-              unsafe: bool = False,
-              name: str | None = None,
-              logger: MMLogger | str | None = 'current') -> LoadReport:
+def load_into(
+    module: nn.Module,
+    source: str | os.PathLike | Mapping[str, Any],
+    prefix: str | None = None,
+    *,
+    allow_missing: Sequence[str] = (),
+    extra_blocks: str = 'error',
+    source_grid: Grid | None = None,
+    fmt: str | None = None,
+    unsafe: bool = False,
+    name: str | None = None,
+    logger: MMLogger | str | None = 'current',
+) -> LoadReport:
     """Load a checkpoint of any known format, strictly.
 
     Every weight of the module must be in the file with the module's shape,
@@ -228,8 +249,9 @@ def load_into(module: nn.Module,
             missing, what has another shape, and guesses why.
     """
     if extra_blocks not in ('error', 'ignore'):
-        raise ValueError("extra_blocks must be 'error' or 'ignore', not "
-                         f'{extra_blocks!r}.')
+        raise ValueError(
+            f"extra_blocks must be 'error' or 'ignore', not {extra_blocks!r}."
+        )
     if isinstance(source, Mapping):
         name, checkpoint = name or 'state dict', source
     else:
@@ -244,15 +266,17 @@ def load_into(module: nn.Module,
     else:
         fmt = fmt or detect_format(checkpoint)
         state, dropped = to_amd_mm(checkpoint, fmt)
-    plan = _make_plan(module, state, prefix, allow_missing, extra_blocks,
-                      source_grid)
+    plan = _make_plan(
+        module, state, prefix, allow_missing, extra_blocks, source_grid
+    )
     label = f'{name} ({fmt})'
     if plan.lacking or plan.mismatched or plan.foreign:
         raise _mismatch(label, module, state, prefix, plan)
     if not plan.copies:
         raise CheckpointFormatError(
             f'{label} holds nothing for {type(module).__name__}; it has '
-            f'{collapse(state, brief=True)}.')
+            f'{collapse(state, brief=True)}.'
+        )
     _copy(module, plan.copies)
     report = LoadReport(
         source=name,
@@ -261,15 +285,14 @@ def load_into(module: nn.Module,
         loaded=tuple(plan.copies),
         missing=tuple(plan.missing),
         unexpected=tuple(plan.unexpected),
-        dropped={
-            **dropped,
-            **plan.dropped
-        },
-        recomputed=plan.recomputed)
+        dropped={**dropped, **plan.dropped},
+        recomputed=plan.recomputed,
+    )
     print_log(
         f'Loaded {report}',
         logger=logger,
-        level=logging.WARNING if plan.other_table else logging.INFO)
+        level=logging.WARNING if plan.other_table else logging.INFO,
+    )
     return report
 
 
@@ -280,22 +303,28 @@ def _has_own_names(module: nn.Module, checkpoint: Mapping[str, Any]) -> bool:
     return 2 * sum(one in state for one in names) > len(names)
 
 
-def _make_plan(module: nn.Module, state: Mapping[str, Tensor], prefix: str,
-               allow_missing: Sequence[str], extra_blocks: str,
-               source_grid: Grid | None) -> _Plan:
+def _make_plan(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    prefix: str,
+    allow_missing: Sequence[str],
+    extra_blocks: str,
+    source_grid: Grid | None,
+) -> _Plan:
     plan = _Plan()
     targets = module.state_dict(keep_vars=True)
     offered = {}
     for name, tensor in state.items():
         if name.startswith(prefix):
-            offered[name[len(prefix):]] = tensor
+            offered[name[len(prefix) :]] = tensor
         else:
             plan.unexpected.append(name)
     for name, target in targets.items():
         tensor = offered.get(name)
         if _is_table(name):
-            _plan_table(plan, module, name, target, tensor, source_grid,
-                        allow_missing)
+            _plan_table(
+                plan, module, name, target, tensor, source_grid, allow_missing
+            )
         elif tensor is not None and tensor.shape == target.shape:
             plan.copies[name] = tensor
         elif _matches(name, allow_missing):
@@ -312,53 +341,74 @@ def _make_plan(module: nn.Module, state: Mapping[str, Tensor], prefix: str,
     return plan
 
 
-def _plan_table(plan: _Plan, module: nn.Module, name: str, target: Tensor,
-                tensor: Tensor | None, source_grid: Grid | None,
-                allow_missing: Sequence[str]) -> None:
+def _plan_table(
+    plan: _Plan,
+    module: nn.Module,
+    name: str,
+    target: Tensor,
+    tensor: Tensor | None,
+    source_grid: Grid | None,
+    allow_missing: Sequence[str],
+) -> None:
     """Decide about a position table of the module."""
     owner = module.get_submodule(name.rpartition('.')[0])
-    fixed = not (isinstance(target, nn.Parameter)
-                 or getattr(owner, 'takes_position_table', False))
+    fixed = not (
+        isinstance(target, nn.Parameter)
+        or getattr(owner, 'takes_position_table', False)
+    )
     if fixed:
         if tensor is not None and not _same_table(tensor, target):
             plan.other_table = True
             plan.recomputed[name] = (
                 f"kept the model's fixed table {tuple(target.shape)}; the "
                 f'file has another, {tuple(tensor.shape)}. Check img_size, '
-                'num_frames and pos_embed_type if that is a surprise')
+                'num_frames and pos_embed_type if that is a surprise'
+            )
     elif tensor is None:
-        (plan.missing
-         if _matches(name, allow_missing) else plan.lacking).append(name)
+        (
+            plan.missing if _matches(name, allow_missing) else plan.lacking
+        ).append(name)
     elif tensor.shape == target.shape:
         plan.copies[name] = tensor
     else:
         _plan_resize(plan, owner, name, target, tensor, source_grid)
 
 
-def _plan_resize(plan: _Plan, owner: nn.Module, name: str, target: Tensor,
-                 tensor: Tensor, source_grid: Grid | None) -> None:
+def _plan_resize(
+    plan: _Plan,
+    owner: nn.Module,
+    name: str,
+    target: Tensor,
+    tensor: Tensor,
+    source_grid: Grid | None,
+) -> None:
     """Resample a position table, or say that it cannot be done."""
     new = _grid_of(owner, target.shape[1])
     extra = getattr(owner, 'num_extra_tokens', 0)  # class tokens come first
     tokens = tensor.shape[1] - extra if tensor.ndim == 3 else 0
     old = source_grid or (_guess_grid(tokens, new) if new else None)
     fits = (
-        new is not None and old is not None and tokens > 0
+        new is not None
+        and old is not None
+        and tokens > 0
         and tensor.shape[2] == target.shape[2]
-        and tokens == old[0] * old[1] * old[2])
+        and tokens == old[0] * old[1] * old[2]
+    )
     if not fits:
         plan.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
         return
     # Imported here: it costs seconds, and few files need it.
     from amd_mm.models.utils import resize_position_table
+
     tensor = tensor.float()
     places = resize_position_table(tensor[:, extra:], old, new)
     plan.copies[name] = torch.cat([tensor[:, :extra], places], 1)
     plan.recomputed[name] = f'resampled from {old} to {new} tokens'
 
 
-def _plan_extra(plan: _Plan, name: str, encoder: str, depth: int,
-                extra_blocks: str) -> None:
+def _plan_extra(
+    plan: _Plan, name: str, encoder: str, depth: int, extra_blocks: str
+) -> None:
     """Decide about a tensor of the file that the module has no place for."""
     inner = name.removeprefix(encoder)
     block = re.match(r'(?:blocks|layers)\.(\d+)\.', inner)
@@ -378,7 +428,8 @@ def _is_table(name: str) -> bool:
 
 def _same_table(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(
-        one.float().cpu(), other.detach().float().cpu(), atol=1e-3)
+        one.float().cpu(), other.detach().float().cpu(), atol=1e-3
+    )
 
 
 def _grid_of(owner: nn.Module, tokens: int) -> Grid | None:
@@ -397,15 +448,18 @@ def _guess_grid(tokens: int, like: Grid) -> Grid | None:
     """A square grid with as many tokens in time as ``like``."""
     if tokens <= 0:
         return None
-    side = round((tokens / like[0])**0.5)
+    side = round((tokens / like[0]) ** 0.5)
     return (like[0], side, side) if like[0] * side**2 == tokens else None
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name is, is below, or fits one of the patterns."""
-    return any(name == one or name.startswith(one.rstrip('.') +
-                                              '.') or fnmatchcase(name, one)
-               for one in patterns)
+    return any(
+        name == one
+        or name.startswith(one.rstrip('.') + '.')
+        or fnmatchcase(name, one)
+        for one in patterns
+    )
 
 
 @torch.no_grad()
@@ -422,8 +476,9 @@ def _blocks(names: Iterable[str], encoder: str) -> set[int]:
     return {int(one.group(1)) for one in found}
 
 
-def describe_encoder(state: Mapping[str, Tensor],
-                     prefix: str = ENCODER) -> str:
+def describe_encoder(
+    state: Mapping[str, Tensor], prefix: str = ENCODER
+) -> str:
     """An encoder in a few words: "ViT-B: 12 blocks, 768 wide, ...".
 
     Args:
@@ -440,12 +495,19 @@ def describe_encoder(state: Mapping[str, Tensor],
         return f'{depth} blocks, no patch embedding'
     width, channels, *size = patch.shape
     kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
-    return (f'{kind}: {depth} blocks, {width} wide, patch '
-            f'{"x".join(map(str, size))}, {channels} channels')
+    return (
+        f'{kind}: {depth} blocks, {width} wide, patch '
+        f'{"x".join(map(str, size))}, {channels} channels'
+    )
 
 
-def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
-              prefix: str, plan: _Plan) -> CheckpointMismatchError:
+def _mismatch(
+    label: str,
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    prefix: str,
+    plan: _Plan,
+) -> CheckpointMismatchError:
     """The error for a checkpoint that does not fit."""
     targets = module.state_dict()
     images = looks_at_images(state), looks_at_images(targets)
@@ -457,14 +519,18 @@ def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
             f'{label} holds {kinds[0]} ({theirs}), and '
             f'{type(module).__name__} is {kinds[1]} ({ours}); nothing was '
             'loaded. Give a checkpoint of the other kind.',
-            tuple(plan.lacking), plan.mismatched, tuple(plan.foreign))
+            tuple(plan.lacking),
+            plan.mismatched,
+            tuple(plan.foreign),
+        )
     lines = [
-        f'{label} does not fit {type(module).__name__}; nothing was '
-        'loaded.'
+        f'{label} does not fit {type(module).__name__}; nothing was loaded.'
     ]
     if plan.lacking:
-        lines.append(f'missing in the file ({len(plan.lacking)}): '
-                     f'{collapse(plan.lacking)}')
+        lines.append(
+            f'missing in the file ({len(plan.lacking)}): '
+            f'{collapse(plan.lacking)}'
+        )
     if plan.mismatched:
         lines.append(f'of another shape ({len(plan.mismatched)}):')
         grouped: dict[tuple, list[str]] = {}
@@ -475,44 +541,64 @@ def _mismatch(label: str, module: nn.Module, state: Mapping[str, Tensor],
             for (one, other, _), names in grouped.items()
         ]
     if plan.foreign:
-        lines.append('in the file, without a place in the model '
-                     f'({len(plan.foreign)}): {collapse(plan.foreign)}')
+        lines.append(
+            'in the file, without a place in the model '
+            f'({len(plan.foreign)}): {collapse(plan.foreign)}'
+        )
     inside = ENCODER.removeprefix(prefix)
     theirs, ours = describe_encoder(state), describe_encoder(targets, inside)
     lines.append(f'The file has {theirs}; the model {ours}.')
-    lines += _hints(plan, len(_blocks(state, ENCODER)),
-                    len(_blocks(targets, inside)))
-    return CheckpointMismatchError('\n'.join(lines), tuple(plan.lacking),
-                                   plan.mismatched, tuple(plan.foreign))
+    lines += _hints(
+        plan, len(_blocks(state, ENCODER)), len(_blocks(targets, inside))
+    )
+    return CheckpointMismatchError(
+        '\n'.join(lines),
+        tuple(plan.lacking),
+        plan.mismatched,
+        tuple(plan.foreign),
+    )
 
 
 def _hints(plan: _Plan, their_depth: int, our_depth: int) -> list[str]:
     """What to do about it, where that can be guessed."""
     hints = []
     if _class_tokens(plan.foreign):
-        hints.append('The file has a class token, the model none: set the '
-                     "model's with_cls_token=True.")
+        hints.append(
+            'The file has a class token, the model none: set the '
+            "model's with_cls_token=True."
+        )
     elif _class_tokens(plan.lacking):
-        hints.append('The model has a class token, the file none: set the '
-                     "model's with_cls_token=False.")
+        hints.append(
+            'The model has a class token, the file none: set the '
+            "model's with_cls_token=False."
+        )
     elif plan.mismatched and all(
-            name.startswith(_CLASSIFIERS) for name in plan.mismatched):
+        name.startswith(_CLASSIFIERS) for name in plan.mismatched
+    ):
         file, model = next(iter(plan.mismatched.values()))
-        hints.append(f'The file tells {file[0]} classes apart, the model '
-                     f'{model[0]}: set num_classes={file[0]} of the head, '
-                     'or give the file that was trained for this config.')
+        hints.append(
+            f'The file tells {file[0]} classes apart, the model '
+            f'{model[0]}: set num_classes={file[0]} of the head, '
+            'or give the file that was trained for this config.'
+        )
     elif plan.mismatched:
-        hints.append("Give a file of the model's size, or set the model's "
-                     'embed_dims, depth, patch_size, tubelet_size and '
-                     "in_channels to the file's.")
+        hints.append(
+            "Give a file of the model's size, or set the model's "
+            'embed_dims, depth, patch_size, tubelet_size and '
+            "in_channels to the file's."
+        )
     elif their_depth > our_depth and plan.foreign:
-        hints.append(f"extra_blocks='ignore' takes the first {our_depth} "
-                     'blocks.')
+        hints.append(
+            f"extra_blocks='ignore' takes the first {our_depth} blocks."
+        )
     tops = sorted({_part(name) for name in plan.lacking})
     if plan.lacking and not any(
-            one.endswith(('blocks', 'layers')) for one in tops):
-        hints.append(f'If {", ".join(tops)} may start fresh, allow it: '
-                     f'allow_missing={tuple(tops)!r}.')
+        one.endswith(('blocks', 'layers')) for one in tops
+    ):
+        hints.append(
+            f'If {", ".join(tops)} may start fresh, allow it: '
+            f'allow_missing={tuple(tops)!r}.'
+        )
     return hints
 
 

@@ -1,4 +1,5 @@
 """Many names of parameters, said in few words."""
+
 import re
 from collections.abc import Iterable, Mapping
 
@@ -21,7 +22,7 @@ def collapse(names: Iterable[str], brief: bool = False) -> str:
         if found is None:
             groups.setdefault(name, [])
             continue
-        key = name[:found.start(1)] + '{}' + name[found.end(1):]
+        key = name[: found.start(1)] + '{}' + name[found.end(1) :]
         groups.setdefault(key, []).append(int(found.group(1)))
     texts = []
     for key, numbers in groups.items():
@@ -64,5 +65,7 @@ def group_by_reason(dropped: Mapping[str, str]) -> list[tuple[int, str]]:
     groups: dict[str, list[str]] = {}
     for name, reason in dropped.items():
         groups.setdefault(reason, []).append(name)
-    return [(len(names), f'{collapse(names, brief=True)} ({reason})')
-            for reason, names in groups.items()]
+    return [
+        (len(names), f'{collapse(names, brief=True)} ({reason})')
+        for reason, names in groups.items()
+    ]

@@ -1,4 +1,5 @@
 """Reading checkpoint files without running what is in them."""
+
 import hashlib
 import io
 import json
@@ -11,31 +12,40 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from amd_mm.utils.checked_pickle import admit_harmless_objects
 from mmengine.fileio import get_file_backend
 from torch import Tensor
 
-from amd_mm.utils.checked_pickle import admit_harmless_objects
 from .errors import CheckpointReadError
 
 # What a folder saved by Hugging Face transformers may hold, best first.
-_FOLDER_FILES = ('model.safetensors', 'model.safetensors.index.json',
-                 'pytorch_model.bin', 'pytorch_model.bin.index.json')
+_FOLDER_FILES = (
+    'model.safetensors',
+    'model.safetensors.index.json',
+    'pytorch_model.bin',
+    'pytorch_model.bin.index.json',
+)
 
 # First bytes of things that are often saved under a checkpoint's name.
 _LOOKALIKES = (
-    (rb'version https://git-lfs',
-     'a Git LFS pointer: the weights themselves were not downloaded. Run '
-     '`git lfs pull` where it came from'),
-    (rb'\s*<(!doctype|html|\?xml)',
-     'a web page: the download was answered with a page (a login, or '
-     '"too many requests"). Download it again'),
+    (
+        rb'version https://git-lfs',
+        'a Git LFS pointer: the weights themselves were not downloaded. Run '
+        '`git lfs pull` where it came from',
+    ),
+    (
+        rb'\s*<(!doctype|html|\?xml)',
+        'a web page: the download was answered with a page (a login, or '
+        '"too many requests"). Download it again',
+    ),
     (rb'\s*[{\[]', 'a JSON text'),
     (rb'\x1f\x8b', 'a gzip archive: unpack it first'),
 )
 
 
-def read_checkpoint(path: str | os.PathLike,
-                    unsafe: bool = False) -> dict[str, Any]:
+def read_checkpoint(
+    path: str | os.PathLike, unsafe: bool = False
+) -> dict[str, Any]:
     """Read a checkpoint file onto the CPU.
 
     Files are read with ``weights_only=True``: nothing in them is run. Two
@@ -69,8 +79,9 @@ def read_checkpoint(path: str | os.PathLike,
     if local.is_dir():
         return _read_folder(local, unsafe)
     if not local.is_file():
-        raise CheckpointReadError(f'There is no file {path} (looked from '
-                                  f'{Path.cwd()}).')
+        raise CheckpointReadError(
+            f'There is no file {path} (looked from {Path.cwd()}).'
+        )
     with local.open('rb') as stream:
         return _read_stream(stream, path, unsafe)
 
@@ -101,19 +112,22 @@ def _download(address: str) -> str:
     except OSError as error:
         raise CheckpointReadError(
             f'Cannot download {address}: {error}. Download it by other means '
-            'and give the path of the file.') from error
+            'and give the path of the file.'
+        ) from error
     return str(target)
 
 
 def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
     """Read a folder saved by Hugging Face ``transformers``."""
-    name = next((one for one in _FOLDER_FILES if (folder / one).is_file()),
-                None)
+    name = next(
+        (one for one in _FOLDER_FILES if (folder / one).is_file()), None
+    )
     if name is None:
         raise CheckpointReadError(
             f'{folder} is a folder without weights; one of '
             f'{", ".join(_FOLDER_FILES)} is needed. It holds: '
-            f'{", ".join(sorted(os.listdir(folder))[:8]) or "nothing"}.')
+            f'{", ".join(sorted(os.listdir(folder))[:8]) or "nothing"}.'
+        )
     if not name.endswith('.index.json'):
         return read_checkpoint(folder / name, unsafe)
     try:
@@ -121,7 +135,8 @@ def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
         files = set(index['weight_map'].values())
     except (ValueError, LookupError, AttributeError) as error:
         raise CheckpointReadError(
-            f'{folder / name} is no index of weights: {error!r}.') from error
+            f'{folder / name} is no index of weights: {error!r}.'
+        ) from error
     merged: dict[str, Any] = {}
     for part in sorted(files):
         # A part is a file of this folder, whatever the index says.
@@ -143,15 +158,17 @@ def _read_stream(stream: BinaryIO, path: str, unsafe: bool) -> dict[str, Any]:
     if isinstance(checkpoint, Tensor) or not hasattr(checkpoint, 'keys'):
         raise CheckpointReadError(
             f'{path} holds a {type(checkpoint).__name__}, not a dictionary '
-            'of weights.')
+            'of weights.'
+        )
     return checkpoint
 
 
 def _is_safetensors(head: bytes, path: str) -> bool:
     # Eight bytes of length, then a JSON table; the content decides, because
     # the suffix is lost in many caches.
-    return path.endswith('.safetensors') or (len(head) > 8
-                                             and head[8:10] == b'{"')
+    return path.endswith('.safetensors') or (
+        len(head) > 8 and head[8:10] == b'{"'
+    )
 
 
 def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
@@ -159,31 +176,45 @@ def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
     # only, and not every path here is one of the local file system.
     from safetensors import SafetensorError
     from safetensors.torch import load
+
     try:
         return load(stream.read())
     except (SafetensorError, struct.error) as error:
         raise CheckpointReadError(
             f'{path} is not a whole .safetensors file: {error}. It may be '
-            'cut short; download it again.') from error
+            'cut short; download it again.'
+        ) from error
 
 
 def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
     try:
         with admit_harmless_objects():
             return torch.load(
-                stream, map_location='cpu', weights_only=not unsafe)
+                stream, map_location='cpu', weights_only=not unsafe
+            )
     except ImportError as error:
         raise CheckpointReadError(
             f'{path} holds objects of a program that is not installed here: '
-            f'{error}.') from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError,
-            ValueError, LookupError, TypeError, AttributeError,
-            zipfile.BadZipFile) as error:
+            f'{error}.'
+        ) from error
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         # A damaged stream of pickle instructions can end in any of these.
         forbidden = None if unsafe else _forbidden_object(str(error))
         message = (
             _damaged_message(path, stream, error)
-            if forbidden is None else _forbidden_message(path, forbidden))
+            if forbidden is None
+            else _forbidden_message(path, forbidden)
+        )
         raise CheckpointReadError(message) from error
 
 
@@ -203,7 +234,8 @@ def _forbidden_message(path: str, forbidden: str) -> str:
         f'{path} holds more than weights: {forbidden}, which could run code '
         'when it is read. It was not read. If you trust where the file comes '
         'from, convert it once, knowingly:\n'
-        f'  python tools/convert_checkpoint.py {path} converted.pth --unsafe')
+        f'  python tools/convert_checkpoint.py {path} converted.pth --unsafe'
+    )
 
 
 def _damaged_message(path: str, stream: BinaryIO, error: Exception) -> str:
@@ -214,5 +246,7 @@ def _damaged_message(path: str, stream: BinaryIO, error: Exception) -> str:
     if not head.startswith((b'PK', b'\x80')):  # neither zip nor pickle
         return f'{path} is no checkpoint. {what}'
     reason = str(error).strip().partition('\n')[0].partition('. ')[0]
-    return (f'{path} is a damaged checkpoint; it may be cut short: download '
-            f'or copy it again. {what} ({type(error).__name__}: {reason})')
+    return (
+        f'{path} is a damaged checkpoint; it may be cut short: download '
+        f'or copy it again. {what} ({type(error).__name__}: {reason})'
+    )

@@ -8,6 +8,7 @@ cannot disagree. A rule whose left side has several names stands for tensors
 that are one after the other, along the first axis, in the tensor on the right
 (the fused query, key and value matrix).
 """
+
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ def _compiled(template: str) -> re.Pattern:
     pattern = ''
     for index, piece in enumerate(pieces):
         is_field = index % 2 == 1
-        pattern += (f'(?P<{piece}>{_FIELDS[piece]})'
-                    if is_field else re.escape(piece))
+        pattern += (
+            f'(?P<{piece}>{_FIELDS[piece]})' if is_field else re.escape(piece)
+        )
     return re.compile(pattern)
 
 
@@ -58,13 +60,14 @@ class Rule:
             concatenated along the first axis.
         ours (str): Template of the name in this package.
     """
+
     theirs: tuple[str, ...]
     ours: str
 
 
-def make_rules(*pairs: tuple[str | tuple[str, ...], str],
-               theirs: str = '',
-               ours: str = '') -> tuple[Rule, ...]:
+def make_rules(
+    *pairs: tuple[str | tuple[str, ...], str], theirs: str = '', ours: str = ''
+) -> tuple[Rule, ...]:
     """Rules from pairs of templates, each below a prefix.
 
     Args:
@@ -74,13 +77,14 @@ def make_rules(*pairs: tuple[str | tuple[str, ...], str],
     """
     rules = []
     for left, right in pairs:
-        lefts = (left, ) if isinstance(left, str) else left
+        lefts = (left,) if isinstance(left, str) else left
         rules.append(Rule(tuple(theirs + one for one in lefts), ours + right))
     return tuple(rules)
 
 
-def apply_rules(state: Mapping[str, Tensor],
-                rules: Iterable[Rule]) -> tuple[dict[str, Tensor], list[str]]:
+def apply_rules(
+    state: Mapping[str, Tensor], rules: Iterable[Rule]
+) -> tuple[dict[str, Tensor], list[str]]:
     """Rename and fuse: their names to ours.
 
     Args:
@@ -110,15 +114,18 @@ def apply_rules(state: Mapping[str, Tensor],
         if absent:
             raise CheckpointFormatError(
                 f'{target} is made of {", ".join(parts)}, but the file lacks '
-                f'{", ".join(absent)}.')
+                f'{", ".join(absent)}.'
+            )
         tensors = [state[part] for part in parts]
-        renamed[target] = tensors[0] if len(tensors) == 1 else torch.cat(
-            tensors)
+        renamed[target] = (
+            tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        )
     return renamed, unknown
 
 
-def revert_rules(state: Mapping[str, Tensor],
-                 rules: Iterable[Rule]) -> tuple[dict[str, Tensor], list[str]]:
+def revert_rules(
+    state: Mapping[str, Tensor], rules: Iterable[Rule]
+) -> tuple[dict[str, Tensor], list[str]]:
     """Rename and split: our names to theirs.
 
     Args:
@@ -145,16 +152,18 @@ def revert_rules(state: Mapping[str, Tensor],
         if tensor.ndim and tensor.shape[0] % len(parts):
             raise CheckpointFormatError(
                 f'{name} of shape {tuple(tensor.shape)} cannot be cut into '
-                f'{len(parts)} equal parts ({", ".join(parts)}).')
+                f'{len(parts)} equal parts ({", ".join(parts)}).'
+            )
         pieces = [tensor] if len(parts) == 1 else tensor.chunk(len(parts))
         renamed.update(zip(parts, pieces))
     return renamed, unknown
 
 
-def _find(name: str, rules: tuple[Rule, ...],
-          side: str) -> tuple[Rule, dict[str, str]] | None:
+def _find(
+    name: str, rules: tuple[Rule, ...], side: str
+) -> tuple[Rule, dict[str, str]] | None:
     for rule in rules:
-        templates = rule.theirs if side == 'theirs' else (rule.ours, )
+        templates = rule.theirs if side == 'theirs' else (rule.ours,)
         for template in templates:
             fields = match_template(template, name)
             if fields is not None:

@@ -1,4 +1,5 @@
 """Writing weights to a file, whole or not at all."""
+
 import hashlib
 import os
 import tempfile
@@ -12,11 +13,13 @@ from torch import Tensor
 from .formats import get_format
 
 
-def save_weights(state: Mapping[str, Tensor],
-                 path: str | os.PathLike,
-                 fmt: str,
-                 meta: Mapping[str, Any] | None = None,
-                 force: bool = False) -> str:
+def save_weights(
+    state: Mapping[str, Tensor],
+    path: str | os.PathLike,
+    fmt: str,
+    meta: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> str:
     """Write weights as the programs of a format expect them.
 
     A ``.safetensors`` file holds the weights alone, with ``meta`` as its
@@ -43,13 +46,15 @@ def save_weights(state: Mapping[str, Tensor],
     target = Path(path)
     if target.exists() and not force:
         raise FileExistsError(
-            f'{target} exists; give another name or --force.')
+            f'{target} exists; give another name or --force.'
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     # Every tensor by itself: parts that were cut from one tensor would drag
     # the whole of it along.
     own = {name: value.detach().clone() for name, value in state.items()}
     handle, partial = tempfile.mkstemp(
-        dir=target.parent, prefix=f'.{target.name}.', suffix='.part')
+        dir=target.parent, prefix=f'.{target.name}.', suffix='.part'
+    )
     os.close(handle)
     try:
         if target.suffix == '.safetensors':
@@ -65,17 +70,23 @@ def save_weights(state: Mapping[str, Tensor],
     return digest
 
 
-def _write_safetensors(state: dict[str, Tensor], path: str,
-                       meta: Mapping[str, Any] | None) -> None:
+def _write_safetensors(
+    state: dict[str, Tensor], path: str, meta: Mapping[str, Any] | None
+) -> None:
     from safetensors.torch import save_file
+
     notes = {str(key): str(value) for key, value in (meta or {}).items()}
     state = {name: value.contiguous() for name, value in state.items()}
     # Hugging Face refuses files that do not say which framework wrote them.
     save_file(state, path, metadata={**notes, 'format': 'pt'})
 
 
-def _write_torch(state: dict[str, Tensor], path: str, wrapper: str | None,
-                 meta: Mapping[str, Any] | None) -> None:
+def _write_torch(
+    state: dict[str, Tensor],
+    path: str,
+    wrapper: str | None,
+    meta: Mapping[str, Any] | None,
+) -> None:
     content: dict[str, Any] = state
     if wrapper is not None:
         content = {wrapper: state, 'meta': dict(meta or {})}

@@ -7,17 +7,23 @@ is one level too deep, then shows as an mAP of 0. Here the files are compared
 when the data set is built: what does not meet is counted and named, and if
 nothing meets at all that is an error.
 """
+
 import os
 import os.path as osp
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
+from amd_mm.registry import DATASETS
 from mmaction.datasets import AVADataset, AVAKineticsDataset
 from mmengine.logging import MMLogger
 
-from amd_mm.registry import DATASETS
-from .ava_files import (AVADataError, read_label_map, read_proposals,
-                        scan_annotations, some_of)
+from .ava_files import (
+    AVADataError,
+    read_label_map,
+    read_proposals,
+    scan_annotations,
+    some_of,
+)
 from .replacing import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, open_video
 
@@ -58,18 +64,22 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
     folders_to_try = 32
     videos_to_open = 4
 
-    def __init__(self,
-                 ann_file: str,
-                 pipeline: list,
-                 data_root: str = '',
-                 data_prefix: dict = dict(img=''),
-                 proposal_file: Optional[str] = None,
-                 start_index: Optional[int] = None,
-                 **parent: object) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: list,
+        data_root: str = '',
+        data_prefix: dict = dict(img=''),
+        proposal_file: Optional[str] = None,
+        start_index: Optional[int] = None,
+        **parent: object,
+    ) -> None:
         if ('img' in data_prefix) == ('video' in data_prefix):
-            raise ValueError('data_prefix is either dict(img=folder of frame '
-                             'folders) or dict(video=folder of videos), got '
-                             f'{dict(data_prefix)}')
+            raise ValueError(
+                'data_prefix is either dict(img=folder of frame '
+                'folders) or dict(video=folder of videos), got '
+                f'{dict(data_prefix)}'
+            )
         self.reads_videos = 'video' in data_prefix
         if start_index is None:
             start_index = 0 if self.reads_videos else 1
@@ -90,7 +100,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             data_root=data_root,
             data_prefix=dict(data_prefix),
             start_index=start_index,
-            **files)
+            **files,
+        )
         self.proposal_file, self.proposals = path, self._proposals
 
     def load_data_list(self) -> List[dict]:
@@ -104,7 +115,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         """
         chosen = self.custom_classes
         self._annotations = scan_annotations(
-            self.ann_file, None if chosen else self.num_classes)
+            self.ann_file, None if chosen else self.num_classes
+        )
         self._annotations.check()
         self._check_labels(set(self._annotations.labels))
         self.data_prefix.setdefault('img', '')  # the parent asks for it
@@ -120,7 +132,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                 del info['frame_dir']
                 video = info['video_id']
                 info['filename'] = media.get(
-                    video, osp.join(self.data_prefix['video'], video))
+                    video, osp.join(self.data_prefix['video'], video)
+                )
                 info['shot_info'] = None
         return data_list
 
@@ -129,13 +142,17 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             return
         known = set(read_label_map(self.label_file))
         if not labels & known:
-            raise AVADataError(f'none of the labels in {self.ann_file} '
-                               f'({some_of(labels)}) is in {self.label_file} '
-                               f'({some_of(known)})')
+            raise AVADataError(
+                f'none of the labels in {self.ann_file} '
+                f'({some_of(labels)}) is in {self.label_file} '
+                f'({some_of(known)})'
+            )
         if labels - known:
-            self._warn(f'labels {some_of(labels - known)} of {self.ann_file} '
-                       f'are not in {self.label_file}: they are learned, but '
-                       'not counted in the mAP')
+            self._warn(
+                f'labels {some_of(labels - known)} of {self.ann_file} '
+                f'are not in {self.label_file}: they are learned, but '
+                'not counted in the mAP'
+            )
 
     def _find_media(self) -> Dict[str, str]:
         """Video id -> path of its file, below ``data_prefix['video']``."""
@@ -146,8 +163,9 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             for name in _list(osp.join(folder, parent)):
                 stem, ending = osp.splitext(name)
                 if ending.lower() in VIDEO_EXTENSIONS:
-                    found[osp.join(parent,
-                                   stem)] = osp.join(folder, parent, name)
+                    found[osp.join(parent, stem)] = osp.join(
+                        folder, parent, name
+                    )
         return found
 
     def filter_data(self) -> List[dict]:
@@ -163,7 +181,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         if not kept:
             raise AVADataError(
                 f'no frame is left: all {len(self.data_list)} frames of '
-                f'{self.ann_file} are excluded by {self.exclude_file}')
+                f'{self.ann_file} are excluded by {self.exclude_file}'
+            )
         self._check_timestamps(kept)
         self._check_proposals(kept)
         self._check_media(kept)
@@ -171,8 +190,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
 
     def _check_timestamps(self, kept: Sequence[dict]) -> None:
         outside = [
-            info['img_key'] for info in kept if not info['timestamp_start'] <=
-            info['timestamp'] <= info['timestamp_end']
+            info['img_key']
+            for info in kept
+            if not info['timestamp_start']
+            <= info['timestamp']
+            <= info['timestamp_end']
         ]
         if outside:
             raise AVADataError(
@@ -180,7 +202,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                 'outside of the time that the videos show, from '
                 f'timestamp_start={self.timestamp_start} to timestamp_end='
                 f'{self.timestamp_end} (or what the name of the video says): '
-                f'{some_of(outside)}')
+                f'{some_of(outside)}'
+            )
 
     def _check_proposals(self, kept: Sequence[dict]) -> None:
         if self._proposals is None:
@@ -196,21 +219,27 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             raise AVADataError(
                 f'no annotated frame has proposals: {self.ann_file} has '
                 f'{some_of(keys.values())}; the file of proposals has '
-                f'{some_of(self._proposals)}')
+                f'{some_of(self._proposals)}'
+            )
         if without:
             self._warn(
                 f'{len(without)} of {len(keys)} frames of {self.ann_file} '
                 'have no proposals; the whole picture is their box: '
-                f'{some_of(without)}')
+                f'{some_of(without)}'
+            )
         limit = self.person_det_score_thr
         weak = [
-            frame for frame, key in keys.items() if key in self._proposals
+            frame
+            for frame, key in keys.items()
+            if key in self._proposals
             and _best_confidence(self._proposals[key]) < limit
         ]
         if weak:
-            self._warn(f'{len(weak)} of {len(keys)} frames have no proposal '
-                       f'of confidence {limit:g}; the best of each is used: '
-                       f'{some_of(weak)}')
+            self._warn(
+                f'{len(weak)} of {len(keys)} frames have no proposal '
+                f'of confidence {limit:g}; the best of each is used: '
+                f'{some_of(weak)}'
+            )
 
     def _proposal_key(self, img_key: str) -> str:
         """The key of a frame in the file of proposals."""
@@ -220,7 +249,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         ends = _first_and_last(kept)
         folder = self.data_prefix['video' if self.reads_videos else 'img']
         missing = [
-            video for video, (first, _) in ends.items()
+            video
+            for video, (first, _) in ends.items()
             if not osp.exists(self._path(first))
         ]
         self._report_missing(missing, len(ends), folder)
@@ -229,44 +259,55 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             bad = self._too_short(ends, _spread(there, self.videos_to_open))
             tried = min(len(there), self.videos_to_open)
         else:
-            bad = self._lacking_frames(ends, _spread(there,
-                                                     self.folders_to_try))
+            bad = self._lacking_frames(
+                ends, _spread(there, self.folders_to_try)
+            )
             tried = min(len(there), self.folders_to_try)
         if bad and len(bad) == tried:
             raise AVADataError(
                 f'none of the {tried} videos looked into has the times that '
-                f'{self.ann_file} names:\n  ' + '\n  '.join(bad[:5]))
+                f'{self.ann_file} names:\n  ' + '\n  '.join(bad[:5])
+            )
         if bad:
-            self._warn(f'{len(bad)} of {tried} videos looked into lack times '
-                       f'that {self.ann_file} names:\n  ' +
-                       '\n  '.join(bad[:5]))
+            self._warn(
+                f'{len(bad)} of {tried} videos looked into lack times '
+                f'that {self.ann_file} names:\n  ' + '\n  '.join(bad[:5])
+            )
         boxes = sum(len(info['ann']['gt_bboxes']) for info in kept)
         MMLogger.get_current_instance().info(
             f'{self.ann_file}: {len(ends)} videos ({len(there)} found in '
             f'{folder}), {len(kept)} frames, {boxes} boxes, '
-            f'{len(self._annotations.labels)} actions; proposals: ' +
-            (f'{len(self._proposals)} frames' if self._proposals else 'none'))
+            f'{len(self._annotations.labels)} actions; proposals: '
+            + (f'{len(self._proposals)} frames' if self._proposals else 'none')
+        )
 
-    def _report_missing(self, missing: List[str], count: int,
-                        folder: str) -> None:
+    def _report_missing(
+        self, missing: List[str], count: int, folder: str
+    ) -> None:
         if not missing:
             return
         kind = 'video files' if self.reads_videos else 'folders of frames'
-        text = (f'{len(missing)} of {count} {kind} that {self.ann_file} names '
-                f'are not in {folder!r}: {some_of(missing)}')
+        text = (
+            f'{len(missing)} of {count} {kind} that {self.ann_file} names '
+            f'are not in {folder!r}: {some_of(missing)}'
+        )
         if len(missing) == count:
-            raise AVADataError(f'{text}. There is: '
-                               f'{some_of(_list(folder)) or "nothing"}')
+            raise AVADataError(
+                f'{text}. There is: {some_of(_list(folder)) or "nothing"}'
+            )
         if self.test_mode:
-            raise AVADataError(f'{text}. Testing needs all of them: get them, '
-                               'or test on annotations without them')
+            raise AVADataError(
+                f'{text}. Testing needs all of them: get them, '
+                'or test on annotations without them'
+            )
         self._warn(f'{text}; they are replaced by others as they come up')
 
     def _path(self, info: dict) -> str:
         return info['filename' if self.reads_videos else 'frame_dir']
 
-    def _lacking_frames(self, ends: Dict[str, Tuple[dict, dict]],
-                        videos: Iterable[str]) -> List[str]:
+    def _lacking_frames(
+        self, ends: Dict[str, Tuple[dict, dict]], videos: Iterable[str]
+    ) -> List[str]:
         """Frames of annotated times that are not in their folders."""
         bad = []
         for video in videos:
@@ -281,22 +322,29 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                     break
         return bad
 
-    def _too_short(self, ends: Dict[str, Tuple[dict, dict]],
-                   videos: Iterable[str]) -> List[str]:
+    def _too_short(
+        self, ends: Dict[str, Tuple[dict, dict]], videos: Iterable[str]
+    ) -> List[str]:
         """Videos that end before their last annotated time."""
         bad = []
         backend = next(
-            (one.backend
-             for one in self.pipeline.transforms if hasattr(one, 'backend')),
-            None)
+            (
+                one.backend
+                for one in self.pipeline.transforms
+                if hasattr(one, 'backend')
+            ),
+            None,
+        )
         for video in videos if backend else ():
             info = ends[video][1]
             with open_video(self._path(info), backend) as reader:
                 lasts = len(reader) / reader.avg_fps if reader.avg_fps else 0
             asked = info['timestamp'] - info['timestamp_start']
             if asked > lasts + 1:
-                bad.append(f'{info["img_key"]}: {asked} s into '
-                           f'{self._path(info)}, which lasts {lasts:.1f} s')
+                bad.append(
+                    f'{info["img_key"]}: {asked} s into '
+                    f'{self._path(info)}, which lasts {lasts:.1f} s'
+                )
         return bad
 
     @staticmethod
@@ -325,7 +373,7 @@ class CheckedAVAKineticsDataset(CheckedAVAMixin, AVAKineticsDataset):
 
 
 def _best_confidence(boxes: np.ndarray) -> float:
-    return boxes[:, 4].max() if boxes.shape[1] == 5 else 1.
+    return boxes[:, 4].max() if boxes.shape[1] == 5 else 1.0
 
 
 def _first_and_last(infos: Sequence[dict]) -> Dict[str, Tuple[dict, dict]]:
@@ -333,11 +381,10 @@ def _first_and_last(infos: Sequence[dict]) -> Dict[str, Tuple[dict, dict]]:
     ends: Dict[str, Tuple[dict, dict]] = {}
     for info in infos:
         first, last = ends.get(info['video_id'], (info, info))
-        ends[info['video_id']] = (min(
-            first, info, key=lambda one: one['timestamp']),
-                                  max(last,
-                                      info,
-                                      key=lambda one: one['timestamp']))
+        ends[info['video_id']] = (
+            min(first, info, key=lambda one: one['timestamp']),
+            max(last, info, key=lambda one: one['timestamp']),
+        )
     return ends
 
 

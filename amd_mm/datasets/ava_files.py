@@ -15,13 +15,13 @@ What belongs together is a *frame*: a video and a timestamp, with the key
 - Proposals, a pickle: frame key -> array (N, 5) of x1, y1, x2, y2 (shares)
   and the detector's confidence, or (N, 4) without it.
 """
+
 from collections import Counter
 from dataclasses import dataclass, field
 from pickle import UnpicklingError
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
-
 from amd_mm.utils.checked_pickle import load_numbers
 
 # Detectors overshoot the frame a little; this share is cut off silently.
@@ -40,6 +40,7 @@ class LineProblem(NamedTuple):
         problem (str): What is wrong with it.
         line (str): The line.
     """
+
     number: int
     problem: str
     line: str
@@ -59,6 +60,7 @@ class AVAAnnotations:
         lines (int): Lines that are right.
         problems (List[LineProblem]): Lines that are not.
     """
+
     path: str
     timestamps: Dict[str, Set[int]] = field(default_factory=dict)
     labels: Counter = field(default_factory=Counter)
@@ -79,7 +81,8 @@ class AVAAnnotations:
             total = self.lines + len(self.problems)
             raise AVADataError(
                 f'{self.path}: {len(self.problems)} of {total} lines are '
-                'wrong:\n  ' + '\n  '.join(map(str, self.problems[:5])))
+                'wrong:\n  ' + '\n  '.join(map(str, self.problems[:5]))
+            )
         if not self.lines:
             raise AVADataError(f'{self.path} is empty')
 
@@ -97,8 +100,9 @@ def some_of(names: Iterable[str], limit: int = 5) -> str:
     return f'{shown} and {more} more' if more > 0 else shown
 
 
-def scan_annotations(path: str,
-                     num_classes: Optional[int] = None) -> AVAAnnotations:
+def scan_annotations(
+    path: str, num_classes: Optional[int] = None
+) -> AVAAnnotations:
     """Read an annotation file line by line and check each.
 
     Args:
@@ -129,23 +133,33 @@ def _parse(line: str, num_classes: Optional[int]) -> Tuple[str, int, int]:
     """Video, timestamp and label of a line; a ValueError says what is bad."""
     fields = line.split(',')
     if len(fields) != 8:
-        raise ValueError(f'{len(fields)} fields instead of 8: video, '
-                         'timestamp, x1, y1, x2, y2, label, person')
+        raise ValueError(
+            f'{len(fields)} fields instead of 8: video, '
+            'timestamp, x1, y1, x2, y2, label, person'
+        )
     video, timestamp, *corners, label, person = fields
     if not any(corners):
         raise ValueError('it has no box; leave frames without boxes out')
     x1, y1, x2, y2 = (
         _number(float, *pair)
-        for pair in zip(('x1', 'y1', 'x2', 'y2'), corners))
+        for pair in zip(('x1', 'y1', 'x2', 'y2'), corners)
+    )
     if not (0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1):
-        raise ValueError('the box is not 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 '
-                         '<= 1 (shares of width and height, not pixels)')
+        raise ValueError(
+            'the box is not 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 '
+            '<= 1 (shares of width and height, not pixels)'
+        )
     _number(int, 'person', person)
     number = _number(int, 'label', label)
-    if number < 1 or num_classes is not None and number >= num_classes:
-        limit = '' if num_classes is None else (
-            f' and below num_classes={num_classes} (which counts the '
-            'background)')
+    if number < 1 or (num_classes is not None and number >= num_classes):
+        limit = (
+            ''
+            if num_classes is None
+            else (
+                f' and below num_classes={num_classes} (which counts the '
+                'background)'
+            )
+        )
         raise ValueError(f'the label must be at least 1{limit}')
     return video, _number(int, 'timestamp', timestamp), number
 
@@ -154,9 +168,9 @@ def _number(kind: type, name: str, text: str) -> float:
     try:
         return kind(text)
     except ValueError:
-        raise ValueError(f'{name} is no '
-                         f'{"whole " if kind is int else ""}number: '
-                         f'{text!r}') from None
+        raise ValueError(
+            f'{name} is no {"whole " if kind is int else ""}number: {text!r}'
+        ) from None
 
 
 def read_exclusions(path: Optional[str]) -> Set[str]:
@@ -172,8 +186,10 @@ def read_exclusions(path: Optional[str]) -> Set[str]:
         for number, line in enumerate(file, start=1):
             fields = line.strip().split(',')
             if len(fields) != 2 or not fields[1].isdigit():
-                raise AVADataError(f'{path}, line {number}: it is not '
-                                   f'`video,timestamp`:\n    {line.strip()}')
+                raise AVADataError(
+                    f'{path}, line {number}: it is not '
+                    f'`video,timestamp`:\n    {line.strip()}'
+                )
             excluded.add(frame_key(fields[0], int(fields[1])))
     return excluded
 
@@ -185,13 +201,15 @@ def read_label_map(path: str) -> Dict[int, str]:
         AVADataError: If there are none that MMAction2 would find.
     """
     from mmaction.evaluation import read_labelmap
+
     with open(path, encoding='utf-8') as file:
         names, _ = read_labelmap(file)
     if not names:
         raise AVADataError(
             f'no label is found in {path}; an item has a line `  name: "..."` '
             'and then a line `  id: 1` (or `  label_id: 1`), both indented by '
-            'two spaces')
+            'two spaces'
+        )
     return {item['id']: item['name'] for item in names}
 
 
@@ -214,13 +232,15 @@ def read_proposals(path: str) -> Dict[str, np.ndarray]:
         with open(path, 'rb') as file:
             content = load_numbers(file)
     except (UnpicklingError, EOFError, ValueError) as error:
-        raise AVADataError(f'{path} is no file of proposals: {error}') \
-            from error
+        raise AVADataError(
+            f'{path} is no file of proposals: {error}'
+        ) from error
     if not isinstance(content, dict) or not content:
         raise AVADataError(
             f'{path} is no file of proposals: it holds a '
             f'{type(content).__name__}, not a dict of frames that is not '
-            'empty')
+            'empty'
+        )
     proposals = {}
     for key, boxes in content.items():
         try:
@@ -246,15 +266,18 @@ def check_proposals(boxes: np.ndarray) -> np.ndarray:
     """
     boxes = np.array(boxes, dtype=np.float64, subok=False)
     if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):
-        raise ValueError(f'proposals have shape {boxes.shape} instead of '
-                         '(N, 4) or (N, 5)')
+        raise ValueError(
+            f'proposals have shape {boxes.shape} instead of (N, 4) or (N, 5)'
+        )
     if not np.isfinite(boxes).all():
         raise ValueError('proposals are not all finite')
-    if boxes.size and (boxes.min() < -_OVERSHOOT
-                       or boxes.max() > 1 + _OVERSHOOT):
+    if boxes.size and (
+        boxes.min() < -_OVERSHOOT or boxes.max() > 1 + _OVERSHOOT
+    ):
         raise ValueError(
             f'values from {boxes.min():g} to {boxes.max():g}; corners are '
-            'shares of width and height (not pixels), confidences from 0 to 1')
+            'shares of width and height (not pixels), confidences from 0 to 1'
+        )
     if (boxes[:, :2] > boxes[:, 2:4]).any():
         raise ValueError('a box has x1 > x2 or y1 > y2 (x, y, width, height?)')
     return boxes.clip(0, 1)

@@ -1,4 +1,5 @@
 """Checking many videos, each in a process that may crash or hang."""
+
 import multiprocessing
 import os
 import time
@@ -21,7 +22,7 @@ class CheckSettings(NamedTuple):
     backend: str = 'decord'
     min_frames: int = 1
     full: bool = False
-    timeout: float = 60.
+    timeout: float = 60.0
 
 
 def check_video(path: str, settings: CheckSettings) -> Optional[str]:
@@ -38,8 +39,10 @@ def check_video(path: str, settings: CheckSettings) -> Optional[str]:
         with open_video(path, settings.backend) as reader:
             length = len(reader)
             if length < settings.min_frames:
-                return (f'it has {length} frames, fewer than '
-                        f'min_frames={settings.min_frames}')
+                return (
+                    f'it has {length} frames, fewer than '
+                    f'min_frames={settings.min_frames}'
+                )
             if settings.full:
                 # In portions: an hour of video does not fit into memory.
                 for start in range(0, length, 64):
@@ -64,15 +67,19 @@ def _work(connection: Connection, settings: CheckSettings) -> None:
 class _Worker:
     """A worker process and what it is busy with."""
 
-    def __init__(self, context: multiprocessing.context.BaseContext,
-                 settings: CheckSettings) -> None:
+    def __init__(
+        self,
+        context: multiprocessing.context.BaseContext,
+        settings: CheckSettings,
+    ) -> None:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(theirs, settings), daemon=True)
+            target=_work, args=(theirs, settings), daemon=True
+        )
         self.process.start()
         theirs.close()  # so that its death is seen as the end of the pipe
         self.index: Optional[int] = None
-        self.deadline = 0.
+        self.deadline = 0.0
 
     def give(self, index: int, path: str, timeout: float) -> None:
         self.connection.send(path)
@@ -94,9 +101,9 @@ class _Worker:
         self.connection.close()
 
 
-def check_videos(paths: Sequence[str],
-                 settings: CheckSettings,
-                 workers: int = 0) -> Iterator[Tuple[int, Optional[str]]]:
+def check_videos(
+    paths: Sequence[str], settings: CheckSettings, workers: int = 0
+) -> Iterator[Tuple[int, Optional[str]]]:
     """Check many videos at once.
 
     Each worker process has one video at a time; when it crashes or hangs,
@@ -113,8 +120,10 @@ def check_videos(paths: Sequence[str],
         None; in the order in which the checks end.
     """
     if workers < 0 or settings.timeout <= 0:
-        raise ValueError('workers must not be negative and the timeout must '
-                         f'be positive, got {workers}, {settings.timeout}')
+        raise ValueError(
+            'workers must not be negative and the timeout must '
+            f'be positive, got {workers}, {settings.timeout}'
+        )
     # A bad name or a missing package would else count as bad videos.
     reader_class(settings.backend).library()
     count = min(workers or _usable_cores(), max(len(paths), 1))
@@ -125,7 +134,7 @@ def check_videos(paths: Sequence[str],
         while waiting or any(worker.index is not None for worker in crew):
             while waiting and len(crew) < count:
                 crew.append(_Worker(context, settings))
-            for worker in [w for w in crew if w.index is None][:len(waiting)]:
+            for worker in [w for w in crew if w.index is None][: len(waiting)]:
                 index = waiting.pop()
                 worker.give(index, paths[index], settings.timeout)
             for worker, answer, alive in _next_answers(crew, settings):
@@ -140,15 +149,16 @@ def check_videos(paths: Sequence[str],
 
 
 def _next_answers(
-        crew: List[_Worker],
-        settings: CheckSettings) -> List[Tuple[_Worker, Optional[str], bool]]:
+    crew: List[_Worker], settings: CheckSettings
+) -> List[Tuple[_Worker, Optional[str], bool]]:
     """Wait for answers or for the first deadline."""
     busy: Dict[Connection, _Worker] = {
         worker.connection: worker
-        for worker in crew if worker.index is not None
+        for worker in crew
+        if worker.index is not None
     }
     first = min(worker.deadline for worker in busy.values())
-    ready = wait(list(busy), timeout=max(0., first - time.monotonic()))
+    ready = wait(list(busy), timeout=max(0.0, first - time.monotonic()))
     answers = []
     for connection in ready:
         alive, answer = busy[connection].result()

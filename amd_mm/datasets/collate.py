@@ -1,10 +1,10 @@
 """Collation of clips that come with several views."""
+
 from typing import Any, Sequence
 
+from amd_mm.registry import FUNCTIONS
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import default_collate
-
-from amd_mm.registry import FUNCTIONS
 
 
 @FUNCTIONS.register_module()
@@ -31,7 +31,8 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
             raise TypeError(
                 f'sample {number} of the batch is {item!r}: the dataset gave '
                 'nothing. The datasets of amd_mm replace videos that cannot '
-                'be read; a dataset that gives None cannot be collated')
+                'be read; a dataset that gives None cannot be collated'
+            )
         samples.extend(views)
     return pseudo_collate(samples)
 
@@ -69,7 +70,8 @@ def one_tensor_collate(batch: Sequence[Any]) -> Any:
             'one_tensor_collate takes clips (V, C, T, H, W) of one size, as '
             "FormatShape(input_format='NCTHW') gives them, but got "
             f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, '
-            'or set collate_fn to amd_mm.flatten_views_collate')
+            'or set collate_fn to amd_mm.flatten_views_collate'
+        )
     # As they lie in memory (FormatShape turns axes, it does not copy), so
     # that this copies, too, without turning.
     clips = default_collate([clip.movedim(1, -1) for clip in flat['inputs']])

@@ -4,6 +4,7 @@ Whatever they come from, they become *proposals*: frame key -> (N, 5) of x1,
 y1, x2, y2 (shares of the frame) and the confidence, as MMAction2 reads them
 from a pickle (see :mod:`amd_mm.datasets.ava_files`).
 """
+
 import csv
 import json
 import os
@@ -14,8 +15,13 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from .ava_files import (AVADataError, LineProblem, check_proposals, frame_key,
-                        some_of)
+from .ava_files import (
+    AVADataError,
+    LineProblem,
+    check_proposals,
+    frame_key,
+    some_of,
+)
 from .video_reader import VIDEO_EXTENSIONS
 
 Size = Tuple[float, float]
@@ -37,7 +43,8 @@ _OTHER_NAMES = dict(
     xmax='x2',
     ymax='y2',
     confidence='score',
-    conf='score')
+    conf='score',
+)
 _SHOWN = 5
 
 
@@ -51,6 +58,7 @@ class DetectorBoxes(NamedTuple):
         repeated (int): Boxes left out because they came before.
         foreign (int): Boxes left out because their frame is not described.
     """
+
     proposals: Dict[str, np.ndarray]
     count: int
     repeated: int
@@ -64,8 +72,9 @@ class _Collected:
         self.frames: Dict[str, Dict[tuple, float]] = {}
         self.repeated = 0
 
-    def add(self, key: str, values: Sequence[float],
-            size: Optional[Size]) -> None:
+    def add(
+        self, key: str, values: Sequence[float], size: Optional[Size]
+    ) -> None:
         """Take a box.
 
         Args:
@@ -80,7 +89,7 @@ class _Collected:
         row = np.array([values], dtype=np.float64)
         if size is not None:
             row[:, :4] /= np.tile(size, 2)
-        *box, score = (*check_proposals(row)[0], 0.)[:5]
+        *box, score = (*check_proposals(row)[0], 0.0)[:5]
         known = self.frames.setdefault(key, {})
         box = tuple(box)
         self.repeated += box in known
@@ -92,14 +101,16 @@ class _Collected:
         for key, boxes in sorted(self.frames.items()):
             rows = np.array([(*box, score) for box, score in boxes.items()])
             order = np.argsort(-rows[:, 4], kind='stable')
-            proposals[key] = rows[order, :5 if scored else 4]
+            proposals[key] = rows[order, : 5 if scored else 4]
         count = sum(map(len, proposals.values()))
         return DetectorBoxes(proposals, count, self.repeated, foreign)
 
 
-def read_box_csv(path: Union[str, Path],
-                 columns: Optional[Sequence[str]] = None,
-                 size: Optional[Size] = None) -> DetectorBoxes:
+def read_box_csv(
+    path: Union[str, Path],
+    columns: Optional[Sequence[str]] = None,
+    size: Optional[Size] = None,
+) -> DetectorBoxes:
     """Read the boxes of a csv.
 
     Its columns are named by ``columns``, or by the first line if nothing in
@@ -123,11 +134,14 @@ def read_box_csv(path: Union[str, Path],
         AVADataError: If it is no such file; lines are named.
     """
     collected, problems = _Collected(), []
-    reach, count = 0., 0
+    reach, count = 0.0, 0
     with open(path, encoding='utf-8-sig', newline='') as file:
         reader = csv.reader(file)
-        names: Optional[List[str]] = None if columns is None else _checked(
-            columns, f'columns={",".join(columns)}', path)
+        names: Optional[List[str]] = (
+            None
+            if columns is None
+            else _checked(columns, f'columns={",".join(columns)}', path)
+        )
         for fields in reader:
             if not any(fields):
                 continue
@@ -138,13 +152,14 @@ def read_box_csv(path: Union[str, Path],
             count += 1
             try:
                 key, values, own_size = _parse(
-                    dict(zip(names, fields)),
-                    len(fields) - len(names))
+                    dict(zip(names, fields)), len(fields) - len(names)
+                )
                 collected.add(key, values, own_size or size)
                 reach = max(reach, *values[:4])
             except ValueError as error:
                 problems.append(
-                    LineProblem(reader.line_num, str(error), ','.join(fields)))
+                    LineProblem(reader.line_num, str(error), ','.join(fields))
+                )
     if not count:
         raise AVADataError(f'{path} has no boxes')
     if problems:
@@ -152,13 +167,15 @@ def read_box_csv(path: Union[str, Path],
     if size is not None and reach <= 1.01:
         raise AVADataError(
             f'{path}: no corner is larger than {reach:g}, so they are shares '
-            'of the frame already, not pixels: leave the size out')
+            'of the frame already, not pixels: leave the size out'
+        )
     _check_scores(path, names, collected)
     return collected.result('score' in names)
 
 
-def _columns_of(fields: Sequence[str],
-                path: Union[str, Path]) -> Tuple[List[str], bool]:
+def _columns_of(
+    fields: Sequence[str], path: Union[str, Path]
+) -> Tuple[List[str], bool]:
     """Names of the columns, and whether the first line has them."""
     if not any(_is_number(field) for field in fields):
         names = [field.strip().lower() for field in fields]
@@ -171,15 +188,19 @@ def _columns_of(fields: Sequence[str],
         f'{path}, line 1: without a header there are 7 columns '
         f'({",".join(COLUMNS)}), or 8 with an action before the score, or 6 '
         f'without a score; this has {len(fields)}. Name them in a header or '
-        'with --columns:\n    ' + ','.join(fields))
+        'with --columns:\n    ' + ','.join(fields)
+    )
 
 
-def _checked(names: Sequence[str], what: str, path: Union[str,
-                                                          Path]) -> List[str]:
+def _checked(
+    names: Sequence[str], what: str, path: Union[str, Path]
+) -> List[str]:
     lacking = [name for name in _NEEDED if name not in names]
     if lacking:
-        raise AVADataError(f'{path}: {what} lacks {", ".join(lacking)}; the '
-                           f'names are {", ".join(_USED)}')
+        raise AVADataError(
+            f'{path}: {what} lacks {", ".join(lacking)}; the '
+            f'names are {", ".join(_USED)}'
+        )
     if ('width' in names) != ('height' in names):
         raise AVADataError(f'{path}: {what} has only one of width and height')
     doubled = {name for name in names if name in _USED and
@@ -189,12 +210,15 @@ def _checked(names: Sequence[str], what: str, path: Union[str,
     return list(names)
 
 
-def _parse(row: Dict[str, str],
-           surplus: int) -> Tuple[str, List[float], Optional[Size]]:
+def _parse(
+    row: Dict[str, str], surplus: int
+) -> Tuple[str, List[float], Optional[Size]]:
     """Key, box and frame size of a line; a ValueError says what is bad."""
     if surplus:
-        raise ValueError(f'it has {abs(surplus)} fields too '
-                         f'{"many" if surplus > 0 else "few"}')
+        raise ValueError(
+            f'it has {abs(surplus)} fields too '
+            f'{"many" if surplus > 0 else "few"}'
+        )
     video = row['video'].strip()
     stem, ending = os.path.splitext(video)
     if ending.lower() in VIDEO_EXTENSIONS:
@@ -231,8 +255,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _describe(path: Union[str, Path], problems: List[LineProblem], count: int,
-              size: Optional[Size]) -> str:
+def _describe(
+    path: Union[str, Path],
+    problems: List[LineProblem],
+    count: int,
+    size: Optional[Size],
+) -> str:
     text = f'{path}: {len(problems)} of {count} lines are wrong:\n  '
     text += '\n  '.join(map(str, islice(problems, _SHOWN)))
     if size is None and any('pixels' in one.problem for one in problems):
@@ -240,8 +268,9 @@ def _describe(path: Union[str, Path], problems: List[LineProblem], count: int,
     return text
 
 
-def _check_scores(path: Union[str, Path], names: Sequence[str],
-                  collected: _Collected) -> None:
+def _check_scores(
+    path: Union[str, Path], names: Sequence[str], collected: _Collected
+) -> None:
     """An annotation file has 8 columns too; its last is a person."""
     if list(names) == list(_WITH_ACTION):
         scores = {
@@ -249,15 +278,17 @@ def _check_scores(path: Union[str, Path], names: Sequence[str],
             for boxes in collected.frames.values()
             for score in boxes.values()
         }
-        if scores <= {0., 1.}:
+        if scores <= {0.0, 1.0}:
             raise AVADataError(
                 f'{path}: the last of its 8 columns is 0 or 1 in every line: '
                 'a person of an annotation file, not a confidence? If it is '
-                'one, name the columns with --columns')
+                'one, name the columns with --columns'
+            )
 
 
-def read_aia_boxes(path: Union[str, Path],
-                   images: Union[str, Path]) -> DetectorBoxes:
+def read_aia_boxes(
+    path: Union[str, Path], images: Union[str, Path]
+) -> DetectorBoxes:
     """Read boxes as AIA (AlphAction) publishes them.
 
     Args:
@@ -277,16 +308,18 @@ def read_aia_boxes(path: Union[str, Path],
         raise AVADataError(f'{path} is no list of boxes')
     try:
         frames = {
-            one['id']: (frame_key(one['movie'],
-                                  one['timestamp']), (float(one['width']),
-                                                      float(one['height'])))
+            one['id']: (
+                frame_key(one['movie'], one['timestamp']),
+                (float(one['width']), float(one['height'])),
+            )
             for one in described['images']
         }
     except (KeyError, TypeError, ValueError) as error:
         raise AVADataError(
             f'{images} does not describe key frames: it needs '
             '{"images": [{"id", "movie", "timestamp", "width", "height"}, '
-            f'...]}} ({type(error).__name__}: {error})') from None
+            f'...]}} ({type(error).__name__}: {error})'
+        ) from None
     collected, foreign = _Collected(), 0
     for number, one in enumerate(boxes):
         try:
@@ -295,17 +328,20 @@ def read_aia_boxes(path: Union[str, Path],
                 continue
             key, size = frames[one['image_id']]
             x, y, width, height = map(float, one['bbox'])
-            collected.add(key, (x, y, x + width, y + height, one['score']),
-                          size)
+            collected.add(
+                key, (x, y, x + width, y + height, one['score']), size
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise AVADataError(
                 f'{path}: box number {number} is wrong: '
-                f'{type(error).__name__}: {error}\n    {one}') from None
+                f'{type(error).__name__}: {error}\n    {one}'
+            ) from None
     if not collected.frames:
         raise AVADataError(
             f'no box of {path} is of a frame of {images}: image_id '
             f'{some_of({str(one["image_id"]) for one in boxes})}; id '
-            f'{some_of(map(str, frames))}')
+            f'{some_of(map(str, frames))}'
+        )
     return collected.result(True, foreign)
 
 
@@ -316,8 +352,9 @@ def _read_json(path: Union[str, Path]) -> object:
         raise AVADataError(f'{path} is no json: {error}') from None
 
 
-def write_proposals(path: Union[str, Path],
-                    proposals: Dict[str, np.ndarray]) -> None:
+def write_proposals(
+    path: Union[str, Path], proposals: Dict[str, np.ndarray]
+) -> None:
     """Write proposals as MMAction2 reads them.
 
     The file appears under its name when it is complete. Folders are made.

@@ -1,4 +1,5 @@
 """Finding the videos below a folder."""
+
 import os
 import os.path as osp
 from typing import List, Sequence, Tuple
@@ -6,9 +7,11 @@ from typing import List, Sequence, Tuple
 from .video_reader import VIDEO_EXTENSIONS
 
 
-def find_videos(folder: str,
-                recursive: bool = True,
-                extensions: Sequence[str] = VIDEO_EXTENSIONS) -> List[str]:
+def find_videos(
+    folder: str,
+    recursive: bool = True,
+    extensions: Sequence[str] = VIDEO_EXTENSIONS,
+) -> List[str]:
     """Videos below a folder, by their names' endings.
 
     Hidden files and folders are left out (macOS puts ``._clip.mp4`` next to
@@ -29,11 +32,13 @@ def find_videos(folder: str,
     """
     if not folder:
         raise FileNotFoundError(
-            'no folder of videos is given: set data_root to it')
+            'no folder of videos is given: set data_root to it'
+        )
     if not osp.isdir(folder):
         raise FileNotFoundError(
             f'{folder} is not a folder: data_root has to name a folder of '
-            'videos')
+            'videos'
+        )
     endings = _endings(extensions)
     found: List[str] = []
     seen = set()
@@ -44,23 +49,26 @@ def find_videos(folder: str,
             continue
         seen.add(identity)
         # Sorted, so that which of two links to a folder counts is settled.
-        folders[:] = sorted(name for name in folders
-                            if recursive and name[0] != '.')
+        folders[:] = sorted(
+            name for name in folders if recursive and name[0] != '.'
+        )
         found += [
-            osp.relpath(osp.join(place, name), folder) for name in files
+            osp.relpath(osp.join(place, name), folder)
+            for name in files
             if name[0] != '.' and name.lower().endswith(endings)
         ]
     if not found:
         below = ' or below it' if recursive else ''
         raise FileNotFoundError(
             f'no videos in {folder}{below}. Looked for names that end in '
-            f'{", ".join(endings)}; give other endings with `extensions`')
+            f'{", ".join(endings)}; give other endings with `extensions`'
+        )
     return sorted(found)
 
 
 def _endings(extensions: Sequence[str]) -> Tuple[str, ...]:
     if isinstance(extensions, str):
-        extensions = (extensions, )
+        extensions = (extensions,)
     if not extensions:
         raise ValueError('extensions is empty: no file could be a video')
     return tuple('.' + name.lower().lstrip('.') for name in extensions)

@@ -1,15 +1,25 @@
 """Images in class folders, in a list, or below a bare folder."""
+
 from typing import Callable, List, Optional, Sequence, Union
 
+from amd_mm.registry import DATASETS
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
-from amd_mm.registry import DATASETS
 from .replacing import ReplaceUnreadableMixin
 from .subset import LabelBudget
 
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif',
-                    '.tiff', '.webp')
+IMAGE_EXTENSIONS = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.ppm',
+    '.bmp',
+    '.pgm',
+    '.tif',
+    '.tiff',
+    '.webp',
+)
 """Name endings (lower case) that are taken for images in a folder."""
 
 
@@ -60,29 +70,34 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
             both ways of saying how many are given.
     """
 
-    def __init__(self,
-                 pipeline: List[Union[dict, Callable]],
-                 data_root: str = '',
-                 data_prefix: str = '',
-                 ann_file: str = '',
-                 with_label: bool = True,
-                 label_fraction: Optional[float] = None,
-                 images_per_class: Optional[int] = None,
-                 subset_seed: int = 0,
-                 extensions: Sequence[str] = IMAGE_EXTENSIONS,
-                 test_mode: bool = False,
-                 max_refetch: int = 10,
-                 metainfo: Optional[dict] = None,
-                 indices: Optional[Union[int, Sequence[int]]] = None,
-                 serialize_data: bool = True,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: List[Union[dict, Callable]],
+        data_root: str = '',
+        data_prefix: str = '',
+        ann_file: str = '',
+        with_label: bool = True,
+        label_fraction: Optional[float] = None,
+        images_per_class: Optional[int] = None,
+        subset_seed: int = 0,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        test_mode: bool = False,
+        max_refetch: int = 10,
+        metainfo: Optional[dict] = None,
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
         self.label_budget = None
         if label_fraction is not None or images_per_class is not None:
             if not with_label:
-                raise ValueError('label_fraction and images_per_class take a '
-                                 'part of each class: set with_label=True')
-            self.label_budget = LabelBudget(label_fraction, images_per_class,
-                                            subset_seed)
+                raise ValueError(
+                    'label_fraction and images_per_class take a '
+                    'part of each class: set with_label=True'
+                )
+            self.label_budget = LabelBudget(
+                label_fraction, images_per_class, subset_seed
+            )
         super().__init__(
             pipeline=pipeline,
             data_root=data_root,
@@ -95,7 +110,8 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
             metainfo=metainfo,
             indices=indices,
             serialize_data=serialize_data,
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+        )
 
     def load_data_list(self) -> List[dict]:
         """Read the list or search the folder.
@@ -109,11 +125,13 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         labels = [image['gt_label'] for image in images]
         # As below the folder: the same on every machine.
         names = [
-            image['img_path'][len(self.img_prefix):].lstrip('/')
+            image['img_path'][len(self.img_prefix) :].lstrip('/')
             for image in images
         ]
         chosen = self.label_budget.choose(labels, names)
         print_log(
             f'{self.ann_file or self.img_prefix}: '
-            f'{self.label_budget.report(labels, chosen)}', 'current')
+            f'{self.label_budget.report(labels, chosen)}',
+            'current',
+        )
         return [images[index] for index in chosen]

@@ -6,6 +6,7 @@ Labels may be left out, in all lines or in none. Numbers are taken from the
 end of the line, so names may contain spaces (and the delimiter). Empty lines
 are skipped. There are no comments: HMDB51 has names that begin with ``#``.
 """
+
 from pathlib import PurePath
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -43,21 +44,25 @@ class ListFileError(ValueError):
         line_number (int, optional): From 1.
     """
 
-    def __init__(self,
-                 path: str,
-                 problem: str,
-                 entry_line: Optional[str] = None,
-                 line_number: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        problem: str,
+        entry_line: Optional[str] = None,
+        line_number: Optional[int] = None,
+    ) -> None:
         place = path if line_number is None else f'{path}, line {line_number}'
         shown = '' if entry_line is None else f'\n    {entry_line}'
         super().__init__(f'{place}: {problem}{shown}')
 
 
-def read_list_file(path: str,
-                   delimiter: str = ' ',
-                   num_counts: int = 0,
-                   multi_class: bool = False,
-                   num_classes: Optional[int] = None) -> List[ListEntry]:
+def read_list_file(
+    path: str,
+    delimiter: str = ' ',
+    num_counts: int = 0,
+    multi_class: bool = False,
+    num_classes: Optional[int] = None,
+) -> List[ListEntry]:
     """Read and check a list file.
 
     Args:
@@ -83,18 +88,23 @@ def read_list_file(path: str,
         raise ValueError("delimiter is empty; give ' ' or ',' for instance")
     if not path:
         raise ListFileError(
-            '(no list file)', 'ann_file is not given. Give a text file with '
-            'one video per line, or use VideoFolderDataset, which needs none')
+            '(no list file)',
+            'ann_file is not given. Give a text file with '
+            'one video per line, or use VideoFolderDataset, which needs none',
+        )
     if not exists(path):
         raise ListFileError(
-            path, 'no such list file. Give ann_file (relative to data_root) '
+            path,
+            'no such list file. Give ann_file (relative to data_root) '
             'a text file with one sample per line, for example '
             "'some folder/clip.mp4 3', or use VideoFolderDataset on a folder "
-            'of videos, which needs none')
+            'of videos, which needs none',
+        )
     entries = []
     # utf-8-sig: editors on Windows put a byte order mark before line 1.
     for number, line in enumerate(
-            list_from_file(path, encoding='utf-8-sig'), start=1):
+        list_from_file(path, encoding='utf-8-sig'), start=1
+    ):
         if not line.strip():
             continue
         try:
@@ -110,8 +120,8 @@ def read_list_file(path: str,
 
 
 def parse_line(
-        line: str, delimiter: str, num_counts: int,
-        multi_class: bool) -> Tuple[str, Tuple[int, ...], Tuple[int, ...]]:
+    line: str, delimiter: str, num_counts: int, multi_class: bool
+) -> Tuple[str, Tuple[int, ...], Tuple[int, ...]]:
     """Take a line apart, numbers from the end.
 
     Args:
@@ -140,11 +150,14 @@ def parse_line(
     if len(numbers) < num_counts:
         raise ValueError(
             f'expected a name and {num_counts} or more integers, separated '
-            f'by {delimiter!r}, but found {len(numbers)} integers at the end')
+            f'by {delimiter!r}, but found {len(numbers)} integers at the end'
+        )
     counts, labels = numbers[:num_counts], numbers[num_counts:]
     if num_counts and (counts[-1] < 1 or min(counts) < 0):
-        raise ValueError('an offset must not be negative and a number of '
-                         f'frames must be positive, got {counts}')
+        raise ValueError(
+            'an offset must not be negative and a number of '
+            f'frames must be positive, got {counts}'
+        )
     if not num_counts and not labels:
         _reject_misread_label(name, separator)
     return name, tuple(counts), tuple(labels)
@@ -166,8 +179,9 @@ def _reject_misread_label(name: str, separator: Optional[str]) -> None:
         raise ValueError(f'the label {parts[1].strip()!r} is not an integer')
 
 
-def _check_labels(labels: Tuple[int, ...], multi_class: bool,
-                  num_classes: Optional[int]) -> None:
+def _check_labels(
+    labels: Tuple[int, ...], multi_class: bool, num_classes: Optional[int]
+) -> None:
     if multi_class and not labels:
         raise ValueError('multi_class=True needs one or more labels per line')
     lowest = 0 if multi_class else -1  # -1 is MMAction2's "no label"
@@ -175,8 +189,9 @@ def _check_labels(labels: Tuple[int, ...], multi_class: bool,
         if label < lowest:
             raise ValueError(f'the label {label} is negative')
         if num_classes is not None and label >= num_classes:
-            raise ValueError(f'the label {label} is not below '
-                             f'num_classes={num_classes}')
+            raise ValueError(
+                f'the label {label} is not below num_classes={num_classes}'
+            )
 
 
 def _check_all_or_none_labelled(path: str, entries: List[ListEntry]) -> None:
@@ -184,7 +199,10 @@ def _check_all_or_none_labelled(path: str, entries: List[ListEntry]) -> None:
     if labelled and len(labelled) < len(entries):
         odd = next(entry for entry in entries if not entry.labels)
         raise ListFileError(
-            path, f'no label here, but {len(labelled)} other lines have one '
+            path,
+            f'no label here, but {len(labelled)} other lines have one '
             f'(line {labelled[0].line_number} for instance). Label all lines '
             'or none; if a name ends in a number, use another delimiter',
-            odd.line, odd.line_number)
+            odd.line,
+            odd.line_number,
+        )

@@ -1,4 +1,5 @@
 """What the datasets of this package share: replacement and bookkeeping."""
+
 import contextlib
 from typing import Any, ContextManager, List, Optional, Tuple
 
@@ -21,8 +22,10 @@ def _blames_video(error: Exception) -> bool:
     while trace.tb_next is not None:
         trace = trace.tb_next
     # PyAV has its own error classes, decord raises RuntimeError as well.
-    origins = (type(error).__module__, trace.tb_frame.f_globals.get('__name__')
-               or '')
+    origins = (
+        type(error).__module__,
+        trace.tb_frame.f_globals.get('__name__') or '',
+    )
     return any(name.split('.')[0] in ('decord', 'av') for name in origins)
 
 
@@ -71,8 +74,10 @@ class ReplaceUnreadableMixin:
         if not self._fully_initialized:
             self.full_init()
         if not -len(self) <= idx < len(self):
-            raise IndexError(f'index {int(idx)} is outside the dataset of '
-                             f'{len(self)} samples')
+            raise IndexError(
+                f'index {int(idx)} is outside the dataset of '
+                f'{len(self)} samples'
+            )
         index, tried, unreadable = int(idx) % len(self), [], []
         for attempt in range(self.max_refetch + 1):
             tried.append(index)
@@ -87,7 +92,8 @@ class ReplaceUnreadableMixin:
                     self._set_metainfo(
                         packed,
                         epoch=getattr(idx, 'epoch', -1),
-                        unreadable=unreadable)
+                        unreadable=unreadable,
+                    )
                     return packed
                 index = self._another_index(tried)
             if index is None:
@@ -108,9 +114,14 @@ class ReplaceUnreadableMixin:
                 gave None.
         """
         info = self.get_data_info(int(idx))
-        name = next((info[key]
-                     for key in ('filename', 'frame_dir', 'img_path')
-                     if key in info), '')
+        name = next(
+            (
+                info[key]
+                for key in ('filename', 'frame_dir', 'img_path')
+                if key in info
+            ),
+            '',
+        )
         try:
             packed = self.pipeline(info)
         except UnreadableVideoError:
@@ -126,10 +137,12 @@ class ReplaceUnreadableMixin:
                 reader.close()
         if packed is None:
             raise UnreadableVideoError(
-                name, 'a transform of the pipeline gave None for it')
+                name, 'a transform of the pipeline gave None for it'
+            )
         for view, sample in enumerate(as_list(packed)):
             self._set_metainfo(
-                sample, filename=name, sample_index=int(idx), view=view)
+                sample, filename=name, sample_index=int(idx), view=view
+            )
         return packed
 
     @staticmethod
@@ -155,11 +168,13 @@ class ReplaceUnreadableMixin:
                 return index
 
     def _too_many(self, unreadable: List[Tuple[str, str]]) -> str:
-        shown = '\n'.join(f'    {path}: {reason}'
-                          for path, reason in unreadable)
+        shown = '\n'.join(
+            f'    {path}: {reason}' for path, reason in unreadable
+        )
         return (
             f'{len(unreadable)} videos in a row could not be read '
             f'(max_refetch={self.max_refetch}, {len(self)} in the dataset):\n'
             f'{shown}\nCheck data_root and data_prefix, then run '
             '`python tools/check_videos.py` on the folder or list, and train '
-            'on the clean list that it writes.')
+            'on the clean list that it writes.'
+        )

@@ -6,15 +6,15 @@ world size or a resumed run gives other data. Here the sampler hands out
 indices that know their epoch and seed, and the dataset seeds the random
 number generators from them around its pipeline.
 """
+
 import random
 from contextlib import contextmanager
 from typing import Iterator, Optional, Sized
 
 import numpy as np
 import torch
-from mmengine.dataset import DefaultSampler
-
 from amd_mm.registry import DATA_SAMPLERS
+from mmengine.dataset import DefaultSampler
 
 
 class SampleKey(int):
@@ -40,11 +40,13 @@ class SampleKey(int):
     seed: int
     position: int
 
-    def __new__(cls,
-                index: int,
-                epoch: int,
-                seed: int = 0,
-                position: Optional[int] = None) -> 'SampleKey':
+    def __new__(
+        cls,
+        index: int,
+        epoch: int,
+        seed: int = 0,
+        position: Optional[int] = None,
+    ) -> 'SampleKey':
         key = super().__new__(cls, index)
         key.epoch = epoch
         key.seed = seed
@@ -64,13 +66,16 @@ class SampleKey(int):
         return self._moved(int(self) % int(other))
 
     def __repr__(self) -> str:
-        return (f'SampleKey({int(self)}, epoch={self.epoch}, '
-                f'seed={self.seed}, position={self.position})')
+        return (
+            f'SampleKey({int(self)}, epoch={self.epoch}, '
+            f'seed={self.seed}, position={self.position})'
+        )
 
     def entropy(self, attempt: int) -> np.random.SeedSequence:
         """What the randomness of one attempt at this sample grows from."""
         return np.random.SeedSequence(
-            [self.seed % 2**32, self.epoch, self.position % 2**32, attempt])
+            [self.seed % 2**32, self.epoch, self.position % 2**32, attempt]
+        )
 
 
 @contextmanager
@@ -83,8 +88,11 @@ def seeded_randomness(entropy: np.random.SeedSequence) -> Iterator[None]:
     Args:
         entropy (np.random.SeedSequence): Decides all three seeds.
     """
-    states = (random.getstate(), np.random.get_state(),
-              torch.default_generator.get_state())
+    states = (
+        random.getstate(),
+        np.random.get_state(),
+        torch.default_generator.get_state(),
+    )
     seeds = [int(word) for word in entropy.generate_state(3)]
     random.seed(seeds[0])
     np.random.seed(seeds[1])
@@ -119,15 +127,18 @@ class EpochSeededSampler(DefaultSampler):
             among the processes. Defaults to True.
     """
 
-    def __init__(self,
-                 dataset: Sized,
-                 shuffle: bool = True,
-                 seed: Optional[int] = None,
-                 round_up: bool = True) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: Optional[int] = None,
+        round_up: bool = True,
+    ) -> None:
         if len(dataset) == 0:
             raise ValueError('the dataset is empty: nothing to sample from')
         super().__init__(
-            dataset, shuffle=shuffle, seed=seed, round_up=round_up)
+            dataset, shuffle=shuffle, seed=seed, round_up=round_up
+        )
 
     def __iter__(self) -> Iterator[SampleKey]:
         """Keys of this process in this epoch."""

@@ -3,6 +3,7 @@
 Works on labels and names alone, so that it serves videos, frame folders and
 pictures in the same way.
 """
+
 import hashlib
 import math
 import textwrap
@@ -33,6 +34,7 @@ class LabelBudget:
     Raises:
         ValueError: If neither or both are given, or one is out of range.
     """
+
     fraction: Optional[float] = None
     per_class: Optional[int] = None
     seed: int = 0
@@ -42,21 +44,26 @@ class LabelBudget:
             raise ValueError(
                 'a label budget is a fraction of each class or a number per '
                 f'class, one of the two; got fraction={self.fraction} and '
-                f'per_class={self.per_class}')
+                f'per_class={self.per_class}'
+            )
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise ValueError(
                 'the fraction of the labels has to be above 0 and at most 1 '
-                f'(0.1 for 10 %), got {self.fraction}')
-        if self.per_class is not None and (self.per_class < 1 or int(
-                self.per_class) != self.per_class):
-            raise ValueError('the number of samples per class has to be a '
-                             f'whole number from 1, got {self.per_class}')
+                f'(0.1 for 10 %), got {self.fraction}'
+            )
+        if self.per_class is not None and (
+            self.per_class < 1 or int(self.per_class) != self.per_class
+        ):
+            raise ValueError(
+                'the number of samples per class has to be a '
+                f'whole number from 1, got {self.per_class}'
+            )
 
     def size(self, available: int) -> int:
         """How many samples of a class that has ``available``."""
         if self.per_class is not None:
             return min(int(self.per_class), available)
-        return max(1, math.floor(self.fraction * available + .5))
+        return max(1, math.floor(self.fraction * available + 0.5))
 
     def choose(self, labels: Sequence[int], names: Sequence[str]) -> List[int]:
         """Positions of the samples to use.
@@ -74,20 +81,24 @@ class LabelBudget:
                 has no label.
         """
         if len(labels) != len(names):
-            raise ValueError(f'{len(labels)} labels and {len(names)} names: '
-                             'there must be as many of both')
+            raise ValueError(
+                f'{len(labels)} labels and {len(names)} names: '
+                'there must be as many of both'
+            )
         members: Dict[int, List[int]] = {}
         for position, label in enumerate(labels):
             if label <= NO_LABEL:
                 raise ValueError(
                     f'{names[position]} has no label: a part of each class '
-                    'can only be taken from a list with a label in every line')
+                    'can only be taken from a list with a label in every line'
+                )
             members.setdefault(label, []).append(position)
         chosen: List[int] = []
         for positions in members.values():
             ranked = sorted(
-                positions, key=lambda one: _lot(self.seed, names[one]))
-            chosen += ranked[:self.size(len(ranked))]
+                positions, key=lambda one: _lot(self.seed, names[one])
+            )
+            chosen += ranked[: self.size(len(ranked))]
         return sorted(chosen)
 
     def report(self, labels: Sequence[int], chosen: Sequence[int]) -> str:
@@ -103,24 +114,35 @@ class LabelBudget:
         """
         available = Counter(labels)
         taken = Counter(labels[one] for one in chosen)
-        asked = (f'{self.per_class} per class' if self.per_class is not None
-                 else f'{100 * self.fraction:g} % of each class')
+        asked = (
+            f'{self.per_class} per class'
+            if self.per_class is not None
+            else f'{100 * self.fraction:g} % of each class'
+        )
         lines = [
             f'label budget ({asked}, seed {self.seed}): {len(chosen)} of '
             f'{len(labels)} samples in {len(available)} classes'
         ]
         short = [
-            label for label in sorted(available)
+            label
+            for label in sorted(available)
             if self.per_class is not None and taken[label] < self.per_class
         ]
         if short:
             lines.append(
                 f'{len(short)} classes have fewer than {self.per_class}, of '
-                f'which all are taken: {_few(short)}')
-        counts = ', '.join(f'{label}: {taken[label]} of {available[label]}'
-                           for label in sorted(available))
-        return '\n'.join(lines + textwrap.wrap(
-            counts, 77, initial_indent='  ', subsequent_indent='  '))
+                f'which all are taken: {_few(short)}'
+            )
+        counts = ', '.join(
+            f'{label}: {taken[label]} of {available[label]}'
+            for label in sorted(available)
+        )
+        return '\n'.join(
+            lines
+            + textwrap.wrap(
+                counts, 77, initial_indent='  ', subsequent_indent='  '
+            )
+        )
 
 
 def _lot(seed: int, name: str) -> bytes:

@@ -3,11 +3,11 @@
 import os.path as osp
 from typing import Callable, List, Optional, Sequence, Union
 
+from amd_mm.registry import DATASETS
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.base import BaseActionDataset
 from mmengine.logging import print_log
 
-from amd_mm.registry import DATASETS
 from .folder_search import find_videos
 from .list_files import ListEntry, ListFileError, read_list_file
 from .replacing import ReplaceUnreadableMixin
@@ -27,28 +27,36 @@ def _labels(entry: ListEntry, multi_class: bool) -> Union[int, List[int]]:
     return entry.labels[0] if entry.labels else NO_LABEL
 
 
-def _label_budget(fraction: Optional[float], per_class: Optional[int],
-                  seed: int, multi_class: bool) -> Optional[LabelBudget]:
+def _label_budget(
+    fraction: Optional[float],
+    per_class: Optional[int],
+    seed: int,
+    multi_class: bool,
+) -> Optional[LabelBudget]:
     """The budget that a dataset's arguments ask for, if they do."""
     if fraction is None and per_class is None:
         return None
     if fraction is not None and per_class is not None:
         raise ValueError(
             f'label_fraction={fraction} and clips_per_class={per_class} are '
-            'both given; one of them is enough')
+            'both given; one of them is enough'
+        )
     if multi_class:
         raise ValueError(
             'label_fraction and clips_per_class take a part of each class, '
-            'which multi_class=True (several labels a line) does not allow')
+            'which multi_class=True (several labels a line) does not allow'
+        )
     try:
         return LabelBudget(fraction, per_class, seed)
     except ValueError as error:
-        raise ValueError(f'label_fraction={fraction}, clips_per_class='
-                         f'{per_class}: {error}') from None
+        raise ValueError(
+            f'label_fraction={fraction}, clips_per_class={per_class}: {error}'
+        ) from None
 
 
-def _within(budget: Optional[LabelBudget], entries: List[ListEntry],
-            ann_file: str) -> List[ListEntry]:
+def _within(
+    budget: Optional[LabelBudget], entries: List[ListEntry], ann_file: str
+) -> List[ListEntry]:
     """The entries that a budget allows, and a line in the log about them."""
     if budget is None:
         return entries
@@ -65,8 +73,10 @@ def _within(budget: Optional[LabelBudget], entries: List[ListEntry],
 
 def _check_classes(multi_class: bool, num_classes: Optional[int]) -> None:
     if multi_class and num_classes is None:
-        raise ValueError('multi_class=True needs num_classes, the length of '
-                         'the vector of labels')
+        raise ValueError(
+            'multi_class=True needs num_classes, the length of '
+            'the vector of labels'
+        )
 
 
 @DATASETS.register_module()
@@ -115,28 +125,31 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
         lazy_init (bool): Read the list later. Defaults to False.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 pipeline: Pipeline,
-                 data_root: str = '',
-                 data_prefix: dict = dict(video=''),
-                 delimiter: str = ' ',
-                 multi_class: bool = False,
-                 num_classes: Optional[int] = None,
-                 label_fraction: Optional[float] = None,
-                 clips_per_class: Optional[int] = None,
-                 subset_seed: int = 0,
-                 start_index: int = 0,
-                 modality: str = 'RGB',
-                 test_mode: bool = False,
-                 max_refetch: int = 10,
-                 metainfo: Optional[dict] = None,
-                 indices: Optional[Union[int, Sequence[int]]] = None,
-                 serialize_data: bool = True,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: Pipeline,
+        data_root: str = '',
+        data_prefix: dict = dict(video=''),
+        delimiter: str = ' ',
+        multi_class: bool = False,
+        num_classes: Optional[int] = None,
+        label_fraction: Optional[float] = None,
+        clips_per_class: Optional[int] = None,
+        subset_seed: int = 0,
+        start_index: int = 0,
+        modality: str = 'RGB',
+        test_mode: bool = False,
+        max_refetch: int = 10,
+        metainfo: Optional[dict] = None,
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
         _check_classes(multi_class, num_classes)
-        self.label_budget = _label_budget(label_fraction, clips_per_class,
-                                          subset_seed, multi_class)
+        self.label_budget = _label_budget(
+            label_fraction, clips_per_class, subset_seed, multi_class
+        )
         super().__init__(
             ann_file=ann_file,
             pipeline=pipeline,
@@ -152,7 +165,8 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
             metainfo=metainfo,
             indices=indices,
             serialize_data=serialize_data,
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+        )
 
     def load_data_list(self) -> List[dict]:
         """Read the list file.
@@ -164,13 +178,16 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
             self.ann_file,
             delimiter=self.delimiter,
             multi_class=self.multi_class,
-            num_classes=self.num_classes)
+            num_classes=self.num_classes,
+        )
         entries = _within(self.label_budget, entries, self.ann_file)
         prefix = self.data_prefix.get('video')
         return [
             dict(
                 filename=_join(prefix, entry.name),
-                label=_labels(entry, self.multi_class)) for entry in entries
+                label=_labels(entry, self.multi_class),
+            )
+            for entry in entries
         ]
 
 
@@ -223,30 +240,33 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
         lazy_init (bool): Read the list later. Defaults to False.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 pipeline: Pipeline,
-                 data_root: str = '',
-                 data_prefix: dict = dict(img=''),
-                 filename_tmpl: str = 'img_{:05}.jpg',
-                 with_offset: bool = False,
-                 delimiter: str = ' ',
-                 multi_class: bool = False,
-                 num_classes: Optional[int] = None,
-                 label_fraction: Optional[float] = None,
-                 clips_per_class: Optional[int] = None,
-                 subset_seed: int = 0,
-                 start_index: int = 1,
-                 modality: str = 'RGB',
-                 test_mode: bool = False,
-                 max_refetch: int = 10,
-                 metainfo: Optional[dict] = None,
-                 indices: Optional[Union[int, Sequence[int]]] = None,
-                 serialize_data: bool = True,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: Pipeline,
+        data_root: str = '',
+        data_prefix: dict = dict(img=''),
+        filename_tmpl: str = 'img_{:05}.jpg',
+        with_offset: bool = False,
+        delimiter: str = ' ',
+        multi_class: bool = False,
+        num_classes: Optional[int] = None,
+        label_fraction: Optional[float] = None,
+        clips_per_class: Optional[int] = None,
+        subset_seed: int = 0,
+        start_index: int = 1,
+        modality: str = 'RGB',
+        test_mode: bool = False,
+        max_refetch: int = 10,
+        metainfo: Optional[dict] = None,
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
         _check_classes(multi_class, num_classes)
-        self.label_budget = _label_budget(label_fraction, clips_per_class,
-                                          subset_seed, multi_class)
+        self.label_budget = _label_budget(
+            label_fraction, clips_per_class, subset_seed, multi_class
+        )
         self.delimiter = delimiter
         super().__init__(
             ann_file=ann_file,
@@ -264,7 +284,8 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
             metainfo=metainfo,
             indices=indices,
             serialize_data=serialize_data,
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+        )
 
     def load_data_list(self) -> List[dict]:
         """Read the list file.
@@ -278,7 +299,8 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
             delimiter=self.delimiter,
             num_counts=2 if self.with_offset else 1,
             multi_class=self.multi_class,
-            num_classes=self.num_classes)
+            num_classes=self.num_classes,
+        )
         entries = _within(self.label_budget, entries, self.ann_file)
         return [self._data_info(entry) for entry in entries]
 
@@ -286,7 +308,8 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
         info = dict(
             frame_dir=_join(self.data_prefix.get('img'), entry.name),
             total_frames=entry.counts[-1],
-            label=_labels(entry, self.multi_class))
+            label=_labels(entry, self.multi_class),
+        )
         if self.with_offset:
             info['offset'] = entry.counts[0]
         return info
@@ -324,20 +347,22 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         lazy_init (bool): Search the folder later. Defaults to False.
     """
 
-    def __init__(self,
-                 data_root: str,
-                 pipeline: Pipeline,
-                 data_prefix: dict = dict(video=''),
-                 recursive: bool = True,
-                 extensions: Sequence[str] = VIDEO_EXTENSIONS,
-                 start_index: int = 0,
-                 modality: str = 'RGB',
-                 test_mode: bool = False,
-                 max_refetch: int = 10,
-                 metainfo: Optional[dict] = None,
-                 indices: Optional[Union[int, Sequence[int]]] = None,
-                 serialize_data: bool = True,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        data_root: str,
+        pipeline: Pipeline,
+        data_prefix: dict = dict(video=''),
+        recursive: bool = True,
+        extensions: Sequence[str] = VIDEO_EXTENSIONS,
+        start_index: int = 0,
+        modality: str = 'RGB',
+        test_mode: bool = False,
+        max_refetch: int = 10,
+        metainfo: Optional[dict] = None,
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
         self.recursive = recursive
         self.extensions = extensions
         super().__init__(
@@ -352,7 +377,8 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
             metainfo=metainfo,
             indices=indices,
             serialize_data=serialize_data,
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+        )
 
     def load_data_list(self) -> List[dict]:
         """Search the folder.

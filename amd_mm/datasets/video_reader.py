@@ -11,6 +11,7 @@ in a remote object costs more than copying it first.
 The packages are imported when a reader is first made, so none of them has to
 be installed but the one in use.
 """
+
 import errno
 import os
 import re
@@ -20,13 +21,34 @@ from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import (Any, Collection, Dict, Iterator, List, Optional, Sequence,
-                    Tuple, Type)
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+)
 
 import numpy as np
 
-VIDEO_EXTENSIONS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4',
-                    '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
+VIDEO_EXTENSIONS = (
+    '.3gp',
+    '.avi',
+    '.flv',
+    '.m4v',
+    '.mkv',
+    '.mov',
+    '.mp4',
+    '.mpeg',
+    '.mpg',
+    '.ts',
+    '.webm',
+    '.wmv',
+)
 """Name endings (lower case) that are taken for videos in a folder."""
 
 # OpenCV reads this once, when its ffmpeg part starts; -8 is AV_LOG_QUIET.
@@ -82,20 +104,30 @@ def unreadable_on_error(path: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UnreadableVideoError, ImportError, MemoryError, AttributeError,
-            NameError, TypeError):
+    except (
+        UnreadableVideoError,
+        ImportError,
+        MemoryError,
+        AttributeError,
+        NameError,
+        TypeError,
+    ):
         raise
     except Exception as error:
         if not blames_file(error):
             raise
         raise UnreadableVideoError(
-            path, f'{doing}: {describe_error(error)}') from error
+            path, f'{doing}: {describe_error(error)}'
+        ) from error
 
 
 def blames_file(error: Exception) -> bool:
     """Whether an error can be the file's fault, not the machine's."""
-    return not (isinstance(error, OSError) and error.errno
-                in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC))
+    return not (
+        isinstance(error, OSError)
+        and error.errno
+        in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+    )
 
 
 class VideoReader(ABC):
@@ -117,7 +149,7 @@ class VideoReader(ABC):
         self.path = path
         self.num_threads = num_threads
         self._length = 0
-        self._avg_fps = 0.
+        self._avg_fps = 0.0
         library = self.library()
         self._check_file()
         try:
@@ -144,7 +176,8 @@ class VideoReader(ABC):
                 f'the video backend needs the package `{cls.package}`, which '
                 f'does not import here ({describe_error(error)}). Install it '
                 f'with `pip install {cls.requirement}`, or choose another '
-                f'backend: {", ".join(BACKENDS)}') from error
+                f'backend: {", ".join(BACKENDS)}'
+            ) from error
 
     def _check_file(self) -> None:
         if not os.path.exists(self.path):
@@ -198,7 +231,8 @@ class VideoReader(ABC):
         if outside:
             raise IndexError(
                 f'frame {outside[0]} of {self.path} was asked for, which has '
-                f'frames 0 to {len(self) - 1}')
+                f'frames 0 to {len(self) - 1}'
+            )
         ascending = sorted(set(wanted))
         with unreadable_on_error(self.path, 'decoding failed'):
             frames = dict(zip(ascending, self._read_ascending(ascending)))
@@ -215,12 +249,16 @@ class VideoReader(ABC):
     def _check_frame(self, index: int, frame: Optional[np.ndarray]) -> None:
         if frame is None:
             raise UnreadableVideoError(
-                self.path, f'it ends before frame {index}, though it claims '
-                f'{len(self)} frames')
+                self.path,
+                f'it ends before frame {index}, though it claims '
+                f'{len(self)} frames',
+            )
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.size == 0:
             raise UnreadableVideoError(
-                self.path, f'frame {index} decodes to {frame.dtype} values '
-                f'of shape {frame.shape}, not to an RGB picture')
+                self.path,
+                f'frame {index} decodes to {frame.dtype} values '
+                f'of shape {frame.shape}, not to an RGB picture',
+            )
 
     def close(self) -> None:
         """Free the decoder and the file handle. May be called twice."""
@@ -267,8 +305,10 @@ def _has_seek_table(path: str) -> bool:
     """
     with open(path, 'rb') as file:
         head = file.read(12)
-    return head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free',
-                         b'skip') or head[:4] == b'\x1aE\xdf\xa3'
+    return (
+        head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')
+        or head[:4] == b'\x1aE\xdf\xa3'
+    )
 
 
 class DecordReader(VideoReader):
@@ -293,29 +333,37 @@ class DecordReader(VideoReader):
         library.logging.set_level(library.logging.QUIET)
         if _is_transport_stream(self.path):
             raise UnreadableVideoError(
-                self.path, 'decord does not read MPEG transport streams '
-                "correctly; use backend='pyav' or re-encode to mp4")
+                self.path,
+                'decord does not read MPEG transport streams '
+                "correctly; use backend='pyav' or re-encode to mp4",
+            )
         self._library_module = library
         self._restart()
         times = self._decoder.get_frame_timestamp(
-            list(range(len(self._decoder))))[:, 0]
+            list(range(len(self._decoder)))
+        )[:, 0]
         sane = bool((np.abs(times) < 1e6).all())
         # Frames before time 0 are decoded for later ones, but never shown.
         hidden = int((times < 0).sum()) if sane else 0
         self._length = len(self._decoder) - hidden
         self._seekable = (
-            sane and hidden == 0 and bool((np.diff(times) > 0).all())
-            and _has_seek_table(self.path))
+            sane
+            and hidden == 0
+            and bool((np.diff(times) > 0).all())
+            and _has_seek_table(self.path)
+        )
         self._avg_fps = float(self._decoder.get_avg_fps())
 
     def _restart(self) -> None:
         with _without_native_stderr():
             try:
                 self._decoder = self._library_module.VideoReader(
-                    self.path, num_threads=self.num_threads)
+                    self.path, num_threads=self.num_threads
+                )
             except RuntimeError as error:  # says no more than "Error"
                 raise UnreadableVideoError(
-                    self.path, 'decord cannot open it as a video') from error
+                    self.path, 'decord cannot open it as a video'
+                ) from error
         self._position = 0
 
     def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
@@ -363,9 +411,11 @@ class PyAVReader(VideoReader):
     def _open(self, library: ModuleType) -> None:
         self._library_module = library
         self._restart()
-        packets = [(p.pts, p.is_keyframe)
-                   for p in self._container.demux(self._stream)
-                   if p.size and not p.is_discard]
+        packets = [
+            (p.pts, p.is_keyframe)
+            for p in self._container.demux(self._stream)
+            if p.size and not p.is_discard
+        ]
         rate = self._stream.average_rate or self._stream.guessed_rate or 0
         self._avg_fps = float(rate)
         self._length = len(packets)
@@ -373,8 +423,9 @@ class PyAVReader(VideoReader):
         usable = None not in times and len(set(times)) == len(times)
         # Without usable timestamps frames are counted from the beginning.
         self._times = sorted(times) if usable else None
-        self._key_times = sorted(pts for pts, key in packets
-                                 if key) if usable else []
+        self._key_times = (
+            sorted(pts for pts, key in packets if key) if usable else []
+        )
 
     def _restart(self) -> None:
         self._release()
@@ -413,7 +464,8 @@ class PyAVReader(VideoReader):
         if key is None:
             return False
         between = bisect_left(self._times, key) - bisect_left(
-            self._times, last)
+            self._times, last
+        )
         return between > _WORTH_A_SEEK
 
     def _keyframe_of(self, target: int) -> Optional[int]:
@@ -421,8 +473,9 @@ class PyAVReader(VideoReader):
         number = bisect_right(self._key_times, target)
         return self._key_times[number - 1] if number else None
 
-    def _decode_from(self, target: int,
-                     wanted: Collection[int]) -> Iterator[Any]:
+    def _decode_from(
+        self, target: int, wanted: Collection[int]
+    ) -> Iterator[Any]:
         """Frames from the target's keyframe on, in order of time.
 
         Those that are in ``wanted`` (timestamps) are among them.
@@ -493,11 +546,14 @@ class OpenCVReader(VideoReader):
         self._release()
         cv2 = self._library_module
         self._capture = cv2.VideoCapture(
-            self.path, cv2.CAP_FFMPEG,
-            [cv2.CAP_PROP_N_THREADS, self.num_threads])
+            self.path,
+            cv2.CAP_FFMPEG,
+            [cv2.CAP_PROP_N_THREADS, self.num_threads],
+        )
         if not self._capture.isOpened():
-            raise UnreadableVideoError(self.path,
-                                       'OpenCV cannot open it as a video')
+            raise UnreadableVideoError(
+                self.path, 'OpenCV cannot open it as a video'
+            )
         # Whether OpenCV turns frames by itself depends on its version.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         degrees = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
@@ -537,7 +593,8 @@ class TorchCodecReader(VideoReader):
             self.path,
             dimension_order='NHWC',
             num_ffmpeg_threads=self.num_threads,
-            seek_mode='exact')
+            seek_mode='exact',
+        )
         self._length = len(self._decoder)
         self._avg_fps = float(self._decoder.metadata.average_fps or 0)
 
@@ -572,14 +629,16 @@ def available_backends() -> Tuple[str, ...]:
 def reader_class(backend: str) -> Type[VideoReader]:
     """The reader class of a backend; an error lists the known names."""
     if backend not in BACKENDS:
-        raise ValueError(f'unknown video backend {backend!r}: choose one of '
-                         f'{", ".join(BACKENDS)}')
+        raise ValueError(
+            f'unknown video backend {backend!r}: choose one of '
+            f'{", ".join(BACKENDS)}'
+        )
     return BACKENDS[backend]
 
 
-def open_video(path: str,
-               backend: str = 'decord',
-               num_threads: int = 1) -> VideoReader:
+def open_video(
+    path: str, backend: str = 'decord', num_threads: int = 1
+) -> VideoReader:
     """Open a local video file.
 
     Args:

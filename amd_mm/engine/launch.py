@@ -4,6 +4,7 @@ Shared by ``tools/train.py`` and ``tools/test.py``. What can be known to be
 wrong before anything heavy starts is a :class:`LaunchError` here, whose
 message names the file, the config key and what to do.
 """
+
 import argparse
 import difflib
 import logging
@@ -12,20 +13,29 @@ import os.path as osp
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
+import amd_mm
+from amd_mm.checkpoints import CheckpointError
+from amd_mm.datasets import AVADataError, ListFileError
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-import amd_mm
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import AVADataError, ListFileError
-
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Top-level entries that the runner itself reads and that are plain values. Any
 # other plain top-level value is a variable of the config file.
-_RUNNER_VALUES = ('work_dir', 'launcher', 'load_from', 'resume', 'log_level',
-                  'default_scope', 'experiment_name', 'runner_type', 'sync_bn',
-                  'find_unused_parameters', 'compile')
+_RUNNER_VALUES = (
+    'work_dir',
+    'launcher',
+    'load_from',
+    'resume',
+    'log_level',
+    'default_scope',
+    'experiment_name',
+    'runner_type',
+    'sync_bn',
+    'find_unused_parameters',
+    'compile',
+)
 
 
 class LaunchError(Exception):
@@ -47,16 +57,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints; work_dirs/<config name> unless '
-        'given here or in the config')
+        'given here or in the config',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         help='override entries of the config: key=value, e.g. '
         'train_dataloader.batch_size=8; lists as key="[a,b]", nested ones '
-        'with quotation marks and without spaces')
+        'with quotation marks and without spaces',
+    )
     parser.add_argument(
-        '--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+        '--launcher', choices=LAUNCHERS, default='none', help='job launcher'
+    )
     # torchrun sets LOCAL_RANK; older launchers pass one of these.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -103,14 +116,20 @@ def check_config_path(path: str) -> None:
         return
     message = f'there is no config file {path}'
     folder = config_folder()
-    known = {} if folder is None else {
-        file.name: file
-        for file in folder.rglob('*.py') if '_base_' not in file.parts
-    }
+    known = (
+        {}
+        if folder is None
+        else {
+            file.name: file
+            for file in folder.rglob('*.py')
+            if '_base_' not in file.parts
+        }
+    )
     close = difflib.get_close_matches(osp.basename(path), known, n=3)
     if close:
         message += '; did you mean\n    ' + '\n    '.join(
-            str(known[name]) for name in close)
+            str(known[name]) for name in close
+        )
     raise LaunchError(message)
 
 
@@ -121,11 +140,12 @@ def _reject_variables(cfg: Config, options: Dict[str, object]) -> None:
         if isinstance(cfg[key], (int, float, str)):
             raise LaunchError(
                 f'--cfg-options {key}=...: `{key}` is a variable of the '
-                'config file, used while the file is read; changing it afterwards '
-                'changes nothing. Set the entry that is made from it, e.g. '
+                'config file, used while the file is read; changing it '
+                'afterwards changes nothing. Set the entry that is made from it, e.g. '
                 'train_dataloader.batch_size for clips_per_gpu (it counts '
                 'videos), model.teacher.checkpoint for teacher_checkpoint, or '
-                'derive a config of your own')
+                'derive a config of your own'
+            )
 
 
 def use_cpu_processes(cfg: Config) -> None:
@@ -146,7 +166,8 @@ def use_cpu_processes(cfg: Config) -> None:
         type='mmengine.MMDistributedDataParallel',
         # MMEngine's own default, which giving a wrapper switches off.
         broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
     wrapper.setdefault('device_ids', None)
     cfg.model_wrapper_cfg = wrapper
 
@@ -187,7 +208,8 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     if not scale or 'base_batch_size' not in scale:
         raise LaunchError(
             '--auto-scale-lr needs auto_scale_lr.base_batch_size in the '
-            'config: the number of videos a step that its lr is meant for')
+            'config: the number of videos a step that its lr is meant for'
+        )
     scale.enable = True
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     scale.base_batch_size = scale.base_batch_size / counts
@@ -230,8 +252,10 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     """
     note = Path(work_dir) / 'last_checkpoint'
     if not note.is_file():
-        print_log(f'--resume: nothing to resume in {work_dir}, starting anew',
-                  'current')
+        print_log(
+            f'--resume: nothing to resume in {work_dir}, starting anew',
+            'current',
+        )
         return None
     named = note.read_text().strip()
     for path in (named, str(Path(work_dir) / osp.basename(named))):
@@ -239,7 +263,8 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
             return path
     raise LaunchError(
         f'--resume: {note} names {named}, which is not there. Give a '
-        'checkpoint (--resume FILE), or remove that file to start anew')
+        'checkpoint (--resume FILE), or remove that file to start anew'
+    )
 
 
 def check_paths(cfg: Config, loader: str) -> None:
@@ -270,7 +295,8 @@ def _check_exists(key: str, path: str, what: str, cfg: Config) -> None:
     raise LaunchError(
         f'{key} of {cfg.filename or "the config"} asks for {path}, which is '
         f'not there (working folder: {os.getcwd()}). Put {what} there, or say '
-        f'where it is: --cfg-options {key}=PATH')
+        f'where it is: --cfg-options {key}=PATH'
+    )
 
 
 def _data_paths(dataset: dict, key: str) -> Iterator[Tuple[str, str]]:
@@ -328,4 +354,5 @@ def warn_unscaled_batch(cfg: Config, processes: int) -> None:
             '--auto-scale-lr scales it; optim_wrapper.accumulative_counts '
             'makes larger steps.',
             'current',
-            level=logging.WARNING)
+            level=logging.WARNING,
+        )

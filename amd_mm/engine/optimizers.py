@@ -1,22 +1,24 @@
 """AdamW in the fastest form there is for where the parameters are."""
+
 from collections.abc import Iterable
 from typing import Any, Union
 
 import torch
+from amd_mm.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import AdamW
-
-from amd_mm.registry import OPTIMIZERS
 
 Parameters = Iterable[Union[Tensor, dict[str, Any]]]
 
 
 @OPTIMIZERS.register_module(name='FusedAdamW')
-def fused_adamw(params: Parameters,
-                lr: float = 1e-3,
-                betas: tuple[float, float] = (0.9, 0.999),
-                eps: float = 1e-8,
-                weight_decay: float = 1e-2) -> AdamW:
+def fused_adamw(
+    params: Parameters,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+) -> AdamW:
     """``torch.optim.AdamW``, fused where torch can.
 
     All of a step in one pass over the memory. The result is AdamW's within
@@ -25,8 +27,8 @@ def fused_adamw(params: Parameters,
     AdamW as usual.
 
     Args:
-        params (Iterable[Tensor | dict]): Parameters or groups of them; MMEngine
-            fills them in.
+        params (Iterable[Tensor | dict]): Parameters or groups of them;
+            MMEngine fills them in.
         lr (float): Learning rate.
         betas (tuple[float, float]): Decay of the two averages.
         eps (float): Added to the root of the second.
@@ -47,7 +49,8 @@ def fused_adamw(params: Parameters,
         betas=betas,
         eps=eps,
         weight_decay=weight_decay,
-        fused=_can_fuse(device))
+        fused=_can_fuse(device),
+    )
 
 
 def _listed(params: Union[Tensor, Iterable[Tensor]]) -> list[Tensor]:

@@ -1,4 +1,5 @@
 """What several hooks ask of the runner."""
+
 from typing import List, Optional, Sequence, Union
 
 from mmengine.hooks import LoggerHook
@@ -16,8 +17,9 @@ def logger_is_due(runner: Runner, batch_idx: int) -> bool:
     """
     for hook in runner.hooks:
         if isinstance(hook, LoggerHook) and (
-                hook.every_n_inner_iters(batch_idx, hook.interval)
-                or hook.end_of_epoch(runner.train_dataloader, batch_idx)):
+            hook.every_n_inner_iters(batch_idx, hook.interval)
+            or hook.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
             return True
     return False
 

@@ -1,4 +1,5 @@
 """What is not in MMAction2: reports of classes, probes of features."""
+
 from .ava import PerClassAVAMetric
 from .classification_report import ClassificationReport
 

@@ -1,25 +1,30 @@
 """AVA's mean average precision, without the side effects."""
+
 import os.path as osp
 from tempfile import TemporaryDirectory
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
+from amd_mm.datasets.ava_files import (
+    AVADataError,
+    frame_key,
+    read_exclusions,
+    read_label_map,
+    some_of,
+)
+from amd_mm.registry import METRICS
 from mmaction.evaluation import results2csv
 from mmaction.evaluation.functional.ava_evaluation import metrics
 from mmaction.evaluation.functional.ava_utils import read_csv, tpfp_single
 from mmaction.evaluation.metrics import AVAMetric
 from mmengine.logging import MMLogger
 
-from amd_mm.datasets.ava_files import (AVADataError, frame_key,
-                                       read_exclusions, read_label_map,
-                                       some_of)
-from amd_mm.registry import METRICS
-
 # Kinds of actions, by their labels in AVA (ActivityNet's evaluation).
 _KINDS = dict(
     person_movement=range(1, 15),
     object_manipulation=range(15, 64),
-    person_interaction=range(64, 10**6))
+    person_interaction=range(64, 10**6),
+)
 
 
 @METRICS.register_module()
@@ -58,16 +63,18 @@ class PerClassAVAMetric(AVAMetric):
         AVADataError: If annotations and label map have no label in common.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 label_file: str,
-                 exclude_file: Optional[str] = None,
-                 classwise: bool = False,
-                 action_thr: float = 0.002,
-                 num_classes: int = 81,
-                 custom_classes: Optional[List[int]] = None,
-                 collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        label_file: str,
+        exclude_file: Optional[str] = None,
+        classwise: bool = False,
+        action_thr: float = 0.002,
+        num_classes: int = 81,
+        custom_classes: Optional[List[int]] = None,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+    ) -> None:
         super().__init__(
             ann_file,
             exclude_file,
@@ -76,14 +83,17 @@ class PerClassAVAMetric(AVAMetric):
             num_classes=num_classes,
             custom_classes=custom_classes,
             collect_device=collect_device,
-            prefix=prefix)
+            prefix=prefix,
+        )
         self.classwise = classwise
         names = read_label_map(label_file)
         if custom_classes is not None:
             unknown = set(custom_classes) - set(names)
             if unknown:
-                raise AVADataError(f'custom_classes {some_of(unknown)} are '
-                                   f'not in {label_file}')
+                raise AVADataError(
+                    f'custom_classes {some_of(unknown)} are '
+                    f'not in {label_file}'
+                )
             names = {label: names[label] for label in custom_classes}
         self.names = names
         self.excluded = read_exclusions(exclude_file)
@@ -91,19 +101,26 @@ class PerClassAVAMetric(AVAMetric):
             # The last column, the person, is read as a score. Not used.
             boxes, labels, _ = read_csv(file, set(names))
         if not boxes:
-            raise AVADataError(f'no line of {ann_file} has a label of '
-                               f'{label_file}: {some_of(names)}')
+            raise AVADataError(
+                f'no line of {ann_file} has a label of '
+                f'{label_file}: {some_of(names)}'
+            )
         self.annotated = {
             key: (boxes[key], labels[key])
-            for key in boxes if key not in self.excluded
+            for key in boxes
+            if key not in self.excluded
         }
         if not self.annotated:
-            raise AVADataError(f'all frames of {ann_file} are excluded by '
-                               f'{exclude_file}')
+            raise AVADataError(
+                f'all frames of {ann_file} are excluded by {exclude_file}'
+            )
         self._known: Optional[Set[str]] = None
 
-    def process(self, data_batch: Sequence[Tuple[object, dict]],
-                data_samples: Sequence[dict]) -> None:
+    def process(
+        self,
+        data_batch: Sequence[Tuple[object, dict]],
+        data_samples: Sequence[dict],
+    ) -> None:
         """Keep the detections of a batch; see the parent.
 
         Raises:
@@ -118,14 +135,14 @@ class PerClassAVAMetric(AVAMetric):
             # Frames whose labels are all unknown are no annotation here.
             with open(self.ann_file, encoding='utf-8') as file:
                 self._known = {
-                    frame_key(*line.split(',')[:2])
-                    for line in file
+                    frame_key(*line.split(',')[:2]) for line in file
                 }
         if key not in self._known:
             raise AVADataError(
                 f'the data set gives frame {key!r}, which is not in the '
                 f"evaluator's {self.ann_file}: it has {some_of(self._known)}. "
-                'Give both the same ann_file')
+                'Give both the same ann_file'
+            )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Mean average precision from the detections of all frames.
@@ -155,10 +172,12 @@ class PerClassAVAMetric(AVAMetric):
                 found[kind] = _mean(chosen)
         if self.classwise:
             self._log_table(aps, counts)
-            found.update({
-                f'{label}_{self.names[label]}': ap
-                for label, ap in aps.items()
-            })
+            found.update(
+                {
+                    f'{label}_{self.names[label]}': ap
+                    for label, ap in aps.items()
+                }
+            )
         return found
 
     def _match(self, boxes: dict, labels: dict, scores: dict) -> tuple:
@@ -172,10 +191,14 @@ class PerClassAVAMetric(AVAMetric):
             found = np.array(labels.get(key, []), dtype=int)
             # Only these can be hits, and there are few of them in a frame.
             chosen = np.isin(found, true_labels)
-            tried = [
-                np.array(values[key])[chosen]
-                for values in (boxes, labels, scores)
-            ] if len(found) else [np.zeros((0, 4)), [], []]
+            tried = (
+                [
+                    np.array(values[key])[chosen]
+                    for values in (boxes, labels, scores)
+                ]
+                if len(found)
+                else [np.zeros((0, 4)), [], []]
+            )
             matched = tpfp_single((true_boxes, true_labels, *tried))
             for label in set(true_labels) & set(matched[0]):
                 all_scores[label].append(matched[0][label])
@@ -186,25 +209,34 @@ class PerClassAVAMetric(AVAMetric):
                 all_hits[label].append(np.zeros(len(wrong), bool))
         return all_scores, all_hits, counts
 
-    def _log_table(self, aps: Dict[int, float], counts: Dict[int,
-                                                             int]) -> None:
+    def _log_table(
+        self, aps: Dict[int, float], counts: Dict[int, int]
+    ) -> None:
         width = max(len(self.names[label]) for label in aps)
         rows = [
             f'{label:>5}  {self.names[label]:<{width}}  {counts[label]:>7}  '
-            f'{ap:.4f}' for label, ap in aps.items()
+            f'{ap:.4f}'
+            for label, ap in aps.items()
         ]
-        MMLogger.get_current_instance().info('\n'.join([
-            'AP of each action',
-            f'{"label":>5}  {"action":<{width}}  {"boxes":>7}  AP', *rows
-        ]))
+        MMLogger.get_current_instance().info(
+            '\n'.join(
+                [
+                    'AP of each action',
+                    f'{"label":>5}  {"action":<{width}}  {"boxes":>7}  AP',
+                    *rows,
+                ]
+            )
+        )
 
 
-def _average_precision(scores: List[np.ndarray], hits: List[np.ndarray],
-                       count: int) -> float:
+def _average_precision(
+    scores: List[np.ndarray], hits: List[np.ndarray], count: int
+) -> float:
     if not scores:
-        return 0.
+        return 0.0
     precision, recall = metrics.compute_precision_recall(
-        np.concatenate(scores), np.concatenate(hits), count)
+        np.concatenate(scores), np.concatenate(hits), count
+    )
     return float(metrics.compute_average_precision(precision, recall))
 
 

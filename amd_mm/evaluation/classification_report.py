@@ -1,13 +1,14 @@
 """How well each class is recognised, and what it is mistaken for."""
+
 import csv
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Union
 
 import numpy as np
+from amd_mm.registry import METRICS
 from mmaction.evaluation import ConfusionMatrix
 from mmengine.logging import MMLogger
 
-from amd_mm.registry import METRICS
 from .label_map import check_label_map, read_label_map
 
 
@@ -44,13 +45,16 @@ class ClassificationReport(ConfusionMatrix):
         ValueError: From the first batch on, if a sample has not one vector
             of scores and one label.
     """
+
     default_prefix = 'report'
 
-    def __init__(self,
-                 out_dir: str,
-                 label_map: Optional[str] = None,
-                 top_k: int = 5,
-                 collect_device: str = 'cpu') -> None:
+    def __init__(
+        self,
+        out_dir: str,
+        label_map: Optional[str] = None,
+        top_k: int = 5,
+        collect_device: str = 'cpu',
+    ) -> None:
         super().__init__(collect_device=collect_device)
         if top_k < 1:
             raise ValueError(f'top_k must be at least 1, got {top_k}')
@@ -84,16 +88,19 @@ class ClassificationReport(ConfusionMatrix):
             raise ValueError(
                 f'ClassificationReport needs a pred_score of shape '
                 f'(classes, ) for each video, got {found}; set '
-                "model.cls_head.average_clips='prob'")
+                "model.cls_head.average_clips='prob'"
+            )
         if label is None or label.numel() != 1:
-            raise ValueError('ClassificationReport needs one label for each '
-                             'video')
+            raise ValueError(
+                'ClassificationReport needs one label for each video'
+            )
         if not 0 <= int(label) < len(score):
             raise ValueError(
                 f'a video has the label {int(label)}, which is none of the '
                 f"model's {len(score)} classes (-1: the list has no labels); "
                 'see test_dataloader.dataset.ann_file and '
-                'model.cls_head.num_classes')
+                'model.cls_head.num_classes'
+            )
         if self.names is not None:
             check_label_map(self.names, len(score), self.label_map)
 
@@ -107,25 +114,35 @@ class ClassificationReport(ConfusionMatrix):
             dict: Empty.
         """
         # Here: drawing is nothing that a process has to import to test.
-        from amd_mm.visualization import (draw_class_accuracies,
-                                          draw_confusion_matrix)
+        from amd_mm.visualization import (
+            draw_class_accuracies,
+            draw_confusion_matrix,
+        )
+
         matrix = super().compute_metrics(results)['result'].numpy()
         in_top = np.zeros(len(matrix), dtype=np.int64)
         for result in results:
             in_top[int(result['gt_label'])] += bool(result['in_top'])
         names = self._class_names(len(matrix))
         shown = names or [str(label) for label in range(len(matrix))]
-        write_class_table(matrix, in_top, shown, self.top_k,
-                          self.out_dir / 'per_class.csv')
-        write_confusion_matrix(matrix, shown,
-                               self.out_dir / 'confusion_matrix.csv')
+        write_class_table(
+            matrix, in_top, shown, self.top_k, self.out_dir / 'per_class.csv'
+        )
+        write_confusion_matrix(
+            matrix, shown, self.out_dir / 'confusion_matrix.csv'
+        )
         draw_class_accuracies(matrix, names, self.out_dir / 'per_class.png')
-        draw_confusion_matrix(matrix, names,
-                              self.out_dir / 'confusion_matrix.png')
+        draw_confusion_matrix(
+            matrix, names, self.out_dir / 'confusion_matrix.png'
+        )
         MMLogger.get_current_instance().info(
             'Report of each class in %s: mean accuracy %.2f %% of %d classes '
-            'with %d videos', self.out_dir, 100 * mean_class_accuracy(matrix),
-            (matrix.sum(1) > 0).sum(), matrix.sum())
+            'with %d videos',
+            self.out_dir,
+            100 * mean_class_accuracy(matrix),
+            (matrix.sum(1) > 0).sum(),
+            matrix.sum(),
+        )
         return {}
 
     def _class_names(self, num_classes: int) -> Optional[List[str]]:
@@ -152,9 +169,13 @@ def mean_class_accuracy(matrix: np.ndarray) -> float:
     return float((np.diag(matrix)[there] / videos[there]).mean())
 
 
-def write_class_table(matrix: np.ndarray, in_top: np.ndarray,
-                      names: Sequence[str], top_k: int,
-                      path: Union[str, Path]) -> None:
+def write_class_table(
+    matrix: np.ndarray,
+    in_top: np.ndarray,
+    names: Sequence[str],
+    top_k: int,
+    path: Union[str, Path],
+) -> None:
     """Write a CSV file with a line for each class.
 
     A cell is empty where there is nothing to divide by.
@@ -171,29 +192,46 @@ def write_class_table(matrix: np.ndarray, in_top: np.ndarray,
     mistakes = matrix - np.diag(np.diag(matrix))
     with Path(path).open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
-        writer.writerow([
-            'class', 'name', 'videos', 'correct', 'top1_percent',
-            f'top{top_k}_percent', 'predicted', 'precision_percent',
-            'mistaken_for', 'mistaken_videos'
-        ])
+        writer.writerow(
+            [
+                'class',
+                'name',
+                'videos',
+                'correct',
+                'top1_percent',
+                f'top{top_k}_percent',
+                'predicted',
+                'precision_percent',
+                'mistaken_for',
+                'mistaken_videos',
+            ]
+        )
         for label, name in enumerate(names):
             correct, other = matrix[label, label], mistakes[label].argmax()
             wrong = mistakes[label, other]
-            writer.writerow([
-                label, name, videos[label], correct,
-                _percent(correct, videos[label]),
-                _percent(in_top[label], videos[label]), predicted[label],
-                _percent(correct, predicted[label]),
-                names[other] if wrong else '', wrong or ''
-            ])
+            writer.writerow(
+                [
+                    label,
+                    name,
+                    videos[label],
+                    correct,
+                    _percent(correct, videos[label]),
+                    _percent(in_top[label], videos[label]),
+                    predicted[label],
+                    _percent(correct, predicted[label]),
+                    names[other] if wrong else '',
+                    wrong or '',
+                ]
+            )
 
 
 def _percent(part: int, whole: int) -> str:
     return f'{100 * part / whole:.2f}' if whole else ''
 
 
-def write_confusion_matrix(matrix: np.ndarray, names: Sequence[str],
-                           path: Union[str, Path]) -> None:
+def write_confusion_matrix(
+    matrix: np.ndarray, names: Sequence[str], path: Union[str, Path]
+) -> None:
     """Write a CSV file: a row for each true class, with counts.
 
     Args:

@@ -1,21 +1,29 @@
 """From any known checkpoint to features of clips, with or without a config."""
+
 import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Callable, Dict, List, Mapping, Optional, Sequence,
-                    Tuple)
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import torch
-from mmengine.config import Config
-from mmengine.device import get_device
-from torch import Tensor, nn
-
 from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
 from amd_mm.models.backbones import VideoVisionTransformer
 from amd_mm.models.utils import position_table
 from amd_mm.registry import MODELS
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import Tensor, nn
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -39,6 +47,7 @@ class ClipSampling:
         size (int): Height and width of a clip, pixels: the middle of the
             frame, after its shorter side was made as long.
     """
+
     frames: int = 16
     stride: Optional[int] = 4
     clips: int = 1
@@ -53,17 +62,20 @@ class ClipSampling:
             type='amd_mm.SparseSampleFrames',
             clip_len=self.frames,
             num_clips=self.clips,
-            test_mode=True)
+            test_mode=True,
+        )
         if self.stride is not None:
             sampling.update(
-                type='mmaction.SampleFrames', frame_interval=self.stride)
+                type='mmaction.SampleFrames', frame_interval=self.stride
+            )
         return [
-            dict(type='amd_mm.VideoInit', backend=backend), sampling,
+            dict(type='amd_mm.VideoInit', backend=backend),
+            sampling,
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, self.size)),
             dict(type='mmaction.CenterCrop', crop_size=self.size),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
+            dict(type='mmaction.PackActionInputs'),
         ]
 
 
@@ -105,10 +117,12 @@ def stride_of(cfg: Config, default: Optional[int] = 4) -> Optional[int]:
     return default
 
 
-def infer_backbone(state: Mapping[str, Tensor],
-                   frames: Optional[int] = None,
-                   size: Optional[int] = None,
-                   heads: Optional[int] = None) -> Dict[str, Any]:
+def infer_backbone(
+    state: Mapping[str, Tensor],
+    frames: Optional[int] = None,
+    size: Optional[int] = None,
+    heads: Optional[int] = None,
+) -> Dict[str, Any]:
     """The backbone that weights belong to.
 
     Widths, depth, patch and norms are in the shapes. Heads are not: they are
@@ -134,20 +148,26 @@ def infer_backbone(state: Mapping[str, Tensor],
         what = 'no video ViT' if patch is None else 'an image ViT'
         raise ArchitectureError(
             f'the checkpoint holds {what} (looked for {_PATCH_WEIGHT} with 5 '
-            'dimensions)')
+            'dimensions)'
+        )
     width, channels, tubelet, side, other_side = patch.shape
     if side != other_side:
-        raise ArchitectureError(f'patches of {side}x{other_side} pixels are '
-                                'not square; there is no such backbone here')
+        raise ArchitectureError(
+            f'patches of {side}x{other_side} pixels are '
+            'not square; there is no such backbone here'
+        )
     if heads is None and width % _HEAD_WIDTH:
         raise ArchitectureError(
             f'tokens are {width} wide, which is no multiple of {_HEAD_WIDTH}, '
             'so the number of attention heads cannot be told from the '
-            'weights: give it (--heads), or the config')
+            'weights: give it (--heads), or the config'
+        )
     blocks = {
         int(found.group(1))
-        for found in (re.match(r'backbone\.blocks\.(\d+)\.', name)
-                      for name in state) if found
+        for found in (
+            re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state
+        )
+        if found
     }
     if not blocks:
         raise ArchitectureError('the checkpoint has no transformer blocks')
@@ -165,38 +185,45 @@ def infer_backbone(state: Mapping[str, Tensor],
         mlp_ratio=state[f'{first}mlp.layers.0.0.weight'].shape[0] / width,
         qkv_bias=f'{first}attn.q_bias' in state,
         # Any value but 0 builds the parameters, which the file then fills.
-        init_values=1. if f'{first}gamma_1' in state else 0.,
+        init_values=1.0 if f'{first}gamma_1' in state else 0.0,
         num_frames=grid[0] * tubelet,
         tubelet_size=tubelet,
         use_mean_pooling='backbone.fc_norm.weight' in state,
-        **_table_kind(table, grid, width))
+        **_table_kind(table, grid, width),
+    )
 
 
-def _guess_grid(table: Optional[Tensor], tubelet: int, side: int,
-                frames: Optional[int],
-                size: Optional[int]) -> Tuple[int, int, int]:
+def _guess_grid(
+    table: Optional[Tensor],
+    tubelet: int,
+    side: int,
+    frames: Optional[int],
+    size: Optional[int],
+) -> Tuple[int, int, int]:
     """Tokens along (time, height, width) that the model was made for."""
     usual = 16 // tubelet, 224 // side
     if table is None:
         return usual[0], usual[1], usual[1]
     tokens = table.shape[1]
-    guesses = [(usual[0], round((tokens / usual[0])**.5))]
+    guesses = [(usual[0], round((tokens / usual[0]) ** 0.5))]
     if frames is not None and frames >= tubelet:
         time = frames // tubelet
-        guesses.append((time, round((tokens / time)**.5)))
+        guesses.append((time, round((tokens / time) ** 0.5)))
     if size is not None and size >= side:
-        guesses.append((tokens // (size // side)**2, size // side))
+        guesses.append((tokens // (size // side) ** 2, size // side))
     for time, space in guesses:
         if time * space**2 == tokens:
             return time, space, space
     raise ArchitectureError(
         f"the file's position table is for {tokens} tokens, which are not "
         f'{guesses[-1][0]} times a square: give the frames of a clip that the '
-        'model was trained on (--frames), or its config')
+        'model was trained on (--frames), or its config'
+    )
 
 
-def _table_kind(table: Optional[Tensor], grid: Tuple[int, int, int],
-                width: int) -> Dict[str, Any]:
+def _table_kind(
+    table: Optional[Tensor], grid: Tuple[int, int, int], width: int
+) -> Dict[str, Any]:
     """How the position table was made, if the file has one."""
     if table is None:
         return {}
@@ -227,16 +254,20 @@ def backbone_of(cfg: Config, state: Mapping[str, Tensor]) -> Dict[str, Any]:
     """
     backbone = dict((cfg.get('model') or {}).get('backbone') or {})
     name = str(backbone.get('type', 'none'))
-    if name.split('.')[-1] not in ('VideoVisionTransformer',
-                                   'VisionTransformer'):
+    if name.split('.')[-1] not in (
+        'VideoVisionTransformer',
+        'VisionTransformer',
+    ):
         raise ArchitectureError(
             f'{cfg.filename}: model.backbone is {name}, not a '
-            'VideoVisionTransformer')
+            'VideoVisionTransformer'
+        )
     backbone.update(
         type='amd_mm.VideoVisionTransformer',
         use_mean_pooling='backbone.fc_norm.weight' in state,
         return_feat_map=False,
-        drop_path_rate=0.)
+        drop_path_rate=0.0,
+    )
     for key in ('pretrained', 'init_cfg'):
         backbone.pop(key, None)
     return backbone
@@ -251,10 +282,12 @@ class ClipEncoder(nn.Module):
         std (Sequence[float]): Of each channel.
     """
 
-    def __init__(self,
-                 backbone: VideoVisionTransformer,
-                 mean: Sequence[float] = IMAGENET_MEAN,
-                 std: Sequence[float] = IMAGENET_STD) -> None:
+    def __init__(
+        self,
+        backbone: VideoVisionTransformer,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         for name, values in (('mean', mean), ('std', std)):
@@ -262,12 +295,14 @@ class ClipEncoder(nn.Module):
         self.eval()
 
     @classmethod
-    def from_checkpoint(cls,
-                        checkpoint: str,
-                        cfg: Optional[Config] = None,
-                        frames: Optional[int] = None,
-                        size: Optional[int] = None,
-                        heads: Optional[int] = None) -> 'ClipEncoder':
+    def from_checkpoint(
+        cls,
+        checkpoint: str,
+        cfg: Optional[Config] = None,
+        frames: Optional[int] = None,
+        size: Optional[int] = None,
+        heads: Optional[int] = None,
+    ) -> 'ClipEncoder':
         """Read a checkpoint of any known format.
 
         Args:
@@ -296,7 +331,8 @@ class ClipEncoder(nn.Module):
             normalisation = _normalisation_of(cfg)
         encoder = MODELS.build(backbone)
         load_into(
-            encoder, state, fmt='amd_mm', name=checkpoint, logger='silent')
+            encoder, state, fmt='amd_mm', name=checkpoint, logger='silent'
+        )
         return cls(encoder, **normalisation)
 
     @property
@@ -322,8 +358,9 @@ class ClipEncoder(nn.Module):
         clips = (clips - self.mean) / self.std
         grid = self.backbone.grid_of(clips)
         patches = self.backbone.patchify(clips)
-        return self.backbone.encode(
-            patches, grid=grid).tokens.unflatten(1, grid)
+        return self.backbone.encode(patches, grid=grid).tokens.unflatten(
+            1, grid
+        )
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Features of clips from their tokens.
@@ -349,12 +386,15 @@ class ClipEncoder(nn.Module):
             raise ArchitectureError(
                 f'frames have to be a multiple of {frames} and the size of '
                 f'{size}, as a patch has it; got {sampling.frames} and '
-                f'{sampling.size}')
+                f'{sampling.size}'
+            )
 
-    def encode_with(self,
-                    device: str,
-                    dtype: torch.dtype = torch.float32,
-                    keep_tokens: bool = False) -> Callable[[Tensor], Tensor]:
+    def encode_with(
+        self,
+        device: str,
+        dtype: torch.dtype = torch.float32,
+        keep_tokens: bool = False,
+    ) -> Callable[[Tensor], Tensor]:
         """Move to a device; a function for whole batches.
 
         Args:
@@ -374,7 +414,8 @@ class ClipEncoder(nn.Module):
         @torch.inference_mode()
         def encode(clips: Tensor) -> Tensor:
             with torch.autocast(
-                    kind, dtype=dtype, enabled=dtype != torch.float32):
+                kind, dtype=dtype, enabled=dtype != torch.float32
+            ):
                 values = self.tokens(clips.to(device).float())
             # The mean over many tokens, in float32.
             values = values.float()
@@ -412,7 +453,8 @@ def choose_device(name: Optional[str] = None) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ArchitectureError(
-            f'--device {name} cannot be used here: {reason}') from None
+            f'--device {name} cannot be used here: {reason}'
+        ) from None
     return name
 
 

@@ -1,4 +1,5 @@
 """Which classes one model knows better than another."""
+
 import csv
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ class ClassDifference:
         first (float): Share of them that the first model gets right.
         second (float): The same for the second.
     """
+
     label: int
     videos: int
     first: float
@@ -45,6 +47,7 @@ class Comparison:
         only_first (int): Videos that only the first model gets right.
         only_second (int): Videos that only the second model gets right.
     """
+
     classes: Tuple[ClassDifference, ...]
     num_classes: int
     videos: int
@@ -54,8 +57,8 @@ class Comparison:
     only_second: int
 
     def largest(
-            self,
-            count: int) -> Tuple[List[ClassDifference], List[ClassDifference]]:
+        self, count: int
+    ) -> Tuple[List[ClassDifference], List[ClassDifference]]:
         """The classes with the largest gains and losses of the first model.
 
         Args:
@@ -68,7 +71,7 @@ class Comparison:
         """
         gains = [one for one in self.classes if one.difference > 0]
         losses = [one for one in self.classes if one.difference < 0]
-        return gains[:count], losses[max(0, len(losses) - count):]
+        return gains[:count], losses[max(0, len(losses) - count) :]
 
 
 def compare_predictions(first: Predictions, second: Predictions) -> Comparison:
@@ -97,7 +100,8 @@ def compare_predictions(first: Predictions, second: Predictions) -> Comparison:
             label=int(label),
             videos=int(videos[label]),
             first=right[0][label] / videos[label],
-            second=right[1][label] / videos[label])
+            second=right[1][label] / videos[label],
+        )
         for label in np.flatnonzero(videos)
     ]
     classes.sort(key=lambda one: (-one.difference, -one.videos, one.label))
@@ -108,18 +112,20 @@ def compare_predictions(first: Predictions, second: Predictions) -> Comparison:
         first=float(first.correct.mean()),
         second=float(second.correct.mean()),
         only_first=int((first.correct & ~second.correct).sum()),
-        only_second=int((second.correct & ~first.correct).sum()))
+        only_second=int((second.correct & ~first.correct).sum()),
+    )
 
 
 def _check_same_videos(first: Predictions, second: Predictions) -> None:
-    for what, mine, other in (('videos', len(first.labels),
-                               len(second.labels)),
-                              ('classes', first.num_classes,
-                               second.num_classes)):
+    for what, mine, other in (
+        ('videos', len(first.labels), len(second.labels)),
+        ('classes', first.num_classes, second.num_classes),
+    ):
         if mine != other:
             raise PredictionsError(
                 f'{first.source} has {mine} {what} and {second.source} has '
-                f'{other}: test both models on the same list')
+                f'{other}: test both models on the same list'
+            )
     differ = np.flatnonzero(first.labels != second.labels)
     if len(differ):
         at = differ[0]
@@ -127,17 +133,23 @@ def _check_same_videos(first: Predictions, second: Predictions) -> None:
             f'{len(differ)} of {len(first.labels)} labels differ between '
             f'{first.source} and {second.source}; the first is entry {at}: '
             f'{first.labels[at]} and {second.labels[at]}. Test both models '
-            'on the same list, unshuffled')
+            'on the same list, unshuffled'
+        )
     for at, (mine, other) in enumerate(zip(first.videos, second.videos)):
         if mine != other:
             raise PredictionsError(
                 f'entry {at} is video {mine} in {first.source} and {other} '
                 f'in {second.source}: test both models on the same list, '
-                'unshuffled')
+                'unshuffled'
+            )
 
 
-def write_comparison(comparison: Comparison, names: Sequence[str],
-                     models: Tuple[str, str], path: Union[str, Path]) -> Path:
+def write_comparison(
+    comparison: Comparison,
+    names: Sequence[str],
+    models: Tuple[str, str],
+    path: Union[str, Path],
+) -> Path:
     """Write a CSV file: a line for each class, as they are sorted.
 
     Args:
@@ -153,14 +165,25 @@ def write_comparison(comparison: Comparison, names: Sequence[str],
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
-        writer.writerow([
-            'class', 'name', 'videos', f'{models[0]}_percent',
-            f'{models[1]}_percent', 'difference_points'
-        ])
+        writer.writerow(
+            [
+                'class',
+                'name',
+                'videos',
+                f'{models[0]}_percent',
+                f'{models[1]}_percent',
+                'difference_points',
+            ]
+        )
         for one in comparison.classes:
-            writer.writerow([
-                one.label, names[one.label], one.videos,
-                f'{100 * one.first:.2f}', f'{100 * one.second:.2f}',
-                f'{100 * one.difference:+.2f}'
-            ])
+            writer.writerow(
+                [
+                    one.label,
+                    names[one.label],
+                    one.videos,
+                    f'{100 * one.first:.2f}',
+                    f'{100 * one.second:.2f}',
+                    f'{100 * one.difference:+.2f}',
+                ]
+            )
     return path

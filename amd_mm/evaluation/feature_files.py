@@ -1,4 +1,5 @@
 """Features of many videos, a file each; what is done stays done."""
+
 import json
 import os
 import tempfile
@@ -9,11 +10,10 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
+from amd_mm.datasets import ReplaceUnreadableMixin, UnreadableVideoError
 from mmaction.datasets.base import BaseActionDataset
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-
-from amd_mm.datasets import ReplaceUnreadableMixin, UnreadableVideoError
 
 RECORD = 'features.json'
 UNREADABLE = 'unreadable.txt'
@@ -57,28 +57,38 @@ def file_names(names: Sequence[str]) -> List[str]:
         FeatureFolderError: If two different names lead to one file.
     """
     inside = [
-        PurePath(*(part for part in PurePath(name).parts
-                   if part not in ('..', PurePath(name).anchor)))
+        PurePath(
+            *(
+                part
+                for part in PurePath(name).parts
+                if part not in ('..', PurePath(name).anchor)
+            )
+        )
         for name in names
     ]
     stems = Counter(_without_ending(one) for one in set(inside))
     made = [
-        str(one if stems[_without_ending(one)] > 1 else _without_ending(one)) +
-        '.npy' for one in inside
+        str(one if stems[_without_ending(one)] > 1 else _without_ending(one))
+        + '.npy'
+        for one in inside
     ]
     owner: Dict[str, str] = {}
     for name, file in zip(names, made):
         if owner.setdefault(file, name) != name:
             raise FeatureFolderError(
                 f'{owner[file]} and {name} would both be written to {file}; '
-                'give them different names')
+                'give them different names'
+            )
     return made
 
 
 def _without_ending(path: PurePath) -> PurePath:
     # Only letters: the `.0` of "clip 1.0" is part of the name.
-    return path.with_suffix('') if path.suffix[1:].isalnum(
-    ) and not path.suffix[1:].isdigit() else path
+    return (
+        path.with_suffix('')
+        if path.suffix[1:].isalnum() and not path.suffix[1:].isdigit()
+        else path
+    )
 
 
 class FeatureFolder:
@@ -97,8 +107,9 @@ class FeatureFolder:
             holds features that are not from here.
     """
 
-    def __init__(self, folder: 'os.PathLike', settings: Dict[str,
-                                                             Any]) -> None:
+    def __init__(
+        self, folder: 'os.PathLike', settings: Dict[str, Any]
+    ) -> None:
         self.folder = Path(folder)
         record = self.folder / RECORD
         if record.is_file():
@@ -107,7 +118,8 @@ class FeatureFolder:
         if self.folder.is_dir() and any(self.folder.rglob('*.npy')):
             raise FeatureFolderError(
                 f'{self.folder} holds .npy files without {RECORD}, which says '
-                'how they were made; give another folder')
+                'how they were made; give another folder'
+            )
         text = json.dumps(settings, indent=2)
         self._write(RECORD, lambda file: file.write(text.encode()))
 
@@ -125,8 +137,10 @@ class FeatureFolder:
         ]
         if different:
             raise FeatureFolderError(
-                f'{record.parent} holds features made otherwise (' +
-                '; '.join(different) + '); give another folder')
+                f'{record.parent} holds features made otherwise ('
+                + '; '.join(different)
+                + '); give another folder'
+            )
 
     def has(self, name: str) -> bool:
         """Whether a file is there; if so, it is complete."""
@@ -150,8 +164,9 @@ class FeatureFolder:
             (self.folder / UNREADABLE).unlink(missing_ok=True)
             return
         lines = ''.join(f'{name}\t{reason}\n' for name, reason in problems)
-        self._write(UNREADABLE,
-                    lambda file: file.write(lines.encode(errors='replace')))
+        self._write(
+            UNREADABLE, lambda file: file.write(lines.encode(errors='replace'))
+        )
 
     def _write(self, name: str, write: Callable) -> None:
         target = self.folder / name
@@ -170,6 +185,7 @@ class FeatureFolder:
 @dataclass(frozen=True)
 class _Sample:
     """A decoded video, or why it could not be."""
+
     index: int
     clips: Tensor
     problem: str = ''
@@ -178,8 +194,9 @@ class _Sample:
 class _Checked(Dataset):
     """Some samples of a data set; unreadable ones as such, not as errors."""
 
-    def __init__(self, dataset: ReplaceUnreadableMixin,
-                 indices: Sequence[int]) -> None:
+    def __init__(
+        self, dataset: ReplaceUnreadableMixin, indices: Sequence[int]
+    ) -> None:
         self.dataset = dataset
         self.indices = list(indices)
 
@@ -196,14 +213,14 @@ class _Checked(Dataset):
 
 
 def extract(
-        encode: Callable[[Tensor], Tensor],
-        dataset: ReplaceUnreadableMixin,
-        names: Sequence[str],
-        folder: FeatureFolder,
-        batch_size: int = 8,
-        workers: int = 2,
-        on_progress: Callable[[],
-                              None] = lambda: None) -> List[Tuple[int, str]]:
+    encode: Callable[[Tensor], Tensor],
+    dataset: ReplaceUnreadableMixin,
+    names: Sequence[str],
+    folder: FeatureFolder,
+    batch_size: int = 8,
+    workers: int = 2,
+    on_progress: Callable[[], None] = lambda: None,
+) -> List[Tuple[int, str]]:
     """Encode the videos of a data set that are not yet in a folder.
 
     Args:
@@ -227,7 +244,8 @@ def extract(
     loader = DataLoader(
         _Checked(dataset, todo),
         batch_size=None,
-        num_workers=min(workers, len(todo)))
+        num_workers=min(workers, len(todo)),
+    )
     problems: List[Tuple[int, str]] = []
 
     def readable() -> Iterator[_Sample]:
@@ -241,7 +259,8 @@ def extract(
     for group in _groups(readable(), batch_size):
         clips = torch.cat([sample.clips for sample in group])
         features = torch.cat(
-            [encode(part) for part in clips.split(batch_size)])
+            [encode(part) for part in clips.split(batch_size)]
+        )
         sizes = [len(sample.clips) for sample in group]
         for sample, values in zip(group, features.split(sizes)):
             folder.save(names[sample.index], values.numpy())
@@ -249,8 +268,9 @@ def extract(
     return sorted(problems)
 
 
-def _groups(samples: Iterator[_Sample],
-            batch_size: int) -> Iterator[List[_Sample]]:
+def _groups(
+    samples: Iterator[_Sample], batch_size: int
+) -> Iterator[List[_Sample]]:
     """Samples together that make up a batch of clips."""
     group: List[_Sample] = []
     for sample in samples:

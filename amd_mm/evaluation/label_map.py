@@ -1,4 +1,5 @@
 """Names of classes, from the files that data sets come with."""
+
 import json
 from pathlib import Path
 from typing import List, Sequence, Union
@@ -28,10 +29,13 @@ def read_label_map(path: Union[str, Path]) -> List[str]:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         raise LabelMapError(
-            f'the label map {path} cannot be read: {error}') from error
+            f'the label map {path} cannot be read: {error}'
+        ) from error
     names = (
-        _from_json(text, path) if path.suffix.lower() == '.json' else
-        [line.strip() for line in text.rstrip().splitlines()])
+        _from_json(text, path)
+        if path.suffix.lower() == '.json'
+        else [line.strip() for line in text.rstrip().splitlines()]
+    )
     for number, name in enumerate(names, start=1):
         if not name:
             raise LabelMapError(f'{path}: name number {number} is empty')
@@ -49,8 +53,9 @@ def _from_json(text: str, path: Path) -> List[str]:
         return [str(name) for name in content]
     if isinstance(content, dict):
         return _in_order(content, path)
-    raise LabelMapError(f'{path} must hold a list of names, or a mapping of '
-                        'names to labels')
+    raise LabelMapError(
+        f'{path} must hold a list of names, or a mapping of names to labels'
+    )
 
 
 def _in_order(labels: dict, path: Path) -> List[str]:
@@ -61,12 +66,14 @@ def _in_order(labels: dict, path: Path) -> List[str]:
     if sorted(names) != list(range(len(labels))):
         raise LabelMapError(
             f'{path} must map names to the labels 0 to {len(labels) - 1}, '
-            'each once')
+            'each once'
+        )
     return [names[label] for label in range(len(labels))]
 
 
-def check_label_map(names: Sequence[str], num_classes: int,
-                    path: Union[str, Path]) -> None:
+def check_label_map(
+    names: Sequence[str], num_classes: int, path: Union[str, Path]
+) -> None:
     """See that there is one name for each class.
 
     Args:
@@ -80,4 +87,5 @@ def check_label_map(names: Sequence[str], num_classes: int,
     if len(names) != num_classes:
         raise LabelMapError(
             f'the label map {path} has {len(names)} names, but the model '
-            f'tells {num_classes} classes apart')
+            f'tells {num_classes} classes apart'
+        )

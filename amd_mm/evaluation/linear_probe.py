@@ -1,4 +1,5 @@
 """What frozen features know: a linear probe and nearest neighbours."""
+
 from dataclasses import dataclass
 from typing import Iterable, Sequence, Tuple
 
@@ -21,6 +22,7 @@ class LabelledFeatures:
         values (Tensor): (N, C), float32.
         labels (Tensor): (N, ), int64, from 0.
     """
+
     values: Tensor
     labels: Tensor
 
@@ -28,10 +30,13 @@ class LabelledFeatures:
         if len(self.values) != len(self.labels) or not len(self.labels):
             raise ValueError(
                 f'{len(self.values)} features and {len(self.labels)} labels: '
-                'there must be as many of both, and some')
+                'there must be as many of both, and some'
+            )
         if self.labels.min() < 0:
-            raise ValueError('a clip has no label: a probe needs a list file '
-                             'with a label in every line')
+            raise ValueError(
+                'a clip has no label: a probe needs a list file '
+                'with a label in every line'
+            )
 
     def part(self, chosen: Tensor) -> 'LabelledFeatures':
         """Those at the positions (or where the mask is true)."""
@@ -52,6 +57,7 @@ class ProbeResult:
         setting (float): The penalty (linear probe) or the number of
             neighbours (k-NN).
     """
+
     predictions: Tensor
     accuracy: float
     setting: float
@@ -77,9 +83,9 @@ def load_labelled_clips(dataset: Dataset) -> Tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def extract_features(model: nn.Module,
-                     clips: Iterable[Tensor],
-                     batch_size: int = 128) -> Tensor:
+def extract_features(
+    model: nn.Module, clips: Iterable[Tensor], batch_size: int = 128
+) -> Tensor:
     """Mean over the tokens of whole clips, after the encoder's final norm.
 
     Args:
@@ -97,18 +103,23 @@ def extract_features(model: nn.Module,
     features = []
     clips = list(clips)
     for start in range(0, len(clips), batch_size):
-        batch = dict(inputs=clips[start:start + batch_size], data_samples=None)
+        batch = dict(
+            inputs=clips[start : start + batch_size], data_samples=None
+        )
         inputs = model.data_preprocessor(batch)['inputs']
         tokens = model.extract_feat(inputs).float()
         features.append(
-            tokens.unflatten(0, (len(inputs), -1)).mean((1, 2)).cpu())
+            tokens.unflatten(0, (len(inputs), -1)).mean((1, 2)).cpu()
+        )
     model.train(training)
     return torch.cat(features)
 
 
-def linear_probe(train: LabelledFeatures,
-                 test: LabelledFeatures,
-                 penalties: Sequence[float] = PENALTIES) -> ProbeResult:
+def linear_probe(
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    penalties: Sequence[float] = PENALTIES,
+) -> ProbeResult:
     """Train a linear classifier on features and test it on others.
 
     Multinomial logistic regression on standardised features, fitted to
@@ -129,7 +140,8 @@ def linear_probe(train: LabelledFeatures,
     fit, choose = train.part(~held_back), train.part(held_back)
     penalty = max(
         penalties,
-        key=lambda value: _fit_and_test(fit, choose, classes, value).accuracy)
+        key=lambda value: _fit_and_test(fit, choose, classes, value).accuracy,
+    )
     return _fit_and_test(train, test, classes, penalty)
 
 
@@ -142,20 +154,24 @@ def _every_fifth_of_a_class(labels: Tensor) -> Tensor:
     return rank % 5 == 4
 
 
-def _fit_and_test(train: LabelledFeatures, test: LabelledFeatures,
-                  classes: int, penalty: float) -> ProbeResult:
+def _fit_and_test(
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    classes: int,
+    penalty: float,
+) -> ProbeResult:
     deviation, mean = torch.std_mean(train.values.double(), dim=0)
     # A dead feature stays at zero.
     deviation = deviation.clamp(min=1e-6 * deviation.max().clamp(min=1e-12))
 
     def standardise(values: Tensor) -> Tensor:
-        return F.pad((values.double() - mean) / deviation, (0, 1), value=1.)
+        return F.pad((values.double() - mean) / deviation, (0, 1), value=1.0)
 
     known = standardise(train.values)
     weight = known.new_zeros(classes, known.shape[1], requires_grad=True)
-    solver = torch.optim.LBFGS([weight],
-                               max_iter=500,
-                               line_search_fn='strong_wolfe')
+    solver = torch.optim.LBFGS(
+        [weight], max_iter=500, line_search_fn='strong_wolfe'
+    )
 
     def closure() -> Tensor:
         solver.zero_grad()
@@ -169,9 +185,9 @@ def _fit_and_test(train: LabelledFeatures, test: LabelledFeatures,
     return _result(predictions, test.labels, penalty)
 
 
-def nearest_neighbours(train: LabelledFeatures,
-                       test: LabelledFeatures,
-                       neighbours: int = 20) -> ProbeResult:
+def nearest_neighbours(
+    train: LabelledFeatures, test: LabelledFeatures, neighbours: int = 20
+) -> ProbeResult:
     """Let the nearest training clips vote, weighted by their cosine.
 
     Args:
@@ -196,7 +212,8 @@ def nearest_neighbours(train: LabelledFeatures,
     return _result(torch.cat(predictions), test.labels, neighbours)
 
 
-def _result(predictions: Tensor, labels: Tensor,
-            setting: float) -> ProbeResult:
+def _result(
+    predictions: Tensor, labels: Tensor, setting: float
+) -> ProbeResult:
     accuracy = (predictions == labels).double().mean().item()
     return ProbeResult(predictions, accuracy, setting)

@@ -1,4 +1,5 @@
 """Files of predictions, as ``tools/test.py --dump`` writes them."""
+
 import io
 import pickle
 from dataclasses import dataclass
@@ -7,9 +8,8 @@ from typing import Any, Tuple, Union
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from amd_mm.utils.checked_pickle import NumbersUnpickler
+from torch import Tensor
 
 
 class PredictionsError(ValueError):
@@ -29,6 +29,7 @@ class Predictions:
             empty if the file does not tell (stock data sets do not note
             them).
     """
+
     source: str
     labels: np.ndarray
     predicted: np.ndarray
@@ -61,13 +62,14 @@ def read_predictions(path: Union[str, Path]) -> Predictions:
     if not isinstance(samples, list) or not samples:
         raise PredictionsError(
             f'{path} does not hold a list of predictions: give a file that '
-            '`tools/test.py --dump` wrote')
+            '`tools/test.py --dump` wrote'
+        )
     scores = [_scores(sample, at, path) for at, sample in enumerate(samples)]
     counts = sorted({len(one) for one in scores})
     if len(counts) > 1:
         raise PredictionsError(
-            f'{path}: some videos have {counts[0]} scores, others '
-            f'{counts[-1]}')
+            f'{path}: some videos have {counts[0]} scores, others {counts[-1]}'
+        )
     labels = [
         _label(sample, counts[0], at, path)
         for at, sample in enumerate(samples)
@@ -81,7 +83,8 @@ def read_predictions(path: Union[str, Path]) -> Predictions:
         labels=np.array(labels, dtype=np.int64),
         predicted=np.array([int(one.argmax()) for one in scores], np.int64),
         num_classes=counts[0],
-        videos=tuple(Path(name).stem for name in names) if all(names) else ())
+        videos=tuple(Path(name).stem for name in names) if all(names) else (),
+    )
 
 
 def _scores(sample: Any, at: int, path: Union[str, Path]) -> np.ndarray:
@@ -89,28 +92,34 @@ def _scores(sample: Any, at: int, path: Union[str, Path]) -> np.ndarray:
     if not isinstance(sample, dict) or 'pred_score' not in sample:
         raise PredictionsError(
             f'{path}: entry {at} has no pred_score; predictions of '
-            'recognition are compared, not of detection')
+            'recognition are compared, not of detection'
+        )
     scores = np.asarray(_array(sample['pred_score']))
     if scores.ndim != 1:
         raise PredictionsError(
             f'{path}: the pred_score of entry {at} has shape {scores.shape} '
             'instead of (classes, ): test with '
-            "model.cls_head.average_clips='prob'")
+            "model.cls_head.average_clips='prob'"
+        )
     return scores
 
 
-def _label(sample: dict, num_classes: int, at: int, path: Union[str,
-                                                                Path]) -> int:
+def _label(
+    sample: dict, num_classes: int, at: int, path: Union[str, Path]
+) -> int:
     label = np.asarray(_array(sample.get('gt_label', [])))
     if label.size != 1:
-        raise PredictionsError(f'{path}: entry {at} has {label.size} labels; '
-                               'one label for each video is needed')
+        raise PredictionsError(
+            f'{path}: entry {at} has {label.size} labels; '
+            'one label for each video is needed'
+        )
     value = int(label.reshape(-1)[0])
     if not 0 <= value < num_classes:
         raise PredictionsError(
             f'{path}: entry {at} has the label {value}, which is none of the '
             f'{num_classes} classes'
-            f'{" (-1: the list has no labels)" if value < 0 else ""}')
+            f'{" (-1: the list has no labels)" if value < 0 else ""}'
+        )
     return value
 
 
@@ -131,7 +140,8 @@ def _read(path: Path) -> Any:
     except Exception as error:  # a damaged pickle raises nearly anything
         raise PredictionsError(
             f'{path} is no file of predictions, or is damaged: '
-            f'{type(error).__name__}: {error}') from error
+            f'{type(error).__name__}: {error}'
+        ) from error
 
 
 class _PredictionsUnpickler(NumbersUnpickler):
@@ -141,9 +151,11 @@ class _PredictionsUnpickler(NumbersUnpickler):
         """Look up how to read something."""
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             return _load_storage
-        if (module, name) in (('torch._utils', '_rebuild_tensor_v2'),
-                              ('torch', 'Size'), ('collections',
-                                                  'OrderedDict')):
+        if (module, name) in (
+            ('torch._utils', '_rebuild_tensor_v2'),
+            ('torch', 'Size'),
+            ('collections', 'OrderedDict'),
+        ):
             return pickle.Unpickler.find_class(self, module, name)
         return super().find_class(module, name)
 
@@ -151,4 +163,5 @@ class _PredictionsUnpickler(NumbersUnpickler):
 def _load_storage(content: bytes) -> Any:
     """The numbers of a tensor; torch's own function would run a pickle."""
     return torch.load(
-        io.BytesIO(content), map_location='cpu', weights_only=True)
+        io.BytesIO(content), map_location='cpu', weights_only=True
+    )

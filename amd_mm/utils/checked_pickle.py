@@ -7,8 +7,8 @@ the message hub's ``HistoryBuffer`` objects (two NumPy arrays and a table of
 their own methods), and perhaps a NumPy number (``best_score``). The usual
 advice is to allow ``getattr`` and NumPy's own reconstructors. But ``getattr``
 reaches anything, and ``numpy.dtype.__setstate__`` believes whatever memory
-layout a file claims. Here the same names are read by the small classes below, which accept numbers
-(bool, int, float, complex) and nothing else.
+layout a file claims. Here the same names are read by the small classes below,
+which accept numbers (bool, int, float, complex) and nothing else.
 
 What a file can reach, and why each is harmless:
 
@@ -29,6 +29,7 @@ name in the file                          read by
                                           safe as what is in it
 ========================================  ====================================
 """
+
 import pickle
 import re
 from argparse import Namespace
@@ -50,8 +51,10 @@ class _HistoryReader(HistoryBuffer):
         """Take the histories; the class knows its methods by itself."""
         histories = ('_log_history', '_count_history')
         if not all(isinstance(state[name], np.ndarray) for name in histories):
-            raise UnpicklingError('checkpoint holds a log history that is '
-                                  'not an array of numbers')
+            raise UnpicklingError(
+                'checkpoint holds a log history that is '
+                'not an array of numbers'
+            )
         arrays = {name: np.array(state[name]) for name in histories}
         super().__setstate__({'max_length': state['max_length'], **arrays})
         self.__class__ = HistoryBuffer
@@ -62,21 +65,22 @@ def _history_method(owner: type, name: str) -> Callable:
     if owner is not _HistoryReader or name not in vars(HistoryBuffer):
         raise UnpicklingError(
             f'checkpoint asks for attribute {name!r} of {owner!r}, which no '
-            'log history needs')
+            'log history needs'
+        )
     return getattr(HistoryBuffer, name)
 
 
 class _CheckedDtype:
     """The data type of numbers, read from a pickled ``numpy.dtype``."""
 
-    def __init__(self,
-                 code: str,
-                 align: bool = False,
-                 copy: bool = True) -> None:
+    def __init__(
+        self, code: str, align: bool = False, copy: bool = True
+    ) -> None:
         if not (isinstance(code, str) and re.fullmatch(r'[biufc]\d+', code)):
             raise UnpicklingError(
                 f'checkpoint holds NumPy data of type {code!r}; only numbers '
-                'are read')
+                'are read'
+            )
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
@@ -84,8 +88,8 @@ class _CheckedDtype:
         byte_order, *structure = state[1:5]
         if any(part is not None for part in structure):
             raise UnpicklingError(
-                'checkpoint holds structured NumPy data; only numbers are '
-                'read')
+                'checkpoint holds structured NumPy data; only numbers are read'
+            )
         self.dtype = self.dtype.newbyteorder(byte_order)
 
 
@@ -111,8 +115,9 @@ class _CheckedArray(np.ndarray):
         return np.array(self, subok=False).__reduce_ex__(protocol)
 
 
-def _checked_reconstruct(kind: type, shape: tuple,
-                         code: bytes) -> _CheckedArray:
+def _checked_reconstruct(
+    kind: type, shape: tuple, code: bytes
+) -> _CheckedArray:
     """Start an array, which its ``__setstate__`` fills."""
     return _CheckedArray()
 
@@ -142,8 +147,10 @@ def _readers() -> List[Tuple[object, str]]:
         (Namespace, 'argparse.Namespace'),
     ]
     for module in _MULTIARRAY:
-        readers += [(_checked_reconstruct, f'{module}._reconstruct'),
-                    (_checked_scalar, f'{module}.scalar')]
+        readers += [
+            (_checked_reconstruct, f'{module}._reconstruct'),
+            (_checked_scalar, f'{module}.scalar'),
+        ]
     return readers
 
 
@@ -193,25 +200,32 @@ class NumbersUnpickler(pickle.Unpickler):
         except KeyError:
             raise UnpicklingError(
                 f'it holds {module}.{name}, and only plain containers and '
-                'arrays of numbers are read') from None
+                'arrays of numbers are read'
+            ) from None
 
 
 def _array_readers() -> List[Tuple[object, str]]:
     """Pairs of (reader, name in the file), for arrays in any protocol."""
-    readers = [(_no_bytes, 'builtins.bytes'), (_no_bytes, '__builtin__.bytes'),
-               (_CheckedArray, 'numpy.ndarray'),
-               (_CheckedDtype, 'numpy.dtype'),
-               (_latin1_bytes, '_codecs.encode')]
+    readers = [
+        (_no_bytes, 'builtins.bytes'),
+        (_no_bytes, '__builtin__.bytes'),
+        (_CheckedArray, 'numpy.ndarray'),
+        (_CheckedDtype, 'numpy.dtype'),
+        (_latin1_bytes, '_codecs.encode'),
+    ]
     for module in _MULTIARRAY:
-        readers += [(_checked_reconstruct, f'{module}._reconstruct'),
-                    (_checked_scalar, f'{module}.scalar')]
+        readers += [
+            (_checked_reconstruct, f'{module}._reconstruct'),
+            (_checked_scalar, f'{module}.scalar'),
+        ]
     for core in ('numpy.core', 'numpy._core'):
         readers.append((_checked_buffer, f'{core}.numeric._frombuffer'))
     return readers
 
 
-def _checked_buffer(data: bytes, dtype: _CheckedDtype, shape: tuple,
-                    order: str) -> np.ndarray:
+def _checked_buffer(
+    data: bytes, dtype: _CheckedDtype, shape: tuple, order: str
+) -> np.ndarray:
     """Read an array from protocol 5, which writes it as a buffer."""
     if not isinstance(dtype, _CheckedDtype):
         raise UnpicklingError('it holds an array without a type')

@@ -1,4 +1,5 @@
 """Models in their real size without their memory, to look at."""
+
 from unittest import mock
 
 import torch
@@ -28,11 +29,14 @@ def build_on_meta(cfg: Config) -> nn.Module:
     """
     from amd_mm.models import ImageVisionTransformer, VideoVisionTransformer
     from amd_mm.registry import MODELS
+
     model = ConfigDict(cfg.model)
     if model.get('teacher'):
         model.teacher = dict(model.teacher, checkpoint=None, random_init=True)
     # A teacher of random weights initialises itself while it is built.
-    with _WeightsOnMeta(), \
-            mock.patch.object(VideoVisionTransformer, 'init_weights'), \
-            mock.patch.object(ImageVisionTransformer, 'init_weights'):
+    with (
+        _WeightsOnMeta(),
+        mock.patch.object(VideoVisionTransformer, 'init_weights'),
+        mock.patch.object(ImageVisionTransformer, 'init_weights'),
+    ):
         return MODELS.build(model)

@@ -1,4 +1,5 @@
 """Less talk while a tool builds and loads many models."""
+
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """Videos with what a model says about them written into the picture."""
+
 from fractions import Fraction
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
@@ -6,9 +7,8 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 import cv2
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
 from amd_mm.datasets import VideoReader, open_video
+from PIL import Image, ImageDraw, ImageFont
 
 Rows = Sequence[Tuple[str, float]]
 Draw = Callable[[np.ndarray, float], np.ndarray]
@@ -17,7 +17,7 @@ MIN_HEIGHT = 240
 """Smaller frames are enlarged to this, pixels, for the text to be legible."""
 _GIF_HEIGHT = 240
 _GIF_FPS = 10
-_FALLBACK_FPS = 25.  # where the file does not say
+_FALLBACK_FPS = 25.0  # where the file does not say
 _CHUNK = 32  # frames in memory
 
 
@@ -38,16 +38,22 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
     step, margin = round(1.5 * size), size // 2
     bar = 4 * size
     texts = [
-        fit_text(f'{100 * value:.1f} %  {name}', font,
-                 width - bar - 4 * margin) for name, value in rows
+        fit_text(
+            f'{100 * value:.1f} %  {name}', font, width - bar - 4 * margin
+        )
+        for name, value in rows
     ]
-    right = bar + 3 * margin + max(
-        [round(font.getlength(text)) for text in texts], default=0)
+    right = (
+        bar
+        + 3 * margin
+        + max([round(font.getlength(text)) for text in texts], default=0)
+    )
     picture = Image.fromarray(frame).convert('RGBA')
     layer = Image.new('RGBA', picture.size)
     draw = ImageDraw.Draw(layer)
-    draw.rectangle((0, 0, right, step * len(rows) + margin),
-                   fill=(0, 0, 0, 150))
+    draw.rectangle(
+        (0, 0, right, step * len(rows) + margin), fill=(0, 0, 0, 150)
+    )
     for number, (text, (_, value)) in enumerate(zip(texts, rows)):
         top = margin // 2 + number * step
         middle = top + step // 2
@@ -55,19 +61,21 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
         draw.rectangle(box, fill=(255, 255, 255, 50))
         filled = margin + round(bar * min(max(value, 0), 1))
         draw.rectangle((*box[:2], filled, box[3]), fill=(255, 255, 255, 255))
-        draw.text((bar + 2 * margin, middle),
-                  text,
-                  fill=(255, 255, 255, 255),
-                  font=font,
-                  anchor='lm')
+        draw.text(
+            (bar + 2 * margin, middle),
+            text,
+            fill=(255, 255, 255, 255),
+            font=font,
+            anchor='lm',
+        )
     return np.asarray(Image.alpha_composite(picture, layer).convert('RGB'))
 
 
 def text_font(size: int) -> ImageFont.FreeTypeFont:
     """The font of all texts in pictures, so many pixels high."""
     return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')),
-        size)
+        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')), size
+    )
 
 
 def fit_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
@@ -79,10 +87,12 @@ def fit_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return text + '…'
 
 
-def write_annotated_video(video: Union[str, Path],
-                          path: Union[str, Path],
-                          rows: Rows,
-                          backend: str = 'decord') -> Path:
+def write_annotated_video(
+    video: Union[str, Path],
+    path: Union[str, Path],
+    rows: Rows,
+    backend: str = 'decord',
+) -> Path:
     """Write a video again, with names and probabilities in every frame.
 
     Args:
@@ -98,14 +108,17 @@ def write_annotated_video(video: Union[str, Path],
         ValueError: For another ending.
         UnreadableVideoError: If the video cannot be read.
     """
-    return rewrite_video(video, path,
-                         lambda frame, _: annotate_frame(frame, rows), backend)
+    return rewrite_video(
+        video, path, lambda frame, _: annotate_frame(frame, rows), backend
+    )
 
 
-def rewrite_video(video: Union[str, Path],
-                  path: Union[str, Path],
-                  draw: Draw,
-                  backend: str = 'decord') -> Path:
+def rewrite_video(
+    video: Union[str, Path],
+    path: Union[str, Path],
+    draw: Draw,
+    backend: str = 'decord',
+) -> Path:
     """Write a video again, with something drawn into every frame.
 
     It is read and written piece by piece, so its length does not matter; the
@@ -157,19 +170,21 @@ def check_output(path: Union[str, Path]) -> Path:
     return path
 
 
-def _frames(reader: VideoReader, step: int, draw: Draw,
-            height: Optional[int]) -> Iterator[np.ndarray]:
+def _frames(
+    reader: VideoReader, step: int, draw: Draw, height: Optional[int]
+) -> Iterator[np.ndarray]:
     """Drawn frames."""
     wanted = list(range(0, len(reader), step))
     fps = reader.avg_fps or _FALLBACK_FPS
     for start in range(0, len(wanted), _CHUNK):
-        chosen = wanted[start:start + _CHUNK]
+        chosen = wanted[start : start + _CHUNK]
         for number, frame in zip(chosen, reader.read(chosen)):
             yield draw(legible_size(frame, height), number / fps)
 
 
-def legible_size(frame: np.ndarray,
-                 height: Optional[int] = None) -> np.ndarray:
+def legible_size(
+    frame: np.ndarray, height: Optional[int] = None
+) -> np.ndarray:
     """A frame with even sides, as H.264 wants them, and room for text.
 
     Args:
@@ -190,9 +205,11 @@ def legible_size(frame: np.ndarray,
 
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
     import av  # here: nothing else of this package needs it for pictures
+
     with av.open(str(path), 'w', format='mp4') as file:
         stream = file.add_stream(
-            'libx264', rate=Fraction(fps).limit_denominator(1001))
+            'libx264', rate=Fraction(fps).limit_denominator(1001)
+        )
         stream.pix_fmt = 'yuv420p'
         for number, frame in enumerate(frames):
             if number == 0:
@@ -212,4 +229,5 @@ def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
         save_all=True,
         append_images=pictures[1:],
         duration=round(1000 / fps),
-        loop=0)
+        loop=0,
+    )

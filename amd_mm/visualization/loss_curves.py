@@ -1,4 +1,5 @@
 """Curves of the losses of one or several runs."""
+
 import json
 from pathlib import Path
 from typing import Dict, List, Mapping, Tuple, Union
@@ -8,7 +9,8 @@ from matplotlib.figure import Figure
 TITLES = dict(
     loss_rec='reconstruction (pixels)',
     loss_direct='direct alignment (visible tokens)',
-    loss_generation='generation alignment (extra tokens)')
+    loss_generation='generation alignment (extra tokens)',
+)
 
 Curve = Tuple[List[int], List[float]]
 
@@ -33,7 +35,8 @@ def read_scalars(work_dir: Union[str, Path]) -> Dict[str, Curve]:
     if not logs:
         raise FileNotFoundError(
             f'no */vis_data/scalars.json below {work_dir}: give the work_dir '
-            'of a training run')
+            'of a training run'
+        )
     points: Dict[str, Dict[int, float]] = {}
     for log in logs:
         for line in log.read_text().splitlines():
@@ -57,9 +60,11 @@ def _parse(line: str) -> dict:
     return entry if isinstance(entry, dict) else {}
 
 
-def draw_loss_curves(runs: Mapping[str, Union[str, Path]],
-                     path: Union[str, Path],
-                     title: str = 'Losses of pre-training') -> Path:
+def draw_loss_curves(
+    runs: Mapping[str, Union[str, Path]],
+    path: Union[str, Path],
+    title: str = 'Losses of pre-training',
+) -> Path:
     """Draw the losses of runs, one panel for each loss.
 
     The panels are the reconstruction and, where a run has them, the two
@@ -79,28 +84,35 @@ def draw_loss_curves(runs: Mapping[str, Union[str, Path]],
     """
     curves = {name: read_scalars(folder) for name, folder in runs.items()}
     losses = [
-        name for name in TITLES
+        name
+        for name in TITLES
         if any(name in logged for logged in curves.values())
     ]
     if not losses:
-        raise ValueError(f'none of {list(TITLES)} was logged in '
-                         f'{[str(folder) for folder in runs.values()]}')
+        raise ValueError(
+            f'none of {list(TITLES)} was logged in '
+            f'{[str(folder) for folder in runs.values()]}'
+        )
     figure = Figure(figsize=(1 + 4.2 * len(losses), 4.4), layout='constrained')
     for panel, name in zip(
-            figure.subplots(1, len(losses), squeeze=False)[0], losses):
+        figure.subplots(1, len(losses), squeeze=False)[0], losses
+    ):
         for index, (run, logged) in enumerate(curves.items()):
             if name in logged:
                 panel.plot(
-                    *logged[name], color=f'C{index}', linewidth=1.5, label=run)
+                    *logged[name], color=f'C{index}', linewidth=1.5, label=run
+                )
         panel.set_title(TITLES[name], fontsize=10)
         panel.set_xlabel('step')
         values = [
-            value for logged in curves.values() if name in logged
+            value
+            for logged in curves.values()
+            if name in logged
             for value in logged[name][1]
         ]
         if min(values) > 0 and max(values) > 10 * min(values):
             panel.set_yscale('log')
-        panel.grid(True, which='both', alpha=.25)
+        panel.grid(True, which='both', alpha=0.25)
         panel.set_ylabel('loss')
         panel.legend(fontsize=8)
     figure.suptitle(title)

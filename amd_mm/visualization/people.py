@@ -1,4 +1,5 @@
 """Boxes of people with what each of them does."""
+
 from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -7,8 +8,15 @@ from PIL import Image, ImageDraw
 from .annotated_video import Rows, fit_text, text_font
 
 # Told apart also by most colour-blind people (Okabe and Ito).
-_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
-            (0, 114, 178), (213, 94, 0), (204, 121, 167))
+_COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
 
 
 class Person(NamedTuple):
@@ -19,6 +27,7 @@ class Person(NamedTuple):
         actions (Sequence[Tuple[str, float]]): Names and probabilities (0 to
             1), from top to bottom; may be empty.
     """
+
     box: Sequence[float]
     actions: Rows
 
@@ -58,12 +67,17 @@ def _pixels(box: Sequence[float], width: int, height: int) -> List[int]:
         round(x1 * (width - 1)),
         round(y1 * (height - 1)),
         round(x2 * (width - 1)),
-        round(y2 * (height - 1))
+        round(y2 * (height - 1)),
     ]
 
 
-def _write(draw: ImageDraw.ImageDraw, box: Sequence[int], rows: Rows,
-           colour: Tuple[int, int, int], size: Tuple[int, int]) -> None:
+def _write(
+    draw: ImageDraw.ImageDraw,
+    box: Sequence[int],
+    rows: Rows,
+    colour: Tuple[int, int, int],
+    size: Tuple[int, int],
+) -> None:
     if not rows:
         return
     letters = max(11, size[1] // 36)
@@ -79,8 +93,10 @@ def _write(draw: ImageDraw.ImageDraw, box: Sequence[int], rows: Rows,
     draw.rectangle((left, top, left + wide, top + high), fill=(0, 0, 0, 170))
     draw.rectangle((left, top, left + 2, top + high), fill=(*colour, 255))
     for number, text in enumerate(texts):
-        draw.text((left + letters // 2, top + step * number + step // 2 + 1),
-                  text,
-                  fill=(255, 255, 255, 255),
-                  font=font,
-                  anchor='lm')
+        draw.text(
+            (left + letters // 2, top + step * number + step // 2 + 1),
+            text,
+            fill=(255, 255, 255, 255),
+            font=font,
+            anchor='lm',
+        )

@@ -6,8 +6,10 @@
 # batch, --auto-scale-lr or optim_wrapper.accumulative_counts.
 _base_ = [
     '../_base_/models/videomae_vit-large.py',
-    '../_base_/models/distillation.py', '../_base_/datasets/k400.py',
-    '../_base_/schedules/amd_800e.py', '../_base_/runtime/fsdp.py'
+    '../_base_/models/distillation.py',
+    '../_base_/datasets/k400.py',
+    '../_base_/schedules/amd_800e.py',
+    '../_base_/runtime/fsdp.py',
 ]
 # VideoMAE ViT-H, K400; any format of tools/convert_checkpoint.py.
 teacher_checkpoint = 'checkpoints/videomae_vit-huge_k400-1600e.pth'
@@ -18,7 +20,9 @@ model = dict(
     teacher=dict(
         _teacher,
         checkpoint=teacher_checkpoint,
-        backbone=dict(_teacher.backbone, embed_dims=1280, depth=32)),
+        backbone=dict(_teacher.backbone, embed_dims=1280, depth=32),
+    ),
     neck=_base_.serial_alignment,
-    tap_pairs=[(12, 16), (24, 32)])
+    tap_pairs=[(12, 16), (24, 32)],
+)
 train_dataloader = dict(batch_size=32 // _base_.num_views)

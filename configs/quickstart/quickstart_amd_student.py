@@ -1,8 +1,6 @@
 # Quickstart: the student of quickstart_videomae_student.py, for as many steps
 # of as many clips, and distilled from the teacher.
-_base_ = [
-    'quickstart_videomae_student.py', '../_base_/models/distillation.py'
-]
+_base_ = ['quickstart_videomae_student.py', '../_base_/models/distillation.py']
 neck = _base_.serial_alignment
 neck.generator_depth = 1
 model = dict(
@@ -17,7 +15,10 @@ model = dict(
             depth=5,
             num_heads=3,
             use_mean_pooling=False,
-            **_base_.clip),
-        checkpoint='work_dirs/quickstart/seed0/teacher/iter_800.pth'),
+            **_base_.clip,
+        ),
+        checkpoint='work_dirs/quickstart/seed0/teacher/iter_800.pth',
+    ),
     neck=neck,
-    tap_pairs=[(2, 3), (4, 5)])
+    tap_pairs=[(2, 3), (4, 5)],
+)

@@ -2,7 +2,8 @@
 # steps, by TinyMIM from the teacher's third block of four.
 _base_ = 'quickstart_image_teacher.py'
 student = dict(
-    embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192)
+    embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192
+)
 encoder = dict(type='amd_mm.ImageVisionTransformer', **_base_.size)
 model = dict(
     _delete_=True,
@@ -15,5 +16,7 @@ model = dict(
         backbone=dict(arch=_base_.arch, **encoder),
         block=3,
         num_heads=6,
-        checkpoint='work_dirs/quickstart_image/teacher/epoch_40.pth'),
-    head=dict(type='amd_mm.TokenRelationHead', relations=['qk', 'vv']))
+        checkpoint='work_dirs/quickstart_image/teacher/epoch_40.pth',
+    ),
+    head=dict(type='amd_mm.TokenRelationHead', relations=['qk', 'vv']),
+)

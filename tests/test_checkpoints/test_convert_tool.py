@@ -1,4 +1,5 @@
 """tools/convert_checkpoint.py and the writing of files."""
+
 import argparse
 import hashlib
 import os
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from amd_mm.checkpoints import (
+    detect_format,
+    from_amd_mm,
+    read_checkpoint,
+    save_weights,
+    to_amd_mm,
+    unwrap,
+)
 from safetensors import safe_open
 
-from amd_mm.checkpoints import (detect_format, from_amd_mm, read_checkpoint,
-                                save_weights, to_amd_mm, unwrap)
 from ..golden import draw_state, load_golden
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
@@ -23,9 +30,8 @@ def run(*args, ok=True):
         [sys.executable, str(TOOL), *map(str, args)],
         capture_output=True,
         text=True,
-        env={
-            **os.environ, 'OMP_NUM_THREADS': '1'
-        })
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     assert (result.returncode == 0) == ok, result.stdout + result.stderr
     return result.stdout if ok else result.stderr
 
@@ -44,7 +50,8 @@ def source(tmp_path, public):
 
 @pytest.mark.skipif(
     torch.__version__ < (2, 6),
-    reason='torch < 2.6 cannot let single classes through')
+    reason='torch < 2.6 cannot let single classes through',
+)
 def test_there_and_back(tmp_path, source, public):
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
     said = run(source, ours)
@@ -71,8 +78,10 @@ def test_looking_and_refusing(tmp_path, public):
     source, target = tmp_path / 'a.pth', tmp_path / 'b.pth'
     torch.save(public, source)
     said = run(source, '--list', '--to', 'huggingface')
-    assert ('videomae.encoder.layer.3.attention.attention.key.weight '
-            '(48, 48) torch.float32') in said
+    assert (
+        'videomae.encoder.layer.3.attention.attention.key.weight '
+        '(48, 48) torch.float32'
+    ) in said
     assert ': neck.projections.{0-1}, neck.generators.{0-1} (has no' in said
     assert os.listdir(tmp_path) == ['a.pth']
     target.write_text('precious')
@@ -94,11 +103,14 @@ def test_converting_knowingly(tmp_path, public):
     assert detect_format(read_checkpoint(target)) == 'amd_mm'
 
 
-@pytest.mark.parametrize('fmt, keys', [
-    ('amd_mm', {'state_dict', 'meta'}),
-    ('videomae', {'model', 'meta'}),
-    ('huggingface', None),
-])
+@pytest.mark.parametrize(
+    'fmt, keys',
+    [
+        ('amd_mm', {'state_dict', 'meta'}),
+        ('videomae', {'model', 'meta'}),
+        ('huggingface', None),
+    ],
+)
 def test_weights_are_where_their_programs_look(tmp_path, public, fmt, keys):
     state, _ = from_amd_mm(to_amd_mm(public).state, fmt)
     save_weights(state, tmp_path / 'x.pth', fmt)
@@ -115,8 +127,9 @@ def test_the_same_weights_have_the_same_checksum(tmp_path, public):
     assert len(digests) == 1
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, public,
-                                                  monkeypatch):
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path, public, monkeypatch
+):
     path = tmp_path / 'x.pth'
     save_weights(public, path, 'amd')
     before = path.read_bytes()

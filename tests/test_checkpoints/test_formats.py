@@ -1,27 +1,44 @@
 """The key maps: recognised, complete, unambiguous, the same both ways."""
+
 import pytest
 import torch
+from amd_mm.checkpoints import (
+    FORMATS,
+    CheckpointFormatError,
+    detect_format,
+    from_amd_mm,
+    to_amd_mm,
+    unwrap,
+)
+from amd_mm.checkpoints.rules import match_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amd_mm.checkpoints import (FORMATS, CheckpointFormatError, detect_format,
-                                from_amd_mm, to_amd_mm, unwrap)
-from amd_mm.checkpoints.rules import match_template
 from ..golden import draw_state, load_golden
-from .states import (decoder_shapes, encoder_shapes, fill, head_shapes,
-                     image_decoder_shapes, image_encoder_shapes,
-                     image_head_shapes, neck_shapes, projection_shapes)
+from .states import (
+    decoder_shapes,
+    encoder_shapes,
+    fill,
+    head_shapes,
+    image_decoder_shapes,
+    image_encoder_shapes,
+    image_head_shapes,
+    neck_shapes,
+    projection_shapes,
+)
 
 # (format, golden file, list of names, prefix of the drawn names)
-GOLDEN = [('amd', 'amd_video', 'student_names', 'student'),
-          ('videomae_finetune', 'amd_video', 'teacher_names', 'teacher'),
-          ('videomae_finetune', 'finetune_video', 'names', 'finetune'),
-          ('huggingface', 'videomae_hf', 'names', 'hf'),
-          ('huggingface', 'videomae_hf', 'cls_names', 'hf_cls'),
-          ('dmae', 'dmae_image_released', 'student_names', 'student'),
-          ('dmae', 'dmae_image_mlp_normpix', 'student_names', 'student'),
-          ('mae', 'dmae_image_released', 'teacher_names', 'teacher'),
-          ('mae', 'tinymim_image', 'student_names', 'student')]
+GOLDEN = [
+    ('amd', 'amd_video', 'student_names', 'student'),
+    ('videomae_finetune', 'amd_video', 'teacher_names', 'teacher'),
+    ('videomae_finetune', 'finetune_video', 'names', 'finetune'),
+    ('huggingface', 'videomae_hf', 'names', 'hf'),
+    ('huggingface', 'videomae_hf', 'cls_names', 'hf_cls'),
+    ('dmae', 'dmae_image_released', 'student_names', 'student'),
+    ('dmae', 'dmae_image_mlp_normpix', 'student_names', 'student'),
+    ('mae', 'dmae_image_released', 'teacher_names', 'teacher'),
+    ('mae', 'tinymim_image', 'student_names', 'student'),
+]
 
 
 def golden_state(file, names, prefix):
@@ -38,9 +55,9 @@ def assert_same(one, other):
 def our_image_shapes(draw, fmt):
     """The same of an image ViT."""
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
-    finetuned = fmt in ('mmpretrain',
-                        'image_backbone') or (fmt == 'mae'
-                                              and draw(st.booleans()))
+    finetuned = fmt in ('mmpretrain', 'image_backbone') or (
+        fmt == 'mae' and draw(st.booleans())
+    )
     closing = draw(st.sampled_from(['ln1', 'ln2'])) if finetuned else 'ln1'
     shapes = image_encoder_shapes(depth, width, closing)
     if fmt == 'mmpretrain' or (fmt == 'mae' and finetuned):
@@ -49,7 +66,8 @@ def our_image_shapes(draw, fmt):
         shapes |= image_decoder_shapes(draw(st.integers(1, 3)), 4, width)
     if fmt == 'dmae':
         shapes |= projection_shapes(
-            draw(st.integers(1, 3)), width, 6, draw(st.booleans()))
+            draw(st.integers(1, 3)), width, 6, draw(st.booleans())
+        )
     return shapes
 
 
@@ -60,11 +78,12 @@ def our_states(draw, fmt):
         return fill(draw(our_image_shapes(fmt)))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
-    finetuned = fmt in ('mmaction', 'videomae_finetune',
-                        'backbone') or (fmt == 'huggingface'
-                                        and draw(st.booleans()))
-    closing = draw(st.sampled_from(['norm', 'fc_norm'
-                                    ])) if finetuned else 'norm'
+    finetuned = fmt in ('mmaction', 'videomae_finetune', 'backbone') or (
+        fmt == 'huggingface' and draw(st.booleans())
+    )
+    closing = (
+        draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
+    )
     shapes = encoder_shapes(depth, width, closing, layer_scale)
     if finetuned:
         if fmt != 'backbone':
@@ -73,7 +92,8 @@ def our_states(draw, fmt):
         shapes |= decoder_shapes(draw(st.integers(1, 3)), 4, width)
     if fmt in ('amd', 'amd_mm'):
         shapes |= neck_shapes(
-            draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
+            draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6
+        )
     return fill(shapes)
 
 
@@ -91,7 +111,8 @@ def test_round_trip_is_the_identity(fmt, data):
     if has_table:  # computed for their program, and of no use to ours
         assert_same(
             dict(ours, **{'decoder.pos_embed': back['decoder.pos_embed']}),
-            back)
+            back,
+        )
     else:
         assert_same(back, ours)
     assert_same(from_amd_mm(back, fmt).state, theirs)
@@ -102,38 +123,49 @@ def test_public_names_are_recognised_and_come_back(fmt, file, names, prefix):
     public = golden_state(file, names, prefix)
     assert detect_format(public) == fmt
     ours, dropped = to_amd_mm(public)
-    assert all('.norm.' in name and name.startswith('generators.')
-               for name in dropped)
+    assert all(
+        '.norm.' in name and name.startswith('generators.') for name in dropped
+    )
     back, _ = from_amd_mm(ours, fmt)
-    assert_same(back, {
-        name: tensor
-        for name, tensor in public.items() if name not in dropped
-    })
+    assert_same(
+        back,
+        {
+            name: tensor
+            for name, tensor in public.items()
+            if name not in dropped
+        },
+    )
 
 
 def test_amd_reports_the_norm_that_it_never_uses():
     public = golden_state('amd_video', 'student_names', 'student')
     _, dropped = to_amd_mm(public)
     assert set(dropped) == {
-        f'generators.{i}.norm.{p}'
-        for i in (0, 1)
-        for p in ('weight', 'bias')
+        f'generators.{i}.norm.{p}' for i in (0, 1) for p in ('weight', 'bias')
     }
     assert 'never uses' in dropped['generators.0.norm.weight']
 
 
 def test_amd_student_lands_on_our_names():
     ours, _ = to_amd_mm(golden_state('amd_video', 'student_names', 'student'))
-    for name in ('backbone.patch_embed.projection.weight',
-                 'backbone.blocks.3.mlp.layers.0.0.bias',
-                 'backbone.norm.weight', 'decoder.embed.weight',
-                 'decoder.mask_token', 'decoder.blocks.1.attn.qkv.weight',
-                 'decoder.head.bias', 'neck.projections.1.weight',
-                 'neck.generators.0.mask_token',
-                 'neck.generators.1.blocks.0.mlp.layers.1.weight'):
+    for name in (
+        'backbone.patch_embed.projection.weight',
+        'backbone.blocks.3.mlp.layers.0.0.bias',
+        'backbone.norm.weight',
+        'decoder.embed.weight',
+        'decoder.mask_token',
+        'decoder.blocks.1.attn.qkv.weight',
+        'decoder.head.bias',
+        'neck.projections.1.weight',
+        'neck.generators.0.mask_token',
+        'neck.generators.1.blocks.0.mlp.layers.1.weight',
+    ):
         assert name in ours
-    assert {name.split('.')[0]
-            for name in ours} == {'backbone', 'decoder', 'neck'}
+    assert {name.split('.')[0] for name in ours} == {
+        'backbone',
+        'decoder',
+        'neck',
+    }
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
@@ -142,48 +174,44 @@ def test_no_name_fits_two_rules(fmt):
     numbers = dict(i='3', j='1', n='2', p='bias', rest='some.thing')
     for side in ('theirs', 'ours'):
         templates = [
-            one for rule in rules
-            for one in (rule.theirs if side == 'theirs' else (rule.ours, ))
+            one
+            for rule in rules
+            for one in (rule.theirs if side == 'theirs' else (rule.ours,))
         ]
         for template in templates:
             name = template.format(**numbers)
             fitting = [
-                one for one in templates
+                one
+                for one in templates
                 if match_template(one, name) is not None
             ]
             assert fitting == [template]
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: dict(state_dict=state, meta=dict(epoch=3)),
-    lambda state: dict(model=state, optimizer=dict(state={}), epoch=1),
-    lambda state: dict(module=state, ds_version='0.9'),
-    lambda state: dict(epoch=1, model_ema=state),
-    lambda state: {
-        f'module.{name}': one
-        for name, one in state.items()
-    },
-    lambda state: {
-        f'_orig_mod.module.{name}': one
-        for name, one in state.items()
-    },
-    lambda state: {
-        f'model.{name}': one
-        for name, one in state.items()
-    },
-    lambda state: {
-        name.replace('blocks.0.', 'blocks.0._orig_mod.'): one
-        for name, one in state.items()
-    },
-    lambda state: dict(
-        ema_state_dict={
-            'steps': torch.tensor(3),
-            **{
-                f'module.{name}': one
-                for name, one in state.items()
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: dict(state_dict=state, meta=dict(epoch=3)),
+        lambda state: dict(model=state, optimizer=dict(state={}), epoch=1),
+        lambda state: dict(module=state, ds_version='0.9'),
+        lambda state: dict(epoch=1, model_ema=state),
+        lambda state: {f'module.{name}': one for name, one in state.items()},
+        lambda state: {
+            f'_orig_mod.module.{name}': one for name, one in state.items()
+        },
+        lambda state: {f'model.{name}': one for name, one in state.items()},
+        lambda state: {
+            name.replace('blocks.0.', 'blocks.0._orig_mod.'): one
+            for name, one in state.items()
+        },
+        lambda state: dict(
+            ema_state_dict={
+                'steps': torch.tensor(3),
+                **{f'module.{name}': one for name, one in state.items()},
             }
-        }),
-])
+        ),
+    ],
+)
 def test_wrapping_is_taken_off(wrap):
     state = golden_state('finetune_video', 'names', 'finetune')
     assert_same(unwrap(wrap(state)), state)
@@ -197,39 +225,45 @@ def test_mmengine_keeps_the_averaged_weights_as_state_dict():
 
 
 def test_video_mae_model_by_itself():
-    """transformers' VideoMAEModel saves without the prefix."""
+    """Transformers' VideoMAEModel saves without the prefix."""
     public = golden_state('videomae_hf', 'names', 'hf')
     bare = {
         name.removeprefix('videomae.'): tensor
-        for name, tensor in public.items() if name.startswith('videomae.')
+        for name, tensor in public.items()
+        if name.startswith('videomae.')
     }
     assert detect_format(bare) == 'huggingface'
     expected, _ = to_amd_mm(public)
     assert_same(
-        to_amd_mm(bare).state, {
+        to_amd_mm(bare).state,
+        {
             name: tensor
             for name, tensor in expected.items()
             if name.startswith('backbone.')
-        })
+        },
+    )
 
 
 def with_linear_biases(public, key_bias):
     """Hugging Face names with biases as those of linear layers."""
     renamed = {}
     for name, tensor in public.items():
-        for short, long in (('q_bias', 'query.bias'), ('v_bias',
-                                                       'value.bias')):
+        for short, long in (
+            ('q_bias', 'query.bias'),
+            ('v_bias', 'value.bias'),
+        ):
             name = name.replace(short, long)
         renamed[name] = tensor
         if name.endswith('query.bias'):
-            renamed[name.replace('query',
-                                 'key')] = torch.full_like(tensor, key_bias)
+            renamed[name.replace('query', 'key')] = torch.full_like(
+                tensor, key_bias
+            )
     return renamed
 
 
 def test_hugging_face_with_linear_biases():
     public = golden_state('videomae_hf', 'names', 'hf')
-    ours, dropped = to_amd_mm(with_linear_biases(public, 0.))
+    ours, dropped = to_amd_mm(with_linear_biases(public, 0.0))
     assert_same(ours, to_amd_mm(public).state)
     assert len(dropped) == 6
     assert all(name.endswith('key.bias') for name in dropped)
@@ -238,11 +272,12 @@ def test_hugging_face_with_linear_biases():
 def test_a_key_bias_is_an_error_that_names_it():
     public = golden_state('videomae_hf', 'names', 'hf')
     with pytest.raises(CheckpointFormatError, match='key.bias is not all'):
-        to_amd_mm(with_linear_biases(public, .1))
+        to_amd_mm(with_linear_biases(public, 0.1))
 
 
-@pytest.mark.parametrize('other',
-                         ['projection_heads.{}.weight', 'projection_heads.{}'])
+@pytest.mark.parametrize(
+    'other', ['projection_heads.{}.weight', 'projection_heads.{}']
+)
 def test_other_spellings_of_amd_projections(other):
     public = golden_state('amd_video', 'student_names', 'student')
     renamed = {}
@@ -260,8 +295,8 @@ def test_other_spellings_of_amd_projections(other):
 def test_an_unknown_file_shows_its_names_and_the_formats():
     with pytest.raises(CheckpointFormatError) as error:
         detect_format(
-            {f'layer{i}.conv.weight': torch.ones(1)
-             for i in range(20)})
+            {f'layer{i}.conv.weight': torch.ones(1) for i in range(20)}
+        )
     text = str(error.value)
     assert 'layer0.conv.weight' in text and '12 more' in text
     assert all(name in text for name in FORMATS)
@@ -284,13 +319,14 @@ def test_image_vits_are_told_apart():
 def test_the_other_kind_is_refused_by_name():
     image = golden_state('tinymim_image', 'student_names', 'student')
     video = golden_state('finetune_video', 'names', 'finetune')
-    for state, wrong, right, message in ((image, 'videomae_finetune', 'mae',
-                                          'an image ViT.*is for video'),
-                                         (video, 'mae', 'videomae_finetune',
-                                          'a video ViT.*is for images')):
+    for state, wrong, right, message in (
+        (image, 'videomae_finetune', 'mae', 'an image ViT.*is for video'),
+        (video, 'mae', 'videomae_finetune', 'a video ViT.*is for images'),
+    ):
         for convert in (
-                to_amd_mm,
-                lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt)):
+            to_amd_mm,
+            lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt),
+        ):
             with pytest.raises(CheckpointFormatError, match=message) as error:
                 convert(state, wrong)
             assert right in str(error.value)
@@ -299,10 +335,10 @@ def test_the_other_kind_is_refused_by_name():
 def test_averaged_and_wrapped_image_weights():
     """As TinyMIM, MAE and DDP save them."""
     state = golden_state('tinymim_image', 'student_names', 'student')
-    for wrapped in (dict(model=state, epoch=3), {
-            f'module.{name}': one
-            for name, one in state.items()
-    }):
+    for wrapped in (
+        dict(model=state, epoch=3),
+        {f'module.{name}': one for name, one in state.items()},
+    ):
         assert detect_format(wrapped) == 'mae'
         assert len(to_amd_mm(wrapped).state) == len(state)
 
@@ -349,6 +385,7 @@ def test_writing_never_drops_a_part_of_the_encoder():
 
 def test_fixed_tables_stay_where_they_are_computed():
     from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
+
     ours = fill(encoder_shapes(2, 8))
     ours['backbone.pos_embed'] = get_sinusoid_encoding(12, 8)
     state, dropped = from_amd_mm(ours, 'videomae')

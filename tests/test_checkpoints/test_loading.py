@@ -1,17 +1,23 @@
 """The strict loader: everything is named, nothing is half done."""
+
 import logging
 
 import pytest
 import torch
+from amd_mm.checkpoints import (
+    CheckpointFormatError,
+    CheckpointMismatchError,
+    LoadReport,
+    describe_encoder,
+    from_amd_mm,
+    load_encoder,
+    load_into,
+)
+from amd_mm.checkpoints.loading import OWN_NAMES
+from amd_mm.models.backbones import VideoVisionTransformer
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.models.heads import TimeSformerHead
 from torch import nn
-
-from amd_mm.checkpoints import (CheckpointFormatError, CheckpointMismatchError,
-                                LoadReport, describe_encoder, from_amd_mm,
-                                load_encoder, load_into)
-from amd_mm.checkpoints.loading import OWN_NAMES
-from amd_mm.models.backbones import VideoVisionTransformer
 
 SMALL = dict(
     img_size=32,
@@ -19,7 +25,8 @@ SMALL = dict(
     embed_dims=12,
     depth=3,
     num_heads=3,
-    num_frames=4)
+    num_frames=4,
+)
 
 
 def backbone(cls=VideoVisionTransformer, **changes):
@@ -35,7 +42,6 @@ def weights(module, prefix='backbone.'):
 
 
 class Recogniser(nn.Module):
-
     def __init__(self, classes=5, **changes):
         super().__init__()
         self.backbone = backbone(use_mean_pooling=True, **changes)
@@ -49,10 +55,17 @@ def assert_equal_states(one, other):
 
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
-@pytest.mark.parametrize('fmt', [
-    'amd_mm', 'videomae', 'videomae_finetune', 'huggingface', 'mmaction',
-    'backbone'
-])
+@pytest.mark.parametrize(
+    'fmt',
+    [
+        'amd_mm',
+        'videomae',
+        'videomae_finetune',
+        'huggingface',
+        'mmaction',
+        'backbone',
+    ],
+)
 def test_a_backbone_from_every_format(cls, fmt):
     source, target = backbone(VideoVisionTransformer), backbone(cls)
     state = weights(source)
@@ -62,11 +75,12 @@ def test_a_backbone_from_every_format(cls, fmt):
     assert_equal_states(source, target)
     assert report.fmt == fmt
     assert not report.missing
-    assert set(
-        report.loaded) == {name
-                           for name, _ in target.named_parameters()}
-    assert report.unexpected == (('cls_head.fc_cls.weight', )
-                                 if fmt == 'mmaction' else ())
+    assert set(report.loaded) == {
+        name for name, _ in target.named_parameters()
+    }
+    assert report.unexpected == (
+        ('cls_head.fc_cls.weight',) if fmt == 'mmaction' else ()
+    )
 
 
 def test_a_path_and_a_whole_recogniser(tmp_path):
@@ -85,7 +99,7 @@ def test_a_missing_weight_is_named_and_nothing_is_loaded():
     del state['backbone.blocks.1.attn.q_bias']
     with pytest.raises(CheckpointMismatchError) as error:
         load_encoder(target, state, logger=None)
-    assert error.value.missing == ('blocks.1.attn.q_bias', )
+    assert error.value.missing == ('blocks.1.attn.q_bias',)
     assert 'missing in the file (1): blocks.1.attn.q_bias' in str(error.value)
     after = target.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -96,29 +110,32 @@ def test_wrong_width_names_every_weight_and_both_shapes():
         load_encoder(backbone(), weights(backbone(embed_dims=24)), logger=None)
     text = str(error.value)
     for line in (
-            'patch_embed.projection.weight: file (24, 3, 2, 8, 8), '
-            'model (12, 3, 2, 8, 8)',
-            'blocks.{0-2}.attn.qkv.weight: file (72, 24), model (36, 12)',
-            'blocks.{0-2}.mlp.layers.0.0.bias: file (96,), model (48,)',
-            'norm.weight: file (24,), model (12,)',
-            'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels; '
-            'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels.',
-            'embed_dims'):
+        'patch_embed.projection.weight: file (24, 3, 2, 8, 8), '
+        'model (12, 3, 2, 8, 8)',
+        'blocks.{0-2}.attn.qkv.weight: file (72, 24), model (36, 12)',
+        'blocks.{0-2}.mlp.layers.0.0.bias: file (96,), model (48,)',
+        'norm.weight: file (24,), model (12,)',
+        'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels; '
+        'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels.',
+        'embed_dims',
+    ):
         assert line in text
     expected = {name for name, _ in backbone().named_parameters()}
     assert set(error.value.mismatched) == expected
-    assert error.value.mismatched['norm.bias'] == ((24, ), (12, ))
+    assert error.value.mismatched['norm.bias'] == ((24,), (12,))
 
 
 def test_sizes_are_known_by_name():
     state = {
-        'backbone.patch_embed.projection.weight':
-        torch.empty(1024, 3, 2, 16, 16)
+        'backbone.patch_embed.projection.weight': torch.empty(
+            1024, 3, 2, 16, 16
+        )
     }
     for number in range(24):
         state[f'backbone.blocks.{number}.norm1.weight'] = torch.empty(1024)
     assert describe_encoder(state) == (
-        'ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels')
+        'ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels'
+    )
 
 
 def test_too_shallow_a_file():
@@ -136,9 +153,11 @@ def test_blocks_that_are_not_needed():
     assert "extra_blocks='ignore' takes the first 3 blocks" in str(error.value)
     assert 'blocks.3.norm1.bias' in error.value.unexpected
     report = load_encoder(
-        target, weights(source), extra_blocks='ignore', logger=None)
-    assert torch.equal(target.blocks[2].attn.qkv.weight,
-                       source.blocks[2].attn.qkv.weight)
+        target, weights(source), extra_blocks='ignore', logger=None
+    )
+    assert torch.equal(
+        target.blocks[2].attn.qkv.weight, source.blocks[2].attn.qkv.weight
+    )
     assert len(report.dropped) == 2 * 13
     assert 'stops after 3' in report.dropped['blocks.4.norm1.bias']
     with pytest.raises(ValueError, match="'error' or 'ignore'"):
@@ -156,15 +175,14 @@ def test_closing_norms():
         report = load_encoder(
             pretrained,
             weights(finetuned),
-            allow_missing=(allowed, ),
-            logger=None)
+            allow_missing=(allowed,),
+            logger=None,
+        )
         assert report.missing == ('norm.weight', 'norm.bias')
         assert report.unexpected == ('fc_norm.weight', 'fc_norm.bias')
     report = load_encoder(
-        finetuned,
-        weights(pretrained),
-        allow_missing=('fc_norm', ),
-        logger=None)
+        finetuned, weights(pretrained), allow_missing=('fc_norm',), logger=None
+    )
     assert report.missing == ('fc_norm.weight', 'fc_norm.bias')
 
 
@@ -173,13 +191,12 @@ def test_a_new_head():
     target = Recogniser(classes=5)
     with pytest.raises(CheckpointMismatchError, match='cls_head.fc_cls'):
         load_into(target, state, logger=None)
-    report = load_into(
-        target, state, allow_missing=('cls_head', ), logger=None)
+    report = load_into(target, state, allow_missing=('cls_head',), logger=None)
     assert report.missing == ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')
 
 
 def test_unknown_weights_inside_the_encoder_fail():
-    state = weights(backbone(init_values=.1))
+    state = weights(backbone(init_values=0.1))
     with pytest.raises(CheckpointMismatchError, match='gamma_1') as error:
         load_encoder(backbone(), state, logger=None)
     assert 'without a place in the model' in str(error.value)
@@ -207,7 +224,8 @@ def test_a_fixed_table_of_another_size_is_recomputed():
     target = backbone()
     table = target.pos_embed.clone()
     report = load_encoder(
-        target, weights(backbone(img_size=48, num_frames=8)), logger=None)
+        target, weights(backbone(img_size=48, num_frames=8)), logger=None
+    )
     assert torch.equal(target.pos_embed, table)
     assert list(report.recomputed) == ['pos_embed']
     assert '(1, 144, 12)' in report.recomputed['pos_embed']
@@ -222,7 +240,8 @@ def test_another_fixed_table_is_a_warning(caplog):
         report = load_encoder(
             target,
             weights(backbone(pos_embed_type='sincos_3d')),
-            logger=logger)
+            logger=logger,
+        )
     assert [one.levelname for one in caplog.records] == ['INFO', 'WARNING']
     assert 'pos_embed_type' in report.recomputed['pos_embed']
 
@@ -230,22 +249,25 @@ def test_another_fixed_table_is_a_warning(caplog):
 def test_a_learned_table_is_resampled():
     source = backbone(use_learnable_pos_emb=True)
     target = backbone(
-        use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8)
+        use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8
+    )
     with pytest.raises(CheckpointMismatchError, match='pos_embed'):
         # 4 time steps cannot be cut out of 32 tokens in squares.
         load_encoder(target, weights(source), logger=None)
     report = load_encoder(
-        target, weights(source), source_grid=(2, 4, 4), logger=None)
+        target, weights(source), source_grid=(2, 4, 4), logger=None
+    )
     assert report.recomputed == {
         'pos_embed': 'resampled from (2, 4, 4) to (4, 4, 6) tokens'
     }
     assert target.pos_embed.shape == (1, 96, 12)
     # Resampling a constant gives the constant.
     state = weights(source)
-    state['backbone.pos_embed'] = torch.full((1, 32, 12), .5)
+    state['backbone.pos_embed'] = torch.full((1, 32, 12), 0.5)
     load_encoder(target, state, source_grid=(2, 4, 4), logger=None)
-    torch.testing.assert_close(target.pos_embed.data,
-                               torch.full((1, 96, 12), .5))
+    torch.testing.assert_close(
+        target.pos_embed.data, torch.full((1, 96, 12), 0.5)
+    )
 
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
@@ -265,22 +287,26 @@ def test_a_learned_table_that_is_not_there():
     with pytest.raises(CheckpointMismatchError, match='pos_embed'):
         load_encoder(target, state, logger=None)
     report = load_encoder(
-        target, state, allow_missing=('pos_embed', ), logger=None)
-    assert report.missing == ('pos_embed', )
+        target, state, allow_missing=('pos_embed',), logger=None
+    )
+    assert report.missing == ('pos_embed',)
 
 
 def test_precision_is_that_of_the_module():
     source, target = backbone(), backbone().bfloat16()
     load_encoder(target, weights(source), logger=None)
     assert target.norm.weight.dtype == torch.bfloat16
-    torch.testing.assert_close(target.blocks[0].attn.qkv.weight,
-                               source.blocks[0].attn.qkv.weight.bfloat16())
+    torch.testing.assert_close(
+        target.blocks[0].attn.qkv.weight,
+        source.blocks[0].attn.qkv.weight.bfloat16(),
+    )
 
 
 def test_the_report_is_compact(capsys):
     state = Recogniser().state_dict()
     report = load_encoder(
-        backbone(), state, allow_missing=('norm', ), logger=None)
+        backbone(), state, allow_missing=('norm',), logger=None
+    )
     assert isinstance(report, LoadReport)
     printed = capsys.readouterr().out
     assert str(report) in printed

@@ -1,4 +1,5 @@
 """Files: safe to read, and clear when they cannot be."""
+
 import argparse
 import json
 import os
@@ -8,15 +9,15 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from amd_mm.checkpoints import CheckpointReadError, read_checkpoint
 from safetensors.torch import save_file
 
-from amd_mm.checkpoints import CheckpointReadError, read_checkpoint
-
-WEIGHTS = {'blocks.0.weight': torch.arange(6.), 'head': torch.ones(2, 3)}
+WEIGHTS = {'blocks.0.weight': torch.arange(6.0), 'head': torch.ones(2, 3)}
 
 needs_allow_list = pytest.mark.skipif(
     torch.__version__ < (2, 6),
-    reason='torch < 2.6 cannot let single classes through')
+    reason='torch < 2.6 cannot let single classes through',
+)
 
 
 class Evil:
@@ -26,7 +27,7 @@ class Evil:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 def save(content, path, **kwargs):
@@ -46,14 +47,16 @@ def test_a_namespace_needs_no_unsafe_loading(tmp_path, zipped):
     """The public VideoMAE and AMD programs save their arguments."""
     before = set(torch.serialization.get_safe_globals())
     args = argparse.Namespace(
-        model='vit', opt_betas=[.9, .95], nested=argparse.Namespace(a=1))
+        model='vit', opt_betas=[0.9, 0.95], nested=argparse.Namespace(a=1)
+    )
     path = save(
         dict(model=WEIGHTS, epoch=799, args=args),
         tmp_path / 'a.pth',
-        _use_new_zipfile_serialization=zipped)
+        _use_new_zipfile_serialization=zipped,
+    )
     checkpoint = read_checkpoint(path)
     assert_weights(checkpoint['model'])
-    assert checkpoint['args'].opt_betas == [.9, .95]
+    assert checkpoint['args'].opt_betas == [0.9, 0.95]
     # For that one read only.
     assert set(torch.serialization.get_safe_globals()) == before
     with pytest.raises(pickle.UnpicklingError):
@@ -63,17 +66,20 @@ def test_a_namespace_needs_no_unsafe_loading(tmp_path, zipped):
 @needs_allow_list
 def test_log_histories_of_mmengine_need_no_unsafe_loading(tmp_path):
     from mmengine.logging import HistoryBuffer
-    history = HistoryBuffer([3., 2.], [1, 1])
+
+    history = HistoryBuffer([3.0, 2.0], [1, 1])
     path = save(
         dict(
             state_dict=WEIGHTS,
-            meta=dict(epoch=3, best=np.float64(.5)),
-            message_hub=dict(log_scalars={'train/loss': history})),
-        tmp_path / 'epoch_3.pth')
+            meta=dict(epoch=3, best=np.float64(0.5)),
+            message_hub=dict(log_scalars={'train/loss': history}),
+        ),
+        tmp_path / 'epoch_3.pth',
+    )
     checkpoint = read_checkpoint(path)
     assert_weights(checkpoint['state_dict'])
     curve = checkpoint['message_hub']['log_scalars']['train/loss']
-    assert curve.current() == 2.
+    assert curve.current() == 2.0
 
 
 @pytest.mark.parametrize('zipped', [True, False])
@@ -82,7 +88,8 @@ def test_code_in_a_file_is_not_run(tmp_path, zipped):
     path = save(
         dict(model=WEIGHTS, extra=Evil(f'touch {trace}')),
         tmp_path / 'evil.pth',
-        _use_new_zipfile_serialization=zipped)
+        _use_new_zipfile_serialization=zipped,
+    )
     with pytest.raises(CheckpointReadError) as error:
         read_checkpoint(path)
     assert not trace.exists()
@@ -95,7 +102,6 @@ def test_getattr_is_no_way_out(tmp_path):
     """What log histories need must not reach anything else."""
 
     class Getattr:
-
         def __reduce__(self):
             return getattr, (argparse.Namespace, '__init__')
 
@@ -136,7 +142,8 @@ def test_hugging_face_folder_in_parts(tmp_path):
     for name, file in parts.items():
         save_file({name: WEIGHTS[name]}, tmp_path / file)
     (tmp_path / 'model.safetensors.index.json').write_text(
-        json.dumps(dict(weight_map=parts)))
+        json.dumps(dict(weight_map=parts))
+    )
     assert_weights(read_checkpoint(tmp_path))
     (tmp_path / 'model.safetensors.index.json').write_text('<html>')
     with pytest.raises(CheckpointReadError, match='no index of weights'):
@@ -144,7 +151,7 @@ def test_hugging_face_folder_in_parts(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'safetensors'])
-@pytest.mark.parametrize('share', [.02, .5, .99])
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.99])
 def test_truncated_files(tmp_path, kind, share):
     state = {'weight': torch.randn(5000)}
     path = tmp_path / 'cut.pth'
@@ -153,22 +160,28 @@ def test_truncated_files(tmp_path, kind, share):
     else:
         save(state, path, _use_new_zipfile_serialization=kind == 'zip')
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(CheckpointReadError, match='cut short') as error:
         read_checkpoint(path)
     assert 'cut.pth' in str(error.value)
 
 
-@pytest.mark.parametrize('content, said', [
-    (b'', 'is empty'),
-    (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7', 'git lfs'),
-    (b'<!DOCTYPE html><html>login</html>', 'web page'),
-    (b'\n<html>429</html>', 'web page'),
-    (b'{"error": "not found"}', 'JSON'),
-    (b'\x1f\x8b\x08\x00abc', 'gzip'),
-    (b'hello, world. this is text', 'no checkpoint'),
-    (zlib.compress(b'x' * 100), 'no checkpoint'),
-])
+@pytest.mark.parametrize(
+    'content, said',
+    [
+        (b'', 'is empty'),
+        (
+            b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7',
+            'git lfs',
+        ),
+        (b'<!DOCTYPE html><html>login</html>', 'web page'),
+        (b'\n<html>429</html>', 'web page'),
+        (b'{"error": "not found"}', 'JSON'),
+        (b'\x1f\x8b\x08\x00abc', 'gzip'),
+        (b'hello, world. this is text', 'no checkpoint'),
+        (zlib.compress(b'x' * 100), 'no checkpoint'),
+    ],
+)
 def test_things_that_are_no_checkpoints(tmp_path, content, said):
     path = tmp_path / 'teacher.pth'
     path.write_bytes(content)
@@ -191,10 +204,10 @@ def test_a_missing_file(tmp_path):
 def test_other_file_backends(tmp_path):
     from mmengine.fileio import BaseStorageBackend, register_backend
     from mmengine.fileio.backends import backends, prefix_to_backends
+
     path = save(WEIGHTS, tmp_path / 'a.pth')
 
     class Shelf(BaseStorageBackend):
-
         def get(self, filepath):
             if 'gone' in filepath:
                 raise KeyError(filepath)
@@ -231,7 +244,8 @@ def test_an_address_is_downloaded_once(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
     for owner in ('one', 'two', 'one'):
         assert_weights(
-            read_checkpoint(f'https://x.org/{owner}/pytorch_model.bin?raw=1'))
+            read_checkpoint(f'https://x.org/{owner}/pytorch_model.bin?raw=1')
+        )
     # Same file name, two addresses: two files.
     assert len(calls) == len(set(calls)) == len(os.listdir(cache)) == 2
 

@@ -8,6 +8,7 @@ tests) and the data, which is looked for in the layout that the config names,
 below a folder of ours. What is that small already (the quickstart) keeps its
 model and pipeline.
 """
+
 import math
 import shutil
 from pathlib import Path
@@ -32,7 +33,8 @@ _HEADS = 2
 def all_configs() -> List[Path]:
     """Every config that can be run, found by walking."""
     return sorted(
-        path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+        path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
+    )
 
 
 def shrink(cfg: Config, data: Path) -> Config:
@@ -59,10 +61,12 @@ def shrink(cfg: Config, data: Path) -> Config:
         loader.update(
             batch_size=2 if key == 'train_dataloader' else 1,
             num_workers=0,
-            persistent_workers=False)
+            persistent_workers=False,
+        )
         root = data / loader.dataset.data_root
-        loader.dataset.data_root = str(root if root.is_dir() else data /
-                                       VIDEOS)
+        loader.dataset.data_root = str(
+            root if root.is_dir() else data / VIDEOS
+        )
         if not small:
             _shrink_pipeline(loader.dataset.pipeline)
     cfg.model.backbone.pretrained = None
@@ -81,16 +85,18 @@ def views_of(cfg: Config) -> int:
 def _shrink_pipeline(pipeline: List[dict]) -> None:
     for transform in _transforms(pipeline):
         for key, value in dict(
-                clip_len=FRAMES,
-                input_size=SIDE,
-                crop_size=SIDE,
-                min_frames=FRAMES,
-                num_views=VIEWS).items():
+            clip_len=FRAMES,
+            input_size=SIDE,
+            crop_size=SIDE,
+            min_frames=FRAMES,
+            num_views=VIEWS,
+        ).items():
             if key in transform:
                 transform[key] = value
         if 'scale' in transform:  # -1: in proportion
             transform.scale = tuple(
-                min(side, SIDE) for side in transform.scale)
+                min(side, SIDE) for side in transform.scale
+            )
 
 
 def _shrink_model(model: dict) -> None:
@@ -127,18 +133,18 @@ def make_data(folder: Path, make_video) -> Path:
     Returns:
         Path: The folder; ``data_root`` of a config is below it.
     """
-    for name, prefix, rawframes, split in (('kinetics400', 'videos_train',
-                                            'rawframes_train', ''),
-                                           ('sthv2', 'videos', 'rawframes',
-                                            ''), ('ucf101', 'videos',
-                                                  'rawframes', '_split_1'),
-                                           ('hmdb51', 'videos', 'rawframes',
-                                            '_split_1')):
+    for name, prefix, rawframes, split in (
+        ('kinetics400', 'videos_train', 'rawframes_train', ''),
+        ('sthv2', 'videos', 'rawframes', ''),
+        ('ucf101', 'videos', 'rawframes', '_split_1'),
+        ('hmdb51', 'videos', 'rawframes', '_split_1'),
+    ):
         root = folder / 'data' / name
         lines, frame_lines = [], []
         for index in range(_PER_SET):
             make_video(
-                str(root / prefix / f'{index}.mp4'), frames=20, seed=index)
+                str(root / prefix / f'{index}.mp4'), frames=20, seed=index
+            )
             _write_frames(root / rawframes / str(index), index)
             lines.append(f'{index}.mp4 {index}')
             frame_lines.append(f'{index} 20 {index}')
@@ -147,8 +153,10 @@ def make_data(folder: Path, make_video) -> Path:
                 middle = f'{part}_list' if not split else f'{part}{split}'
                 list_file = root / f'{name}_{middle}_{kind}.txt'
                 list_file.write_text('\n'.join(text))
-    shutil.copytree(folder / 'data/kinetics400/videos_train',
-                    folder / 'data/kinetics400/videos_val')
+    shutil.copytree(
+        folder / 'data/kinetics400/videos_train',
+        folder / 'data/kinetics400/videos_val',
+    )
     make_image_folder(folder)
     make_ava(folder)
     shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
@@ -160,6 +168,7 @@ def make_data(folder: Path, make_video) -> Path:
 def _write_frames(folder: Path, seed: int) -> None:
     folder.mkdir(parents=True)
     frames = np.random.default_rng(seed).integers(
-        0, 256, (20, 48, 64, 3), dtype=np.uint8)
+        0, 256, (20, 48, 64, 3), dtype=np.uint8
+    )
     for number, frame in enumerate(frames, start=1):
         cv2.imwrite(str(folder / f'img_{number:05}.jpg'), frame)

@@ -5,6 +5,7 @@ they are. Smaller are: widths (16 and 24), the clip (4 frames of a short side
 of 80 pixels), the batch and the data: the people of
 ``tests/test_detection/people.py`` in the layouts that the configs name.
 """
+
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,8 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _FILES = dict(
     ann_file='ava_{}_v2.2.csv',
     exclude_file='ava_{}_excluded_timestamps_v2.2.csv',
-    proposal_file='ava_dense_proposals_{}.FAIR.recall_93.9.pkl')
+    proposal_file='ava_dense_proposals_{}.FAIR.recall_93.9.pkl',
+)
 
 
 def is_detection(cfg: Config) -> bool:
@@ -43,7 +45,8 @@ def shrink_detection(cfg: Config, data: Path) -> Config:
         loader.update(
             batch_size=2 if key == 'train_dataloader' else 1,
             num_workers=0,
-            persistent_workers=False)
+            persistent_workers=False,
+        )
         loader.dataset.update(data_root=str(data), fps=FPS)
         for transform in loader.dataset.pipeline:
             if 'clip_len' in transform:
@@ -60,7 +63,8 @@ def shrink_detection(cfg: Config, data: Path) -> Config:
         num_heads=2,
         img_size=SIDE,
         num_frames=FRAMES,
-        pretrained=None)
+        pretrained=None,
+    )
     cfg.model.roi_head.bbox_head.in_channels = width
     return cfg
 
@@ -85,6 +89,8 @@ def make_ava(folder: Path) -> Path:
         for kind, pattern in _FILES.items():
             for part in ('train', 'val'):
                 shutil.copy(made[kind], anno / pattern.format(part))
-        shutil.copy(made['label_file'],
-                    anno / 'ava_action_list_v2.2_for_activitynet_2019.pbtxt')
+        shutil.copy(
+            made['label_file'],
+            anno / 'ava_action_list_v2.2_for_activitynet_2019.pbtxt',
+        )
     return folder

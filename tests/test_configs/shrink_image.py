@@ -5,6 +5,7 @@ schedule are left as they are. Smaller are: widths (48 to 192), images (128 x
 128: 64 tokens, of which one is left when 98 % are masked), the batch and the
 data. The teacher gets random weights, fine-tuning starts from them.
 """
+
 from pathlib import Path
 from typing import Iterator, List
 
@@ -19,15 +20,17 @@ _ARCHS = {
     'deit-small': (96, 12, 6),
     'mocov3-small': (96, 12, 12),
     'base': (144, 12, 12),
-    'large': (192, 24, 16)
+    'large': (192, 24, 16),
 }
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def is_image(cfg: Config) -> bool:
     """Whether a config is for this module."""
-    return ('arch' in cfg.model.backbone
-            and 'tinymim' not in Path(cfg.filename).parts)
+    return (
+        'arch' in cfg.model.backbone
+        and 'tinymim' not in Path(cfg.filename).parts
+    )
 
 
 def shrink_image(cfg: Config, data: Path) -> Config:
@@ -75,7 +78,8 @@ def _shrink_model(model: dict) -> None:
     if 'hid_channels' in model.get('neck', {}):  # MoCo v3
         model.neck.update(in_channels=width, hid_channels=32, out_channels=16)
         model.head.predictor.update(
-            in_channels=16, hid_channels=32, out_channels=16)
+            in_channels=16, hid_channels=32, out_channels=16
+        )
 
 
 def _shrink_backbone(backbone: dict) -> None:
@@ -88,7 +92,9 @@ def _shrink_backbone(backbone: dict) -> None:
             embed_dims=width,
             num_layers=depth,
             num_heads=heads,
-            feedforward_channels=2 * width))
+            feedforward_channels=2 * width,
+        ),
+    )
 
 
 def _transforms(pipeline: List) -> Iterator[dict]:
@@ -116,5 +122,6 @@ def make_image_folder(folder: Path) -> Path:
         coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
         cv2.imwrite(
             str(place / f'{index}.{("png", "jpg")[index // 2]}'),
-            cv2.resize(coarse, (144, 132)))
+            cv2.resize(coarse, (144, 132)),
+        )
     return folder

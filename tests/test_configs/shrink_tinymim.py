@@ -6,6 +6,7 @@ and schedule are left as they are. Smaller are: widths (48 to 192, which 12 and
 and the data. The teacher gets random weights, fine-tuning starts from them.
 What is that small already (the quickstart) keeps its model and pipeline.
 """
+
 from pathlib import Path
 
 import cv2
@@ -68,7 +69,9 @@ def _shrink_backbone(backbone: dict) -> None:
             embed_dims=_WIDTHS[arch],
             num_layers=_DEPTHS.get(arch, 12),
             num_heads=_HEADS[arch],
-            feedforward_channels=2 * _WIDTHS[arch]))
+            feedforward_channels=2 * _WIDTHS[arch],
+        ),
+    )
 
 
 def make_images(folder: Path, per_class: int = 2) -> Path:
@@ -90,5 +93,6 @@ def make_images(folder: Path, per_class: int = 2) -> Path:
                 coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
                 coarse[..., label] //= 2
                 cv2.imwrite(
-                    str(place / f'{number}.jpg'), cv2.resize(coarse, (96, 88)))
+                    str(place / f'{number}.jpg'), cv2.resize(coarse, (96, 88))
+                )
     return folder

@@ -1,15 +1,16 @@
 """Every config builds and makes one step, as it is but smaller."""
+
 from collections import Counter
 
 import pytest
 import torch
+from amd_mm.engine.utils import count_clips
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
-from amd_mm.engine.utils import count_clips
-from amd_mm.registry import MODELS
 from .shrink import all_configs, make_data, shrink, views_of
 
 CONFIGS = all_configs()
@@ -23,7 +24,8 @@ def data(tmp_path_factory, make_video):
 def test_there_are_configs_and_their_names_are_unique():
     assert len(CONFIGS) > 30
     repeated = [
-        name for name, count in Counter(path.name for path in CONFIGS).items()
+        name
+        for name, count in Counter(path.name for path in CONFIGS).items()
         if count > 1
     ]
     assert not repeated, 'mim finds configs by their basename'
@@ -39,7 +41,8 @@ def test_builds_and_steps(path, data):
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {
         name: value.detach().clone()
-        for name, value in model.named_parameters() if value.requires_grad
+        for name, value in model.named_parameters()
+        if value.requires_grad
     }
     assert not any('teacher' in name for name in model.state_dict())
     batch = next(iter(loader))
@@ -55,8 +58,10 @@ def test_builds_and_steps(path, data):
 
 
 @pytest.mark.parametrize(
-    'path', [path for path in CONFIGS if 'recognition' in path.parts],
-    ids=lambda path: path.stem)
+    'path',
+    [path for path in CONFIGS if 'recognition' in path.parts],
+    ids=lambda path: path.stem,
+)
 def test_builds_and_tests(path, data):
     cfg = shrink(Config.fromfile(path), data)
     torch.manual_seed(0)
@@ -67,9 +72,9 @@ def test_builds_and_tests(path, data):
         with torch.no_grad():
             sample, *_ = model.test_step(batch)
         classes = model.cls_head.num_classes
-        assert sample.pred_score.shape == (classes, )
+        assert sample.pred_score.shape == (classes,)
         # Over the views, of probabilities.
-        torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+        torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.0))
         evaluator = Evaluator(cfg.test_evaluator)
         evaluator.process([sample], batch)
         assert 0 <= evaluator.evaluate(len(batch))['acc/top1'] <= 1

@@ -1,4 +1,5 @@
 """The metafiles and the folders' tables list what there is."""
+
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ALGORITHMS = sorted(
-    path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml'))
+    path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml')
+)
 # Described in the README as a whole.
 UNLISTED = ('ablation', 'probe')
 
@@ -45,7 +47,8 @@ def test_readme_links_every_config(algorithm):
         assert (folder / link).exists(), link
     configs = {
         str((folder / link).relative_to(ROOT))
-        for link in local if link.endswith('.py')
+        for link in local
+        if link.endswith('.py')
     }
     assert configs == published(algorithm)
 

@@ -1,20 +1,23 @@
 """The published recipe, read back from what the real configs build."""
+
 import math
 
 import pytest
 import torch
+from amd_mm.registry import MODELS
+from amd_mm.utils.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
-from amd_mm.registry import MODELS
-from amd_mm.utils.meta import build_on_meta
 from .shrink import CONFIGS
 
 AMD_CONFIGS = sorted(
-    path for folder in ('pretrain', 'ablation')
-    for path in (CONFIGS / 'amd' / folder).glob('*.py'))
+    path
+    for folder in ('pretrain', 'ablation')
+    for path in (CONFIGS / 'amd' / folder).glob('*.py')
+)
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 
 
@@ -24,8 +27,9 @@ def load(name):
 
 def lr_curve(cfg, epoch_length):
     """The learning rate of every iteration, from the config's schedulers."""
-    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))],
-                                  lr=cfg.optim_wrapper.optimizer.lr)
+    optimizer = torch.optim.AdamW(
+        [nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
+    )
     schedulers = []
     for scheduler in cfg.param_scheduler:
         scheduler = dict(scheduler)
@@ -34,7 +38,9 @@ def lr_curve(cfg, epoch_length):
         cls = PARAM_SCHEDULERS.get(scheduler.pop('type'))
         schedulers.append(
             cls.build_iter_from_epoch(
-                optimizer, **scheduler, epoch_length=epoch_length))
+                optimizer, **scheduler, epoch_length=epoch_length
+            )
+        )
     rates = []
     for _ in range(cfg.train_cfg.max_epochs * epoch_length):
         rates.append(optimizer.param_groups[0]['lr'])
@@ -51,21 +57,41 @@ def published_lr(step, peak, lowest, start, total, warm_up):
     return lowest + (peak - lowest) * (1 + math.cos(math.pi * share)) / 2
 
 
-@pytest.mark.parametrize('name, peak, lowest, start, passes', [
-    (MAIN, 2.4e-3, 2e-5, 2e-6, 200),
-    ('videomae/pretrain/'
-     'videomae_vit-base-p16_32xb64-16x2x1-2400e_sthv2.py', 1.2e-3, 8e-5, 8e-6,
-     600),
-    ('videomae/pretrain/videomae_vit-large-p16_16xb32-16x4x1-1600e_k400.py',
-     3e-4, 2e-5, 2e-6, 400),
-])
+@pytest.mark.parametrize(
+    'name, peak, lowest, start, passes',
+    [
+        (MAIN, 2.4e-3, 2e-5, 2e-6, 200),
+        (
+            'videomae/pretrain/'
+            'videomae_vit-base-p16_32xb64-16x2x1-2400e_sthv2.py',
+            1.2e-3,
+            8e-5,
+            8e-6,
+            600,
+        ),
+        (
+            'videomae/pretrain/videomae_vit-large-p16_16xb32-16x4x1-1600e_k400.py',
+            3e-4,
+            2e-5,
+            2e-6,
+            400,
+        ),
+    ],
+)
 def test_learning_rate_of_every_iteration(name, peak, lowest, start, passes):
     per_epoch = 7
     rates = lr_curve(load(name), per_epoch)
     total, warm_up = passes * per_epoch, 10 * per_epoch
     assert len(rates) == total
-    for step in (0, 1, warm_up - 1, warm_up, warm_up + 1, total // 2,
-                 total - 1):
+    for step in (
+        0,
+        1,
+        warm_up - 1,
+        warm_up,
+        warm_up + 1,
+        total // 2,
+        total - 1,
+    ):
         expected = published_lr(step, peak, lowest, start, total, warm_up)
         assert rates[step] == pytest.approx(expected, rel=1e-6), step
 
@@ -83,10 +109,11 @@ def test_optimiser():
     for group in optimizer.param_groups:
         assert group['betas'] == (0.9, 0.95)
         assert group['lr'] == 2.4e-3
-        (param, ) = group['params']
+        (param,) = group['params']
         name = names.pop(id(param))
         spared = (
-            param.ndim == 1 or name.endswith('bias') or 'mask_token' in name)
+            param.ndim == 1 or name.endswith('bias') or 'mask_token' in name
+        )
         assert group['weight_decay'] == (0 if spared else 0.05), name
     assert not names
 
@@ -98,12 +125,21 @@ def test_batches_count_clips():
     assert videos * 32 == cfg.auto_scale_lr.base_batch_size == 512
 
 
-@pytest.mark.parametrize('name, interval', [
-    (MAIN, 4),
-    ('amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py', 2),
-    ('amd/pretrain/'
-     'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py', 2),
-])
+@pytest.mark.parametrize(
+    'name, interval',
+    [
+        (MAIN, 4),
+        (
+            'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py',
+            2,
+        ),
+        (
+            'amd/pretrain/'
+            'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
+            2,
+        ),
+    ],
+)
 def test_augmentation(name, interval):
     pipeline = load(name).train_dataloader.dataset.pipeline
     sampling = next(t for t in pipeline if t.type == 'mmaction.SampleFrames')
@@ -112,18 +148,34 @@ def test_augmentation(name, interval):
     assert views.type == 'amd_mm.RepeatedViews' and views.num_views == 4
     crop = views.transforms[0]
     assert crop.type == 'mmaction.MultiScaleCrop'
-    assert tuple(crop.scales) == (1, .875, .75, .66)
+    assert tuple(crop.scales) == (1, 0.875, 0.75, 0.66)
     assert crop.num_fixed_crops == 13 and crop.max_wh_scale_gap == 1
     assert not any('Flip' in t.type for t in views.transforms)
 
 
-@pytest.mark.parametrize('name, student, teacher, taps', [
-    ('amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400', 384, 1024,
-     [12, 24]),
-    ('amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2', 768, 1024,
-     [12, 24]),
-    ('amd_vit-small-p16_vit-base_32xb64-16x2x1-800e_sthv2', 384, 768, [6, 12]),
-])
+@pytest.mark.parametrize(
+    'name, student, teacher, taps',
+    [
+        (
+            'amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400',
+            384,
+            1024,
+            [12, 24],
+        ),
+        (
+            'amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2',
+            768,
+            1024,
+            [12, 24],
+        ),
+        (
+            'amd_vit-small-p16_vit-base_32xb64-16x2x1-800e_sthv2',
+            384,
+            768,
+            [6, 12],
+        ),
+    ],
+)
 def test_models_at_full_size(name, student, teacher, taps):
     model = build_on_meta(load(f'amd/pretrain/{name}.py'))
     assert model.token_counts() == dict(
@@ -132,7 +184,8 @@ def test_models_at_full_size(name, student, teacher, taps):
         extra=232,
         hidden=1176,
         decoded=1408,
-        generated=232)
+        generated=232,
+    )
     assert model.backbone.embed_dims == student
     assert model.student_taps == [6, 12]
     assert model.teacher.embed_dims == teacher
@@ -145,26 +198,40 @@ def test_models_at_full_size(name, student, teacher, taps):
     heads = model.neck.generators[0].blocks[0].attn.num_heads
     assert heads == teacher // 64
     linear = [
-        parameter for module in model.teacher.modules()
-        if isinstance(module, nn.Linear) for parameter in module.parameters()
+        parameter
+        for module in model.teacher.modules()
+        if isinstance(module, nn.Linear)
+        for parameter in module.parameters()
     ]
     assert {parameter.dtype for parameter in linear} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize('ratio, extra', [('00', 1408), ('25', 1016),
-                                          ('45', 704), ('60', 472),
-                                          ('75', 232), ('90', 0)])
+@pytest.mark.parametrize(
+    'ratio, extra',
+    [
+        ('00', 1408),
+        ('25', 1016),
+        ('45', 704),
+        ('60', 472),
+        ('75', 232),
+        ('90', 0),
+    ],
+)
 def test_teacher_ratios(ratio, extra):
     model = build_on_meta(
-        load(f'amd/ablation/amd_ablation_teacher-ratio-{ratio}'
-             '_vit-base_sthv2.py'))
+        load(
+            f'amd/ablation/amd_ablation_teacher-ratio-{ratio}'
+            '_vit-base_sthv2.py'
+        )
+    )
     counts = model.token_counts()
     assert (counts['visible'], counts['extra']) == (160, extra)
 
 
 def test_no_reconstruction_has_no_decoder():
     model = build_on_meta(
-        load('amd/ablation/amd_ablation_no-reconstruction_vit-base_sthv2.py'))
+        load('amd/ablation/amd_ablation_no-reconstruction_vit-base_sthv2.py')
+    )
     assert not hasattr(model, 'decoder')
 
 
@@ -176,8 +243,9 @@ def test_teacher_checkpoint_is_one_variable(path):
 
 
 def test_vit_small_builds_at_full_size_on_cpu():
-    cfg = load('videomae/pretrain/'
-               'videomae_vit-small-p16_32xb64-16x4x1-800e_k400.py')
+    cfg = load(
+        'videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_k400.py'
+    )
     model = MODELS.build(cfg.model)
     model.init_weights()
     blocks = model.backbone.blocks
@@ -190,17 +258,19 @@ def test_vit_small_builds_at_full_size_on_cpu():
 @pytest.mark.parametrize(
     'path',
     sorted((CONFIGS / 'tinymim' / 'pretrain').glob('*.py')),
-    ids=lambda path: path.stem)
+    ids=lambda path: path.stem,
+)
 def test_drop_path_of_tinymim(path):
     """Constant, not rising, and none in the block that is trained to relate;
-    none in the teacher."""
+    none in the teacher.
+    """
     cfg = Config.fromfile(path).model
     layers = MODELS.build(cfg.backbone).layers
     for branch in ('attn.out_drop', 'ffn.dropout_layer'):
         rates = [
-            getattr(layer.get_submodule(branch), 'drop_prob', 0.)
+            getattr(layer.get_submodule(branch), 'drop_prob', 0.0)
             for layer in layers
         ]
-        assert rates == [.1] * 11 + [0.]
+        assert rates == [0.1] * 11 + [0.0]
     assert 'drop_path_rate' not in cfg.teacher.backbone
     assert 'layer_cfgs' not in cfg.teacher.backbone

@@ -1,15 +1,16 @@
 """The fine-tuning recipes (tables S2, S3), read back from what is built."""
+
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import pytest
 import torch
+from amd_mm.registry import MODELS, TRANSFORMS
+from amd_mm.utils.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from amd_mm.registry import MODELS, TRANSFORMS
-from amd_mm.utils.meta import build_on_meta
 from .shrink import CONFIGS
 from .test_recipe import lr_curve
 
@@ -19,6 +20,7 @@ FOLDER = CONFIGS / 'amd/recognition'
 @dataclass(frozen=True)
 class Recipe:
     """A column of the tables; ``lr`` and ``decay`` as the scripts have it."""
+
     name: str
     width: int
     lr: float
@@ -29,20 +31,60 @@ class Recipe:
     stride: Optional[int]  # None: one frame of each of 16 segments
     flip: bool
     views: Tuple[int, int]
-    decay: float = .75
-    drop_path: float = .1
-    dropout: float = 0.
+    decay: float = 0.75
+    drop_path: float = 0.1
+    dropout: float = 0.0
 
 
 RECIPES = [
-    Recipe('amd_vit-small-p16_16xb32-sparse16-40e_sthv2', 384, 1e-3, 512, 16,
-           40, 174, None, False, (2, 3)),
-    Recipe('amd_vit-base-p16_16xb32-sparse16-30e_sthv2', 768, 5e-4, 512, 16,
-           30, 174, None, False, (2, 3)),
-    Recipe('amd_vit-small-p16_16xb32-16x4x1-150e_k400', 384, 1e-3, 512, 16,
-           150, 400, 4, True, (5, 3)),
-    Recipe('amd_vit-base-p16_32xb32-16x4x1-90e_k400', 768, 1.4e-3, 1024, 32,
-           90, 400, 4, True, (5, 3)),
+    Recipe(
+        'amd_vit-small-p16_16xb32-sparse16-40e_sthv2',
+        384,
+        1e-3,
+        512,
+        16,
+        40,
+        174,
+        None,
+        False,
+        (2, 3),
+    ),
+    Recipe(
+        'amd_vit-base-p16_16xb32-sparse16-30e_sthv2',
+        768,
+        5e-4,
+        512,
+        16,
+        30,
+        174,
+        None,
+        False,
+        (2, 3),
+    ),
+    Recipe(
+        'amd_vit-small-p16_16xb32-16x4x1-150e_k400',
+        384,
+        1e-3,
+        512,
+        16,
+        150,
+        400,
+        4,
+        True,
+        (5, 3),
+    ),
+    Recipe(
+        'amd_vit-base-p16_32xb32-16x4x1-90e_k400',
+        768,
+        1.4e-3,
+        1024,
+        32,
+        90,
+        400,
+        4,
+        True,
+        (5, 3),
+    ),
     Recipe(
         'amd_vit-base-p16_8xb32-16x4x1-100e_ucf101',
         768,
@@ -52,10 +94,12 @@ RECIPES = [
         100,
         101,
         4,
-        True, (5, 3),
-        decay=.7,
-        drop_path=.2,
-        dropout=.5),
+        True,
+        (5, 3),
+        decay=0.7,
+        drop_path=0.2,
+        dropout=0.5,
+    ),
     Recipe(
         'amd_vit-base-p16_8xb16-16x2x1-60e_hmdb51',
         768,
@@ -65,8 +109,10 @@ RECIPES = [
         60,
         51,
         2,
-        True, (5, 3),
-        dropout=.5),
+        True,
+        (5, 3),
+        dropout=0.5,
+    ),
 ]
 each_recipe = pytest.mark.parametrize('recipe', RECIPES, ids=lambda r: r.name)
 
@@ -94,13 +140,13 @@ def test_optimiser_groups(recipe):
     assert wrapper.precision == 'bf16' and not wrapper.clip_grad_kwargs
     names = {id(param): name for name, param in model.named_parameters()}
     for group in wrapper.optimizer.param_groups:
-        assert group['betas'] == (.9, .999)
+        assert group['betas'] == (0.9, 0.999)
         for param in group['params']:
             name = names.pop(id(param))
-            scale = recipe.decay**(12 + 1 - layer_of(name))
+            scale = recipe.decay ** (12 + 1 - layer_of(name))
             assert group['lr'] == pytest.approx(recipe.lr * scale), name
             spared = param.ndim == 1 or name.endswith('.bias')
-            assert group['weight_decay'] == (0 if spared else .05), name
+            assert group['weight_decay'] == (0 if spared else 0.05), name
     assert not names
 
 
@@ -114,9 +160,9 @@ def test_schedule_of_every_iteration(recipe):
     assert rates[warm_up - 1] == pytest.approx(recipe.lr)
     assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)
     middle = warm_up + (total - warm_up) / 2
-    either_side = rates[int(middle)] + rates[int(middle + .5)]
-    assert either_side / 2 == pytest.approx(recipe.lr * 1.001 / 2, rel=.02)
-    assert rates[-1] < recipe.lr * .01
+    either_side = rates[int(middle)] + rates[int(middle + 0.5)]
+    assert either_side / 2 == pytest.approx(recipe.lr * 1.001 / 2, rel=0.02)
+    assert rates[-1] < recipe.lr * 0.01
 
 
 @each_recipe
@@ -136,17 +182,17 @@ def test_model(recipe):
     assert backbone.token_grid == (8, 14, 14) and backbone.depth == 12
     assert backbone.fc_norm is not None
     ramp = torch.linspace(0, recipe.drop_path, 12).tolist()
-    drops = [getattr(b.drop_path, 'drop_prob', 0.) for b in backbone.blocks]
+    drops = [getattr(b.drop_path, 'drop_prob', 0.0) for b in backbone.blocks]
     assert drops == pytest.approx(ramp)
     assert head.num_classes == recipe.classes
     assert head.dropout_ratio == recipe.dropout
-    assert head.label_smooth_eps == .1
+    assert head.label_smooth_eps == 0.1
     mixup, cutmix = model.data_preprocessor.blending.augments[:2]
-    for part, alpha in ((mixup, .8), (cutmix, 1.)):
+    for part, alpha in ((mixup, 0.8), (cutmix, 1.0)):
         assert part.num_classes == recipe.classes
         assert part.beta.concentration0 == part.beta.concentration1 == alpha
     probs = model.data_preprocessor.blending.probs
-    assert probs == [.5, .5, 0]
+    assert probs == [0.5, 0.5, 0]
 
 
 @each_recipe
@@ -163,9 +209,9 @@ def test_augmentation(recipe):
     assert ('Flip' in inner) == recipe.flip
     assert inner['RandAugment'].policy == 'rand-m7-n4-mstd0.5-inc1'
     erasing = inner['RandomErasing']
-    assert (erasing.probability, erasing.mode) == (.25, 'pixel')
+    assert (erasing.probability, erasing.mode) == (0.25, 'pixel')
     crop = inner['RandomResizedCrop']
-    assert crop.area_range == (.08, 1.)
+    assert crop.area_range == (0.08, 1.0)
     assert crop.aspect_ratio_range == (3 / 4, 4 / 3)
 
 
@@ -187,7 +233,7 @@ def test_the_head_starts_small_and_fc_norm_fresh():
     model = MODELS.build(cfg.model)
     model.init_weights()
     weight = model.cls_head.fc_cls.weight.detach()
-    assert weight.std().item() == pytest.approx(.02 * 1e-3, rel=.05)
+    assert weight.std().item() == pytest.approx(0.02 * 1e-3, rel=0.05)
     assert not model.cls_head.fc_cls.bias.any()
     assert (model.backbone.fc_norm.weight == 1).all()
 
@@ -195,7 +241,8 @@ def test_the_head_starts_small_and_fc_norm_fresh():
 @pytest.mark.parametrize(
     'path',
     sorted(CONFIGS.glob('*/recognition/*.py')),
-    ids=lambda path: path.stem)
+    ids=lambda path: path.stem,
+)
 def test_starting_weights_are_of_a_pretraining_config(path):
     """Of the same size and data, after its last epoch."""
     pretrained = Config.fromfile(path).model.backbone.pretrained
@@ -225,7 +272,7 @@ def test_comparisons_differ_in_the_starting_weights_alone():
 def test_a_tenth_of_the_labels_is_one_argument():
     name = RECIPES[0].name
     few = Config.fromfile(FOLDER / f'{name}-10percent.py')
-    assert few.train_dataloader.dataset.pop('label_fraction') == .1
+    assert few.train_dataloader.dataset.pop('label_fraction') == 0.1
     assert few.to_dict() == load(RECIPES[0]).to_dict()
 
 
@@ -233,8 +280,11 @@ def test_layers_are_counted_from_the_embedding():
     # The paper's decay ** (L + 1 - id), spelled out once.
     assert [
         layer_of(name)
-        for name in ('backbone.patch_embed.projection.weight',
-                     'backbone.blocks.0.norm1.weight',
-                     'backbone.blocks.11.mlp.x', 'backbone.fc_norm.weight',
-                     'cls_head.fc_cls.bias')
+        for name in (
+            'backbone.patch_embed.projection.weight',
+            'backbone.blocks.0.norm1.weight',
+            'backbone.blocks.11.mlp.x',
+            'backbone.fc_norm.weight',
+            'cls_head.fc_cls.bias',
+        )
     ] == [0, 1, 12, 13, 13]

@@ -1,15 +1,19 @@
 """Views without copies and batches of one tensor: the same clips, cheaper."""
+
 import numpy as np
 import pytest
 import torch
+from amd_mm.datasets import (
+    VideoFolderDataset,
+    flatten_views_collate,
+    one_tensor_collate,
+    seeded_randomness,
+)
+from amd_mm.datasets.transforms import RepeatedViews, repeated_views
+from amd_mm.registry import FUNCTIONS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from torch.utils.data import DataLoader
-
-from amd_mm.datasets import (VideoFolderDataset, flatten_views_collate,
-                             one_tensor_collate, seeded_randomness)
-from amd_mm.datasets.transforms import RepeatedViews, repeated_views
-from amd_mm.registry import FUNCTIONS, MODELS
 
 from .. import tiny
 from ..conftest import REPOSITORY
@@ -28,13 +32,16 @@ def clip(size=(48, 64), frames=4, seed=0):
         num_clips=1,
         clip_len=frames,
         modality='RGB',
-        label=2)
+        label=2,
+    )
 
 
 def with_stock_resize(transforms):
     return [
         dict(t, type='mmaction.Resize')
-        if t['type'] == 'amd_mm.ResizeClip' else dict(t) for t in transforms
+        if t['type'] == 'amd_mm.ResizeClip'
+        else dict(t)
+        for t in transforms
     ]
 
 
@@ -66,14 +73,15 @@ def test_pre_training_has_the_pixels_of_mmaction(monkeypatch, size, num_views):
         for one, other in zip(found, expected):
             assert torch.equal(one['inputs'], other['inputs'])
             assert (
-                one['data_samples'].metainfo == other['data_samples'].metainfo)
+                one['data_samples'].metainfo == other['data_samples'].metainfo
+            )
             boxes.add(one['inputs'].numpy().tobytes())
     assert len(boxes) > 6 * num_views  # not always the same crop
 
 
 def test_what_writes_into_frames_gets_its_own():
     """Before the resize: copied frames; after it: the view's own array."""
-    flip = dict(type='mmaction.Flip', flip_ratio=1.)
+    flip = dict(type='mmaction.Flip', flip_ratio=1.0)
     resize = dict(type='amd_mm.ResizeClip', scale=(32, 24), keep_ratio=False)
     for transforms in ([flip, resize], [resize, flip], [flip, resize, flip]):
         first, *others = views_of(transforms + PACK, 0)
@@ -88,7 +96,7 @@ def test_frames_survive_the_views():
     frames = results['imgs']
     before = np.array(frames)
     resize = dict(type='amd_mm.ResizeClip', scale=(32, 24), keep_ratio=False)
-    flip = dict(type='mmaction.Flip', flip_ratio=1.)
+    flip = dict(type='mmaction.Flip', flip_ratio=1.0)
     RepeatedViews([CROP[0], resize, flip] + PACK)(results)
     np.testing.assert_array_equal(frames, before)
 
@@ -99,7 +107,7 @@ def batch_of(collate, videos=3):
 
 def test_one_tensor_holds_the_same_clips_in_the_same_order():
     flat, one = (batch_of(collate) for collate in COLLATES)
-    (clips, ) = one['inputs']
+    (clips,) = one['inputs']
     assert clips.shape == (12, 3, 4, 32, 32)
     assert torch.equal(clips, torch.cat(flat['inputs']))
     # As it was decoded: nothing was turned on the way.
@@ -113,14 +121,17 @@ def test_several_crops_of_a_view_are_clips_too():
         dict(inputs=torch.rand(2, 3, 4, 8, 8), data_samples=None)
         for _ in range(3)
     ]
-    (clips, ) = one_tensor_collate([views])['inputs']
+    (clips,) = one_tensor_collate([views])['inputs']
     assert torch.equal(clips, torch.cat([view['inputs'] for view in views]))
 
 
-@pytest.mark.parametrize('shapes', [
-    [(1, 3, 4, 8, 8), (1, 3, 4, 8, 16)],
-    [(3, 8, 8), (3, 8, 8)],
-])
+@pytest.mark.parametrize(
+    'shapes',
+    [
+        [(1, 3, 4, 8, 8), (1, 3, 4, 8, 16)],
+        [(3, 8, 8), (3, 8, 8)],
+    ],
+)
 def test_clips_that_make_no_one_tensor_are_named(shapes):
     batch = [dict(inputs=torch.zeros(shape)) for shape in shapes]
     with pytest.raises(ValueError, match='flatten_views_collate') as error:
@@ -135,13 +146,14 @@ def test_the_loss_is_exactly_that_of_a_list_of_clips(make):
     losses = []
     crop = [
         dict(CROP[0], input_size=64),
-        dict(type='amd_mm.ResizeClip', scale=(64, 64), keep_ratio=False)
+        dict(type='amd_mm.ResizeClip', scale=(64, 64), keep_ratio=False),
     ]
     for collate in COLLATES:
         torch.manual_seed(0)
         model = MODELS.build(make())
         batch = collate(
-            [views_of(crop + PACK, seed, frames=8) for seed in range(2)])
+            [views_of(crop + PACK, seed, frames=8) for seed in range(2)]
+        )
         ready = model.data_preprocessor(batch, training=True)
         torch.manual_seed(1)
         loss, _ = model.parse_losses(model(**ready, mode='loss'))
@@ -157,16 +169,18 @@ def test_the_loss_is_exactly_that_of_a_list_of_clips(make):
 
 def test_a_worker_shares_one_block(tiny_video_folder):
     dataset = VideoFolderDataset(
-        str(tiny_video_folder), video_pipeline(num_views=2))
+        str(tiny_video_folder), video_pipeline(num_views=2)
+    )
     collate = FUNCTIONS.get('amd_mm.one_tensor_collate')
     loader = DataLoader(
         dataset,
         batch_size=3,
         num_workers=1,
         collate_fn=collate,
-        sampler=DefaultSampler(dataset, shuffle=False))
+        sampler=DefaultSampler(dataset, shuffle=False),
+    )
     for batch in loader:
-        (clips, ) = batch['inputs']
+        (clips,) = batch['inputs']
         assert clips.shape == (6, 3, 8, 32, 32) and clips.is_shared()
         assert clips.untyped_storage().nbytes() == clips.numel()
         assert clips.is_contiguous(memory_format=torch.channels_last_3d)

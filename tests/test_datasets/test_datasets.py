@@ -1,4 +1,5 @@
 """Lists, frame folders and bare folders; unreadable videos; real loaders."""
+
 import os
 from pathlib import Path
 
@@ -6,12 +7,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import Runner
-
-from amd_mm.datasets import (ListFileError, RawFrameListDataset, SampleKey,
-                             UnreadableVideoError, VideoFolderDataset,
-                             VideoListDataset, find_videos)
+from amd_mm.datasets import (
+    ListFileError,
+    RawFrameListDataset,
+    SampleKey,
+    UnreadableVideoError,
+    VideoFolderDataset,
+    VideoListDataset,
+    find_videos,
+)
 from amd_mm.registry import DATASETS
+from mmengine.runner import Runner
 
 from .pipelines import frame_pipeline, video_pipeline
 
@@ -31,17 +37,24 @@ def names(dataset):
 def test_a_folder_is_searched_and_sorted(tiny_video_folder):
     dataset = VideoFolderDataset(str(tiny_video_folder), FRAMES_ONLY)
     assert names(dataset) == [
-        'a.mp4', 'b.mp4', 'c.mp4', 'd clip 1.mp4', 'e.avi', 'f.MP4'
+        'a.mp4',
+        'b.mp4',
+        'c.mp4',
+        'd clip 1.mp4',
+        'e.avi',
+        'f.MP4',
     ]
     assert dataset.get_data_info(3)['label'] == -1
     flat = VideoFolderDataset(
-        str(tiny_video_folder), FRAMES_ONLY, recursive=False)
+        str(tiny_video_folder), FRAMES_ONLY, recursive=False
+    )
     assert names(flat) == ['a.mp4', 'b.mp4']
     below = VideoFolderDataset(
         str(tiny_video_folder),
         FRAMES_ONLY,
-        extensions=('AVI', ),
-        data_prefix=dict(video='more'))
+        extensions=('AVI',),
+        data_prefix=dict(video='more'),
+    )
     assert names(below) == ['e.avi']
     few = VideoFolderDataset(str(tiny_video_folder), FRAMES_ONLY, indices=2)
     assert names(few) == ['a.mp4', 'b.mp4']
@@ -83,7 +96,8 @@ def test_a_list_of_videos(tmp_path, tiny_video_folder):
         ann_file,
         video_pipeline(),
         data_prefix=dict(video=str(tiny_video_folder)),
-        num_classes=4)
+        num_classes=4,
+    )
     assert names(dataset) == ['a.mp4', 'd clip 1.mp4']
     assert dataset[0]['data_samples'].gt_label.item() == 3
     sample = dataset[1]['data_samples']
@@ -94,20 +108,23 @@ def test_a_list_of_videos(tmp_path, tiny_video_folder):
 
 def test_lists_without_labels_and_with_several(tmp_path):
     bare = VideoListDataset(
-        write_list(tmp_path, ['a.mp4', 'b c.mp4']), FRAMES_ONLY)
+        write_list(tmp_path, ['a.mp4', 'b c.mp4']), FRAMES_ONLY
+    )
     assert [bare.get_data_info(i)['label'] for i in (0, 1)] == [-1, -1]
     many = VideoListDataset(
         write_list(tmp_path, ['a.mp4,0,2']),
         FRAMES_ONLY,
         delimiter=',',
         multi_class=True,
-        num_classes=4)
+        num_classes=4,
+    )
     assert many.get_data_info(0)['label'].tolist() == [1, 0, 1, 0]
     with pytest.raises(ValueError, match='needs num_classes'):
         VideoListDataset('x', FRAMES_ONLY, multi_class=True)
     with pytest.raises(ListFileError, match='list.txt, line 1'):
         VideoListDataset(
-            write_list(tmp_path, ['a.mp4 9']), FRAMES_ONLY, num_classes=4)
+            write_list(tmp_path, ['a.mp4 9']), FRAMES_ONLY, num_classes=4
+        )
 
 
 def test_relative_paths_start_from_data_root(tmp_path):
@@ -116,7 +133,8 @@ def test_relative_paths_start_from_data_root(tmp_path):
         'list.txt',
         FRAMES_ONLY,
         data_root=str(tmp_path),
-        data_prefix=dict(video='videos'))
+        data_prefix=dict(video='videos'),
+    )
     expected = str(tmp_path / 'videos' / 'a.mp4')
     assert dataset.get_data_info(0)['filename'] == expected
 
@@ -129,8 +147,9 @@ def frame_list(tmp_path):
         for number in range(1, 21):
             image = np.full((48, 64, 3), brightness + number, np.uint8)
             cv2.imwrite(str(folder / f'img_{number:05}.jpg'), image)
-    return write_list(tmp_path,
-                      ['clip one\t20\t0', 'clip 2\t20\t1', 'c3\t20\t2'])
+    return write_list(
+        tmp_path, ['clip one\t20\t0', 'clip 2\t20\t1', 'c3\t20\t2']
+    )
 
 
 def raw_frames(frame_list, num_views=0, **options):
@@ -140,7 +159,8 @@ def raw_frames(frame_list, num_views=0, **options):
         frame_pipeline(num_views),
         data_prefix=prefix,
         delimiter='\t',
-        **options)
+        **options,
+    )
 
 
 def test_raw_frames(frame_list):
@@ -183,7 +203,7 @@ def half_broken(tmp_path, make_video):
         make_video(tmp_path / f'good{seed}.mp4', frames=20, seed=seed)
     good = (tmp_path / 'good0.mp4').read_bytes()
     (tmp_path / 'bad0.mp4').write_bytes(b'')
-    (tmp_path / 'bad1.mp4').write_bytes(good[:len(good) // 2])
+    (tmp_path / 'bad1.mp4').write_bytes(good[: len(good) // 2])
     (tmp_path / 'bad2.mp4').write_text('text')
     make_video(tmp_path / 'bad3.mp4', frames=5)
     return tmp_path
@@ -191,7 +211,8 @@ def half_broken(tmp_path, make_video):
 
 def test_a_replacement_is_drawn_reproducibly(half_broken):
     dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(2, min_frames=15))
+        str(half_broken), video_pipeline(2, min_frames=15)
+    )
     chosen = {}
     for index in range(4):  # the broken ones come first
         for epoch in range(6):
@@ -210,7 +231,8 @@ def test_a_replacement_is_drawn_reproducibly(half_broken):
 
 def test_reasons_name_what_is_wrong(half_broken):
     dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(min_frames=15))
+        str(half_broken), video_pipeline(min_frames=15)
+    )
     reasons = {}
     for index in range(4):
         for path, reason in dataset[index]['data_samples'].unreadable:
@@ -238,7 +260,8 @@ def test_giving_up_names_the_videos(half_broken):
 
 def test_testing_never_replaces(half_broken):
     dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(), test_mode=True)
+        str(half_broken), video_pipeline(), test_mode=True
+    )
     with pytest.raises(UnreadableVideoError, match='bad0.mp4.*empty'):
         dataset[0]
 
@@ -261,7 +284,8 @@ def test_none_from_a_transform_means_another_sample(tiny_video_folder):
         return None if results['filename'].endswith('a.mp4') else results
 
     dataset = VideoFolderDataset(
-        str(tiny_video_folder), [not_the_first] + video_pipeline())
+        str(tiny_video_folder), [not_the_first] + video_pipeline()
+    )
     sample = dataset[0]['data_samples']
     assert sample.sample_index != 0 and 'None' in sample.unreadable[0][1]
 
@@ -286,7 +310,8 @@ def test_readers_are_closed_when_sampling_fails(tiny_video_folder):
         raise KeyError('total_frames')
 
     dataset = VideoFolderDataset(
-        str(tiny_video_folder), [dict(type='amd_mm.VideoInit'), wrong])
+        str(tiny_video_folder), [dict(type='amd_mm.VideoInit'), wrong]
+    )
     with pytest.raises(KeyError):
         dataset[0]
     assert readers[0]._decoder is None
@@ -303,8 +328,10 @@ def build_loader(dataset, num_workers, **sampler):
             persistent_workers=num_workers > 0,
             dataset=dataset,
             sampler=dict(type='amd_mm.EpochSeededSampler', **sampler),
-            collate_fn=dict(type='amd_mm.flatten_views_collate')),
-        seed=5)
+            collate_fn=dict(type='amd_mm.flatten_views_collate'),
+        ),
+        seed=5,
+    )
 
 
 def content(loader, epochs):
@@ -315,8 +342,12 @@ def content(loader, epochs):
         for batch in loader:
             for clip, sample in zip(batch['inputs'], batch['data_samples']):
                 assert clip.dtype == torch.uint8
-                key = (sample.epoch, sample.filename, sample.view,
-                       len(sample.unreadable))
+                key = (
+                    sample.epoch,
+                    sample.filename,
+                    sample.view,
+                    len(sample.unreadable),
+                )
                 rows.setdefault(key, []).append(clip.numpy().tobytes())
     return {key: sorted(value) for key, value in rows.items()}
 
@@ -325,19 +356,22 @@ def folder_config(folder):
     return dict(
         type='amd_mm.VideoFolderDataset',
         data_root=str(folder),
-        pipeline=video_pipeline(3, min_frames=15))
+        pipeline=video_pipeline(3, min_frames=15),
+    )
 
 
 def test_an_epoch_does_not_depend_on_workers_or_processes(
-        half_broken, monkeypatch):
+    half_broken, monkeypatch
+):
     config = folder_config(half_broken)
     alone = content(build_loader(config, 0), [0, 1])
     assert sum(map(len, alone.values())) == 2 * 8 * 3
     assert content(build_loader(config, 2), [0, 1]) == alone
     together = {}
     for rank in range(2):
-        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda:
-                            (rank, 2))
+        monkeypatch.setattr(
+            'mmengine.dataset.sampler.get_dist_info', lambda: (rank, 2)
+        )
         part = content(build_loader(config, 1), [0, 1])
         for key, clips in part.items():
             together[key] = sorted(together.get(key, []) + clips)
@@ -355,13 +389,15 @@ def test_real_videos_through_a_real_loader(real_videos):
 
 
 def test_stock_dataset_and_sampler_work_with_repeated_views(
-        tmp_path, tiny_video_folder):
+    tmp_path, tiny_video_folder
+):
     ann_file = write_list(tmp_path, ['a.mp4 1', 'b.mp4 0'])
     dataset = dict(
         type='mmaction.VideoDataset',
         ann_file=ann_file,
         data_prefix=dict(video=str(tiny_video_folder)),
-        pipeline=video_pipeline(4))
+        pipeline=video_pipeline(4),
+    )
     for sampler in ('mmengine.DefaultSampler', 'amd_mm.EpochSeededSampler'):
         loader = Runner.build_dataloader(
             dict(
@@ -369,9 +405,11 @@ def test_stock_dataset_and_sampler_work_with_repeated_views(
                 num_workers=1,
                 dataset=dataset,
                 sampler=dict(type=sampler, shuffle=False),
-                collate_fn=dict(type='amd_mm.flatten_views_collate')),
-            seed=0)
-        (batch, ) = loader
+                collate_fn=dict(type='amd_mm.flatten_views_collate'),
+            ),
+            seed=0,
+        )
+        (batch,) = loader
         labels = [s.gt_label.item() for s in batch['data_samples']]
         assert labels == [1] * 4 + [0] * 4
         assert [s.view for s in batch['data_samples']] == [0, 1, 2, 3] * 2
@@ -380,6 +418,7 @@ def test_stock_dataset_and_sampler_work_with_repeated_views(
 def test_configs_build_under_a_foreign_scope(tiny_video_folder):
     from mmengine.registry import DATASETS as ROOT
     from mmengine.registry import DefaultScope, init_default_scope
+
     old = DefaultScope.get_current_instance()
     try:
         init_default_scope('mmdet')

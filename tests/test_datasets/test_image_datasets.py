@@ -1,18 +1,18 @@
 """Images in folders and lists: corrupt files, labels, repeatable draws."""
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import default_collate
-from mmengine.runner import Runner
-
 from amd_mm.datasets import SampleKey, UnreadableVideoError
 from amd_mm.registry import DATASETS, TRANSFORMS
+from mmengine.dataset import default_collate
+from mmengine.runner import Runner
 
 PIPELINE = [
     dict(type='amd_mm.LoadImage'),
     dict(type='mmpretrain.RandomResizedCrop', scale=32),
-    dict(type='mmpretrain.PackInputs')
+    dict(type='mmpretrain.PackInputs'),
 ]
 
 
@@ -37,7 +37,11 @@ def build(folder, **other):
             dict(
                 type='amd_mm.ImageDataset',
                 data_root=str(folder),
-                pipeline=PIPELINE), **other))
+                pipeline=PIPELINE,
+            ),
+            **other,
+        )
+    )
 
 
 def test_class_folders_and_bare_folder(folder):
@@ -54,24 +58,23 @@ def test_class_folders_and_bare_folder(folder):
 def test_a_part_of_the_labels(folder, tmp_path):
     few = build(folder, images_per_class=2)
     assert few.get_gt_labels().tolist() == [0, 0, 1, 1, 2, 2]
-    more = build(folder, label_fraction=.5)
+    more = build(folder, label_fraction=0.5)
     assert len(more) == 9
-    paths = [{
-        info['img_path']
-        for info in map(one.get_data_info, range(len(one)))
-    } for one in (few, more)]
+    paths = [
+        {info['img_path'] for info in map(one.get_data_info, range(len(one)))}
+        for one in (few, more)
+    ]
     assert paths[0] < paths[1]
     copied = write_images(tmp_path / 'elsewhere')
     elsewhere = build(copied, images_per_class=2)
     assert {
         elsewhere.get_data_info(index)['img_path'].removeprefix(str(copied))
         for index in range(6)
-    } == {path.removeprefix(str(folder))
-          for path in paths[0]}
+    } == {path.removeprefix(str(folder)) for path in paths[0]}
     with pytest.raises(ValueError, match='with_label=True'):
-        build(folder, with_label=False, label_fraction=.5)
+        build(folder, with_label=False, label_fraction=0.5)
     with pytest.raises(ValueError, match='one of the two'):
-        build(folder, images_per_class=2, label_fraction=.5)
+        build(folder, images_per_class=2, label_fraction=0.5)
 
 
 @pytest.mark.parametrize('content', [b'', b'no image at all', None])
@@ -85,10 +88,12 @@ def test_an_unreadable_image_is_replaced_and_reported(tmp_path, content):
         bad.write_bytes(content)
         dataset = build(folder)
     index = next(
-        index for index in range(len(dataset))
-        if dataset.get_data_info(index)['img_path'] == str(bad))
+        index
+        for index in range(len(dataset))
+        if dataset.get_data_info(index)['img_path'] == str(bad)
+    )
     sample = dataset[SampleKey(index, epoch=0)]['data_samples']
-    (path, reason), = sample.unreadable
+    ((path, reason),) = sample.unreadable
     assert path == str(bad) and reason
     assert sample.filename != path
     dataset.test_mode = True
@@ -109,8 +114,11 @@ def test_samples_depend_on_seed_epoch_and_index_only(folder):
                     type='amd_mm.ImageDataset',
                     data_root=str(folder),
                     with_label=False,
-                    pipeline=PIPELINE)),
-            seed=5)
+                    pipeline=PIPELINE,
+                ),
+            ),
+            seed=5,
+        )
         batches = list(loader)
         return torch.cat([batch['inputs'] for batch in batches])
 
@@ -125,13 +133,19 @@ def test_two_views_of_one_crop(folder):
         dict(
             type='mmpretrain.MultiView',
             num_views=[1, 1],
-            transforms=[[
-                dict(
-                    type='mmpretrain.ColorJitter',
-                    brightness=.4,
-                    contrast=.4,
-                    saturation=.4)
-            ], []]), PIPELINE[2]
+            transforms=[
+                [
+                    dict(
+                        type='mmpretrain.ColorJitter',
+                        brightness=0.4,
+                        contrast=0.4,
+                        saturation=0.4,
+                    )
+                ],
+                [],
+            ],
+        ),
+        PIPELINE[2],
     ]
     dataset = build(folder, with_label=False, pipeline=pipeline)
     plain = build(folder, with_label=False)
@@ -150,6 +164,7 @@ def test_a_mistake_in_the_pipeline_is_not_the_images_fault(folder, tmp_path):
     with pytest.raises(UnreadableVideoError, match='nothing.png'):
         bad(dict(img_path=str(tmp_path / 'nothing.png')))
     dataset = build(
-        folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']])
+        folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']]
+    )
     with pytest.raises(KeyError, match='no such'):
         dataset[0]

@@ -1,23 +1,29 @@
 """Repeated sampling with labels: from files to a training step."""
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
-
-from amd_mm.datasets import (RawFrameListDataset, SampleKey, VideoListDataset,
-                             flatten_views_collate, open_video)
+from amd_mm.datasets import (
+    RawFrameListDataset,
+    SampleKey,
+    VideoListDataset,
+    flatten_views_collate,
+    open_video,
+)
 from amd_mm.registry import MODELS
+from mmengine.optim import OptimWrapper
 
 from .. import tiny
 
 pytest.importorskip(
-    'mmpretrain', reason='RandAugment takes its operations from MMPretrain')
+    'mmpretrain', reason='RandAugment takes its operations from MMPretrain'
+)
 LABELS = [2, 0, 4]
 CLASSES = 5
 
 
-def augmented_views(size=64, erase=.25):
+def augmented_views(size=64, erase=0.25):
     """What fine-tuning does to each of two views of a clip."""
     return dict(
         type='amd_mm.RepeatedViews',
@@ -26,14 +32,16 @@ def augmented_views(size=64, erase=.25):
             dict(type='amd_mm.RandAugment'),
             dict(
                 type='mmaction.RandomResizedCrop',
-                area_range=(.08, 1.),
-                aspect_ratio_range=(3 / 4, 4 / 3)),
+                area_range=(0.08, 1.0),
+                aspect_ratio_range=(3 / 4, 4 / 3),
+            ),
             dict(type='mmaction.Resize', scale=(size, size), keep_ratio=False),
-            dict(type='mmaction.Flip', flip_ratio=.5),
+            dict(type='mmaction.Flip', flip_ratio=0.5),
             dict(type='amd_mm.RandomErasing', probability=erase),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ])
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    )
 
 
 SPARSE = dict(type='amd_mm.SparseSampleFrames', clip_len=8)
@@ -55,10 +63,13 @@ def video_dataset(folder, views):
         ann_file='train.txt',
         data_root=str(folder),
         pipeline=[
-            dict(type='amd_mm.VideoInit'), SPARSE,
-            dict(type='amd_mm.VideoDecode'), views
+            dict(type='amd_mm.VideoInit'),
+            SPARSE,
+            dict(type='amd_mm.VideoDecode'),
+            views,
         ],
-        num_classes=CLASSES)
+        num_classes=CLASSES,
+    )
 
 
 def frame_dataset(folder, views):
@@ -68,18 +79,20 @@ def frame_dataset(folder, views):
         if not frames.is_dir():
             frames.mkdir()
             pictures = open_video(str(folder / f'{number}.mp4')).read(
-                range(20))
+                range(20)
+            )
             for index, picture in enumerate(pictures, 1):
                 cv2.imwrite(
-                    str(frames / f'img_{index:05}.png'), picture[..., ::-1])
+                    str(frames / f'img_{index:05}.png'), picture[..., ::-1]
+                )
         lines.append(f'clip {number} 20 {label}')
     (folder / 'frames.txt').write_text('\n'.join(lines))
     return RawFrameListDataset(
         ann_file='frames.txt',
         data_root=str(folder),
         filename_tmpl='img_{:05}.png',
-        pipeline=[SPARSE,
-                  dict(type='amd_mm.CheckedRawFrameDecode'), views])
+        pipeline=[SPARSE, dict(type='amd_mm.CheckedRawFrameDecode'), views],
+    )
 
 
 def read_batch(dataset):
@@ -114,7 +127,7 @@ def test_views_come_from_their_own_video(videos):
     plain['transforms'] = plain['transforms'][-2:]
     batch = read_batch(video_dataset(videos, plain))
     for number in range(3):
-        first, second = batch['inputs'][2 * number:2 * number + 2]
+        first, second = batch['inputs'][2 * number : 2 * number + 2]
         assert torch.equal(first, second)
         frames = open_video(str(videos / f'{number}.mp4')).read(range(20))
         for frame in first[0].permute(1, 2, 3, 0).numpy():
@@ -132,14 +145,15 @@ def test_testing_with_two_sparse_clips_of_three_crops(videos):
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.ThreeCrop', crop_size=48),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ])
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    )
     assert dataset[0]['inputs'].shape == (6, 3, 8, 48, 48)
 
 
 BLENDINGS = {
-    'mixup': [dict(type='mmaction.MixupBlending', alpha=.8)],
-    'cutmix': [dict(type='mmaction.CutmixBlending', alpha=1.)],
+    'mixup': [dict(type='mmaction.MixupBlending', alpha=0.8)],
+    'cutmix': [dict(type='mmaction.CutmixBlending', alpha=1.0)],
 }
 BLENDINGS['both'] = BLENDINGS['mixup'] + BLENDINGS['cutmix']
 
@@ -153,7 +167,9 @@ def test_a_recognizer_trains_on_blended_views(videos, name):
         blending=dict(
             type='mmaction.RandomBatchAugment',
             augments=augments,
-            probs=[1 / len(augments)] * len(augments)))
+            probs=[1 / len(augments)] * len(augments),
+        ),
+    )
     model = MODELS.build(
         dict(
             type='mmaction.Recognizer3D',
@@ -163,7 +179,10 @@ def test_a_recognizer_trains_on_blended_views(videos, name):
                 type='mmaction.TimeSformerHead',
                 num_classes=CLASSES,
                 in_channels=48,
-                label_smooth_eps=.1)))
+                label_smooth_eps=0.1,
+            ),
+        )
+    )
     optimizer = OptimWrapper(torch.optim.AdamW(model.parameters(), 1e-3))
     before = {key: p.clone() for key, p in model.named_parameters()}
     batch = read_batch(video_dataset(videos, augmented_views()))
@@ -176,7 +195,8 @@ def test_a_recognizer_trains_on_blended_views(videos, name):
     # Blended with other samples' labels, which are among these three.
     assert targets[:, [1, 3]].abs().max() == 0
     still = [
-        key for key, p in model.named_parameters()
+        key
+        for key, p in model.named_parameters()
         if p.requires_grad and torch.equal(p, before[key])
     ]
     assert not still

@@ -1,12 +1,12 @@
 """List files: what is understood, and what is said when it is not."""
+
 import string
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from amd_mm.datasets import ListFileError, read_list_file
 from amd_mm.datasets.list_files import parse_line
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def write(folder, text, encoding='utf-8'):
@@ -57,8 +57,9 @@ def test_lines(tmp_path, line, options, expected):
     (' 7\nb.mp4 1\n', {}, ['line 2', '7']),
     ('\n \n', {}, ['no entries']),
 ])  # yapf: disable
-def test_wrong_lines_are_shown_with_file_and_number(tmp_path, text, options,
-                                                    says):
+def test_wrong_lines_are_shown_with_file_and_number(
+    tmp_path, text, options, says
+):
     with pytest.raises(ListFileError) as error:
         read(tmp_path, text, **options)
     assert 'list.txt' in str(error.value)
@@ -79,20 +80,22 @@ def test_windows_files_and_empty_lines(tmp_path):
     path = write(tmp_path, '\ufeffä 1.mp4 1\r\n\r\nb.mp4 2\r\n')
     first, second = read_list_file(path)
     assert (first.name, first.line_number) == ('ä 1.mp4', 1)
-    assert (second.labels, second.line_number) == ((2, ), 3)
+    assert (second.labels, second.line_number) == ((2,), 3)
     assert second.line == 'b.mp4 2'
 
 
 WORDS = st.text(string.ascii_letters + string.digits + '_-/#.', min_size=1)
-NAMES = st.lists(
-    WORDS, min_size=1, max_size=4).map(lambda words: ' '.join(words) + '.mp4')
+NAMES = st.lists(WORDS, min_size=1, max_size=4).map(
+    lambda words: ' '.join(words) + '.mp4'
+)
 
 
 @given(
     name=NAMES,
     counts=st.lists(st.integers(1, 10**6), max_size=2),
     labels=st.lists(st.integers(0, 10**4), min_size=1, max_size=4),
-    delimiter=st.sampled_from([' ', ',', ';', '\t', '::']))
+    delimiter=st.sampled_from([' ', ',', ';', '\t', '::']),
+)
 def test_any_line_comes_apart_again(name, counts, labels, delimiter):
     line = delimiter.join([name, *map(str, counts + labels)])
     result = parse_line(line, delimiter, len(counts), len(labels) > 1)

@@ -1,7 +1,7 @@
 """Random erasing: one box per clip, noise in normalised units."""
+
 import numpy as np
 import pytest
-
 from amd_mm.datasets import seeded_randomness
 from amd_mm.registry import TRANSFORMS
 
@@ -31,7 +31,7 @@ def find_box(frame):
     return (rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1)
 
 
-@pytest.mark.parametrize('probability', [0, .25, 1])
+@pytest.mark.parametrize('probability', [0, 0.25, 1])
 def test_probability(probability):
     transform = build(probability=probability, mode='const')
     with seeded_randomness(np.random.SeedSequence(0)):
@@ -41,28 +41,31 @@ def test_probability(probability):
         ]
     share = np.mean([box is not None for box in boxes])
     # Wide boxes do not fit sometimes, hardly ever ten times in a row.
-    assert share == pytest.approx(probability, abs=.04)
+    assert share == pytest.approx(probability, abs=0.04)
 
 
 def test_area_aspect_and_place():
     transform = build(probability=1, mode='const')
     with seeded_randomness(np.random.SeedSequence(0)):
-        boxes = np.array([
-            find_box(transform(dict(imgs=clip(1)))['imgs'][0])
-            for _ in range(800)
-        ])
+        boxes = np.array(
+            [
+                find_box(transform(dict(imgs=clip(1)))['imgs'][0])
+                for _ in range(800)
+            ]
+        )
     top, left, height, width = boxes.T
     area = height * width / (120 * 160)
-    assert .018 < area.min() < .03 and .31 < area.max() < .34
-    assert area.mean() == pytest.approx((.02 + 1 / 3) / 2, abs=.02)
+    assert 0.018 < area.min() < 0.03 and 0.31 < area.max() < 0.34
+    assert area.mean() == pytest.approx((0.02 + 1 / 3) / 2, abs=0.02)
     aspect = np.log(height / width)
-    edge = np.log(1 / .3)
-    assert -edge - .1 < aspect.min() < -.9 * edge
-    assert .7 * edge < aspect.max() < edge + .1
-    small = area < .1  # these always fit: all aspects are as likely
-    assert aspect[small].mean() == pytest.approx(0, abs=.12)
+    edge = np.log(1 / 0.3)
+    assert -edge - 0.1 < aspect.min() < -0.9 * edge
+    assert 0.7 * edge < aspect.max() < edge + 0.1
+    small = area < 0.1  # these always fit: all aspects are as likely
+    assert aspect[small].mean() == pytest.approx(0, abs=0.12)
     assert aspect[small].std() == pytest.approx(
-        edge / np.sqrt(3), abs=.08)  # of a uniform distribution
+        edge / np.sqrt(3), abs=0.08
+    )  # of a uniform distribution
     assert top.min() == left.min() == 0
     assert (top + height).max() == 120 and (left + width).max() == 160
 
@@ -73,9 +76,9 @@ def test_one_box_for_all_frames_and_nothing_else_changes():
     changed = np.stack([(frame != 1).any(axis=2) for frame in result])
     top, left, height, width = find_box(result[0])
     inside = np.zeros((120, 160), bool)
-    inside[top:top + height, left:left + width] = True
+    inside[top : top + height, left : left + width] = True
     assert not changed[:, ~inside].any()
-    assert changed[:, inside].mean() > .99
+    assert changed[:, inside].mean() > 0.99
     for frame in result:
         assert frame.dtype == np.uint8
         assert not np.array_equal(frame, result[0]) or frame is result[0]
@@ -84,7 +87,7 @@ def test_one_box_for_all_frames_and_nothing_else_changes():
 
 def normalised(frames):
     top, left, height, width = find_box(frames[0])
-    box = np.stack(frames)[:, top:top + height, left:left + width]
+    box = np.stack(frames)[:, top : top + height, left : left + width]
     return (box - MEAN) / STD
 
 
@@ -92,24 +95,24 @@ def test_noise_is_standard_normal_after_normalisation():
     noise = normalised(erase(clip(8), seed=1, probability=1))
     assert noise.size > 30000
     flat = noise.reshape(-1, 3)
-    np.testing.assert_allclose(flat.mean(0), 0, atol=.05)
+    np.testing.assert_allclose(flat.mean(0), 0, atol=0.05)
     # Bytes end about two standard deviations from the mean.
-    np.testing.assert_allclose(flat.std(0), .96, atol=.03)
+    np.testing.assert_allclose(flat.std(0), 0.96, atol=0.03)
     correlation = np.corrcoef(flat.T)[np.triu_indices(3, 1)]
-    np.testing.assert_allclose(correlation, 0, atol=.05)
+    np.testing.assert_allclose(correlation, 0, atol=0.05)
 
 
 def test_noise_follows_the_given_mean_and_std():
-    mean, std = np.array([100., 128., 150.]), np.array([10., 20., 30.])
+    mean, std = np.array([100.0, 128.0, 150.0]), np.array([10.0, 20.0, 30.0])
     frames = erase(clip(8), seed=1, probability=1, mean=mean, std=std)
     flat = (normalised(frames) * STD + MEAN).reshape(-1, 3)
     np.testing.assert_allclose(flat.mean(0), mean, atol=1)
-    np.testing.assert_allclose(flat.std(0), std, rtol=.03)
+    np.testing.assert_allclose(flat.std(0), std, rtol=0.03)
 
 
 def test_other_modes():
     constant = normalised(erase(clip(), probability=1, mode='const'))
-    assert np.abs(constant).max() < .01
+    assert np.abs(constant).max() < 0.01
     colours = normalised(erase(clip(), probability=1, mode='rand'))
     assert np.ptp(colours, axis=(1, 2)).max() == 0
     assert len(np.unique(colours)) > 6
@@ -134,14 +137,17 @@ def test_tiny_frames():
         assert find_box(erase(clip(1, (1, 1)), seed, probability=1)[0]) is None
 
 
-@pytest.mark.parametrize('wrong', [
-    dict(mode='noise'),
-    dict(probability=1.5),
-    dict(min_area=0),
-    dict(min_area=.5, max_area=.2),
-    dict(min_aspect=2),
-    dict(mean=(1, 2)),
-])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(mode='noise'),
+        dict(probability=1.5),
+        dict(min_area=0),
+        dict(min_area=0.5, max_area=0.2),
+        dict(min_aspect=2),
+        dict(mean=(1, 2)),
+    ],
+)
 def test_wrong_arguments(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         build(**wrong)

@@ -1,20 +1,20 @@
 """Keys, seeds and the order in which samples come."""
+
 import pickle
 import random
 
 import numpy as np
 import pytest
 import torch
+from amd_mm.datasets import EpochSeededSampler, SampleKey, seeded_randomness
+from amd_mm.registry import DATA_SAMPLERS
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.dataset import ConcatDataset, DefaultSampler
 from torch.utils.data import DataLoader, Dataset
 
-from amd_mm.datasets import (EpochSeededSampler, SampleKey, seeded_randomness)
-from amd_mm.registry import DATA_SAMPLERS
-
 SIZES = st.integers(1, 50)
-SEEDS = st.integers(-2**40, 2**40)
+SEEDS = st.integers(-(2**40), 2**40)
 
 
 def draw():
@@ -51,7 +51,8 @@ def test_wrapping_datasets_keep_the_key():
 @given(
     a=st.tuples(SIZES, SIZES, st.integers(0, 3)),
     b=st.tuples(SIZES, SIZES, st.integers(0, 3)),
-    seed=SEEDS)
+    seed=SEEDS,
+)
 def test_randomness_is_a_function_of_the_key(a, b, seed):
 
     def under(position, epoch, attempt):
@@ -82,14 +83,16 @@ def test_the_old_states_come_back_even_after_an_error():
     epoch=st.integers(0, 9),
     world=st.integers(1, 4),
     shuffle=st.booleans(),
-    round_up=st.booleans())
-def test_order_is_that_of_the_default_sampler(size, seed, epoch, world,
-                                              shuffle, round_up):
+    round_up=st.booleans(),
+)
+def test_order_is_that_of_the_default_sampler(
+    size, seed, epoch, world, shuffle, round_up
+):
     drawn = []
     for rank in range(world):
         options = dict(shuffle=shuffle, seed=seed, round_up=round_up)
         with pytest.MonkeyPatch.context() as patch:
-            for module in ('mmengine.dataset.sampler', ):
+            for module in ('mmengine.dataset.sampler',):
                 patch.setattr(f'{module}.get_dist_info', lambda: (rank, world))
             ours = EpochSeededSampler(range(size), **options)
             stock = DefaultSampler(range(size), **options)
@@ -110,7 +113,8 @@ def loader(workers, seed=3, **options):
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        **options)
+        **options,
+    )
 
 
 def epochs(data, numbers):
@@ -138,7 +142,8 @@ def test_the_seed_may_be_left_to_mmengine():
     assert isinstance(EpochSeededSampler(range(3)).seed, int)
     built = DATA_SAMPLERS.build(
         dict(type='amd_mm.EpochSeededSampler'),
-        default_args=dict(dataset=range(3), seed=9))
+        default_args=dict(dataset=range(3), seed=9),
+    )
     assert built.seed == 9
 
 
@@ -149,6 +154,7 @@ def test_nothing_to_sample_from():
 
 def test_concatenated_datasets(tmp_path, make_video):
     from amd_mm.registry import DATASETS
+
     make_video(tmp_path / 'a.mp4')
     make_video(tmp_path / 'b.mp4')
     one = DATASETS.build(
@@ -160,8 +166,10 @@ def test_concatenated_datasets(tmp_path, make_video):
                 dict(type='mmaction.SampleFrames', clip_len=4),
                 dict(type='amd_mm.VideoDecode'),
                 dict(type='mmaction.FormatShape', input_format='NCTHW'),
-                dict(type='mmaction.PackActionInputs')
-            ]))
+                dict(type='mmaction.PackActionInputs'),
+            ],
+        )
+    )
     both = ConcatDataset([one, one])
     # The second dataset's first video, under the key of position 2.
     sample = both[SampleKey(2, epoch=4, seed=1)]['data_samples']

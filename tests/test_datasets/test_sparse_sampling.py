@@ -1,7 +1,7 @@
 """One frame from each equal segment of a video."""
+
 import numpy as np
 import pytest
-
 from amd_mm.datasets import UnreadableVideoError, seeded_randomness
 from amd_mm.registry import TRANSFORMS
 
@@ -18,7 +18,7 @@ def sample(total, start_index=0, seed=0, **options):
 
 def test_what_it_says():
     results = sample(100, num_clips=2)
-    assert results['frame_inds'].shape == (32, )
+    assert results['frame_inds'].shape == (32,)
     assert results['frame_inds'].dtype == np.int32
     assert results['clip_len'] == 16
     assert results['num_clips'] == 2

@@ -1,4 +1,5 @@
 """Few labels: balanced, the same everywhere, and one inside the other."""
+
 import os
 import subprocess
 import sys
@@ -6,15 +7,19 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from amd_mm.datasets import (
+    LabelBudget,
+    ListFileError,
+    RawFrameListDataset,
+    VideoListDataset,
+    subset,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amd_mm.datasets import (LabelBudget, ListFileError, RawFrameListDataset,
-                             VideoListDataset, subset)
-
 FRAMES_ONLY = [lambda results: results]
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120)
-FRACTIONS = st.floats(.001, 1)
+FRACTIONS = st.floats(0.001, 1)
 
 
 def names_of(labels):
@@ -34,7 +39,7 @@ def test_a_fraction_of_every_class(labels, fraction, seed):
     assert taken.keys() == available.keys()
     for label, count in taken.items():
         exact = fraction * available[label]
-        assert abs(count - exact) <= .5 or (count == 1 and exact < .5)
+        assert abs(count - exact) <= 0.5 or (count == 1 and exact < 0.5)
 
 
 @given(LABELS, st.integers(1, 40))
@@ -43,8 +48,7 @@ def test_a_number_of_every_class(labels, number):
     chosen = budget.choose(labels, names_of(labels))
     taken = Counter(labels[index] for index in chosen)
     assert taken == {
-        label: min(number, count)
-        for label, count in Counter(labels).items()
+        label: min(number, count) for label, count in Counter(labels).items()
     }
 
 
@@ -54,8 +58,9 @@ def test_the_order_of_the_list_does_not_matter(labels, fraction, random):
     pairs = list(zip(labels, names))
     random.shuffle(pairs)
     shuffled, shuffled_names = zip(*pairs)
-    assert take(budget, labels, names) == take(budget, shuffled,
-                                               shuffled_names)
+    assert take(budget, labels, names) == take(
+        budget, shuffled, shuffled_names
+    )
 
 
 @given(LABELS, FRACTIONS, FRACTIONS)
@@ -63,18 +68,20 @@ def test_less_is_part_of_more(labels, one, other):
     names = names_of(labels)
     less, more = (
         take(LabelBudget(fraction), labels, names)
-        for fraction in sorted((one, other)))
+        for fraction in sorted((one, other))
+    )
     assert less <= more
-    assert take(LabelBudget(1.), labels, names) == set(names)
+    assert take(LabelBudget(1.0), labels, names) == set(names)
     four, sixteen = (
-        take(LabelBudget(per_class=n), labels, names) for n in (4, 16))
+        take(LabelBudget(per_class=n), labels, names) for n in (4, 16)
+    )
     assert four <= sixteen
 
 
 def test_another_seed_takes_others_and_chance_is_even():
     labels, names = [0] * 400, names_of([0] * 400)
     parts = [
-        take(LabelBudget(.5, seed=seed), labels, names) for seed in range(40)
+        take(LabelBudget(0.5, seed=seed), labels, names) for seed in range(40)
     ]
     assert len({frozenset(part) for part in parts}) == 40
     drawn = Counter(name for part in parts for name in part)
@@ -86,34 +93,39 @@ def test_another_process_takes_the_same():
     names = [f'v{index}.mp4' for index in range(60)]
     labels = [index % 3 for index in range(60)]
     # The module alone: importing the package takes seconds.
-    program = (f'import runpy; made = runpy.run_path({subset.__file__!r}); '
-               f'print(made["LabelBudget"](.1).choose({labels}, {names}))')
-    answer = subprocess.run([sys.executable, '-c', program],
-                            env={
-                                **os.environ, 'PYTHONHASHSEED': '7'
-                            },
-                            capture_output=True,
-                            text=True,
-                            check=True).stdout
-    assert answer.strip() == str(LabelBudget(.1).choose(labels, names))
+    program = (
+        f'import runpy; made = runpy.run_path({subset.__file__!r}); '
+        f'print(made["LabelBudget"](.1).choose({labels}, {names}))'
+    )
+    answer = subprocess.run(
+        [sys.executable, '-c', program],
+        env={**os.environ, 'PYTHONHASHSEED': '7'},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert answer.strip() == str(LabelBudget(0.1).choose(labels, names))
 
 
 def test_golden_choice():
     """What published results were made with must not change."""
     names = [f'v{index}.mp4' for index in range(20)]
-    chosen = LabelBudget(.2).choose([index % 2 for index in range(20)], names)
+    chosen = LabelBudget(0.2).choose([index % 2 for index in range(20)], names)
     assert chosen == [6, 8, 9, 19]
 
 
-@pytest.mark.parametrize('arguments, said', [
-    (dict(), 'one of the two'),
-    (dict(fraction=.1, per_class=3), 'one of the two'),
-    (dict(fraction=0.), 'above 0 and at most 1'),
-    (dict(fraction=10.), 'above 0 and at most 1'),
-    (dict(fraction=float('nan')), 'above 0 and at most 1'),
-    (dict(per_class=0), 'whole number from 1'),
-    (dict(per_class=1.5), 'whole number from 1'),
-])
+@pytest.mark.parametrize(
+    'arguments, said',
+    [
+        (dict(), 'one of the two'),
+        (dict(fraction=0.1, per_class=3), 'one of the two'),
+        (dict(fraction=0.0), 'above 0 and at most 1'),
+        (dict(fraction=10.0), 'above 0 and at most 1'),
+        (dict(fraction=float('nan')), 'above 0 and at most 1'),
+        (dict(per_class=0), 'whole number from 1'),
+        (dict(per_class=1.5), 'whole number from 1'),
+    ],
+)
 def test_nonsense_is_refused(arguments, said):
     with pytest.raises(ValueError, match=said):
         LabelBudget(**arguments)
@@ -121,9 +133,9 @@ def test_nonsense_is_refused(arguments, said):
 
 def test_samples_without_label_are_refused():
     with pytest.raises(ValueError, match='b.mp4 has no label'):
-        LabelBudget(.5).choose([0, -1], ['a.mp4', 'b.mp4'])
+        LabelBudget(0.5).choose([0, -1], ['a.mp4', 'b.mp4'])
     with pytest.raises(ValueError, match='as many'):
-        LabelBudget(.5).choose([0, 1], ['a.mp4'])
+        LabelBudget(0.5).choose([0, 1], ['a.mp4'])
 
 
 def test_the_report_counts_and_names_small_classes():
@@ -152,28 +164,34 @@ def test_videos_and_frame_folders(tmp_path, caplog):
     ann_file = write(tmp_path / 'videos.txt', lines)
     ten, one = (
         VideoListDataset(ann_file, FRAMES_ONLY, label_fraction=share)
-        for share in (.1, .01))
+        for share in (0.1, 0.01)
+    )
     assert len(ten) == 8 and len(one) == 4
     assert set(taken(one)) < set(taken(ten))
     # Not the place of the videos decides, nor the order of the list.
     elsewhere = VideoListDataset(
         write(tmp_path / 'turned.txt', lines[::-1]),
         FRAMES_ONLY,
-        label_fraction=.1,
-        data_prefix=dict(video='/elsewhere'))
+        label_fraction=0.1,
+        data_prefix=dict(video='/elsewhere'),
+    )
     assert {Path(name).name for name in taken(elsewhere)} == set(taken(ten))
     other = VideoListDataset(
-        ann_file, FRAMES_ONLY, label_fraction=.1, subset_seed=1)
+        ann_file, FRAMES_ONLY, label_fraction=0.1, subset_seed=1
+    )
     assert set(taken(other)) != set(taken(ten))
 
-    frames = write(tmp_path / 'frames.txt',
-                   (f'{index} 20 {index % 4}' for index in range(80)))
+    frames = write(
+        tmp_path / 'frames.txt',
+        (f'{index} 20 {index % 4}' for index in range(80)),
+    )
     few = RawFrameListDataset(frames, FRAMES_ONLY, clips_per_class=3)
     assert len(taken(few, 'frame_dir')) == 12
 
 
 def test_datasets_say_what_they_took(tmp_path, capsys):
     from mmengine.logging import MMLogger
+
     MMLogger.get_instance('subset', logger_name='subset')
     ann_file = write(tmp_path / 'list.txt', ['a.mp4 0', 'b.mp4 0', 'c.mp4 1'])
     VideoListDataset(ann_file, FRAMES_ONLY, clips_per_class=1)
@@ -188,17 +206,18 @@ def test_datasets_refuse_nonsense(tmp_path, dataset):
     if dataset is VideoListDataset:
         bare = write(tmp_path / 'bare.txt', ['a.mp4', 'b.mp4'])
     with pytest.raises(ListFileError, match='bare.txt.* has no label'):
-        dataset(bare, FRAMES_ONLY, label_fraction=.5)
+        dataset(bare, FRAMES_ONLY, label_fraction=0.5)
     with pytest.raises(ValueError, match='label_fraction=2.* at most 1'):
-        dataset(bare, FRAMES_ONLY, label_fraction=2.)
+        dataset(bare, FRAMES_ONLY, label_fraction=2.0)
     with pytest.raises(ValueError, match='clips_per_class=0'):
         dataset(bare, FRAMES_ONLY, clips_per_class=0)
     with pytest.raises(ValueError, match='both given'):
-        dataset(bare, FRAMES_ONLY, label_fraction=.5, clips_per_class=2)
+        dataset(bare, FRAMES_ONLY, label_fraction=0.5, clips_per_class=2)
     with pytest.raises(ValueError, match='multi_class=True'):
         dataset(
             bare,
             FRAMES_ONLY,
-            label_fraction=.5,
+            label_fraction=0.5,
             multi_class=True,
-            num_classes=3)
+            num_classes=3,
+        )

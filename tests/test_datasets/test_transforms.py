@@ -1,28 +1,38 @@
 """Opening, decoding and repeated views."""
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import BaseDataElement
-
-from amd_mm.datasets import (UnreadableVideoError, available_backends,
-                             flatten_views_collate, open_video,
-                             seeded_randomness)
-from amd_mm.datasets.transforms import (CheckedRawFrameDecode, RepeatedViews,
-                                        VideoDecode, VideoInit)
+from amd_mm.datasets import (
+    UnreadableVideoError,
+    available_backends,
+    flatten_views_collate,
+    open_video,
+    seeded_randomness,
+)
+from amd_mm.datasets.transforms import (
+    CheckedRawFrameDecode,
+    RepeatedViews,
+    VideoDecode,
+    VideoInit,
+)
 from amd_mm.registry import MODELS, TRANSFORMS
+from mmengine.structures import BaseDataElement
 
 from .pipelines import CROP, PACK, SAMPLE
 
 LOCAL = [
-    name for name in ('decord', 'pyav', 'opencv')
+    name
+    for name in ('decord', 'pyav', 'opencv')
     if name in available_backends()
 ]
 
 
 @pytest.mark.parametrize('backend', LOCAL)
 def test_mmactions_sampling_stands_between_opening_and_decoding(
-        tiny_videos, backend):
+    tiny_videos, backend
+):
     opened = VideoInit(backend, min_frames=20)(dict(filename=tiny_videos[0]))
     assert opened['total_frames'] == 20
     assert opened['avg_fps'] == pytest.approx(25)
@@ -51,9 +61,11 @@ def test_short_videos_are_unreadable(tiny_videos, monkeypatch, backend):
     opened = []
     monkeypatch.setattr(
         'amd_mm.datasets.transforms.loading.open_video',
-        lambda *args: opened.append(open_video(*args)) or opened[-1])
+        lambda *args: opened.append(open_video(*args)) or opened[-1],
+    )
     with pytest.raises(
-            UnreadableVideoError, match='20 frames, fewer than min_frames=21'):
+        UnreadableVideoError, match='20 frames, fewer than min_frames=21'
+    ):
         VideoInit(backend, min_frames=21)(dict(filename=tiny_videos[0]))
     assert reader_is_closed(opened[0])
 
@@ -68,16 +80,15 @@ def test_the_reader_is_closed_when_decoding_fails(tiny_videos):
 
 def test_relative_boxes_become_pixels(tiny_videos):
     results = VideoInit()(dict(filename=tiny_videos[0]))
-    boxes = np.array([[0., .5, 1., 1.]])
+    boxes = np.array([[0.0, 0.5, 1.0, 1.0]])
     results.update(frame_inds=np.array([0]), gt_bboxes=boxes, proposals=None)
     results = VideoDecode()(results)
     np.testing.assert_allclose(results['gt_bboxes'], [[0, 24, 64, 48]])
 
 
 @pytest.mark.parametrize(
-    'wrong', [dict(backend='ffmpeg'),
-              dict(min_frames=0),
-              dict(num_threads=0)])
+    'wrong', [dict(backend='ffmpeg'), dict(min_frames=0), dict(num_threads=0)]
+)
 def test_wrong_arguments_fail_when_the_config_is_built(wrong):
     with pytest.raises(ValueError):
         VideoInit(**wrong)
@@ -98,7 +109,8 @@ def frame_results(folder, numbers):
         frame_dir=str(folder),
         filename_tmpl='img_{:05}.jpg',
         modality='RGB',
-        frame_inds=np.array(numbers))
+        frame_inds=np.array(numbers),
+    )
 
 
 def test_raw_frames(frame_folder):
@@ -116,10 +128,14 @@ def test_short_frame_folders_are_unreadable(frame_folder):
         CheckedRawFrameDecode(min_frames=0)
 
 
-@pytest.mark.parametrize('content, says',
-                         [(None, 'frame 5: .*No such file'),
-                          (b'', 'frame 5 is not a picture'),
-                          (b'text', 'frame 5 is not a picture')])
+@pytest.mark.parametrize(
+    'content, says',
+    [
+        (None, 'frame 5: .*No such file'),
+        (b'', 'frame 5 is not a picture'),
+        (b'text', 'frame 5 is not a picture'),
+    ],
+)
 @pytest.mark.parametrize('numbers', [[5, 1], [1, 5]])
 def test_bad_raw_frames(frame_folder, content, says, numbers):
     bad = frame_folder / 'img_00005.jpg'
@@ -137,7 +153,8 @@ def test_bad_flow_frames(frame_folder):
     results = dict(
         frame_results(frame_folder, [1, 2]),
         modality='Flow',
-        filename_tmpl='{}_{}.jpg')
+        filename_tmpl='{}_{}.jpg',
+    )
     images = CheckedRawFrameDecode()(dict(results))['imgs']
     assert [image.shape for image in images] == [(32, 40, 2)] * 2
     for axis in 'xy':
@@ -157,13 +174,14 @@ def clip(as_array=False):
         clip_len=8,
         modality='RGB',
         label=2,
-        video_reader=object())
+        video_reader=object(),
+    )
 
 
 @pytest.mark.parametrize('as_array', [False, True])
 def test_views_start_from_the_same_frames(as_array):
     """Flipping is in place: it must not reach the next view."""
-    flip = [dict(type='mmaction.Flip', flip_ratio=1.)] + PACK
+    flip = [dict(type='mmaction.Flip', flip_ratio=1.0)] + PACK
     once = np.array(clip()['imgs'])[:, :, ::-1].transpose(3, 0, 1, 2)
     for view in RepeatedViews(flip, num_views=3)(clip(as_array)):
         np.testing.assert_array_equal(view['inputs'][0].numpy(), once)
@@ -186,7 +204,7 @@ def test_one_view_equals_the_transforms_alone():
     compose = [TRANSFORMS.build(cfg) for cfg in CROP + PACK]
     for seed in range(5):
         with seeded_randomness(np.random.SeedSequence(seed)):
-            (view, ) = RepeatedViews(CROP + PACK, num_views=1)(clip())
+            (view,) = RepeatedViews(CROP + PACK, num_views=1)(clip())
         with seeded_randomness(np.random.SeedSequence(seed)):
             plain = clip()
             for transform in compose:
@@ -210,13 +228,13 @@ def test_views_need_frames_and_a_number():
 
 
 def sample(value):
-    return dict(
-        inputs=torch.full((1, ), value), data_samples=BaseDataElement())
+    return dict(inputs=torch.full((1,), value), data_samples=BaseDataElement())
 
 
 def test_collation_keeps_views_of_a_video_together():
-    batch = flatten_views_collate([[sample(0), sample(1)],
-                                   [sample(2), sample(3)]])
+    batch = flatten_views_collate(
+        [[sample(0), sample(1)], [sample(2), sample(3)]]
+    )
     assert [x.item() for x in batch['inputs']] == [0, 1, 2, 3]
     assert len(batch['data_samples']) == 4
     single = flatten_views_collate([sample(5), sample(6)])
@@ -238,11 +256,14 @@ def test_pixels_are_bytes_until_they_are_on_the_device():
             type='mmaction.ActionDataPreprocessor',
             mean=mean,
             std=std,
-            format_shape='NCTHW'))
+            format_shape='NCTHW',
+        )
+    )
     inputs = preprocessor(batch)['inputs']
     assert inputs.dtype == torch.float32 and inputs.shape[:2] == (4, 1)
     raw = torch.stack(batch['inputs']).double()
     shape = (1, 1, 3, 1, 1, 1)
-    expected = (raw - raw.new_tensor(mean).view(shape)
-                ) / raw.new_tensor(std).view(shape)
+    expected = (raw - raw.new_tensor(mean).view(shape)) / raw.new_tensor(
+        std
+    ).view(shape)
     torch.testing.assert_close(inputs.double(), expected, atol=1e-5, rtol=0)

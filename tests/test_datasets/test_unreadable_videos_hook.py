@@ -1,15 +1,15 @@
 """The hook that counts and stops."""
+
 import logging
 
 import pytest
 import torch
+from amd_mm.engine.hooks.unreadable_videos import UnreadableVideosHook
+from amd_mm.registry import HOOKS
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
-
-from amd_mm.engine.hooks.unreadable_videos import UnreadableVideosHook
-from amd_mm.registry import HOOKS
 
 from .pipelines import video_pipeline
 
@@ -18,7 +18,8 @@ def batch(*unreadable, views=2):
     """A batch of clips whose videos met these unreadable ones before."""
     samples = [
         BaseDataElement(metainfo=dict(view=view, unreadable=met))
-        for met in unreadable for view in range(views)
+        for met in unreadable
+        for view in range(views)
     ]
     return dict(inputs=[None] * len(samples), data_samples=samples)
 
@@ -30,7 +31,6 @@ def messages(monkeypatch):
     lines = []
 
     class Keep(logging.Handler):
-
         def emit(self, record):
             lines.append((record.levelname, record.getMessage()))
 
@@ -41,16 +41,22 @@ def messages(monkeypatch):
 
 
 def test_videos_are_counted_once_and_named_once(messages):
-    hook = UnreadableVideosHook(max_share=1.)
+    hook = UnreadableVideosHook(max_share=1.0)
     for _ in range(3):
         hook.before_train_iter(
-            None, 0,
-            batch([('a.mp4', 'empty')], [], [('b.mp4', 'text'),
-                                             ('a.mp4', 'empty')]))
+            None,
+            0,
+            batch(
+                [('a.mp4', 'empty')],
+                [],
+                [('b.mp4', 'text'), ('a.mp4', 'empty')],
+            ),
+        )
     assert (hook.fetched, hook.unreadable) == (18, 9)
-    assert messages == [('WARNING',
-                         'unreadable file replaced: a.mp4 (empty)'),
-                        ('WARNING', 'unreadable file replaced: b.mp4 (text)')]
+    assert messages == [
+        ('WARNING', 'unreadable file replaced: a.mp4 (empty)'),
+        ('WARNING', 'unreadable file replaced: b.mp4 (text)'),
+    ]
     hook.after_train(None)
     assert messages[-1][0] == 'INFO'
     assert '9 of 18 fetched files' in messages[-1][1]
@@ -58,18 +64,24 @@ def test_videos_are_counted_once_and_named_once(messages):
 
 
 def test_the_run_stops_above_the_share(messages):
-    hook = UnreadableVideosHook(max_share=.2, min_fetches=10)
+    hook = UnreadableVideosHook(max_share=0.2, min_fetches=10)
     for _ in range(4):  # one of two, but too few to judge
         hook.before_train_iter(None, 0, batch([('a b.mp4', 'empty')]))
     with pytest.raises(RuntimeError) as error:
         hook.before_train_iter(None, 0, batch([('c.mp4', 'text')]))
-    for part in ('5 of 10', '50.0 %', 'max_share=0.2', 'a b.mp4: empty',
-                 'c.mp4: text', 'tools/check_videos.py'):
+    for part in (
+        '5 of 10',
+        '50.0 %',
+        'max_share=0.2',
+        'a b.mp4: empty',
+        'c.mp4: text',
+        'tools/check_videos.py',
+    ):
         assert part in str(error.value)
 
 
 def test_exactly_the_share_is_tolerated(messages):
-    hook = UnreadableVideosHook(max_share=.5, min_fetches=1)
+    hook = UnreadableVideosHook(max_share=0.5, min_fetches=1)
     hook.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
     strict = UnreadableVideosHook(max_share=0, min_fetches=1)
     strict.before_train_iter(None, 0, batch([]))
@@ -78,7 +90,7 @@ def test_exactly_the_share_is_tolerated(messages):
 
 
 def test_epochs_without_news_are_silent(messages):
-    hook = UnreadableVideosHook(max_share=1.)
+    hook = UnreadableVideosHook(max_share=1.0)
     hook.before_train_epoch(None)
     hook.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
     hook.after_train_epoch(None)
@@ -99,9 +111,8 @@ def test_foreign_batches_pass():
 
 
 @pytest.mark.parametrize(
-    'wrong', [dict(max_share=-.1),
-              dict(max_share=5),
-              dict(min_fetches=0)])
+    'wrong', [dict(max_share=-0.1), dict(max_share=5), dict(min_fetches=0)]
+)
 def test_wrong_arguments(wrong):
     with pytest.raises(ValueError):
         UnreadableVideosHook(**wrong)
@@ -120,7 +131,8 @@ class Mean(BaseModel):
 
 def train(folder, work_dir, max_share):
     hook = dict(
-        type='amd_mm.UnreadableVideosHook', max_share=max_share, min_fetches=8)
+        type='amd_mm.UnreadableVideosHook', max_share=max_share, min_fetches=8
+    )
     runner = Runner(
         model=Mean(),
         work_dir=str(work_dir),
@@ -133,12 +145,15 @@ def train(folder, work_dir, max_share):
             dataset=dict(
                 type='amd_mm.VideoFolderDataset',
                 data_root=str(folder),
-                pipeline=video_pipeline(2))),
+                pipeline=video_pipeline(2),
+            ),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_scope='mmaction',
         randomness=dict(seed=0),
-        experiment_name=f'unreadable_{work_dir.name}')
+        experiment_name=f'unreadable_{work_dir.name}',
+    )
     runner.train()
     return next(h for h in runner.hooks if isinstance(h, UnreadableVideosHook))
 
@@ -149,7 +164,7 @@ def test_in_a_run(tmp_path, make_video):
         make_video(folder / f'{seed}.mp4', seed=seed)
     for name in ('bad 1.mp4', 'bad 2.mp4'):
         (folder / name).write_bytes(b'')
-    hook = train(folder, tmp_path / 'tolerant', max_share=.8)
+    hook = train(folder, tmp_path / 'tolerant', max_share=0.8)
     assert hook.fetched == 16 + hook.unreadable
     assert hook.unreadable >= 4 and len(hook.reasons) == 2
     logs = list((tmp_path / 'tolerant').rglob('*.log'))
@@ -158,7 +173,7 @@ def test_in_a_run(tmp_path, make_video):
         assert text.count(f'{name} (the file is empty)') == 1
     assert f'{hook.unreadable} of {hook.fetched} fetched' in text
     with pytest.raises(RuntimeError, match='more than max_share=0.05'):
-        train(folder, tmp_path / 'strict', max_share=.05)
+        train(folder, tmp_path / 'strict', max_share=0.05)
 
 
 def test_the_hook_is_found_by_its_name():
@@ -168,17 +183,19 @@ def test_the_hook_is_found_by_its_name():
 def in_two_processes(rank, port, results):
     """One of two processes that met different videos."""
     import os
+
     os.environ.update(
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
         RANK=str(rank),
-        WORLD_SIZE='2')
+        WORLD_SIZE='2',
+    )
     torch.distributed.init_process_group('gloo')
     lines = []
     logger = MMLogger.get_instance(f'two_{rank}')
     logger.info = lambda text, *values: lines.append(text % values)
     MMLogger.get_current_instance = staticmethod(lambda: logger)
-    hook = UnreadableVideosHook(max_share=1.)
+    hook = UnreadableVideosHook(max_share=1.0)
     hook.before_train_epoch(None)
     met = [('a.mp4', 'empty')] if rank else []
     hook.before_train_iter(None, 0, batch(met, met))
@@ -189,6 +206,7 @@ def in_two_processes(rank, port, results):
 
 def test_processes_add_up():
     import socket
+
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]

@@ -1,4 +1,5 @@
 """All backends give the same frames, and the same kind of error."""
+
 import functools
 import pickle
 import shutil
@@ -9,13 +10,17 @@ import types
 import cv2
 import numpy as np
 import pytest
-
-from amd_mm.datasets import (BACKENDS, UnreadableVideoError,
-                             available_backends, open_video)
+from amd_mm.datasets import (
+    BACKENDS,
+    UnreadableVideoError,
+    available_backends,
+    open_video,
+)
 from amd_mm.datasets.video_reader import describe_error
 
 LOCAL = [
-    name for name in ('decord', 'pyav', 'opencv')
+    name
+    for name in ('decord', 'pyav', 'opencv')
     if name in available_backends()
 ]
 RANDOM_ACCESS = [13, 2, 2, 19, 0, 13]
@@ -30,8 +35,9 @@ def ffmpeg():
         program = imageio_ffmpeg.get_ffmpeg_exe()
 
     def run(*arguments):
-        subprocess.run([program, '-v', 'error', '-y', *map(str, arguments)],
-                       check=True)
+        subprocess.run(
+            [program, '-v', 'error', '-y', *map(str, arguments)], check=True
+        )
 
     return run
 
@@ -115,8 +121,9 @@ def test_frames_of_awkward_files(tmp_path, ffmpeg, source, backend, kind):
 
 
 @pytest.mark.parametrize('backend', LOCAL)
-def test_an_edit_list_hides_the_first_frames(tmp_path, ffmpeg, source,
-                                             backend):
+def test_an_edit_list_hides_the_first_frames(
+    tmp_path, ffmpeg, source, backend
+):
     long, cut = str(tmp_path / 'long.mp4'), str(tmp_path / 'cut.mp4')
     ffmpeg('-i', source, '-c:v', 'libx264', '-g', '30', long)
     ffmpeg('-ss', '1.3', '-i', long, '-c', 'copy', cut)
@@ -134,9 +141,9 @@ def test_a_noted_rotation_is_applied(tmp_path, ffmpeg, source, backend):
 
 @pytest.mark.parametrize('codec', ['libx264', 'libx265'])
 @pytest.mark.parametrize('keyframes', [12, 60])
-def test_pyav_drops_frames_that_nobody_asked_for(tmp_path, ffmpeg, source,
-                                                 monkeypatch, codec,
-                                                 keyframes):
+def test_pyav_drops_frames_that_nobody_asked_for(
+    tmp_path, ffmpeg, source, monkeypatch, codec, keyframes
+):
     """The others are the same to the last bit."""
     pytest.importorskip('av')
     path = str(tmp_path / 'b_frames.mp4')
@@ -208,18 +215,28 @@ def break_video(path, kind):
         path.unlink()
         path.mkdir()
     else:
-        path.write_bytes({
-            'empty': b'',
-            'truncated': data[:len(data) // 2],
-            'not a video': b'this is text\n' * 200,
-            'only the head': data[:40],
-        }[kind])
+        path.write_bytes(
+            {
+                'empty': b'',
+                'truncated': data[: len(data) // 2],
+                'not a video': b'this is text\n' * 200,
+                'only the head': data[:40],
+            }[kind]
+        )
 
 
 @pytest.mark.parametrize('backend', LOCAL)
-@pytest.mark.parametrize('kind', [
-    'missing', 'a folder', 'empty', 'truncated', 'not a video', 'only the head'
-])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'missing',
+        'a folder',
+        'empty',
+        'truncated',
+        'not a video',
+        'only the head',
+    ],
+)
 def test_broken_files(tmp_path, make_video, capfd, backend, kind):
     path = tmp_path / 'my clip.mp4'
     make_video(path)
@@ -245,8 +262,17 @@ def test_garbage_in_the_middle(tmp_path, ffmpeg, source, backend):
     if backend not in LOCAL:
         pytest.skip(f'{backend} is not installed')
     path = tmp_path / 'garbage.mp4'
-    ffmpeg('-i', source, '-c:v', 'libx264', '-g', '60', '-movflags',
-           '+faststart', path)
+    ffmpeg(
+        '-i',
+        source,
+        '-c:v',
+        'libx264',
+        '-g',
+        '60',
+        '-movflags',
+        '+faststart',
+        path,
+    )
     data = bytearray(path.read_bytes())
     middle = slice(len(data) // 2, len(data) * 3 // 4)
     rng = np.random.default_rng(0)
@@ -267,7 +293,8 @@ def test_a_missing_package_is_named(tiny_videos, monkeypatch, backend):
     package = BACKENDS[backend].package
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
-            ImportError, match=f'pip install {BACKENDS[backend].requirement}'):
+        ImportError, match=f'pip install {BACKENDS[backend].requirement}'
+    ):
         open_video(tiny_videos[0], backend)
     assert backend not in available_backends()
 
@@ -275,14 +302,16 @@ def test_a_missing_package_is_named(tiny_videos, monkeypatch, backend):
 def test_torchcodec_is_called_as_documented(tiny_videos, monkeypatch):
     """Against a stand-in with the interface that torchcodec documents."""
     import torch
+
     frames = torch.arange(5 * 2 * 3 * 3, dtype=torch.uint8).view(5, 2, 3, 3)
     seen = {}
 
     class VideoDecoder:
         metadata = types.SimpleNamespace(average_fps=7.5)
 
-        def __init__(self, source, *, dimension_order, num_ffmpeg_threads,
-                     seek_mode):
+        def __init__(
+            self, source, *, dimension_order, num_ffmpeg_threads, seek_mode
+        ):
             seen.update(source=source, order=dimension_order, mode=seek_mode)
 
         def __len__(self):
@@ -317,7 +346,8 @@ def test_native_messages_are_cleaned():
 
 
 def test_a_mistake_in_the_program_is_not_blamed_on_the_file(
-        tiny_videos, monkeypatch):
+    tiny_videos, monkeypatch
+):
 
     def wrong(self, indices):
         raise TypeError('a bug')
@@ -328,8 +358,9 @@ def test_a_mistake_in_the_program_is_not_blamed_on_the_file(
             reader.read([0])
 
 
-def test_too_many_open_files_is_not_blamed_on_the_file(tiny_videos,
-                                                       monkeypatch):
+def test_too_many_open_files_is_not_blamed_on_the_file(
+    tiny_videos, monkeypatch
+):
 
     def no_handles(self, indices):
         raise OSError(24, 'Too many open files')

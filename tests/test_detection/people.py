@@ -7,6 +7,7 @@ to and fro or jumps up and down. One picture does not tell which.
 Proposals are the true boxes, a little moved, with a confidence of 0.9, and a
 wrong box of confidence 0.3 in every frame.
 """
+
 import pickle
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
@@ -24,6 +25,7 @@ EXCLUDED = (0, 902), (1, 903)
 
 class Person(NamedTuple):
     """Centre, width, height (pixels), grey value, phase, action."""
+
     x: float
     y: float
     width: float
@@ -37,14 +39,17 @@ class Person(NamedTuple):
         shift = abs((frame + self.phase) % 16 - 8) * 2 - 8  # -8 to 8 and back
         x = self.x + (shift if self.action == 2 else 0)
         y = self.y + (shift if self.action == 3 else 0)
-        return (round(x - self.width / 2), round(y - self.height / 2),
-                round(x + self.width / 2), round(y + self.height / 2))
+        return (
+            round(x - self.width / 2),
+            round(y - self.height / 2),
+            round(x + self.width / 2),
+            round(y + self.height / 2),
+        )
 
 
-def make_people(folder: Path,
-                videos: int,
-                seed: int = 0,
-                names: str = '{}') -> Dict[str, str]:
+def make_people(
+    folder: Path, videos: int, seed: int = 0, names: str = '{}'
+) -> Dict[str, str]:
     """Write videos, raw frames and all files of the set.
 
     Args:
@@ -58,8 +63,14 @@ def make_people(folder: Path,
         ``exclude_file``, ``label_file``, ``proposal_file``.
     """
     rng = np.random.default_rng(seed)
-    kinds = ('videos', 'frames', 'ann_file', 'exclude_file', 'label_file',
-             'proposal_file')
+    kinds = (
+        'videos',
+        'frames',
+        'ann_file',
+        'exclude_file',
+        'label_file',
+        'proposal_file',
+    )
     endings = ('', '', '.csv', '.csv', '.pbtxt', '.pkl')
     paths = {name: folder / (name + end) for name, end in zip(kinds, endings)}
     (folder / 'videos').mkdir(parents=True)
@@ -70,14 +81,26 @@ def make_people(folder: Path,
         _write(folder, names.format(number), _draw(rng, people))
         for time in TIMES:
             _annotate(
-                names.format(number), time, people, lines, proposals, rng,
-                (number, time) in EXCLUDED)
+                names.format(number),
+                time,
+                people,
+                lines,
+                proposals,
+                rng,
+                (number, time) in EXCLUDED,
+            )
     paths['ann_file'].write_text('\n'.join(lines) + '\n')
-    paths['exclude_file'].write_text(''.join(f'{names.format(number)},{time}\n'
-                                             for number, time in EXCLUDED))
-    paths['label_file'].write_text(''.join(
-        f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
-        for label, name in ACTIONS.items()))
+    paths['exclude_file'].write_text(
+        ''.join(
+            f'{names.format(number)},{time}\n' for number, time in EXCLUDED
+        )
+    )
+    paths['label_file'].write_text(
+        ''.join(
+            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
+            for label, name in ACTIONS.items()
+        )
+    )
     paths['proposal_file'].write_bytes(pickle.dumps(proposals))
     return {name: str(path) for name, path in paths.items()}
 
@@ -90,7 +113,8 @@ def _person(rng: np.random.Generator, half: int) -> Person:
         height=rng.uniform(20, 26),
         grey=int(rng.integers(170, 255)),
         phase=int(rng.integers(16)),
-        action=int(rng.integers(1, 4)))
+        action=int(rng.integers(1, 4)),
+    )
 
 
 def _draw(rng: np.random.Generator, people: List[Person]) -> List[np.ndarray]:
@@ -101,7 +125,7 @@ def _draw(rng: np.random.Generator, people: List[Person]) -> List[np.ndarray]:
         frame = background.copy()
         for person in people:
             x1, y1, x2, y2 = person.box(number)
-            grey = (person.grey, ) * 3
+            grey = (person.grey,) * 3
             radius = (x2 - x1) // 3
             cv2.rectangle(frame, (x1, y1 + 2 * radius), (x2, y2), grey, -1)
             cv2.circle(frame, ((x1 + x2) // 2, y1 + radius), radius, grey, -1)
@@ -112,7 +136,10 @@ def _draw(rng: np.random.Generator, people: List[Person]) -> List[np.ndarray]:
 def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
     writer = cv2.VideoWriter(
         str(folder / 'videos' / f'{name}.mp4'),
-        cv2.VideoWriter_fourcc(*'mp4v'), FPS, (WIDTH, HEIGHT))
+        cv2.VideoWriter_fourcc(*'mp4v'),
+        FPS,
+        (WIDTH, HEIGHT),
+    )
     assert writer.isOpened()
     (folder / 'frames' / name).mkdir(parents=True)
     for number, frame in enumerate(frames, start=1):
@@ -122,11 +149,17 @@ def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
     writer.release()
 
 
-def _annotate(video: str, time: int, people: List[Person], lines: List[str],
-              proposals: Dict[str, np.ndarray], rng: np.random.Generator,
-              wrong: bool) -> None:
+def _annotate(
+    video: str,
+    time: int,
+    people: List[Person],
+    lines: List[str],
+    proposals: Dict[str, np.ndarray],
+    rng: np.random.Generator,
+    wrong: bool,
+) -> None:
     size = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
-    found = [[0.3, 0.8, 0.6, 1., 0.3]]
+    found = [[0.3, 0.8, 0.6, 1.0, 0.3]]
     for number, person in enumerate(people):
         box = np.clip(np.array(person.box((time - START) * FPS)) / size, 0, 1)
         label = person.action % 3 + 1 if wrong else person.action

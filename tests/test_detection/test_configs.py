@@ -2,13 +2,14 @@
 
 That each builds and makes a training step is in tests/test_configs.
 """
+
 import pytest
 import torch
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
-from amd_mm.registry import MODELS
 from ..test_configs.shrink_detection import make_ava, shrink_detection
 from .tiny_detector import DETECTION
 
@@ -18,11 +19,14 @@ def data(tmp_path_factory):
     return make_ava(tmp_path_factory.mktemp('ava'))
 
 
-@pytest.mark.parametrize('name', [
-    'small-p16_k400-pre_8xb16-16x4x1-30e_ava22',
-    'base-p16_k400-ft_8xb16-16x4x1-30e_ava22-rawframes',
-    'small-p16_k400-ft_8xb16-16x4x1-30e_ava-kinetics-rawframes'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'small-p16_k400-pre_8xb16-16x4x1-30e_ava22',
+        'base-p16_k400-ft_8xb16-16x4x1-30e_ava22-rawframes',
+        'small-p16_k400-ft_8xb16-16x4x1-30e_ava-kinetics-rawframes',
+    ],
+)
 def test_builds_and_tests(name, data):
     cfg = Config.fromfile(DETECTION / f'amd_vit-{name}.py')
     cfg = shrink_detection(cfg, data)
@@ -39,9 +43,11 @@ def test_builds_and_tests(name, data):
         assert found.scores.shape == (2, 81)
         # Padding to 112 columns moves no box.
         truth = samples[0].gt_instances.bboxes / torch.tensor(
-            [107, 80, 107, 80])
+            [107, 80, 107, 80]
+        )
         torch.testing.assert_close(
-            found.bboxes, truth.float(), atol=0.03, rtol=0)
+            found.bboxes, truth.float(), atol=0.03, rtol=0
+        )
         evaluator.process(samples, batch)
     metrics = evaluator.evaluate(len(loader))
     assert {'mAP/overall', 'mAP/1_stand'} < set(metrics)

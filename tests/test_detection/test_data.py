@@ -1,4 +1,5 @@
 """Reading AVA-style files, and what is noticed when they do not meet."""
+
 import os
 import pickle
 import shutil
@@ -7,13 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from amd_mm.datasets import (
+    AVADataError,
+    CheckedAVADataset,
+    CheckedAVAKineticsDataset,
+    UnreadableVideoError,
+)
+from amd_mm.datasets.ava_files import (
+    read_exclusions,
+    read_label_map,
+    read_proposals,
+    scan_annotations,
+)
+from amd_mm.registry import DATASETS, TRANSFORMS
 from mmengine.logging import MMLogger
 
-from amd_mm.datasets import (AVADataError, CheckedAVADataset,
-                             CheckedAVAKineticsDataset, UnreadableVideoError)
-from amd_mm.datasets.ava_files import (read_exclusions, read_label_map,
-                                       read_proposals, scan_annotations)
-from amd_mm.registry import DATASETS, TRANSFORMS
 from ..conftest import real_data_folder
 from . import people as made
 
@@ -24,20 +33,23 @@ DECODE = dict(
             type='amd_mm.SampleAVAClip',
             clip_len=8,
             frame_interval=1,
-            test_mode=True),
-        dict(type='amd_mm.VideoDecode')
+            test_mode=True,
+        ),
+        dict(type='amd_mm.VideoDecode'),
     ],
     frames=[
         dict(
             type='amd_mm.SampleAVAClip',
             clip_len=8,
             frame_interval=1,
-            test_mode=True),
-        dict(type='amd_mm.CheckedRawFrameDecode')
-    ])
+            test_mode=True,
+        ),
+        dict(type='amd_mm.CheckedRawFrameDecode'),
+    ],
+)
 FORMAT = [
     dict(type='mmaction.FormatShape', input_format='NCTHW', collapse=True),
-    dict(type='mmaction.PackActionInputs')
+    dict(type='mmaction.PackActionInputs'),
 ]
 
 
@@ -47,8 +59,7 @@ def paths(people, tmp_path):
     folder = tmp_path / 'copy'
     shutil.copytree(Path(people['ann_file']).parent, folder)
     return {
-        name: str(folder / Path(path).name)
-        for name, path in people.items()
+        name: str(folder / Path(path).name) for name, path in people.items()
     }
 
 
@@ -69,10 +80,8 @@ def build(paths, media='videos', **other):
         fps=made.FPS,
         person_det_score_thr=0.8,
         test_mode=True,
-        **{
-            k: v
-            for k, v in paths.items() if k.endswith('_file')
-        })
+        **{k: v for k, v in paths.items() if k.endswith('_file')},
+    )
     return DATASETS.build(dict(cfg, **other))
 
 
@@ -103,8 +112,9 @@ def test_frames_boxes_and_proposals(people, log):
     torch.testing.assert_close(
         sample.proposals.bboxes,
         sample.gt_instances.bboxes.float(),
-        atol=1.,
-        rtol=0)
+        atol=1.0,
+        rtol=0,
+    )
     assert sample.gt_instances.bboxes.max() > 10  # pixels
     assert '3 videos (3 found' in log() and '7 frames' in log()
     assert 'WARNING' not in log()
@@ -121,7 +131,7 @@ def test_videos_and_frames_are_the_same_clips(people):
     drawn = build(people)[3]
     box = drawn['data_samples'].gt_instances.bboxes[0].round().int()
     x1, y1, x2, y2 = (int(v) for v in box)
-    body = clips[1][:, 4, (y1 + y2) // 2 + 2:y2 - 2, x1 + 2:x2 - 2]
+    body = clips[1][:, 4, (y1 + y2) // 2 + 2 : y2 - 2, x1 + 2 : x2 - 2]
     assert body.mean() > 150  # background is below 90
 
 
@@ -132,7 +142,9 @@ def test_clips_of_another_rate_show_the_same_times(rate):
             type='amd_mm.SampleAVAClip',
             clip_len=4,
             frame_interval=4,
-            test_mode=True))
+            test_mode=True,
+        )
+    )
     info = dict(
         fps=10,
         timestamp=903,
@@ -140,14 +152,15 @@ def test_clips_of_another_rate_show_the_same_times(rate):
         start_index=0,
         filename='a.mp4',
         avg_fps=float(rate),
-        total_frames=rate * 6)
+        total_frames=rate * 6,
+    )
     found = sampler(dict(info))['frame_inds']
     # 8 frames of 10 a second before and 4 after the third second.
     assert found.tolist() == [x * rate // 10 for x in (22, 26, 30, 34)]
     with pytest.raises(UnreadableVideoError, match='timestamp 908 is 8 s'):
         sampler(dict(info, timestamp=908))
     with pytest.raises(UnreadableVideoError, match='frame rate'):
-        sampler(dict(info, avg_fps=0.))
+        sampler(dict(info, avg_fps=0.0))
     # The last second may lack a bit; its last frame is repeated.
     late = sampler(dict(info, timestamp=906))['frame_inds']
     assert rate * 6 - 2 <= late[2] == late[3] < rate * 6
@@ -159,13 +172,16 @@ def test_first_frame_is_counted_once():
             type='amd_mm.SampleAVAClip',
             clip_len=2,
             frame_interval=2,
-            test_mode=True))
+            test_mode=True,
+        )
+    )
     info = dict(
         fps=30,
         timestamp=902,
         timestamp_start=900,
         start_index=1,
-        shot_info=(0, 120))
+        shot_info=(0, 120),
+    )
     # img_00061.jpg is the frame 60, two seconds after the beginning.
     assert sampler(info)['frame_inds'].tolist() == [59, 61]
 
@@ -173,26 +189,30 @@ def test_first_frame_is_counted_once():
 def test_training_shifts_frames(people):
     np.random.seed(0)
     sampler = TRANSFORMS.build(
-        dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=4))
+        dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=4)
+    )
     info = dict(
         fps=30,
         timestamp=902,
         timestamp_start=900,
         start_index=1,
-        shot_info=(0, 120))
+        shot_info=(0, 120),
+    )
     centres = 61 + np.arange(-16, 16, 4)
     shifts = np.stack(
-        [sampler(dict(info))['frame_inds'] - centres for _ in range(20)])
+        [sampler(dict(info))['frame_inds'] - centres for _ in range(20)]
+    )
     assert shifts.min() == -2 and shifts.max() == 1
 
 
 def test_ground_truth_proposals():
-    boxes = np.array([[.1, .2, .3, .6], [0., .5, 1., 1.]])
+    boxes = np.array([[0.1, 0.2, 0.3, 0.6], [0.0, 0.5, 1.0, 1.0]])
     plain = TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals'))
     assert np.array_equal(plain(dict(gt_bboxes=boxes))['proposals'], boxes)
     np.random.seed(0)
     jitter = TRANSFORMS.build(
-        dict(type='amd_mm.GroundTruthProposals', copies=50, jitter=.025))
+        dict(type='amd_mm.GroundTruthProposals', copies=50, jitter=0.025)
+    )
     found = jitter(dict(gt_bboxes=boxes))['proposals'].reshape(51, 2, 4)
     assert np.array_equal(found[0], boxes)
     assert found.min() >= 0 and found.max() <= 1
@@ -201,20 +221,25 @@ def test_ground_truth_proposals():
     area = (found[..., 2:] - found[..., :2]).prod(-1)
     truth = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     overlap = both / (area + truth - both)
-    assert (overlap >= .95**2 - 1e-9).all()
-    assert overlap.min() < .96
-    for wrong in (dict(copies=1), dict(jitter=.1), dict(copies=-1),
-                  dict(copies=1, jitter=.5)):
+    assert (overlap >= 0.95**2 - 1e-9).all()
+    assert overlap.min() < 0.96
+    for wrong in (
+        dict(copies=1),
+        dict(jitter=0.1),
+        dict(copies=-1),
+        dict(copies=1, jitter=0.5),
+    ):
         with pytest.raises(ValueError, match='copies|jitter'):
             TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals', **wrong))
 
 
 def test_proposals_of_ground_truth_in_a_data_set(people):
-    pipeline = [dict(type='amd_mm.GroundTruthProposals')
-                ] + DECODE['videos'] + FORMAT
+    pipeline = (
+        [dict(type='amd_mm.GroundTruthProposals')] + DECODE['videos'] + FORMAT
+    )
     sample = build(
-        people, proposal_file=None, pipeline=pipeline,
-        test_mode=False)[1]['data_samples']
+        people, proposal_file=None, pipeline=pipeline, test_mode=False
+    )[1]['data_samples']
     assert torch.equal(sample.proposals.bboxes, sample.gt_instances.bboxes)
 
 
@@ -253,19 +278,26 @@ def test_kinetics(paths):
     edit(paths['ann_file'], lambda text: text.replace('2,090', f'{name},090'))
     os.rename(Path(paths['frames']) / '2', Path(paths['frames']) / name)
     edit_proposals(
-        paths['proposal_file'], lambda old: {
+        paths['proposal_file'],
+        lambda old: {
             ('kkkkkkkkkkk,' + key[2:] if key.startswith('2,') else key): value
             for key, value in old.items()
-        })
+        },
+    )
     edit(
-        paths['ann_file'], lambda text: ''.join(
-            line for line in text.splitlines(True)
-            if not line.startswith(name) or ',0903,' in line))
+        paths['ann_file'],
+        lambda text: ''.join(
+            line
+            for line in text.splitlines(True)
+            if not line.startswith(name) or ',0903,' in line
+        ),
+    )
     dataset = build(
         paths,
         'frames',
         type='amd_mm.CheckedAVAKineticsDataset',
-        timestamp_start=made.START)
+        timestamp_start=made.START,
+    )
     assert isinstance(dataset, CheckedAVAKineticsDataset)
     assert len(dataset) == 5
     clip = dataset[4]
@@ -286,7 +318,7 @@ def test_real_sample(tmp_path, log):
     annotations.check()
     assert annotations.timestamps == {
         '0f39OWEqJ24': {902, 903},
-        '_-Z6wFjXtGQ': {902}
+        '_-Z6wFjXtGQ': {902},
     }
     for video in annotations.timestamps:
         frames = tmp_path / video
@@ -294,16 +326,20 @@ def test_real_sample(tmp_path, log):
         for time in (2, 3):
             (frames / f'img_{30 * time + 1:05}.jpg').touch()
     dataset = CheckedAVADataset(
-        str(folder / 'ava_sample.csv'), [],
+        str(folder / 'ava_sample.csv'),
+        [],
         exclude_file=str(folder / 'ava_excluded_timestamps_sample.csv'),
         label_file=str(folder / 'action_list.txt'),
         proposal_file=str(folder / 'ava_proposals_sample.pkl'),
         person_det_score_thr=0.8,
-        data_prefix=dict(img=str(tmp_path)))
-    (info, ) = [dataset.get_data_info(i) for i in range(len(dataset))]
+        data_prefix=dict(img=str(tmp_path)),
+    )
+    (info,) = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert info['img_key'] == '0f39OWEqJ24,0902'
     assert info['gt_labels'].nonzero()[1].tolist() == [12, 17, 79]
-    np.testing.assert_allclose(info['proposals'], [[.011, .157, .655, .983]])
+    np.testing.assert_allclose(
+        info['proposals'], [[0.011, 0.157, 0.655, 0.983]]
+    )
     assert 'labels 74 ' in log()
 
 
@@ -312,25 +348,27 @@ def test_real_sample(tmp_path, log):
 
 def test_no_common_frame_with_the_proposals(paths):
     edit_proposals(
-        paths['proposal_file'], lambda old: {
-            key.replace(',0', ','): v
-            for key, v in old.items()
-        })
+        paths['proposal_file'],
+        lambda old: {key.replace(',0', ','): v for key, v in old.items()},
+    )
     with pytest.raises(AVADataError, match="'0,0901'.*'0,901'"):
         build(paths)
 
 
 def test_some_frames_without_proposals(paths, log):
     edit_proposals(
-        paths['proposal_file'], lambda old: {
+        paths['proposal_file'],
+        lambda old: {
             key: value if key != '1,0901' else np.zeros((0, 5))
-            for key, value in old.items() if key != '2,0902'
-        })
+            for key, value in old.items()
+            if key != '2,0902'
+        },
+    )
     dataset = build(paths)
-    assert "2 of 7 frames" in log() and "'1,0901', '2,0902'" in log()
+    assert '2 of 7 frames' in log() and "'1,0901', '2,0902'" in log()
     # As in MMAction2: the whole picture.
     info = [dataset.get_data_info(i) for i in range(7)]
-    (one, ) = [i for i in info if i['img_key'] == '2,0902']
+    (one,) = [i for i in info if i['img_key'] == '2,0902']
     assert one['proposals'].tolist() == [[0, 0, 1, 1]]
 
 
@@ -346,7 +384,7 @@ def test_missing_media(paths, media, log):
     with pytest.raises(AVADataError, match="1 of 3 .*: '1'.*Testing needs"):
         build(paths, media)
     build(paths, media, test_mode=False)
-    assert "1 of 3" in log() and "'1'; they are replaced" in log()
+    assert '1 of 3' in log() and "'1'; they are replaced" in log()
     with pytest.raises(AVADataError, match='3 of 3 .*There is: nothing'):
         build(dict(paths, **{media: paths[media] + '/deeper'}), media)
 
@@ -355,18 +393,22 @@ def test_missing_video_is_replaced_in_training(paths):
     os.remove(Path(paths['videos']) / '1.mp4')
     dataset = build(paths, test_mode=False)
     index = next(
-        i for i in range(7) if dataset.get_data_info(i)['video_id'] == '1')
+        i for i in range(7) if dataset.get_data_info(i)['video_id'] == '1'
+    )
     sample = dataset[index]['data_samples']
     assert sample.video_id != '1'
     ((path, reason), *_) = sample.unreadable
     assert path.endswith('videos/1') and 'no such file' in reason
 
 
-@pytest.mark.parametrize('media, text', [('videos', 'which lasts 4.0 s'),
-                                         ('frames', r'there is no .*\.jpg')])
+@pytest.mark.parametrize(
+    'media, text',
+    [('videos', 'which lasts 4.0 s'), ('frames', r'there is no .*\.jpg')],
+)
 def test_times_that_no_video_has(paths, media, text):
     with pytest.raises(
-            AVADataError, match=f'none of the 3 videos.*\n.*{text}'):
+        AVADataError, match=f'none of the 3 videos.*\n.*{text}'
+    ):
         build(paths, media, timestamp_start=890)
 
 
@@ -379,14 +421,17 @@ def test_times_that_one_folder_lacks(paths, log):
 
 def test_timestamps_out_of_range(people):
     with pytest.raises(
-            AVADataError, match="2 of 7 frames.*'0,0903', '2,0903'"):
+        AVADataError, match="2 of 7 frames.*'0,0903', '2,0903'"
+    ):
         build(people, timestamp_end=902)
 
 
 def test_everything_excluded(paths):
-    Path(paths['exclude_file']).write_text(''.join(f'{video},{time}\n'
-                                                   for video in range(3)
-                                                   for time in made.TIMES))
+    Path(paths['exclude_file']).write_text(
+        ''.join(
+            f'{video},{time}\n' for video in range(3) for time in made.TIMES
+        )
+    )
     with pytest.raises(AVADataError, match='all 9 frames'):
         build(paths)
 
@@ -409,17 +454,20 @@ def test_label_map_without_indent(paths):
 # Files that are wrong.
 
 
-@pytest.mark.parametrize('line, problem', [
-    ('0,901,.1,.1,.2,.2,1', '7 fields instead of 8'),
-    ('0,901,,,,,,', 'it has no box'),
-    ('0,9x1,.1,.1,.2,.2,1,0', "timestamp is no whole number: '9x1'"),
-    ('0,901,.1,.1,.2,b,1,0', "y2 is no number: 'b'"),
-    ('0,901,10,10,20,20,1,0', 'not pixels'),
-    ('0,901,.3,.1,.2,.2,1,0', 'x1 <= x2'),
-    ('0,901,.1,.1,.2,.2,4,0', 'below num_classes=4'),
-    ('0,901,.1,.1,.2,.2,0,0', 'at least 1'),
-    ('', '1 fields'),
-])
+@pytest.mark.parametrize(
+    'line, problem',
+    [
+        ('0,901,.1,.1,.2,.2,1', '7 fields instead of 8'),
+        ('0,901,,,,,,', 'it has no box'),
+        ('0,9x1,.1,.1,.2,.2,1,0', "timestamp is no whole number: '9x1'"),
+        ('0,901,.1,.1,.2,b,1,0', "y2 is no number: 'b'"),
+        ('0,901,10,10,20,20,1,0', 'not pixels'),
+        ('0,901,.3,.1,.2,.2,1,0', 'x1 <= x2'),
+        ('0,901,.1,.1,.2,.2,4,0', 'below num_classes=4'),
+        ('0,901,.1,.1,.2,.2,0,0', 'at least 1'),
+        ('', '1 fields'),
+    ],
+)
 def test_wrong_lines_are_named(paths, line, problem):
     edit(paths['ann_file'], lambda text: text + line + '\n')
     with pytest.raises(AVADataError, match='1 of 19 lines') as error:
@@ -442,22 +490,17 @@ def test_wrong_exclusions(paths):
         read_exclusions(paths['exclude_file'])
 
 
-@pytest.mark.parametrize('content, problem', [
-    ([1, 2], 'it holds a list'),
-    ({}, 'it holds a dict'),
-    ({
-        'a,0901': np.zeros((2, 3))
-    }, r"'a,0901': .*shape \(2, 3\)"),
-    ({
-        'a,0901': np.full((1, 4), np.nan)
-    }, 'finite'),
-    ({
-        'a,0901': np.array([[10., 20, 40, 50]])
-    }, 'not pixels'),
-    ({
-        'a,0901': np.array([[.5, .5, .2, .2, 1]])
-    }, 'x1 > x2'),
-])
+@pytest.mark.parametrize(
+    'content, problem',
+    [
+        ([1, 2], 'it holds a list'),
+        ({}, 'it holds a dict'),
+        ({'a,0901': np.zeros((2, 3))}, r"'a,0901': .*shape \(2, 3\)"),
+        ({'a,0901': np.full((1, 4), np.nan)}, 'finite'),
+        ({'a,0901': np.array([[10.0, 20, 40, 50]])}, 'not pixels'),
+        ({'a,0901': np.array([[0.5, 0.5, 0.2, 0.2, 1]])}, 'x1 > x2'),
+    ],
+)
 def test_wrong_proposals_are_named(tmp_path, content, problem):
     path = tmp_path / 'boxes.pkl'
     path.write_bytes(pickle.dumps(content))
@@ -466,9 +509,8 @@ def test_wrong_proposals_are_named(tmp_path, content, problem):
 
 
 class RunsCode:
-
     def __reduce__(self):
-        return os.mkdir, ('ran', )
+        return os.mkdir, ('ran',)
 
 
 def test_proposals_run_no_code(tmp_path, monkeypatch):
@@ -482,12 +524,10 @@ def test_proposals_run_no_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 def test_proposals_of_any_protocol(tmp_path, protocol):
     boxes = {
-        'a,0901':
-        np.random.default_rng(0).random((3, 4)) / 2 + np.array([0, 0, .5, .5]),
-        'b,0901':
-        np.zeros((0, 5)),
-        'c,0902':
-        np.array([[-.005, 0, 1.005, 1, .9]], np.float32)
+        'a,0901': np.random.default_rng(0).random((3, 4)) / 2
+        + np.array([0, 0, 0.5, 0.5]),
+        'b,0901': np.zeros((0, 5)),
+        'c,0902': np.array([[-0.005, 0, 1.005, 1, 0.9]], np.float32),
     }
     path = tmp_path / 'boxes.pkl'
     path.write_bytes(pickle.dumps(boxes, protocol=protocol))
@@ -495,4 +535,4 @@ def test_proposals_of_any_protocol(tmp_path, protocol):
     assert set(found) == {'a,0901', 'c,0902'}
     assert type(found['a,0901']) is np.ndarray
     np.testing.assert_array_equal(found['a,0901'], boxes['a,0901'])
-    np.testing.assert_allclose(found['c,0902'], [[0, 0, 1, 1, .9]])
+    np.testing.assert_allclose(found['c,0902'], [[0, 0, 1, 1, 0.9]])

@@ -1,4 +1,5 @@
 """AVA's mean average precision: the figures, and what is left behind."""
+
 import multiprocessing
 import os
 import sys
@@ -7,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmaction.evaluation.metrics import AVAMetric
-from mmengine.logging import MMLogger
-
 from amd_mm.datasets import AVADataError
 from amd_mm.registry import METRICS
+from mmaction.evaluation.metrics import AVAMetric
+from mmengine.logging import MMLogger
 
 LABELS = {1: 'stand', 2: 'bend/bow (at the waist)', 20: 'hold', 70: 'talk to'}
 CLASSES = 72
@@ -28,21 +28,25 @@ def files(tmp_path):
                 corners = ','.join(f'{value:.3f}' for value in box)
                 for label in rng.choice(list(LABELS), 2, replace=False):
                     lines.append(
-                        f'{video},{time:04d},{corners},{label},{person}')
+                        f'{video},{time:04d},{corners},{label},{person}'
+                    )
     folder = tmp_path / 'files'
     folder.mkdir()
     ann_file, label_file = folder / 'ann.csv', folder / 'labels.pbtxt'
     ann_file.write_text('\n'.join(lines) + '\n')
-    label_file.write_text(''.join(
-        f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
-        for label, name in LABELS.items()))
+    label_file.write_text(
+        ''.join(
+            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
+            for label, name in LABELS.items()
+        )
+    )
     return dict(ann_file=str(ann_file), label_file=str(label_file))
 
 
 def _boxes(video, time):
     rng = np.random.default_rng([ord(video), time])
-    corner = rng.uniform(0, .4, (3, 2))
-    return np.concatenate([corner, corner + rng.uniform(.2, .6, (3, 2))], 1)
+    corner = rng.uniform(0, 0.4, (3, 2))
+    return np.concatenate([corner, corner + rng.uniform(0.2, 0.6, (3, 2))], 1)
 
 
 def predictions(silent=()):
@@ -51,25 +55,32 @@ def predictions(silent=()):
     samples = []
     for video in 'abc':
         for time in range(902, 907):
-            boxes = _boxes(video, time) + rng.normal(0, .04, (3, 4))
+            boxes = _boxes(video, time) + rng.normal(0, 0.04, (3, 4))
             scores = rng.uniform(0.01, 1, (3, CLASSES))
-            scores[:, [
-                label for label in range(CLASSES)
-                if label not in LABELS or label in silent
-            ]] = 0
+            scores[
+                :,
+                [
+                    label
+                    for label in range(CLASSES)
+                    if label not in LABELS or label in silent
+                ],
+            ] = 0
             samples.append(
                 dict(
                     video_id=video,
                     timestamp=time,
                     pred_instances=dict(
-                        bboxes=torch.tensor(boxes),
-                        scores=torch.tensor(scores))))
+                        bboxes=torch.tensor(boxes), scores=torch.tensor(scores)
+                    ),
+                )
+            )
     return samples
 
 
 def measure(samples, **settings):
     metric = METRICS.build(
-        dict(type='amd_mm.PerClassAVAMetric', num_classes=CLASSES, **settings))
+        dict(type='amd_mm.PerClassAVAMetric', num_classes=CLASSES, **settings)
+    )
     metric.process(None, samples)
     return metric.evaluate(len(samples))
 
@@ -99,12 +110,13 @@ def test_agrees_with_mmaction(files, tmp_path, monkeypatch):
     monkeypatch.setattr(np, 'NAN', np.nan, raising=False)
     monkeypatch.chdir(tmp_path)
     theirs = AVAMetric(
-        files['ann_file'], None, files['label_file'], num_classes=CLASSES)
+        files['ann_file'], None, files['label_file'], num_classes=CLASSES
+    )
     theirs.process(None, predictions())
     expected = theirs.evaluate(15)
     found = measure(predictions(), **files)
     assert found == pytest.approx(expected)
-    assert .05 < found['mAP/overall'] < .95
+    assert 0.05 < found['mAP/overall'] < 0.95
 
 
 def test_ap_of_each_action(files, tmp_path):
@@ -112,8 +124,7 @@ def test_ap_of_each_action(files, tmp_path):
     MMLogger.get_instance('classwise', log_file=str(log))
     found = measure(predictions(), classwise=True, **files)
     aps = {
-        label: found[f'mAP/{label}_{name}']
-        for label, name in LABELS.items()
+        label: found[f'mAP/{label}_{name}'] for label, name in LABELS.items()
     }
     assert found['mAP/overall'] == pytest.approx(np.mean(list(aps.values())))
     assert found['mAP/person_movement'] == pytest.approx((aps[1] + aps[2]) / 2)
@@ -132,10 +143,10 @@ def test_perfect_boxes(files):
     for sample in samples:
         boxes = _boxes(sample['video_id'], sample['timestamp'])
         sample['pred_instances']['bboxes'] = torch.tensor(boxes)
-        scores = torch.full((3, CLASSES), .01)
+        scores = torch.full((3, CLASSES), 0.01)
         for video, time, *_, label, person in lines:
             if (video, int(time)) == (sample['video_id'], sample['timestamp']):
-                scores[int(person), int(label)] = .9
+                scores[int(person), int(label)] = 0.9
         sample['pred_instances']['scores'] = scores
     assert measure(samples, **files)['mAP/overall'] == pytest.approx(1)
 
@@ -168,10 +179,11 @@ def test_works_without_np_nan(files, monkeypatch):
     expected = measure(predictions(), classwise=True, **files)
     text = Path(files['label_file']).read_text()
     Path(files['label_file']).write_text(
-        text + 'item {\n  name: "swim"\n  id: 71\n}\n')
+        text + 'item {\n  name: "swim"\n  id: 71\n}\n'
+    )
     samples = predictions()
     for sample in samples:
-        sample['pred_instances']['scores'][:, 71] = .5
+        sample['pred_instances']['scores'][:, 71] = 0.5
     assert measure(samples, classwise=True, **files) == expected
 
 
@@ -179,15 +191,17 @@ def test_action_that_is_never_detected_counts_as_zero(files):
     every = measure(predictions(), classwise=True, **files)
     found = measure(predictions(silent=[20]), classwise=True, **files)
     assert found['mAP/20_hold'] == 0
-    assert found['mAP/overall'] == pytest.approx(every['mAP/overall'] -
-                                                 every['mAP/20_hold'] / 4)
+    assert found['mAP/overall'] == pytest.approx(
+        every['mAP/overall'] - every['mAP/20_hold'] / 4
+    )
 
 
 def test_no_boxes_at_all(files):
     samples = predictions()
     for sample in samples:
         sample['pred_instances'] = dict(
-            bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES))
+            bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES)
+        )
     assert measure(samples, **files)['mAP/overall'] == 0
 
 
@@ -198,17 +212,25 @@ def test_excluded_frames_do_not_count(files, tmp_path):
     found = measure(predictions(), exclude_file=str(path), **files)
     assert found != measure(predictions(), **files)
     ann_file = Path(files['ann_file'])
-    ann_file.write_text(''.join(
-        line for line in ann_file.read_text().splitlines(True)
-        if not line.startswith(('a,0902', 'c,0906'))))
+    ann_file.write_text(
+        ''.join(
+            line
+            for line in ann_file.read_text().splitlines(True)
+            if not line.startswith(('a,0902', 'c,0906'))
+        )
+    )
     kept = [
-        sample for sample in predictions()
-        if (sample['video_id'], sample['timestamp']) not in (('a', 902), ('c',
-                                                                          906))
+        sample
+        for sample in predictions()
+        if (sample['video_id'], sample['timestamp'])
+        not in (('a', 902), ('c', 906))
     ]
     assert found == measure(kept, **files)
-    path.write_text(''.join(f'{video},{time}\n' for video in 'abc'
-                            for time in range(902, 907)))
+    path.write_text(
+        ''.join(
+            f'{video},{time}\n' for video in 'abc' for time in range(902, 907)
+        )
+    )
     with pytest.raises(AVADataError, match='all frames'):
         measure(predictions(), exclude_file=str(path), **files)
 
@@ -220,7 +242,8 @@ def test_custom_classes(files):
         sample['pred_instances']['scores'] = scores[:, [0, 2, 70]]
     metric = dict(files, custom_classes=[2, 70], classwise=True)
     built = METRICS.build(
-        dict(type='amd_mm.PerClassAVAMetric', num_classes=3, **metric))
+        dict(type='amd_mm.PerClassAVAMetric', num_classes=3, **metric)
+    )
     built.process(None, samples)
     found = built.evaluate(15)
     every = measure(predictions(), classwise=True, **files)

@@ -1,8 +1,11 @@
 """The detector's own pieces: feature maps, padding, batches, pooling."""
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from amd_mm.checkpoints import CheckpointMismatchError
+from amd_mm.registry import MODELS
 from mmaction.models.backbones import VisionTransformer
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -10,14 +13,13 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch import nn
 
-from amd_mm.checkpoints import CheckpointMismatchError
-from amd_mm.registry import MODELS
 from .. import tiny
 from .needed import skip_without_mmdet
 from .tiny_detector import CLASSES, SMALL, tiny_model
 
 BACKBONE = dict(
-    tiny.backbone(), type='amd_mm.FeatureMapVisionTransformer', depth=2)
+    tiny.backbone(), type='amd_mm.FeatureMapVisionTransformer', depth=2
+)
 BACKBONE.pop('use_mean_pooling')
 
 
@@ -31,7 +33,8 @@ def build(**other):
 def checkpoint(path, fine_tuned):
     """A recogniser's or a masked autoencoder's weights, of random norms."""
     vit = MODELS.build(
-        dict(tiny.backbone(depth=2), use_mean_pooling=fine_tuned))
+        dict(tiny.backbone(depth=2), use_mean_pooling=fine_tuned)
+    )
     norm = vit.fc_norm if fine_tuned else vit.norm
     nn.init.normal_(norm.weight)
     other = 'cls_head.fc_cls.weight' if fine_tuned else 'decoder.mask_token'
@@ -40,8 +43,9 @@ def checkpoint(path, fine_tuned):
     return norm.weight, state
 
 
-@pytest.mark.parametrize('fine_tuned, name', [(True, 'fc_norm'),
-                                              (False, 'norm')])
+@pytest.mark.parametrize(
+    'fine_tuned, name', [(True, 'fc_norm'), (False, 'norm')]
+)
 def test_norm_of_the_map(tmp_path, fine_tuned, name):
     path = tmp_path / 'weights.pth'
     weight, state = checkpoint(path, fine_tuned)
@@ -50,14 +54,16 @@ def test_norm_of_the_map(tmp_path, fine_tuned, name):
     vit = build(pretrained=str(path))
     assert torch.equal(vit.norm.weight, weight)
     assert vit.fc_norm is None
-    assert torch.equal(vit.blocks[1].attn.proj.weight,
-                       state['backbone.blocks.1.attn.proj.weight'])
+    assert torch.equal(
+        vit.blocks[1].attn.proj.weight,
+        state['backbone.blocks.1.attn.proj.weight'],
+    )
     # The detector's own checkpoint has one name for it.
     assert not any('fc_norm' in key for key in vit.state_dict())
     assert f"norm is {path}'s {name}:" in log.read_text()
     # Every token is normed by it.
     nn.init.zeros_(vit.norm.weight)
-    nn.init.constant_(vit.norm.bias, 3.)
+    nn.init.constant_(vit.norm.bias, 3.0)
     assert (vit(torch.rand(1, 3, 8, 64, 64)) == 3).all()
 
 
@@ -70,7 +76,8 @@ def test_norm_from_other_prefix(tmp_path):
     path = str(tmp_path / 'other.pth')
     torch.save(other, path)
     vit = build(
-        init_cfg=dict(type='Pretrained', checkpoint=path, prefix='student.'))
+        init_cfg=dict(type='Pretrained', checkpoint=path, prefix='student.')
+    )
     assert torch.equal(vit.norm.weight, weight)
 
 
@@ -89,7 +96,8 @@ def test_other_frames_as_in_mmaction(shape):
     size = dict(img_size=224, num_frames=16, embed_dims=24, num_heads=2)
     ours = build(**size)
     theirs = VisionTransformer(
-        depth=2, use_mean_pooling=False, return_feat_map=True, **size).eval()
+        depth=2, use_mean_pooling=False, return_feat_map=True, **size
+    ).eval()
     theirs.load_state_dict(ours.state_dict())
     clip = torch.rand(1, 3, *shape)
     with torch.no_grad():
@@ -99,8 +107,9 @@ def test_other_frames_as_in_mmaction(shape):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize('frames, height, width', [(8, 64, 64), (8, 48, 112),
-                                                   (12, 80, 48)])
+@pytest.mark.parametrize(
+    'frames, height, width', [(8, 64, 64), (8, 48, 112), (12, 80, 48)]
+)
 def test_positions_of_the_map(frames, height, width):
     """Each place of the map has the table's value there, in space and time."""
     vit = build()
@@ -111,9 +120,11 @@ def test_positions_of_the_map(frames, height, width):
     grid = (frames // 2, height // 16, width // 16)
     table = vit.pos_embed[0].T.reshape(48, 4, 4, 4)
     table = F.interpolate(
-        table.transpose(0, 1), grid[1:], mode='bicubic').transpose(0, 1)
+        table.transpose(0, 1), grid[1:], mode='bicubic'
+    ).transpose(0, 1)
     table = F.interpolate(
-        table.flatten(2).transpose(1, 2), grid[0], mode='linear')
+        table.flatten(2).transpose(1, 2), grid[0], mode='linear'
+    )
     expected = table.transpose(1, 2).reshape(48, *grid)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -135,10 +146,12 @@ def test_frames_are_padded_to_whole_patches():
             type='amd_mm.PaddedClipPreprocessor',
             mean=tiny.MEAN,
             std=tiny.STD,
-            size_divisor=16))
+            size_divisor=16,
+        )
+    )
     clips = [
         torch.randint(256, (3, 4, 48, 70), dtype=torch.uint8),
-        torch.randint(256, (3, 4, 33, 64), dtype=torch.uint8)
+        torch.randint(256, (3, 4, 33, 64), dtype=torch.uint8),
     ]
     samples = [ActionDataSample(), ActionDataSample()]
     batch = preprocessor(dict(inputs=clips, data_samples=samples))['inputs']
@@ -147,8 +160,9 @@ def test_frames_are_padded_to_whole_patches():
     std = torch.tensor(tiny.STD).view(3, 1, 1, 1)
     for padded, clip in zip(batch, clips):
         height, width = clip.shape[2:]
-        torch.testing.assert_close(padded[..., :height, :width],
-                                   (clip - mean) / std)
+        torch.testing.assert_close(
+            padded[..., :height, :width], (clip - mean) / std
+        )
         # The mean colour, that is zero.
         assert (padded[..., height:, :] == 0).all()
         assert (padded[..., width:] == 0).all()
@@ -181,27 +195,29 @@ def predict(model, pairs):
 def test_any_batch_size_in_testing():
     model = detector()
     pairs = [
-        sample((48, 64), [[2., 3., 30., 40.], [10., 8., 60., 44.]]),
-        sample((48, 64), [[0., 0., 64., 48.]])
+        sample((48, 64), [[2.0, 3.0, 30.0, 40.0], [10.0, 8.0, 60.0, 44.0]]),
+        sample((48, 64), [[0.0, 0.0, 64.0, 48.0]]),
     ]
     together = predict(model, pairs)
     for pair, found in zip(pairs, together):
-        (alone, ) = predict(model, [pair])
+        (alone,) = predict(model, [pair])
         height, width = pair[1].img_shape
         size = torch.tensor([width, height, width, height])
-        torch.testing.assert_close(found.bboxes,
-                                   pair[1].proposals.bboxes / size)
+        torch.testing.assert_close(
+            found.bboxes, pair[1].proposals.bboxes / size
+        )
         torch.testing.assert_close(found.bboxes, alone.bboxes)
         torch.testing.assert_close(
-            found.scores, alone.scores, atol=1e-5, rtol=1e-4)
+            found.scores, alone.scores, atol=1e-5, rtol=1e-4
+        )
         assert found.scores.shape == (len(found.bboxes), CLASSES)
 
 
 def test_boxes_of_padded_clips_stay_where_they_are():
     model = detector()
     pairs = [
-        sample((48, 64), [[2., 3., 30., 40.]]),
-        sample((40, 90), [[10., 8., 88., 39.]])
+        sample((48, 64), [[2.0, 3.0, 30.0, 40.0]]),
+        sample((40, 90), [[10.0, 8.0, 88.0, 39.0]]),
     ]
     for (_, given), found in zip(pairs, predict(model, pairs)):
         height, width = given.img_shape
@@ -220,6 +236,7 @@ def test_roi_align_agrees_with_torchvision():
 
 def compare_roi_align(ops):
     from mmcv.ops import RoIAlign
+
     rng = np.random.default_rng(0)
     maps = torch.randn(2, 5, 12, 16, requires_grad=True)
     corners = rng.uniform(0, 90, (7, 2))

@@ -1,9 +1,10 @@
 """The published recipe, read back from what the configs build."""
+
 import pytest
+from amd_mm.utils.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from amd_mm.utils.meta import build_on_meta
 from .needed import skip_without_mmdet
 from .tiny_detector import DETECTION, SMALL
 
@@ -15,29 +16,31 @@ def test_recipe(path):
     cfg = Config.fromfile(path)
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer.type == 'amd_mm.FusedAdamW'
-    assert (optimizer.lr, optimizer.weight_decay) == (2.5e-4, .05)
-    assert tuple(optimizer.betas) == (.9, .999)
-    assert cfg.optim_wrapper.paramwise_cfg.decay_rate == .75
-    assert cfg.model.backbone.drop_path_rate == .2
+    assert (optimizer.lr, optimizer.weight_decay) == (2.5e-4, 0.05)
+    assert tuple(optimizer.betas) == (0.9, 0.999)
+    assert cfg.optim_wrapper.paramwise_cfg.decay_rate == 0.75
+    assert cfg.model.backbone.drop_path_rate == 0.2
     assert cfg.model.roi_head.bbox_head.dropout_ratio == 0
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 30
     assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == 5
     clips = cfg.train_dataloader.batch_size
     assert clips * 8 == cfg.auto_scale_lr.base_batch_size == 128
     train, test = (
-        cfg[key].dataset for key in ('train_dataloader', 'test_dataloader'))
+        cfg[key].dataset for key in ('train_dataloader', 'test_dataloader')
+    )
     # Ground-truth boxes only in training, detected ones in testing.
     assert train.pipeline[0].type == 'amd_mm.GroundTruthProposals'
     assert not train.get('proposal_file') and test.proposal_file
-    assert test.person_det_score_thr == .8
+    assert test.person_det_score_thr == 0.8
     for dataset in (train, test):
         sampling, scale = (
             next(t for t in dataset.pipeline if t.type == name)
-            for name in ('amd_mm.SampleAVAClip', 'mmaction.Resize'))
+            for name in ('amd_mm.SampleAVAClip', 'mmaction.Resize')
+        )
         assert (sampling.clip_len, sampling.frame_interval) == (16, 4)
         assert tuple(scale.scale) == (-1, 256)
     flips = [t.flip_ratio for t in train.pipeline if 'flip_ratio' in t]
-    assert flips == [.5]
+    assert flips == [0.5]
     assert not any('RepeatedViews' in t.type for t in train.pipeline)
     rawframes = 'rawframes' in path.stem
     assert list(train.data_prefix) == ['img' if rawframes else 'video']
@@ -48,7 +51,8 @@ def test_recipe(path):
             assert evaluator[name] == test[name]
     start = 'fine-tuning' if '-ft_' in path.stem else 'pre-training'
     assert ('800e' in cfg.model.backbone.pretrained) == (
-        start == 'pre-training')
+        start == 'pre-training'
+    )
     size = path.stem.split('-p16')[0]
     assert cfg.model.backbone.pretrained.startswith(f'work_dirs/{size}-')
 
@@ -72,7 +76,7 @@ def test_learning_rate_of_every_layer(size, width):
                 layer = int(name.split('.')[2]) + 1
             else:
                 layer = 13
-            assert group['lr'] == pytest.approx(2.5e-4 * .75**(13 - layer))
+            assert group['lr'] == pytest.approx(2.5e-4 * 0.75 ** (13 - layer))
             spared = parameter.ndim == 1 or name.endswith('.bias')
-            assert group['weight_decay'] == (0 if spared else .05)
+            assert group['weight_decay'] == (0 if spared else 0.05)
     assert not names

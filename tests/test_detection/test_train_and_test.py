@@ -1,4 +1,5 @@
 """From files to an mAP, through the real config and the real tools."""
+
 import re
 from pathlib import Path
 
@@ -20,9 +21,11 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     cfg = tiny_config(
         make_people(folder / 'train', videos=32, seed=0),
-        make_people(folder / 'val', videos=12, seed=1), folder / 'work')
+        make_people(folder / 'val', videos=12, seed=1),
+        folder / 'work',
+    )
     cfg.optim_wrapper.optimizer.lr = 3e-3
-    cfg.optim_wrapper.paramwise_cfg.update(num_layers=3, decay_rate=1.)
+    cfg.optim_wrapper.paramwise_cfg.update(num_layers=3, decay_rate=1.0)
     cfg.train_cfg.update(max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 2
     cfg.param_scheduler[1].end = EPOCHS
@@ -45,13 +48,12 @@ def test_tool_reports_each_action(trained, tmp_path, monkeypatch):
     cfg, _, after = trained
     config = tmp_path / 'people.py'
     cfg.dump(config)
-    (checkpoint, ) = Path(cfg.work_dir).glob('best_mAP_overall_*.pth')
+    (checkpoint,) = Path(cfg.work_dir).glob('best_mAP_overall_*.pth')
     monkeypatch.chdir(tmp_path)
     load_tool('test').main(
-        [str(config),
-         str(checkpoint), '--work-dir',
-         str(tmp_path / 'tested')])
-    (log, ) = (tmp_path / 'tested').rglob('*.log')
+        [str(config), str(checkpoint), '--work-dir', str(tmp_path / 'tested')]
+    )
+    (log,) = (tmp_path / 'tested').rglob('*.log')
     found = {
         name: float(value)
         for name, value in re.findall(r'mAP/(\w+): ([\d.]+)', log.read_text())

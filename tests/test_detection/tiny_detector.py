@@ -1,4 +1,5 @@
 """A config of this package, small enough to be trained in a test."""
+
 from pathlib import Path
 from typing import Dict
 
@@ -12,8 +13,9 @@ SMALL = DETECTION / 'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
 CLASSES = 4  # three actions and the background
 
 
-def tiny_config(train: Dict[str, str], val: Dict[str, str],
-                work_dir: Path) -> Config:
+def tiny_config(
+    train: Dict[str, str], val: Dict[str, str], work_dir: Path
+) -> Config:
     """The config of ViT-S on videos with a tiny ViT, for the people.
 
     Args:
@@ -30,14 +32,16 @@ def tiny_config(train: Dict[str, str], val: Dict[str, str],
     for key, paths in (('train', train), ('val', val), ('test', val)):
         loader = cfg[f'{key}_dataloader']
         loader.update(
-            num_workers=0, persistent_workers=False, pin_memory=False)
+            num_workers=0, persistent_workers=False, pin_memory=False
+        )
         place(loader.dataset, paths)
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.update(
             num_classes=CLASSES,
             ann_file=val['ann_file'],
             exclude_file=val['exclude_file'],
-            label_file=val['label_file'])
+            label_file=val['label_file'],
+        )
     # bfloat16 is slow on a CPU.
     cfg.optim_wrapper.precision = 'fp32'
     return cfg
@@ -53,11 +57,13 @@ def tiny_model(model: dict) -> dict:
         embed_dims=48,
         depth=3,
         num_heads=3,
-        drop_path_rate=0.)
+        drop_path_rate=0.0,
+    )
     model.data_preprocessor.size_divisor = 8
     model.roi_head.bbox_roi_extractor.update(featmap_stride=8, output_size=4)
     model.roi_head.bbox_head.update(
-        in_channels=48, num_classes=CLASSES, topk=(1, ))
+        in_channels=48, num_classes=CLASSES, topk=(1,)
+    )
     return model
 
 
@@ -69,7 +75,8 @@ def place(dataset: dict, paths: Dict[str, str]) -> None:
         label_file=paths['label_file'],
         data_prefix=dict(video=paths['videos']),
         num_classes=CLASSES,
-        fps=FPS)
+        fps=FPS,
+    )
     if 'proposal_file' in dataset:
         dataset.proposal_file = paths['proposal_file']
     for transform in dataset.pipeline:

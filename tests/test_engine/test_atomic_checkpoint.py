@@ -1,4 +1,5 @@
 """Whoever is killed while writing keeps the checkpoint before."""
+
 import builtins
 import multiprocessing
 import os
@@ -7,18 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from amd_mm.engine.hooks import atomic_checkpoint
+from amd_mm.engine.hooks.atomic_checkpoint import write_atomically
 from mmengine.evaluator import BaseMetric
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
-from amd_mm.engine.hooks import atomic_checkpoint
-from amd_mm.engine.hooks.atomic_checkpoint import write_atomically
 from .toy import ToyData, toy_runner
 
 HOOKS = dict(
     runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
     logger=dict(type='LoggerHook', interval=3),
     checkpoint=dict(
-        type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1))
+        type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1
+    ),
+)
 EPOCHS = 4
 DEADLY_EPOCH = 3
 
@@ -40,7 +43,7 @@ class HalfWritten:
         self.file.close()
 
     def write(self, content):
-        self.file.write(content[:len(content) // 2])
+        self.file.write(content[: len(content) // 2])
         self.file.flush()
         die()
 
@@ -87,7 +90,8 @@ def train_and_die(folder, point):
     toy_runner(
         folder,
         default_hooks=HOOKS,
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)).train()
+        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+    ).train()
 
 
 @pytest.fixture(scope='module')
@@ -96,23 +100,29 @@ def uninterrupted(tmp_path_factory):
     toy_runner(
         folder,
         default_hooks=HOOKS,
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)).train()
-    return torch.load(
-        folder / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
+        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+    ).train()
+    return torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)[
+        'state_dict'
+    ]
 
 
-@pytest.mark.parametrize('point, resumed', [
-    ('write checkpoint', 2),
-    ('before renaming checkpoint', 2),
-    ('after renaming checkpoint', 2),
-    ('write note', 2),
-    ('before renaming note', 2),
-    ('after renaming note', 3),
-    ('before removing', 3),
-])
+@pytest.mark.parametrize(
+    'point, resumed',
+    [
+        ('write checkpoint', 2),
+        ('before renaming checkpoint', 2),
+        ('after renaming checkpoint', 2),
+        ('write note', 2),
+        ('before renaming note', 2),
+        ('after renaming note', 3),
+        ('before removing', 3),
+    ],
+)
 def test_killed_while_saving(tmp_path, uninterrupted, point, resumed):
     process = multiprocessing.get_context('fork').Process(
-        target=train_and_die, args=(tmp_path, point))
+        target=train_and_die, args=(tmp_path, point)
+    )
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
@@ -126,14 +136,17 @@ def test_killed_while_saving(tmp_path, uninterrupted, point, resumed):
         tmp_path,
         default_hooks=HOOKS,
         train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
-        resume=True)
+        resume=True,
+    )
     runner.train()
     assert not list(tmp_path.glob('*.partial'))
-    final = torch.load(
-        tmp_path / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
+    final = torch.load(tmp_path / f'epoch_{EPOCHS}.pth', weights_only=False)[
+        'state_dict'
+    ]
     assert all(
         torch.equal(final[name], value)
-        for name, value in uninterrupted.items())
+        for name, value in uninterrupted.items()
+    )
 
 
 def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, monkeypatch):
@@ -152,14 +165,18 @@ def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'remove', removing)
     toy_runner(tmp_path, default_hooks=HOOKS).train()
     assert order == [
-        '+epoch_1.pth', '+last_checkpoint', '+epoch_2.pth', '+last_checkpoint',
-        '-epoch_1.pth'
+        '+epoch_1.pth',
+        '+last_checkpoint',
+        '+epoch_2.pth',
+        '+last_checkpoint',
+        '-epoch_1.pth',
     ]
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2.pth']
 
 
 class Rising(BaseMetric):
     """An accuracy that rises with every validation."""
+
     value = 0
 
     def process(self, data_batch, data_samples):
@@ -174,29 +191,39 @@ def test_the_best_checkpoint_is_replaced_safely_too(tmp_path, monkeypatch):
     order = []
     real_replace, real_remove = os.replace, os.remove
     monkeypatch.setattr(
-        os, 'replace', lambda source, target:
-        (real_replace(source, target), order.append('+' + Path(target).name)))
+        os,
+        'replace',
+        lambda source, target: (
+            real_replace(source, target),
+            order.append('+' + Path(target).name),
+        ),
+    )
     monkeypatch.setattr(
-        os, 'remove', lambda path:
-        (real_remove(path), order.append('-' + Path(path).name)))
+        os,
+        'remove',
+        lambda path: (real_remove(path), order.append('-' + Path(path).name)),
+    )
     hooks = dict(HOOKS)
     hooks['checkpoint'] = dict(HOOKS['checkpoint'], save_best='acc')
     loader = dict(
         dataset=ToyData(2),
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='pseudo_collate'),
-        batch_size=2)
+        batch_size=2,
+    )
     toy_runner(
         tmp_path,
         default_hooks=hooks,
         val_dataloader=loader,
         val_cfg=dict(),
-        val_evaluator=[Rising()]).train()
+        val_evaluator=[Rising()],
+    ).train()
     new, old = '+best_acc_epoch_2.pth', '-best_acc_epoch_1.pth'
     assert order.index(new) < order.index(old)
-    assert {path.name
-            for path in tmp_path.glob('*.pth')
-            } == {'best_acc_epoch_2.pth', 'epoch_2.pth'}
+    assert {path.name for path in tmp_path.glob('*.pth')} == {
+        'best_acc_epoch_2.pth',
+        'epoch_2.pth',
+    }
 
 
 def test_keeps_as_many_as_asked(tmp_path):
@@ -205,7 +232,8 @@ def test_keeps_as_many_as_asked(tmp_path):
     toy_runner(
         tmp_path,
         default_hooks=hooks,
-        train_cfg=dict(by_epoch=True, max_epochs=4)).train()
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+    ).train()
     kept = sorted(path.name for path in tmp_path.glob('*.pth'))
     assert kept == ['epoch_3.pth', 'epoch_4.pth']
 

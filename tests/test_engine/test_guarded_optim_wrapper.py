@@ -1,12 +1,13 @@
 """bf16, the guard, and what it leaves untouched."""
+
 import math
 
 import pytest
 import torch
+from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
-from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
 from .toy import ToyData, toy_runner
 
 INF, NAN = math.inf, math.nan
@@ -17,7 +18,8 @@ def make(precision='fp32', **arguments):
     model = nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     return model, GuardedOptimWrapper(
-        optimizer, precision=precision, **arguments)
+        optimizer, precision=precision, **arguments
+    )
 
 
 def copies(model):
@@ -36,15 +38,17 @@ def test_unknown_precision_is_refused():
 def test_builds_from_a_config_without_touching_it():
     cfg = dict(
         type='amd_mm.GuardedOptimWrapper',
-        optimizer=dict(type='AdamW', lr=1.),
-        clip_grad=dict(type='norm', max_norm=0.02))
+        optimizer=dict(type='AdamW', lr=1.0),
+        clip_grad=dict(type='norm', max_norm=0.02),
+    )
     wrapper = build_optim_wrapper(nn.Linear(2, 2), cfg)
     assert wrapper.precision == 'bf16'
     assert cfg['clip_grad'] == dict(type='norm', max_norm=0.02)
 
 
-@pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16),
-                                              ('fp32', torch.float32)])
+@pytest.mark.parametrize(
+    'precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)]
+)
 def test_precision_of_the_forward(precision, dtype):
     model, wrapper = make(precision)
     with wrapper.optim_context(model):
@@ -55,9 +59,8 @@ def test_precision_of_the_forward(precision, dtype):
 
 
 @pytest.mark.parametrize(
-    'clip',
-    [None, dict(max_norm=0.5),
-     dict(type='value', clip_value=0.1)])
+    'clip', [None, dict(max_norm=0.5), dict(type='value', clip_value=0.1)]
+)
 def test_steps_are_those_of_the_stock_wrapper(clip):
     results = []
     for cls in (GuardedOptimWrapper, OptimWrapper):
@@ -69,7 +72,7 @@ def test_steps_are_those_of_the_stock_wrapper(clip):
             arguments['precision'] = 'fp32'
         wrapper = cls(optimizer, **arguments)
         for step in range(6):
-            wrapper.update_params(model(torch.full((1, 4), step + 1.)).sum())
+            wrapper.update_params(model(torch.full((1, 4), step + 1.0)).sum())
         results.append((copies(model), wrapper.state_dict()))
     (mine, my_state), (stock, stock_state) = results
     assert all(map(torch.equal, mine, stock))
@@ -78,7 +81,7 @@ def test_steps_are_those_of_the_stock_wrapper(clip):
 
 @pytest.mark.parametrize('bad', [NAN, INF, -INF])
 def test_a_bad_loss_stops_before_the_step_and_names_the_videos(bad):
-    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    model, wrapper = make(clip_grad=dict(max_norm=1.0))
     wrapper.update_params(model(torch.ones(1, 4)).sum())
     before, state = copies(model), wrapper.optimizer.state_dict()
     wrapper.set_batch(['a.mp4', 'a.mp4', 'b c.mp4'])
@@ -113,7 +116,7 @@ class _InfiniteGradient(torch.autograd.Function):
 
 
 def test_a_bad_gradient_norm_is_noticed_before_the_next_step():
-    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    model, wrapper = make(clip_grad=dict(max_norm=1.0))
     wrapper.set_batch(['bad.mp4'])
     loss = _InfiniteGradient.apply(model(torch.ones(1, 4)).sum())
     wrapper.update_params(loss)
@@ -124,7 +127,7 @@ def test_a_bad_gradient_norm_is_noticed_before_the_next_step():
 
 
 def test_grad_norm_stays_a_tensor_when_deferred():
-    model, wrapper = make(clip_grad=dict(max_norm=1.))
+    model, wrapper = make(clip_grad=dict(max_norm=1.0))
     wrapper.defer_grad_norm = True
     wrapper.update_params(model(torch.ones(1, 4)).sum())
     norm = wrapper.pop_grad_norm()
@@ -134,17 +137,17 @@ def test_grad_norm_stays_a_tensor_when_deferred():
 
 def test_a_run_stops_at_the_bad_batch(tmp_path):
     runner = toy_runner(tmp_path)
-    runner._train_dataloader['dataset'] = ToyData(bad=(5, ))
+    runner._train_dataloader['dataset'] = ToyData(bad=(5,))
     with pytest.raises(
-            NonFiniteError,
-            match=r"iteration 2 .*rank 0: loss nan, videos "
-            r"\['video 4.mp4', 'video 5.mp4'\]"):
+        NonFiniteError,
+        match=r'iteration 2 .*rank 0: loss nan, videos '
+        r"\['video 4.mp4', 'video 5.mp4'\]",
+    ):
         runner.train()
     model = runner.model
     assert all(torch.isfinite(p).all() for p in model.parameters())
     steps = {
-        int(s['step'])
-        for s in runner.optim_wrapper.optimizer.state.values()
+        int(s['step']) for s in runner.optim_wrapper.optimizer.state.values()
     }
     assert steps == {2}
     assert not list(tmp_path.glob('*.pth'))
@@ -170,7 +173,8 @@ def test_another_wrapper_is_pointed_out_once(tmp_path):
     runner = toy_runner(
         tmp_path,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        train_cfg=dict(by_epoch=True, max_epochs=1))
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+    )
     runner.train()
-    (log, ) = tmp_path.glob('*/*.log')
+    (log,) = tmp_path.glob('*/*.log')
     assert log.read_text().count('OptimWrapper does not check the loss') == 1

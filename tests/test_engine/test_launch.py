@@ -1,4 +1,5 @@
 """From the command line to a checked config."""
+
 import argparse
 import os
 import subprocess
@@ -7,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-
 from amd_mm.checkpoints import load_into
 from amd_mm.engine import launch
 from amd_mm.engine.launch import LaunchError
 from amd_mm.registry import MODELS
+from mmengine.config import Config
+
 from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
 
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
@@ -26,13 +27,15 @@ def arguments(config, **more):
         work_dir=None,
         cfg_options=None,
         launcher='none',
-        local_rank=0)
+        local_rank=0,
+    )
     return argparse.Namespace(**{**defaults, **more})
 
 
 def main_config(**options):
     return launch.load_config(
-        arguments(CONFIGS / MAIN, cfg_options=options or None))
+        arguments(CONFIGS / MAIN, cfg_options=options or None)
+    )
 
 
 def test_missing_config_suggests_one():
@@ -55,14 +58,15 @@ def test_overriding_a_variable_is_refused(name):
         main_config(**{name: 'x'})
 
 
-@pytest.mark.parametrize('options', [
-    dict(log_level='DEBUG'),
-    dict(resume=True), {
-        'new_entry': 1
-    }, {
-        'model.teacher.checkpoint': 'x'
-    }
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(log_level='DEBUG'),
+        dict(resume=True),
+        {'new_entry': 1},
+        {'model.teacher.checkpoint': 'x'},
+    ],
+)
 def test_other_overrides_pass(options):
     main_config(**options)
 
@@ -86,7 +90,8 @@ def test_auto_scale_lr_counts_accumulated_batches():
     # 8 processes x 16 videos x 4 = 512: no scaling.
     assert cfg.auto_scale_lr.enable
     assert 8 * cfg.train_dataloader.batch_size == (
-        cfg.auto_scale_lr.base_batch_size)
+        cfg.auto_scale_lr.base_batch_size
+    )
     with pytest.raises(LaunchError, match='base_batch_size'):
         launch.enable_auto_scale_lr(Config(dict(optim_wrapper=dict())))
 
@@ -108,7 +113,8 @@ def test_cpu_processes(monkeypatch):
         type='mmengine.MMDistributedDataParallel',
         device_ids=None,
         broadcast_buffers=False,
-        find_unused_parameters=False)
+        find_unused_parameters=False,
+    )
     monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     cfg = main_config()
     cfg.launcher = 'pytorch'
@@ -139,13 +145,21 @@ def test_resume(tmp_path):
 def test_missing_data_and_checkpoints_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = main_config()
-    expected = [('train_dataloader.dataset.data_root', 'data/kinetics400'),
-                ('train_dataloader.dataset.ann_file',
-                 'data/kinetics400/kinetics400_train_list_videos.txt'),
-                ('train_dataloader.dataset.data_prefix.video',
-                 'data/kinetics400/videos_train'),
-                ('model.teacher.checkpoint',
-                 'checkpoints/videomae_vit-large_k400-1600e.pth')]
+    expected = [
+        ('train_dataloader.dataset.data_root', 'data/kinetics400'),
+        (
+            'train_dataloader.dataset.ann_file',
+            'data/kinetics400/kinetics400_train_list_videos.txt',
+        ),
+        (
+            'train_dataloader.dataset.data_prefix.video',
+            'data/kinetics400/videos_train',
+        ),
+        (
+            'model.teacher.checkpoint',
+            'checkpoints/videomae_vit-large_k400-1600e.pth',
+        ),
+    ]
     for key, path in expected:
         with pytest.raises(LaunchError) as error:
             launch.check_paths(cfg, 'train_dataloader')
@@ -162,10 +176,13 @@ def test_missing_data_and_checkpoints_are_named(tmp_path, monkeypatch):
 
 def test_paths_inside_wrapped_datasets(tmp_path):
     inner = dict(type='X', data_root=str(tmp_path / 'gone'))
-    for dataset, key in ((dict(type='Repeat', dataset=inner), 'dataset.dataset'
-                          '.data_root'),
-                         (dict(type='Concat', datasets=[inner]),
-                          'dataset.datasets.0.data_root')):
+    for dataset, key in (
+        (dict(type='Repeat', dataset=inner), 'dataset.dataset.data_root'),
+        (
+            dict(type='Concat', datasets=[inner]),
+            'dataset.datasets.0.data_root',
+        ),
+    ):
         cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
         with pytest.raises(LaunchError, match=f'train_dataloader.{key}'):
             launch.check_paths(cfg, 'train_dataloader')
@@ -177,9 +194,14 @@ def test_addresses_are_left_to_who_reads_them():
             model=dict(
                 backbone=dict(
                     init_cfg=dict(
-                        type='Pretrained', checkpoint='https://a.b/c.pth')),
-                pretrained='torchvision://resnet50'),
-            load_from='s3://bucket/x.pth'))
+                        type='Pretrained', checkpoint='https://a.b/c.pth'
+                    )
+                ),
+                pretrained='torchvision://resnet50',
+            ),
+            load_from='s3://bucket/x.pth',
+        )
+    )
     launch.check_paths(cfg, 'train_dataloader')
 
 
@@ -189,7 +211,8 @@ def run(tool, *args, **environment):
         capture_output=True,
         text=True,
         timeout=300,
-        env=dict(os.environ, **environment))
+        env=dict(os.environ, **environment),
+    )
 
 
 def test_train_py_says_what_is_missing_without_a_traceback(tmp_path):
@@ -250,9 +273,18 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
     cfg.param_scheduler = []
     pretrain = tmp_path / 'tiny_pretrain.py'
     cfg.dump(pretrain)
-    result = run('train.py', pretrain, '--work-dir', tmp_path / 'w', '--seed',
-                 7, '--amp', '--auto-scale-lr', '--cfg-options',
-                 'optim_wrapper.precision=fp32')
+    result = run(
+        'train.py',
+        pretrain,
+        '--work-dir',
+        tmp_path / 'w',
+        '--seed',
+        7,
+        '--amp',
+        '--auto-scale-lr',
+        '--cfg-options',
+        'optim_wrapper.precision=fp32',
+    )
     assert result.returncode == 0, result.stderr
     assert 'Scaling the original LR' in result.stdout + result.stderr
 
@@ -262,22 +294,33 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
         RECOGNITION.format(
             base=str(pretrain),
             ann_file=str(root / 'kinetics400_train_list_videos.txt'),
-            videos=str(root / 'videos_train')))
+            videos=str(root / 'videos_train'),
+        )
+    )
     pretrained, tuned = tmp_path / 'w/epoch_1.pth', tmp_path / 'tuned.pth'
     model = MODELS.build(Config.fromfile(recognise).model)
     load_into(
-        model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head'))
+        model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head')
+    )
     torch.save(dict(state_dict=model.state_dict()), tuned)
-    result = run('test.py', recognise, tuned, '--work-dir', tmp_path / 't',
-                 '--dump', tmp_path / 'p.pkl')
+    result = run(
+        'test.py',
+        recognise,
+        tuned,
+        '--work-dir',
+        tmp_path / 't',
+        '--dump',
+        tmp_path / 'p.pkl',
+    )
     assert result.returncode == 0, result.stderr
     assert 'acc/top1' in result.stdout + result.stderr
     assert (tmp_path / 'p.pkl').is_file()
 
 
 @pytest.mark.parametrize('launcher, rank', [('none', None), ('pytorch', '3')])
-def test_local_rank_is_set_for_launchers_only(tmp_path, monkeypatch, launcher,
-                                              rank):
+def test_local_rank_is_set_for_launchers_only(
+    tmp_path, monkeypatch, launcher, rank
+):
     monkeypatch.setenv('LOCAL_RANK', 'to be restored')
     monkeypatch.delenv('LOCAL_RANK')
     config = tmp_path / 'empty.py'

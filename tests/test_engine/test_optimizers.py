@@ -1,20 +1,21 @@
 """FusedAdamW: AdamW's result, from any of MMEngine's ways to build it."""
+
 import copy
 
 import pytest
 import torch
+from amd_mm.engine import optimizers
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from amd_mm.engine import optimizers
-
-BETAS = (.9, .95)
+BETAS = (0.9, 0.95)
 
 
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 3))
+        nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 3)
+    )
 
 
 def build(model: nn.Module, kind: str):
@@ -23,8 +24,10 @@ def build(model: nn.Module, kind: str):
         dict(
             type='amd_mm.GuardedOptimWrapper',
             precision='fp32',
-            optimizer=dict(type=kind, lr=.01, betas=BETAS, weight_decay=.1),
-            paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.)))
+            optimizer=dict(type=kind, lr=0.01, betas=BETAS, weight_decay=0.1),
+            paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+        ),
+    )
 
 
 def train(model: nn.Module, wrapper, steps: int) -> None:
@@ -51,10 +54,13 @@ def test_twenty_steps_as_torch_makes_them():
         same(start, models[0])
 
 
-@pytest.mark.parametrize('first, second', [
-    ('mmengine.AdamW', 'amd_mm.FusedAdamW'),
-    ('amd_mm.FusedAdamW', 'mmengine.AdamW'),
-])
+@pytest.mark.parametrize(
+    'first, second',
+    [
+        ('mmengine.AdamW', 'amd_mm.FusedAdamW'),
+        ('amd_mm.FusedAdamW', 'mmengine.AdamW'),
+    ],
+)
 def test_a_run_goes_on_with_the_other(first, second):
     whole, halves = network(), network()
     train(whole, build(whole, 'mmengine.AdamW'), 6)
@@ -72,11 +78,12 @@ def test_a_run_goes_on_with_the_other(first, second):
 def test_where_torch_cannot_fuse_it_is_plain(monkeypatch):
 
     class OlderAdamW(torch.optim.AdamW):
-
         def __init__(self, params, fused=None, **other):
             if fused:
-                raise RuntimeError('`fused=True` requires all the params to '
-                                   'be CUDA, floating point Tensor')
+                raise RuntimeError(
+                    '`fused=True` requires all the params to '
+                    'be CUDA, floating point Tensor'
+                )
             super().__init__(params, fused=fused, **other)
 
     monkeypatch.setattr(optimizers, 'AdamW', OlderAdamW)
@@ -88,8 +95,8 @@ def test_where_torch_cannot_fuse_it_is_plain(monkeypatch):
 
 def test_groups_and_bare_parameters():
     model = network()
-    bare = optimizers.fused_adamw(model.parameters(), lr=.1)
+    bare = optimizers.fused_adamw(model.parameters(), lr=0.1)
     assert len(bare.param_groups[0]['params']) == 6
-    groups = optimizers.fused_adamw([dict(params=model.parameters(), lr=.2)])
+    groups = optimizers.fused_adamw([dict(params=model.parameters(), lr=0.2)])
     assert len(groups.param_groups[0]['params']) == 6
-    assert groups.param_groups[0]['lr'] == .2
+    assert groups.param_groups[0]['lr'] == 0.2

@@ -1,4 +1,5 @@
 """What a run says about itself: its summary and its speed."""
+
 import itertools
 import json
 import random
@@ -12,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tests.test_configs.shrink import CONFIGS, VIEWS, make_data, shrink
+
 from .toy import ToyModel, toy_runner
 
 _NAMES = itertools.count()
@@ -31,7 +33,7 @@ def run_config(name, data, work_dir, **changes):
     cfg.merge_from_dict(changes)
     runner = Runner.from_cfg(cfg)
     runner.train()
-    (log, ) = work_dir.glob('*/*.log')
+    (log,) = work_dir.glob('*/*.log')
     return runner, log.read_text()
 
 
@@ -44,22 +46,28 @@ def summary(log):
 def test_a_whole_run_of_a_real_config(data, tmp_path):
     runner, log = run_config(
         'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py',
-        data, tmp_path, **{'optim_wrapper.accumulative_counts': 2})
+        data,
+        tmp_path,
+        **{'optim_wrapper.accumulative_counts': 2},
+    )
     said = {name: value.strip() for name, value in summary(log).items()}
     assert said['clips per step'] == (
         f'{2 * VIEWS * 2} = 2 videos x {VIEWS} views x 1 processes x 2 '
-        'accumulated')
-    assert said['learning rate'].startswith('2.400e-03 at its peak; linear '
-                                            'from 2.0e-06 to 2.4e-03')
+        'accumulated'
+    )
+    assert said['learning rate'].startswith(
+        '2.400e-03 at its peak; linear from 2.0e-06 to 2.4e-03'
+    )
     assert 'then cosine to 2.0e-05' in said['learning rate']
     assert said['tokens of a clip'] == (
-        '50: the student sees 6, the teacher 14')
+        '50: the student sees 6, the teacher 14'
+    )
     assert 'in no checkpoint' in said['parameters']
     assert said['video decoding'] == 'pyav'
     assert said['precision'] == 'bf16'
     assert said['fused attention'] == 'on'
     assert runner.iter == 2
-    (scalars, ) = tmp_path.glob('*/vis_data/scalars.json')
+    (scalars,) = tmp_path.glob('*/vis_data/scalars.json')
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
     assert len(lines) == 2
     for line in lines:
@@ -68,16 +76,26 @@ def test_a_whole_run_of_a_real_config(data, tmp_path):
     assert 'eta:' in log and 'clips_per_s:' in log and 'data_share:' in log
 
 
-@pytest.mark.parametrize('name, decoding, tokens', [
-    ('videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_folder.py',
-     'pyav', '50: the student sees 6'),
-    ('amd/pretrain/'
-     'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
-     'raw frames', '50: the student sees 6, the teacher 14'),
-])
+@pytest.mark.parametrize(
+    'name, decoding, tokens',
+    [
+        (
+            'videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_folder.py',
+            'pyav',
+            '50: the student sees 6',
+        ),
+        (
+            'amd/pretrain/'
+            'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
+            'raw frames',
+            '50: the student sees 6, the teacher 14',
+        ),
+    ],
+)
 def test_summary_of_other_runs(name, decoding, tokens, data, tmp_path):
-    _, log = run_config(name, data, tmp_path,
-                        **{'optim_wrapper.precision': 'fp32'})
+    _, log = run_config(
+        name, data, tmp_path, **{'optim_wrapper.precision': 'fp32'}
+    )
     said = {key: value.strip() for key, value in summary(log).items()}
     assert said['video decoding'] == decoding
     assert said['tokens of a clip'] == tokens
@@ -86,35 +104,35 @@ def test_summary_of_other_runs(name, decoding, tokens, data, tmp_path):
 
 def test_throughput_counts_clips_and_waiting(tmp_path, monkeypatch):
     """On a clock that goes on only where the test says so."""
-    clock = SimpleNamespace(now=100.)
+    clock = SimpleNamespace(now=100.0)
     clock.time = lambda: clock.now
     monkeypatch.setattr('mmengine.hooks.iter_timer_hook.time', clock)
 
     class SlowModel(ToyModel):
-
         def forward(self, *arguments, **more):
-            clock.now += .03
+            clock.now += 0.03
             return super().forward(*arguments, **more)
 
     class SlowData(Hook):
         """Waits where MMEngine's timer takes it for data loading."""
+
         priority = 'VERY_HIGH'
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            clock.now += .01
+            clock.now += 0.01
 
     runner = toy_runner(
         tmp_path,
         model=SlowModel(),
-        custom_hooks=[dict(type='amd_mm.ThroughputHook'),
-                      SlowData()])
+        custom_hooks=[dict(type='amd_mm.ThroughputHook'), SlowData()],
+    )
     runner.train()
     hub = runner.message_hub
     speeds = hub.get_scalar('train/clips_per_s').data[0]
     shares = hub.get_scalar('train/data_share').data[0]
     # Two lines an epoch: after 3 batches of 2 clips, and after the last.
-    assert list(speeds) == pytest.approx([2 / .04] * 4)
-    assert list(shares) == pytest.approx([.01 / .04] * 4)
+    assert list(speeds) == pytest.approx([2 / 0.04] * 4)
+    assert list(shares) == pytest.approx([0.01 / 0.04] * 4)
 
 
 def test_every_step_is_seeded(tmp_path):
@@ -127,7 +145,8 @@ def test_every_step_is_seeded(tmp_path):
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             self.drawn.append(
-                (random.random(), np.random.rand(), torch.rand(1).item()))
+                (random.random(), np.random.rand(), torch.rand(1).item())
+            )
 
     draws = []
     for number in range(2):
@@ -135,7 +154,8 @@ def test_every_step_is_seeded(tmp_path):
         torch.manual_seed(number)
         toy_runner(
             tmp_path / str(number),
-            custom_hooks=[dict(type='amd_mm.StepSeedHook'), hook]).train()
+            custom_hooks=[dict(type='amd_mm.StepSeedHook'), hook],
+        ).train()
         draws.append(hook.drawn)
     assert draws[0] == draws[1]
     assert len(set(draws[0])) == len(draws[0])

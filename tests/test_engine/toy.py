@@ -1,4 +1,5 @@
 """A toy model and a runner around it, for tests of hooks."""
+
 import itertools
 from typing import Any, Optional
 
@@ -30,9 +31,11 @@ class ToyData(Dataset):
     def __getitem__(self, index: int) -> dict:
         value = float('nan') if index in self.bad else index / 10
         return dict(
-            inputs=torch.full((3, ), value),
+            inputs=torch.full((3,), value),
             data_samples=BaseDataElement(
-                metainfo=dict(filename=f'video {index}.mp4')))
+                metainfo=dict(filename=f'video {index}.mp4')
+            ),
+        )
 
 
 class ToyModel(BaseModel):
@@ -43,10 +46,12 @@ class ToyModel(BaseModel):
         torch.manual_seed(0)
         self.layer = nn.Linear(3, 2)
 
-    def forward(self,
-                inputs: list,
-                data_samples: Optional[list] = None,
-                mode: str = 'loss') -> dict:
+    def forward(
+        self,
+        inputs: list,
+        data_samples: Optional[list] = None,
+        mode: str = 'loss',
+    ) -> dict:
         out = self.layer(torch.stack(list(inputs)))
         if mode == 'predict':
             return list(data_samples)
@@ -54,7 +59,8 @@ class ToyModel(BaseModel):
             loss_a=out.square().mean(),
             loss_b=out.abs().mean(),
             extra=out.detach().max(),
-            count=torch.tensor(float(len(inputs))))
+            count=torch.tensor(float(len(inputs))),
+        )
 
 
 def toy_runner(work_dir: Any, **changes: Any) -> Runner:
@@ -71,23 +77,28 @@ def toy_runner(work_dir: Any, **changes: Any) -> Runner:
             dataset=ToyData(),
             sampler=dict(type=DefaultSampler, shuffle=False),
             collate_fn=dict(type='pseudo_collate'),
-            batch_size=2),
+            batch_size=2,
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(
             type='amd_mm.GuardedOptimWrapper',
             precision='fp32',
             optimizer=dict(type='AdamW', lr=0.1),
-            clip_grad=dict(max_norm=1.)),
+            clip_grad=dict(max_norm=1.0),
+        ),
         default_hooks=dict(
             runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
             logger=dict(type='LoggerHook', interval=3),
-            checkpoint=dict(type='amd_mm.AtomicCheckpointHook')),
+            checkpoint=dict(type='amd_mm.AtomicCheckpointHook'),
+        ),
         custom_hooks=[dict(type='amd_mm.FiniteLossHook')],
         randomness=dict(seed=0),
         visualizer=dict(
-            type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+            type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]
+        ),
         log_level='WARNING',
         default_scope='mmengine',
-        experiment_name=f'toy{next(_COUNTER)}')
+        experiment_name=f'toy{next(_COUNTER)}',
+    )
     arguments.update(changes)
     return Runner(**arguments)

@@ -1,10 +1,11 @@
 """Small checkpoints of the kinds that users have."""
+
 from pathlib import Path
 
 import torch
+from amd_mm.registry import MODELS
 from torch import nn
 
-from amd_mm.registry import MODELS
 from tests import tiny
 
 CLASSES = 7
@@ -28,9 +29,11 @@ def recognizer_cfg() -> dict:
             type='mmaction.TimeSformerHead',
             num_classes=CLASSES,
             in_channels=64,
-            init_std=1.,
-            average_clips='prob'),
-        data_preprocessor=tiny.preprocessor())
+            init_std=1.0,
+            average_clips='prob',
+        ),
+        data_preprocessor=tiny.preprocessor(),
+    )
 
 
 def fine_tuned() -> nn.Module:

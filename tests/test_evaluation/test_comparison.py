@@ -1,4 +1,5 @@
 """Files of predictions are read, checked against each other and compared."""
+
 import csv
 import os
 import pickle
@@ -6,25 +7,25 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import DumpResults
-
-from amd_mm.evaluation.comparison import (compare_predictions,
-                                          write_comparison)
+from amd_mm.evaluation.comparison import compare_predictions, write_comparison
 from amd_mm.evaluation.predictions import PredictionsError, read_predictions
+from mmengine.evaluator import DumpResults
 
 
 def samples_of(labels, predicted, classes=4, names=None):
     """As a recogniser gives them to the metrics."""
     samples = []
     for at, (label, best) in enumerate(zip(labels, predicted)):
-        score = torch.full((classes, ), .1)
-        score[best] = .9
+        score = torch.full((classes,), 0.1)
+        score[best] = 0.9
         samples.append(
             dict(
                 pred_score=score,
                 pred_label=torch.tensor([best]),
                 gt_label=torch.tensor([label]),
-                img_shape=(8, 8)))
+                img_shape=(8, 8),
+            )
+        )
         if names is not None:
             samples[-1]['filename'] = names[at]
     return samples
@@ -41,7 +42,8 @@ def dump(path, samples):
 def test_reads_what_the_metric_of_mmengine_wrote(tmp_path):
     path = dump(
         tmp_path / 'a.pkl',
-        samples_of([0, 1, 3], [0, 2, 3], names=['x/a b.mp4', 'b.avi', 'c']))
+        samples_of([0, 1, 3], [0, 2, 3], names=['x/a b.mp4', 'b.avi', 'c']),
+    )
     read = read_predictions(path)
     assert read.labels.tolist() == [0, 1, 3]
     assert read.predicted.tolist() == [0, 2, 3]
@@ -61,9 +63,8 @@ def test_reads_arrays_and_half_precision(tmp_path):
 
 
 class RunsSomething:
-
     def __reduce__(self):
-        return os.mkdir, (self.folder, )
+        return os.mkdir, (self.folder,)
 
 
 def test_nothing_in_a_file_is_run(tmp_path):
@@ -78,14 +79,20 @@ def test_nothing_in_a_file_is_run(tmp_path):
 
 @pytest.mark.parametrize(
     'content, message',
-    [([], 'a list of predictions'), (dict(), 'a list of predictions'),
-     ([dict(pred_instances=1)], 'entry 0 has no pred_score'),
-     (samples_of([7], [0]), 'label 7, which is none of the 4'),
-     (samples_of([-1], [0]), 'the list has no labels'),
-     ([dict(pred_score=torch.ones(3))], 'entry 0 has 0 labels'),
-     ([dict(pred_score=torch.ones(2, 3))], 'average_clips'),
-     (samples_of([0], [0]) + samples_of([0], [0], classes=5),
-      'some videos have 4 scores, others 5')])
+    [
+        ([], 'a list of predictions'),
+        (dict(), 'a list of predictions'),
+        ([dict(pred_instances=1)], 'entry 0 has no pred_score'),
+        (samples_of([7], [0]), 'label 7, which is none of the 4'),
+        (samples_of([-1], [0]), 'the list has no labels'),
+        ([dict(pred_score=torch.ones(3))], 'entry 0 has 0 labels'),
+        ([dict(pred_score=torch.ones(2, 3))], 'average_clips'),
+        (
+            samples_of([0], [0]) + samples_of([0], [0], classes=5),
+            'some videos have 4 scores, others 5',
+        ),
+    ],
+)
 def test_says_what_is_wrong_with_a_file(tmp_path, content, message):
     path = tmp_path / 'bad.pkl'
     path.write_bytes(pickle.dumps(content))
@@ -114,15 +121,20 @@ def pair(tmp_path):
 
 def test_compares_class_by_class(pair):
     result = compare_predictions(*pair)
-    found = [(one.label, one.videos, one.first, one.second, one.difference)
-             for one in result.classes]
-    assert found == [(0, 2, 1., .5, .5), (2, 2, .5, .5, 0.),
-                     (1, 1, 0., 1., -1.)]
+    found = [
+        (one.label, one.videos, one.first, one.second, one.difference)
+        for one in result.classes
+    ]
+    assert found == [
+        (0, 2, 1.0, 0.5, 0.5),
+        (2, 2, 0.5, 0.5, 0.0),
+        (1, 1, 0.0, 1.0, -1.0),
+    ]
     assert (result.videos, result.num_classes) == (5, 4)
-    assert (result.first, result.second) == (.6, .6)
+    assert (result.first, result.second) == (0.6, 0.6)
     assert (result.only_first, result.only_second) == (1, 1)
     back = compare_predictions(*reversed(pair))
-    assert [one.difference for one in back.classes] == [1., 0., -.5]
+    assert [one.difference for one in back.classes] == [1.0, 0.0, -0.5]
 
 
 def test_largest_leaves_out_what_does_not_differ(pair):
@@ -134,9 +146,10 @@ def test_largest_leaves_out_what_does_not_differ(pair):
 def test_largest_takes_both_ends():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(20), 30)
-    first, second = (type('P', (), {})()
-                     for _ in range(2))  # plain carriers of arrays
-    for one, accuracy in ((first, .7), (second, .6)):
+    first, second = (
+        type('P', (), {})() for _ in range(2)
+    )  # plain carriers of arrays
+    for one, accuracy in ((first, 0.7), (second, 0.6)):
         wrong = rng.random(600) > accuracy
         one.labels, one.num_classes, one.videos = labels, 20, ()
         one.correct, one.source = ~wrong, 'x'
@@ -152,35 +165,54 @@ def test_largest_takes_both_ends():
 
 @pytest.mark.parametrize(
     'other, message',
-    [(samples_of([0, 1], [0, 1]), 'has 3 videos and .* has 2'),
-     (samples_of([0, 1, 1], [0, 1, 1], classes=5), '4 classes and .* has 5'),
-     (samples_of([0, 2, 1], [0, 1, 1]), '1 of 3 labels .* entry 1: 1 and 2')])
+    [
+        (samples_of([0, 1], [0, 1]), 'has 3 videos and .* has 2'),
+        (
+            samples_of([0, 1, 1], [0, 1, 1], classes=5),
+            '4 classes and .* has 5',
+        ),
+        (
+            samples_of([0, 2, 1], [0, 1, 1]),
+            '1 of 3 labels .* entry 1: 1 and 2',
+        ),
+    ],
+)
 def test_refuses_other_videos(tmp_path, other, message):
     mine = dump(tmp_path / 'mine.pkl', samples_of([0, 1, 1], [0, 1, 1]))
     with pytest.raises(PredictionsError, match=message) as error:
         compare_predictions(
             read_predictions(mine),
-            read_predictions(dump(tmp_path / 'other.pkl', other)))
+            read_predictions(dump(tmp_path / 'other.pkl', other)),
+        )
     assert 'mine.pkl' in str(error.value) and 'other.pkl' in str(error.value)
 
 
 def test_refuses_the_same_labels_of_other_videos(tmp_path):
     one, two = (
         read_predictions(
-            dump(tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0],
-                                                    names=names)))
-        for at, names in enumerate([['d/x.mp4', 'd/y.mp4'], ['x', 'z']]))
+            dump(
+                tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0], names=names)
+            )
+        )
+        for at, names in enumerate([['d/x.mp4', 'd/y.mp4'], ['x', 'z']])
+    )
     with pytest.raises(PredictionsError, match='entry 1 is video y in .* z'):
         compare_predictions(one, two)
 
 
 def test_writes_all_classes(tmp_path, pair):
     path = write_comparison(
-        compare_predictions(*pair), ['a', 'b, too', 'c', 'd'],
-        ('AMD', 'VideoMAE'), tmp_path / 'new' / 'x.csv')
+        compare_predictions(*pair),
+        ['a', 'b, too', 'c', 'd'],
+        ('AMD', 'VideoMAE'),
+        tmp_path / 'new' / 'x.csv',
+    )
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == ['a', 'c', 'b, too']
     assert rows[0]['AMD_percent'] == '100.00'
-    assert [row['difference_points']
-            for row in rows] == ['+50.00', '+0.00', '-100.00']
+    assert [row['difference_points'] for row in rows] == [
+        '+50.00',
+        '+0.00',
+        '-100.00',
+    ]

@@ -1,18 +1,20 @@
 """tools/demo.py: the right classes, in print and in the picture."""
+
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from PIL import Image
-
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
 from amd_mm.evaluation.clip_encoder import ClipSampling
-from amd_mm.visualization.annotated_video import (annotate_frame,
-                                                  write_annotated_video)
+from amd_mm.visualization.annotated_video import (
+    annotate_frame,
+    write_annotated_video,
+)
+from mmengine.config import Config
+from PIL import Image
 
 from tests.test_tools.tool_scripts import load_tool
 
@@ -39,28 +41,35 @@ def demo(*arguments):
 def expected(video):
     """Probabilities by the model itself: the mean over three clips."""
     from mmengine.dataset import Compose
+
     sample = Compose(SAMPLING.pipeline())(
-        dict(filename=video, label=-1, modality='RGB'))
+        dict(filename=video, label=-1, modality='RGB')
+    )
     model = models.fine_tuned()
     with torch.no_grad():
         clips = model.data_preprocessor(
-            dict(inputs=[sample['inputs']], data_samples=None))['inputs'][0]
+            dict(inputs=[sample['inputs']], data_samples=None)
+        )['inputs'][0]
         scores = model.cls_head(model.backbone(clips)).softmax(-1).mean(0)
     return scores.topk(5)
 
 
 def printed(out):
-    return [(name, float(value)) for value, name in re.findall(
-        r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE)]
+    return [
+        (name, float(value))
+        for value, name in re.findall(
+            r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE
+        )
+    ]
 
 
 def check(out, video, name='class {}'):
     values, index = expected(video)
     rows = printed(out)
     assert [row[0] for row in rows] == [name.format(i) for i in index.tolist()]
-    np.testing.assert_allclose([row[1] for row in rows],
-                               100 * values,
-                               atol=.06)
+    np.testing.assert_allclose(
+        [row[1] for row in rows], 100 * values, atol=0.06
+    )
 
 
 def test_without_a_config(video, checkpoint, tmp_path, capsys):
@@ -69,8 +78,12 @@ def test_without_a_config(video, checkpoint, tmp_path, capsys):
     labels = tmp_path / 'labels.txt'
     labels.write_text('\n'.join(f'doing {i}' for i in range(models.CLASSES)))
     out = tmp_path / 'new/annotated.mp4'
-    assert demo(video, checkpoint, '--frames', 8, '--labels', labels, '--out',
-                out) == 0
+    assert (
+        demo(
+            video, checkpoint, '--frames', 8, '--labels', labels, '--out', out
+        )
+        == 0
+    )
     check(capsys.readouterr().out, video, 'doing {}')
     with open_video(str(out)) as made, open_video(video) as original:
         assert len(made) == len(original)
@@ -93,7 +106,9 @@ def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
     cfg = Config(
         dict(
             model=models.recognizer_cfg(),
-            test_dataloader=dict(dataset=dict(pipeline=SAMPLING.pipeline()))))
+            test_dataloader=dict(dataset=dict(pipeline=SAMPLING.pipeline())),
+        )
+    )
     cfg.dump(tmp_path / 'config.py')
     assert demo(video, checkpoint, '--config', tmp_path / 'config.py') == 0
     check(capsys.readouterr().out, video)
@@ -139,7 +154,7 @@ def test_what_is_wrong_is_said(video, checkpoint, tmp_path, capsys):
 
 def test_the_text_is_in_the_upper_left():
     frame = np.full((240, 320, 3), 128, np.uint8)
-    rows = [('Straße überqueren', .75), ('x' * 500, .1)]
+    rows = [('Straße überqueren', 0.75), ('x' * 500, 0.1)]
     made = annotate_frame(frame, rows)
     assert made.shape == frame.shape and made.dtype == np.uint8
     assert (frame == 128).all()
@@ -152,7 +167,7 @@ def test_the_text_is_in_the_upper_left():
 
 def test_a_gif(tmp_path, make_video):
     video = make_video(str(tmp_path / 'a.mp4'), frames=30)
-    path = write_annotated_video(video, tmp_path / 'a.gif', [('a', .5)])
+    path = write_annotated_video(video, tmp_path / 'a.gif', [('a', 0.5)])
     with Image.open(path) as made:
         assert made.n_frames == 15 and made.size == (320, 240)
         assert made.info['duration'] == pytest.approx(80, abs=10)

@@ -1,4 +1,5 @@
 """Feature files and probes: the tools as a user calls them."""
+
 import json
 import shutil
 from pathlib import Path
@@ -6,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from amd_mm.evaluation import feature_files
 from amd_mm.evaluation.clip_encoder import ClipEncoder
-from amd_mm.evaluation.feature_files import (FeatureFolder, FeatureFolderError,
-                                             file_names)
+from amd_mm.evaluation.feature_files import (
+    FeatureFolder,
+    FeatureFolderError,
+    file_names,
+)
+
 from tests.conftest import write_video
 from tests.test_tools.tool_scripts import load_tool
 
@@ -21,13 +25,15 @@ EXTRACT, PROBE = load_tool('extract_features'), load_tool('probe')
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    return models.save(models.pretrained(),
-                       tmp_path_factory.mktemp('model') / 'model.pth')
+    return models.save(
+        models.pretrained(), tmp_path_factory.mktemp('model') / 'model.pth'
+    )
 
 
 def extract(*arguments):
     return EXTRACT.main(
-        [*map(str, arguments), '--frames', '8', '--workers', '0'])
+        [*map(str, arguments), '--frames', '8', '--workers', '0']
+    )
 
 
 def arrays(folder):
@@ -41,9 +47,9 @@ def arrays(folder):
 
 
 def test_names_of_files():
-    assert file_names(['b/x y.mp4', 'clip 1.0', 'a.mp4', 'a.avi', 'a.mp4']) \
-        == ['b/x y.npy', 'clip 1.0.npy', 'a.mp4.npy', 'a.avi.npy',
-            'a.mp4.npy']
+    assert file_names(
+        ['b/x y.mp4', 'clip 1.0', 'a.mp4', 'a.avi', 'a.mp4']
+    ) == ['b/x y.npy', 'clip 1.0.npy', 'a.mp4.npy', 'a.avi.npy', 'a.mp4.npy']
     assert file_names(['/data/../x.mp4']) == ['data/x.npy']
     with pytest.raises(FeatureFolderError, match='both be written to x.npy'):
         file_names(['../x.mp4', 'x.mp4'])
@@ -83,20 +89,36 @@ def test_a_folder(tmp_path, tiny_video_folder, checkpoint, capsys):
     assert extract(*call, '--batch-size', 4) == 0
     made = arrays(out)
     assert list(made) == [
-        'a.npy', 'b.npy', 'more/c.npy', 'more/deep/d clip 1.npy', 'more/e.npy',
-        'z/f.npy'
+        'a.npy',
+        'b.npy',
+        'more/c.npy',
+        'more/deep/d clip 1.npy',
+        'more/e.npy',
+        'z/f.npy',
     ]
-    assert all(one.shape == (3, 64) and one.dtype == np.float32
-               for one in made.values())
+    assert all(
+        one.shape == (3, 64) and one.dtype == np.float32
+        for one in made.values()
+    )
     # The same one by one, with another batch: nothing is mixed up.
     single = tmp_path / 'single'
-    assert extract(checkpoint, tiny_video_folder / 'more/deep/d clip 1.mp4',
-                   '--out', single, '--clips', 3) == 0
+    assert (
+        extract(
+            checkpoint,
+            tiny_video_folder / 'more/deep/d clip 1.mp4',
+            '--out',
+            single,
+            '--clips',
+            3,
+        )
+        == 0
+    )
     np.testing.assert_allclose(
         arrays(single)['d clip 1.npy'],
         made['more/deep/d clip 1.npy'],
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )
     assert json.loads((out / 'features.json').read_text())['clips'] == 3
     # Again: only what is missing.
     (out / 'b.npy').unlink()
@@ -110,16 +132,24 @@ def test_a_folder(tmp_path, tiny_video_folder, checkpoint, capsys):
     assert 'clips: 3 there, 1 asked for' in capsys.readouterr().err
 
 
-def test_a_list_with_bad_videos(tmp_path, tiny_video_folder, checkpoint,
-                                capsys):
+def test_a_list_with_bad_videos(
+    tmp_path, tiny_video_folder, checkpoint, capsys
+):
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
     shutil.copy(tiny_video_folder / 'a.mp4', tmp_path / 'good one.mp4')
-    (tmp_path / 'list.txt').write_text('good one.mp4 3\nbad.mp4 1\n'
-                                       'gone.mp4 2\n')
-    call = (checkpoint, tmp_path / 'list.txt', '--data-root', tmp_path,
-            '--out', tmp_path / 'out')
+    (tmp_path / 'list.txt').write_text(
+        'good one.mp4 3\nbad.mp4 1\ngone.mp4 2\n'
+    )
+    call = (
+        checkpoint,
+        tmp_path / 'list.txt',
+        '--data-root',
+        tmp_path,
+        '--out',
+        tmp_path / 'out',
+    )
     assert extract(*call, '--tokens') == 0
-    values, = arrays(tmp_path / 'out').values()
+    (values,) = arrays(tmp_path / 'out').values()
     assert values.shape == (1, 4, 4, 4, 64)
     bad = (tmp_path / 'out/unreadable.txt').read_text().splitlines()
     assert [line.split('\t')[0] for line in bad] == ['bad.mp4', 'gone.mp4']
@@ -173,6 +203,7 @@ def labelled(tmp_path_factory):
             lines.append(f'{name} {index % 2}\n')
         (folder / f'{part}.txt').write_text(''.join(lines))
     from amd_mm.evaluation.clip_encoder import ClipSampling
+
     pipeline = ClipSampling(8, 1, 1, 64).pipeline()
 
     def loader(part):
@@ -183,13 +214,16 @@ def labelled(tmp_path_factory):
                 ann_file=f'{part}.txt',
                 data_prefix=dict(video=''),
                 test_mode=part == 'val',
-                pipeline=pipeline if part == 'val' else []))
+                pipeline=pipeline if part == 'val' else [],
+            )
+        )
 
     cfg = dict(
         model=models.recognizer_cfg(),
         train_dataloader=loader('train'),
         val_dataloader=loader('val'),
-        work_dir=str(folder / 'work'))
+        work_dir=str(folder / 'work'),
+    )
     text = '\n'.join(f'{key} = {value!r}' for key, value in cfg.items())
     (folder / 'config.py').write_text(text)
     return folder
@@ -205,14 +239,26 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     assert probe(config, checkpoint, '--neighbours', 1, 3) == 0
     out = capsys.readouterr().out
     assert '| linear' in out and '12 training and 12 test videos' in out
-    entry, = json.loads((labelled / 'work/probe.json').read_text())
-    assert [one['probe'] for one in entry['results']] == \
-        ['nearest neighbours', 'nearest neighbours', 'linear']
+    (entry,) = json.loads((labelled / 'work/probe.json').read_text())
+    assert [one['probe'] for one in entry['results']] == [
+        'nearest neighbours',
+        'nearest neighbours',
+        'linear',
+    ]
     assert all(one['top1'] == 1 for one in entry['results'])
     # Few labels: the features are there, the results are added.
-    assert probe(config, checkpoint, '--neighbours', 1, '--no-linear',
-                 '--cfg-options',
-                 'train_dataloader.dataset.clips_per_class=2') == 0
+    assert (
+        probe(
+            config,
+            checkpoint,
+            '--neighbours',
+            1,
+            '--no-linear',
+            '--cfg-options',
+            'train_dataloader.dataset.clips_per_class=2',
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert '4 videos, features of 4 are there' in out
     assert '4 training and 12 test videos' in out
@@ -220,13 +266,21 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     assert first == entry and second['train_videos'] == 4
 
 
-def test_probes_refuse_what_has_no_labels(labelled, checkpoint, tmp_path,
-                                          capsys):
+def test_probes_refuse_what_has_no_labels(
+    labelled, checkpoint, tmp_path, capsys
+):
     shutil.copy(labelled / 'config.py', tmp_path / 'config.py')
     (tmp_path / 'bare.txt').write_text('a.mp4\n')
-    assert probe(tmp_path / 'config.py', checkpoint, '--cfg-options',
-                 f'train_dataloader.dataset.ann_file={tmp_path}/bare.txt',
-                 f'work_dir={tmp_path}/work') == 2
+    assert (
+        probe(
+            tmp_path / 'config.py',
+            checkpoint,
+            '--cfg-options',
+            f'train_dataloader.dataset.ann_file={tmp_path}/bare.txt',
+            f'work_dir={tmp_path}/work',
+        )
+        == 2
+    )
     assert 'a probe needs one label' in capsys.readouterr().err
     assert probe(tmp_path / 'config.py', checkpoint, '--views', 'test') == 2
     assert 'has no test_dataloader' in capsys.readouterr().err
@@ -235,19 +289,30 @@ def test_probes_refuse_what_has_no_labels(labelled, checkpoint, tmp_path,
 
 
 def test_probe_features_are_those_of_the_encoder(labelled, checkpoint):
-    assert probe(labelled / 'config.py', checkpoint, '--neighbours', 1,
-                 '--no-linear') == 0
-    path, = (labelled / 'work/features').glob('*/test/val/0 clip.npy')
+    assert (
+        probe(
+            labelled / 'config.py',
+            checkpoint,
+            '--neighbours',
+            1,
+            '--no-linear',
+        )
+        == 0
+    )
+    (path,) = (labelled / 'work/features').glob('*/test/val/0 clip.npy')
     from amd_mm.datasets import open_video
     from amd_mm.evaluation.clip_encoder import ClipSampling
     from mmengine.dataset import Compose
+
     assert len(open_video(str(labelled / 'val/0 clip.mp4'))) == 12
     sample = Compose(ClipSampling(8, 1, 1, 64).pipeline())(
         dict(
-            filename=str(labelled / 'val/0 clip.mp4'), label=0,
-            modality='RGB'))
+            filename=str(labelled / 'val/0 clip.mp4'), label=0, modality='RGB'
+        )
+    )
     encoder = ClipEncoder.from_checkpoint(checkpoint, frames=8)
     with torch.no_grad():
         expected = encoder(sample['inputs'].float())
     np.testing.assert_allclose(
-        np.load(path), expected.numpy(), rtol=1e-4, atol=1e-5)
+        np.load(path), expected.numpy(), rtol=1e-4, atol=1e-5
+    )

@@ -1,10 +1,13 @@
 """Names of classes are read as they are published."""
+
 import json
 
 import pytest
-
-from amd_mm.evaluation.label_map import (LabelMapError, check_label_map,
-                                         read_label_map)
+from amd_mm.evaluation.label_map import (
+    LabelMapError,
+    check_label_map,
+    read_label_map,
+)
 
 
 def test_one_name_a_line(tmp_path):
@@ -14,22 +17,26 @@ def test_one_name_a_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'content', [['a', 'b'], dict(b='1', a='0'),
-                dict(b=1, a=0)])
+    'content', [['a', 'b'], dict(b='1', a='0'), dict(b=1, a=0)]
+)
 def test_json_as_of_something_something(tmp_path, content):
     path = tmp_path / 'labels.json'
     path.write_text(json.dumps(content))
     assert read_label_map(path) == ['a', 'b']
 
 
-@pytest.mark.parametrize('name, content, message',
-                         [('a.txt', '', 'is empty'),
-                          ('a.txt', 'a\n\nb\n', 'name number 2'),
-                          ('a.json', '{"a": 1, "b": 2}', 'labels 0 to 1'),
-                          ('a.json', '{"a": 0, "b": 0}', 'each once'),
-                          ('a.json', '{"a": "x"}', 'labels 0 to 0'),
-                          ('a.json', '{', 'no JSON'),
-                          ('a.json', '3', 'list of names')])
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('a.txt', '', 'is empty'),
+        ('a.txt', 'a\n\nb\n', 'name number 2'),
+        ('a.json', '{"a": 1, "b": 2}', 'labels 0 to 1'),
+        ('a.json', '{"a": 0, "b": 0}', 'each once'),
+        ('a.json', '{"a": "x"}', 'labels 0 to 0'),
+        ('a.json', '{', 'no JSON'),
+        ('a.json', '3', 'list of names'),
+    ],
+)
 def test_says_what_is_wrong_with_which_file(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_text(content)

@@ -1,10 +1,15 @@
 """Probes find what is in the features, and nothing that is not."""
+
 import pytest
 import torch
-
-from amd_mm.evaluation.linear_probe import (LabelledFeatures, extract_features,
-                                            linear_probe, nearest_neighbours)
+from amd_mm.evaluation.linear_probe import (
+    LabelledFeatures,
+    extract_features,
+    linear_probe,
+    nearest_neighbours,
+)
 from amd_mm.registry import MODELS
+
 from tests import tiny
 
 
@@ -14,29 +19,33 @@ def blobs(count: int, noise: float, seed: int) -> LabelledFeatures:
     labels = torch.arange(count) % 3
     centres = 5 * torch.eye(3, 6)
     values = centres[labels] + noise * torch.randn(count, 6, generator=random)
-    values[:, 5] = 7.
+    values[:, 5] = 7.0
     return LabelledFeatures(values, labels)
 
 
 @pytest.mark.parametrize('probe', [linear_probe, nearest_neighbours])
 def test_tells_apart_what_is_apart(probe) -> None:
-    result = probe(blobs(90, .5, 0), blobs(60, .5, 1))
+    result = probe(blobs(90, 0.5, 0), blobs(60, 0.5, 1))
     assert result.accuracy == 1
     assert result.predictions.tolist() == [index % 3 for index in range(60)]
 
 
 @pytest.mark.parametrize('probe', [linear_probe, nearest_neighbours])
 def test_finds_nothing_in_noise(probe) -> None:
-    train, test = blobs(300, 1000., 0), blobs(300, 1000., 1)
-    assert abs(probe(train, test).accuracy - 1 / 3) < .1
+    train, test = blobs(300, 1000.0, 0), blobs(300, 1000.0, 1)
+    assert abs(probe(train, test).accuracy - 1 / 3) < 0.1
 
 
 def test_a_linear_probe_is_deterministic_and_scale_free() -> None:
-    train, test = blobs(90, 3., 0), blobs(60, 3., 1)
+    train, test = blobs(90, 3.0, 0), blobs(60, 3.0, 1)
     first = linear_probe(train, test)
-    scale = torch.tensor([1., 10., .01, 3., 100., 1.])
-    again = linear_probe(*(LabelledFeatures(part.values * scale, part.labels)
-                           for part in (train, test)))
+    scale = torch.tensor([1.0, 10.0, 0.01, 3.0, 100.0, 1.0])
+    again = linear_probe(
+        *(
+            LabelledFeatures(part.values * scale, part.labels)
+            for part in (train, test)
+        )
+    )
     assert torch.equal(first.predictions, again.predictions)
     assert first.setting == again.setting
 

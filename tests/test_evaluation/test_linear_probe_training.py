@@ -1,13 +1,14 @@
 """A linear probe trains its head, and nothing else."""
+
 import logging
 
 import pytest
 import torch
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
-from amd_mm.registry import MODELS
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
@@ -20,24 +21,30 @@ def probe_cfg(checkpoint=None):
         backbone=dict(
             tiny.backbone(**models.WIDTH),
             return_feat_map=True,
-            drop_path_rate=.9,
-            pretrained=checkpoint),
+            drop_path_rate=0.9,
+            pretrained=checkpoint,
+        ),
         cls_head=dict(
             type='amd_mm.LinearProbeHead',
             num_classes=3,
             in_channels=64,
-            average_clips='prob'),
-        data_preprocessor=tiny.preprocessor())
+            average_clips='prob',
+        ),
+        data_preprocessor=tiny.preprocessor(),
+    )
 
 
 def batch(count=6):
     from mmaction.structures import ActionDataSample
+
     generator = torch.Generator().manual_seed(0)
     clips = torch.randint(
         0,
-        256, (count, 1, 3, 8, 64, 64),
+        256,
+        (count, 1, 3, 8, 64, 64),
         dtype=torch.uint8,
-        generator=generator)
+        generator=generator,
+    )
     samples = [ActionDataSample().set_gt_label(i % 3) for i in range(count)]
     return dict(inputs=list(clips), data_samples=samples)
 
@@ -49,8 +56,10 @@ def optim_wrapper(model, **other):
             type='amd_mm.GuardedOptimWrapper',
             precision='bf16',
             constructor='amd_mm.TrainableOnlyConstructor',
-            optimizer=dict(type='mmengine.AdamW', lr=.1, weight_decay=.1),
-            **other))
+            optimizer=dict(type='mmengine.AdamW', lr=0.1, weight_decay=0.1),
+            **other,
+        ),
+    )
 
 
 def test_only_the_head_is_trained(tmp_path):
@@ -60,18 +69,20 @@ def test_only_the_head_is_trained(tmp_path):
     model.init_weights()
     wrapper = optim_wrapper(model)
     inside = [
-        one for group in wrapper.optimizer.param_groups
+        one
+        for group in wrapper.optimizer.param_groups
         for one in group['params']
     ]
-    assert {id(one) for one in inside} == \
-        {id(one) for one in model.cls_head.parameters()}
+    assert {id(one) for one in inside} == {
+        id(one) for one in model.cls_head.parameters()
+    }
     losses = []
     for _ in range(12):
         model.train()
         assert model.cls_head.training and model.cls_head.norm.training
         assert not any(one.training for one in model.backbone.modules())
         losses.append(model.train_step(batch(), wrapper)['loss'].item())
-    assert losses[-1] < .5 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     for name, value in pretrained.backbone.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], value)
     assert model.cls_head.norm.running_mean.abs().max() > 0
@@ -84,33 +95,37 @@ def test_its_features_are_those_of_the_tools(tmp_path):
     model = MODELS.build(probe_cfg(path))
     model.init_weights()
     from amd_mm.evaluation.clip_encoder import ClipEncoder
+
     clips = torch.stack(batch()['inputs'])[:, 0]
     features = ClipEncoder.from_checkpoint(path, frames=8)(clips.float())
     inputs = model.data_preprocessor(batch(), training=False)['inputs']
     seen = []
     model.cls_head.norm.register_forward_pre_hook(
-        lambda module, given: seen.append(given[0]))
+        lambda module, given: seen.append(given[0])
+    )
     model.train()(inputs, batch()['data_samples'], mode='loss')
     torch.testing.assert_close(seen[0], features, rtol=1e-4, atol=1e-4)
     # Batch norm: zero mean and unit deviation within the batch.
     scores = model.cls_head.norm(seen[0])
     torch.testing.assert_close(
-        scores.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
+        scores.mean(0), torch.zeros(64), atol=1e-4, rtol=0
+    )
 
 
-@pytest.mark.parametrize('paramwise', [None, dict(bias_decay_mult=0.)])
+@pytest.mark.parametrize('paramwise', [None, dict(bias_decay_mult=0.0)])
 def test_the_optimiser_is_silent_about_frozen_parameters(paramwise, caplog):
     model = MODELS.build(probe_cfg())
     with caplog.at_level(logging.WARNING):
         wrapper = optim_wrapper(
-            model, **(dict(paramwise_cfg=paramwise) if paramwise else {}))
+            model, **(dict(paramwise_cfg=paramwise) if paramwise else {})
+        )
     assert not caplog.records
     decays = {
         tuple(one.shape): group['weight_decay']
         for group in wrapper.optimizer.param_groups
         for one in group['params']
     }
-    assert decays == {(3, 64): .1, (3, ): 0. if paramwise else .1}
+    assert decays == {(3, 64): 0.1, (3,): 0.0 if paramwise else 0.1}
 
 
 @pytest.fixture(scope='module')
@@ -118,10 +133,13 @@ def data(tmp_path_factory, make_video):
     return make_data(tmp_path_factory.mktemp('layouts'), make_video)
 
 
-@pytest.mark.parametrize('name', [
-    'linear-probe_vit-small-p16_8xb64-sparse16-30e_sthv2.py',
-    'linear-probe_vit-base-p16_8xb64-16x4x1-30e_k400.py'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'linear-probe_vit-small-p16_8xb64-sparse16-30e_sthv2.py',
+        'linear-probe_vit-base-p16_8xb64-16x4x1-30e_k400.py',
+    ],
+)
 def test_configs_can_be_tested(name, data):
     cfg = shrink(Config.fromfile(CONFIGS / 'amd/probe' / name), data)
     names = [
@@ -134,5 +152,5 @@ def test_configs_can_be_tested(name, data):
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     with torch.no_grad():
         sample, *_ = model.test_step(next(iter(loader)))
-    assert sample.pred_score.shape == (model.cls_head.num_classes, )
-    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+    assert sample.pred_score.shape == (model.cls_head.num_classes,)
+    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.0))

@@ -1,4 +1,5 @@
 """Environments in which packages are missing, and copies of the repository."""
+
 import os
 import shutil
 import subprocess
@@ -15,18 +16,18 @@ SITE_PACKAGES = Path(sysconfig.get_path('purelib'))
 RunPython = Callable[..., subprocess.CompletedProcess]
 
 
-def run(command: List[object], cwd: Path,
-        **environment: str) -> subprocess.CompletedProcess:
+def run(
+    command: List[object], cwd: Path, **environment: str
+) -> subprocess.CompletedProcess:
     """Run a command; its output is text, errors are the caller's business."""
-    return subprocess.run([str(word) for word in command],
-                          cwd=cwd,
-                          env={
-                              **os.environ,
-                              **environment
-                          },
-                          capture_output=True,
-                          text=True,
-                          check=False)
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def succeed(result: subprocess.CompletedProcess) -> str:
@@ -51,10 +52,12 @@ def python_without(tmp_path: Path) -> Callable[..., RunPython]:
         def run_python(*arguments: object) -> subprocess.CompletedProcess:
             path = os.pathsep.join([str(REPOSITORY), str(site)])
             # -S: no site-packages but these links.
-            return run([sys.executable, '-S', *arguments],
-                       tmp_path,
-                       PYTHONPATH=path,
-                       PYTHONDONTWRITEBYTECODE='1')
+            return run(
+                [sys.executable, '-S', *arguments],
+                tmp_path,
+                PYTHONPATH=path,
+                PYTHONDONTWRITEBYTECODE='1',
+            )
 
         return run_python
 
@@ -68,13 +71,15 @@ def _link_except(source: Path, target: Path, missing: set) -> None:
     for entry in source.iterdir():
         module = entry.name.partition('.')[0]
         distribution = entry.name.partition('-')[0]
-        if module in missing or (entry.suffix == '.dist-info'
-                                 and distribution in missing):
+        if module in missing or (
+            entry.suffix == '.dist-info' and distribution in missing
+        ):
             continue
         if entry.name in tops and entry.is_dir():
             inner = {
                 name.partition('.')[2]
-                for name in missing if name.startswith(f'{entry.name}.')
+                for name in missing
+                if name.startswith(f'{entry.name}.')
             }
             _link_except(entry, target / entry.name, inner)
         else:
@@ -90,7 +95,8 @@ def repository_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(
             REPOSITORY / name,
             copy / name,
-            ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+            ignore=shutil.ignore_patterns('__pycache__', '.mim'),
+        )
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy2(path, copy / path.name)
@@ -105,14 +111,22 @@ def empty_environment(folder: Path) -> Path:
             tests is not seen: its ``.pth`` file is not read from there.
     """
     succeed(
-        run([sys.executable, '-m', 'venv', '--without-pip', folder],
-            folder.parent))
+        run(
+            [sys.executable, '-m', 'venv', '--without-pip', folder],
+            folder.parent,
+        )
+    )
     python = folder / 'bin' / 'python'
     site = succeed(
-        run([
-            python, '-c',
-            'import sysconfig; print(sysconfig.get_path("purelib"))'
-        ], folder)).strip()
+        run(
+            [
+                python,
+                '-c',
+                'import sysconfig; print(sysconfig.get_path("purelib"))',
+            ],
+            folder,
+        )
+    ).strip()
     Path(site, 'borrowed.pth').write_text(f'{SITE_PACKAGES}\n')
     return python
 
@@ -120,7 +134,19 @@ def empty_environment(folder: Path) -> Path:
 def pip_install(python: Path, *arguments: object) -> None:
     """Install into the environment of ``python``, downloading nothing."""
     succeed(
-        run([
-            sys.executable, '-m', 'pip', '--python', python, 'install',
-            '--no-deps', '--no-index', '--no-build-isolation', *arguments
-        ], python.parent))
+        run(
+            [
+                sys.executable,
+                '-m',
+                'pip',
+                '--python',
+                python,
+                'install',
+                '--no-deps',
+                '--no-index',
+                '--no-build-isolation',
+                *arguments,
+            ],
+            python.parent,
+        )
+    )

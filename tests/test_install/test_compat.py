@@ -1,4 +1,5 @@
 """``import amd_mm`` is light, and mends what it says it mends."""
+
 import ast
 import json
 import sys
@@ -8,49 +9,73 @@ import pytest
 
 from .conftest import REPOSITORY, RunPython, run, succeed
 
-HEAVY = ('cv2', 'decord', 'mmaction', 'mmcv', 'mmdet', 'mmpretrain', 'pandas',
-         'scipy', 'torchvision')
+HEAVY = (
+    'cv2',
+    'decord',
+    'mmaction',
+    'mmcv',
+    'mmdet',
+    'mmpretrain',
+    'pandas',
+    'scipy',
+    'torchvision',
+)
 
 ONE_STEP = 'from amd_mm.doctor import check_pretraining as c; print(c()); '
 BENCHMARKS = REPOSITORY / 'tools' / 'benchmarks'
 AMD = REPOSITORY / 'configs' / 'quickstart' / 'quickstart_amd_student.py'
-BENCHMARK = (f'import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); '
-             'import levers, recognition, pretrain_step as tool; '
-             f'task = tool.Task({str(AMD)!r}, {{}}, None, 1, 1e-5, "fp32"); '
-             'machine = tool.Machine("cpu", "fp32", 1); '
-             'print("loss", tool.Way(tool.PLAIN, task, machine).step(), '
-             'tool.Way(tool.OURS, task, machine).step())')
+BENCHMARK = (
+    f'import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); '
+    'import levers, recognition, pretrain_step as tool; '
+    f'task = tool.Task({str(AMD)!r}, {{}}, None, 1, 1e-5, "fp32"); '
+    'machine = tool.Machine("cpu", "fp32", 1); '
+    'print("loss", tool.Way(tool.PLAIN, task, machine).step(), '
+    'tool.Way(tool.OURS, task, machine).step())'
+)
 
 
 def test_import_is_light(python_without: RunPython) -> None:
-    code = ('import amd_mm, json, sys; '
-            f'print(json.dumps([n for n in {HEAVY} if n in sys.modules]))')
+    code = (
+        'import amd_mm, json, sys; '
+        f'print(json.dumps([n for n in {HEAVY} if n in sys.modules]))'
+    )
     assert json.loads(succeed(python_without()('-c', code))) == []
 
 
-@pytest.mark.parametrize('missing', [
-    ('mmcv._ext', ),
-    ('mmdet', 'decord', 'mmcv._ext', 'pycocotools', 'av'),
-])
-def test_pretraining_step_without(python_without: RunPython,
-                                  missing: tuple) -> None:
-    gone = ('import importlib.util as util, mmcv, torch; '
-            f'assert not any(map(util.find_spec, {missing})); ')
+@pytest.mark.parametrize(
+    'missing',
+    [
+        ('mmcv._ext',),
+        ('mmdet', 'decord', 'mmcv._ext', 'pycocotools', 'av'),
+    ],
+)
+def test_pretraining_step_without(
+    python_without: RunPython, missing: tuple
+) -> None:
+    gone = (
+        'import importlib.util as util, mmcv, torch; '
+        f'assert not any(map(util.find_spec, {missing})); '
+    )
     printed = succeed(
-        python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK))
+        python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK)
+    )
     assert 'step' in printed and 'loss tensor(' in printed
 
 
-@pytest.mark.parametrize('missing', [('mmengine', ), ('torch', ),
-                                     ('mmaction', 'torchvision')])
-def test_import_where_a_host_is_missing(python_without: RunPython,
-                                        missing: tuple) -> None:
+@pytest.mark.parametrize(
+    'missing', [('mmengine',), ('torch',), ('mmaction', 'torchvision')]
+)
+def test_import_where_a_host_is_missing(
+    python_without: RunPython, missing: tuple
+) -> None:
     succeed(python_without(*missing)('-c', 'import amd_mm'))
 
 
 def test_mmaction_and_torchvision_import(python_without: RunPython) -> None:
-    code = ('import amd_mm, torchvision, mmaction.models; '
-            'from mmaction.models.localizers import DRN; DRN()')
+    code = (
+        'import amd_mm, torchvision, mmaction.models; '
+        'from mmaction.models.localizers import DRN; DRN()'
+    )
     result = python_without()('-c', code)
     assert 'DRN is missing from the installed MMAction2' in result.stderr
 
@@ -59,52 +84,91 @@ def test_stand_in_leaves_a_real_drn_alone(tmp_path: Path) -> None:
     drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
     drn.mkdir(parents=True)
     (tmp_path / 'mmaction' / '__init__.py').touch()
-    code = ('import amd_mm, sys; '
-            "assert 'mmaction.models.localizers.drn' not in sys.modules")
+    code = (
+        'import amd_mm, sys; '
+        "assert 'mmaction.models.localizers.drn' not in sys.modules"
+    )
     succeed(run([sys.executable, '-c', code], REPOSITORY, PYTHONPATH=tmp_path))
 
 
 def test_set_device_is_left_alone_without_launcher(
-        python_without: RunPython) -> None:
-    code = ('import amd_mm, torch; '
-            "print(torch.cuda.set_device.__name__ == 'set_device')")
+    python_without: RunPython,
+) -> None:
+    code = (
+        'import amd_mm, torch; '
+        "print(torch.cuda.set_device.__name__ == 'set_device')"
+    )
     assert 'True' in succeed(python_without()('-c', code))
 
 
 def test_launcher_without_cuda(tmp_path: Path) -> None:
     import torch
+
     if torch.cuda.is_available():
         pytest.skip('this machine has CUDA')
-    code = ('import amd_mm; from mmengine.dist import init_dist; '
-            "init_dist('pytorch', backend='gloo'); print('started')")
-    output = run([sys.executable, '-c', code],
-                 tmp_path,
-                 PYTHONPATH=str(REPOSITORY),
-                 RANK='0',
-                 LOCAL_RANK='0',
-                 WORLD_SIZE='1',
-                 MASTER_ADDR='127.0.0.1',
-                 MASTER_PORT='0')
+    code = (
+        'import amd_mm; from mmengine.dist import init_dist; '
+        "init_dist('pytorch', backend='gloo'); print('started')"
+    )
+    output = run(
+        [sys.executable, '-c', code],
+        tmp_path,
+        PYTHONPATH=str(REPOSITORY),
+        RANK='0',
+        LOCAL_RANK='0',
+        WORLD_SIZE='1',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT='0',
+    )
     assert 'started' in succeed(output)
 
 
 def test_fixes_can_be_applied_twice(python_without: RunPython) -> None:
-    code = ('import sys; before = list(sys.meta_path); import amd_mm; '
-            'amd_mm.apply_import_fixes(); '
-            'import mmengine.runner.checkpoint as c; '
-            'amd_mm.apply_import_fixes(); import torchvision; '
-            'assert sys.meta_path == before, sys.meta_path; '
-            'assert c.__spec__.loader is c.__loader__')
+    code = (
+        'import sys; before = list(sys.meta_path); import amd_mm; '
+        'amd_mm.apply_import_fixes(); '
+        'import mmengine.runner.checkpoint as c; '
+        'amd_mm.apply_import_fixes(); import torchvision; '
+        'assert sys.meta_path == before, sys.meta_path; '
+        'assert c.__spec__.loader is c.__loader__'
+    )
     succeed(python_without()('-c', code))
 
 
 # Names that code from the time of numpy 1 uses and numpy 2 does not have.
 GONE_FROM_NUMPY = {
-    'NAN', 'NaN', 'Inf', 'Infinity', 'infty', 'PINF', 'NINF', 'float_',
-    'complex_', 'unicode_', 'string_', 'bool8', 'int0', 'uint0', 'object0',
-    'product', 'cumproduct', 'sometrue', 'alltrue', 'in1d', 'row_stack',
-    'trapz', 'msort', 'round_', 'asfarray', 'find_common_type', 'cast',
-    'issctype', 'maximum_sctype', 'mat', 'set_string_function', 'source'
+    'NAN',
+    'NaN',
+    'Inf',
+    'Infinity',
+    'infty',
+    'PINF',
+    'NINF',
+    'float_',
+    'complex_',
+    'unicode_',
+    'string_',
+    'bool8',
+    'int0',
+    'uint0',
+    'object0',
+    'product',
+    'cumproduct',
+    'sometrue',
+    'alltrue',
+    'in1d',
+    'row_stack',
+    'trapz',
+    'msort',
+    'round_',
+    'asfarray',
+    'find_common_type',
+    'cast',
+    'issctype',
+    'maximum_sctype',
+    'mat',
+    'set_string_function',
+    'source',
 }
 
 
@@ -112,6 +176,9 @@ GONE_FROM_NUMPY = {
 def test_sources_use_nothing_that_numpy_2_removed(folder: str) -> None:
     for path in (REPOSITORY / folder).rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Attribute) and isinstance(
-                    node.value, ast.Name) and node.value.id == 'np':
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == 'np'
+            ):
                 assert node.attr not in GONE_FROM_NUMPY, (path, node.lineno)

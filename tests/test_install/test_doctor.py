@@ -1,9 +1,9 @@
 """The doctor tells what works, whatever is missing."""
+
 import json
 from typing import List
 
 import pytest
-
 from amd_mm import doctor
 
 from .conftest import RunPython
@@ -32,21 +32,26 @@ def test_without_detection(python_without: RunPython) -> None:
     assert 'decord' not in findings(result)['reading videos']['detail']
 
 
-@pytest.mark.parametrize('missing', [
-    ('torch', 'torchgen', 'functorch'),
-    ('mmengine', ),
-    ('mmaction', 'mmaction2', 'mmpretrain', 'mmdet', 'mim'),
-])
-def test_half_of_the_packages_missing(python_without: RunPython,
-                                      missing: tuple) -> None:
+@pytest.mark.parametrize(
+    'missing',
+    [
+        ('torch', 'torchgen', 'functorch'),
+        ('mmengine',),
+        ('mmaction', 'mmaction2', 'mmpretrain', 'mmdet', 'mim'),
+    ],
+)
+def test_half_of_the_packages_missing(
+    python_without: RunPython, missing: tuple
+) -> None:
     result = python_without(*missing)('-m', 'amd_mm.doctor')
     assert result.returncode == 1
     assert not result.stderr
     lines = result.stdout.splitlines()
-    broken = [
-        index for index, line in enumerate(lines)
+    broken = next(
+        index
+        for index, line in enumerate(lines)
         if line.startswith('pre-training')
-    ][0]
+    )
     assert f'DOES NOT WORK: the module {missing[0]}' in lines[broken]
     assert 'tools/install.sh' in lines[broken + 1]
 
@@ -56,10 +61,12 @@ def check_that_raises() -> str:
 
 
 def test_failure_of_a_check_is_a_finding(
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture) -> None:
-    checks: List[tuple] = [('optional', False, check_that_raises),
-                           ('core', True, lambda: 'fine')]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    checks: List[tuple] = [
+        ('optional', False, check_that_raises),
+        ('core', True, lambda: 'fine'),
+    ]
     monkeypatch.setattr(doctor, 'CHECKS', checks)
     assert doctor.main([]) == 0
     printed = capsys.readouterr().out

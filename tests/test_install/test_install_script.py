@@ -1,4 +1,5 @@
 """tools/install.sh: what it refuses and how it fails; nothing is installed."""
+
 import re
 import subprocess
 import sys
@@ -13,22 +14,27 @@ STATE = REPOSITORY / 'tools' / 'install_state.py'
 REQUIREMENTS = REPOSITORY / 'requirements'
 
 
-def install(tmp_path: Path, *arguments: object,
-            **environment: str) -> subprocess.CompletedProcess:
+def install(
+    tmp_path: Path, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess:
     """Run the script with a cache of its own and no active environment."""
-    return run(['bash', SCRIPT, *arguments],
-               tmp_path,
-               VIRTUAL_ENV='',
-               AMD_MM_CACHE=str(tmp_path / 'cache'),
-               **environment)
+    return run(
+        ['bash', SCRIPT, *arguments],
+        tmp_path,
+        VIRTUAL_ENV='',
+        AMD_MM_CACHE=str(tmp_path / 'cache'),
+        **environment,
+    )
 
 
 @pytest.mark.parametrize(
-    'script', [
+    'script',
+    [
         *sorted((REPOSITORY / 'tools').glob('*.sh')),
         REPOSITORY / '.ci' / 'run',
     ],
-    ids=lambda path: path.name)
+    ids=lambda path: path.name,
+)
 def test_scripts_parse(script: Path) -> None:
     succeed(run(['bash', '-n', script], REPOSITORY))
 
@@ -39,13 +45,16 @@ def test_help(tmp_path: Path) -> None:
         assert option in output
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--bogus'], 'unknown option --bogus'),
-    (['--venv'], '--venv needs a value'),
-    (['--venv', 'new', '--python', 'no-such'], 'there is no no-such'),
-    (['--venv', 'full'], 'exists and is no virtual environment'),
-    (['--venv', 'new', '--python', 'false'], 'needed is 3.11 or 3.12'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--bogus'], 'unknown option --bogus'),
+        (['--venv'], '--venv needs a value'),
+        (['--venv', 'new', '--python', 'no-such'], 'there is no no-such'),
+        (['--venv', 'full'], 'exists and is no virtual environment'),
+        (['--venv', 'new', '--python', 'false'], 'needed is 3.11 or 3.12'),
+    ],
+)
 def test_refusals(tmp_path: Path, arguments: list, message: str) -> None:
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'letter.txt').touch()
@@ -56,9 +65,11 @@ def test_refusals(tmp_path: Path, arguments: list, message: str) -> None:
 
 
 def test_active_environment_and_python_contradict(tmp_path: Path) -> None:
-    result = run(['bash', SCRIPT, '--python', sys.executable],
-                 tmp_path,
-                 VIRTUAL_ENV=str(tmp_path))
+    result = run(
+        ['bash', SCRIPT, '--python', sys.executable],
+        tmp_path,
+        VIRTUAL_ENV=str(tmp_path),
+    )
     assert result.returncode == 1 and 'deactivate' in result.stderr
 
 
@@ -77,7 +88,8 @@ def test_failed_step_is_named_with_log_and_advice(tmp_path: Path) -> None:
         PIP_EXTRA_INDEX_URL=nowhere,
         PIP_FIND_LINKS='',
         PIP_NO_CACHE_DIR='1',
-        PIP_RETRIES='0')
+        PIP_RETRIES='0',
+    )
     assert result.returncode == 1
     assert 'step 2 of 7 failed: PyTorch and build tools' in result.stderr
     assert 'check the network' in result.stderr
@@ -104,10 +116,19 @@ def test_key_changes_with_what_it_is_made_of(tmp_path: Path) -> None:
     def key(content: str, *words: str) -> str:
         pins.write_text(content)
         return succeed(
-            run([
-                sys.executable, STATE, 'key', '--files', pins, '--words',
-                *words
-            ], tmp_path))
+            run(
+                [
+                    sys.executable,
+                    STATE,
+                    'key',
+                    '--files',
+                    pins,
+                    '--words',
+                    *words,
+                ],
+                tmp_path,
+            )
+        )
 
     keys = {key('a==1', 'x'), key('a==2', 'x'), key('a==1', 'y')}
     assert len(keys) == 3
@@ -116,13 +137,16 @@ def test_key_changes_with_what_it_is_made_of(tmp_path: Path) -> None:
 
 def test_mmcv_tag_names_what_a_wheel_depends_on(tmp_path: Path) -> None:
     output = succeed(
-        run([sys.executable, STATE, 'mmcv-tag', '2.1.0'], tmp_path))
+        run([sys.executable, STATE, 'mmcv-tag', '2.1.0'], tmp_path)
+    )
     import torch
+
     python = 'cp{}{}'.format(*sys.version_info[:2])
     torch_version = torch.__version__.split('+')[0]
     assert re.fullmatch(
         rf'mmcv-2\.1\.0-{python}-\w+-torch{re.escape(torch_version)}-cpu',
-        output.splitlines()[0])
+        output.splitlines()[0],
+    )
 
 
 def pinned(path: Path) -> list:
@@ -136,7 +160,8 @@ def pinned(path: Path) -> list:
 @pytest.mark.parametrize(
     'path',
     sorted(REQUIREMENTS.rglob('*.txt')),
-    ids=lambda path: str(path.relative_to(REQUIREMENTS)))
+    ids=lambda path: str(path.relative_to(REQUIREMENTS)),
+)
 def test_every_requirement_is_pinned(path: Path) -> None:
     assert pinned(path)
     for line in pinned(path):
@@ -144,12 +169,15 @@ def test_every_requirement_is_pinned(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'folder', [REQUIREMENTS, REQUIREMENTS / 'classic'],
-    ids=lambda path: path.name)
+    'folder',
+    [REQUIREMENTS, REQUIREMENTS / 'classic'],
+    ids=lambda path: path.name,
+)
 def test_nothing_is_pinned_twice(folder: Path) -> None:
     names = [
         line.partition('==')[0].lower().replace('_', '-')
-        for path in folder.glob('*.txt') for line in pinned(path)
+        for path in folder.glob('*.txt')
+        for line in pinned(path)
     ]
     assert len(names) == len(set(names))
 

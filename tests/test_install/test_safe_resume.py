@@ -1,4 +1,5 @@
 """MMEngine's checkpoints load safely, and hostile files are still refused."""
+
 import os
 import sys
 from pathlib import Path
@@ -7,16 +8,16 @@ from pickle import UnpicklingError
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
-
 from amd_mm.utils.checked_pickle import admit_harmless_objects
+from mmengine.logging import HistoryBuffer
 
 from .conftest import REPOSITORY, run, succeed
 
 needs_safe_loading = pytest.mark.skipif(
-    torch.__version__ < (2, 6), reason='torch.load is not safe by default')
+    torch.__version__ < (2, 6), reason='torch.load is not safe by default'
+)
 
-TRAIN = '''
+TRAIN = """
 import sys
 import torch
 import amd_mm
@@ -49,7 +50,7 @@ runner = Runner(
     custom_hooks=[dict(type='EMAHook')])
 runner.train()
 print('iterations', runner.iter)
-'''
+"""
 
 
 @needs_safe_loading
@@ -73,14 +74,17 @@ def read(path: Path) -> dict:
 
 
 @needs_safe_loading
-@pytest.mark.parametrize('value', [
-    np.arange(6.).reshape(2, 3),
-    np.asfortranarray(np.arange(6, dtype='>i4').reshape(2, 3)),
-    np.array([], dtype='f4'),
-    np.float64(.5),
-    np.int32(-3),
-    np.bool_(True),
-])
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype='>i4').reshape(2, 3)),
+        np.array([], dtype='f4'),
+        np.float64(0.5),
+        np.int32(-3),
+        np.bool_(True),
+    ],
+)
 def test_numbers_are_read_as_they_were(tmp_path: Path, value: object) -> None:
     torch.save(dict(value=value), tmp_path / 'file.pth')
     found = read(tmp_path / 'file.pth')['value']
@@ -94,7 +98,7 @@ def test_numbers_are_read_as_they_were(tmp_path: Path, value: object) -> None:
 
 @needs_safe_loading
 def test_history_is_read_as_one(tmp_path: Path) -> None:
-    history = HistoryBuffer([1., 2., 4.], [1, 1, 2])
+    history = HistoryBuffer([1.0, 2.0, 4.0], [1, 1, 2])
     torch.save(dict(history=history), tmp_path / 'file.pth')
     found = read(tmp_path / 'file.pth')['history']
     assert type(found) is HistoryBuffer
@@ -117,13 +121,14 @@ class StructuredType:
     """Pickles as ``numpy.dtype`` with a memory layout of its own."""
 
     def __reduce__(self) -> tuple:
-        state = (3, '<', None, ('a', ), {'a': ('O', 0)}, 8, 8, 63)
-        return np.dtype, ('f8', ), state
+        state = (3, '<', None, ('a',), {'a': ('O', 0)}, 8, 8, 63)
+        return np.dtype, ('f8',), state
 
 
 @needs_safe_loading
 @pytest.mark.parametrize(
-    'hostile', [
+    'hostile',
+    [
         Reduces(os.system, 'touch {}'),
         Reduces(exec, 'open({!r}, "w")'),
         Reduces(getattr, torch.nn.Module, 'forward'),
@@ -134,7 +139,8 @@ class StructuredType:
         np.array(['text']),
         StructuredType(),
     ],
-    ids=lambda value: type(value).__name__)
+    ids=lambda value: type(value).__name__,
+)
 def test_hostile_files_are_refused(tmp_path: Path, hostile: object) -> None:
     mark = tmp_path / 'mark'
     if isinstance(hostile, Reduces):
@@ -143,7 +149,9 @@ def test_hostile_files_are_refused(tmp_path: Path, hostile: object) -> None:
             function,
             tuple(
                 word.format(str(mark)) if isinstance(word, str) else word
-                for word in arguments))
+                for word in arguments
+            ),
+        )
     torch.save(dict(value=hostile), tmp_path / 'file.pth')
     with pytest.raises(UnpicklingError):
         read(tmp_path / 'file.pth')
@@ -156,7 +164,7 @@ def test_allow_list_of_the_process_is_restored(tmp_path: Path) -> None:
     torch.serialization.add_safe_globals([mine, Reduces])
     before = set(torch.serialization.get_safe_globals())
     try:
-        torch.save(dict(value=np.arange(3.)), tmp_path / 'file.pth')
+        torch.save(dict(value=np.arange(3.0)), tmp_path / 'file.pth')
         assert np.array_equal(read(tmp_path / 'file.pth')['value'], [0, 1, 2])
         with pytest.raises(UnpicklingError), admit_harmless_objects():
             raise UnpicklingError

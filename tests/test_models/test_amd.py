@@ -1,18 +1,21 @@
 """The algorithms as a whole: what learns, what does not, what is refused."""
+
 import copy
 
 import pytest
 import torch
-from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import OptimWrapper
-from tests.tiny import amd, backbone, videomae
-
 from amd_mm.models import TokenPartition
 from amd_mm.registry import MODELS
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+
+from tests.tiny import amd, backbone, videomae
 
 NECKS = [
-    'DirectAlignment', 'GenerationAlignment', 'ParallelAlignment',
-    'SerialAlignment'
+    'DirectAlignment',
+    'GenerationAlignment',
+    'ParallelAlignment',
+    'SerialAlignment',
 ]
 
 
@@ -28,7 +31,8 @@ def batch(clips=2):
     generator = torch.Generator().manual_seed(1)
     inputs = [
         torch.randint(
-            256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8)
+            256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8
+        )
         for _ in range(clips)
     ]
     return dict(inputs=inputs, data_samples=[None] * clips)
@@ -39,7 +43,7 @@ def teacher_state(model):
 
 
 @pytest.mark.parametrize('neck', NECKS)
-@pytest.mark.parametrize('rec_weight', [1., 0.])
+@pytest.mark.parametrize('rec_weight', [1.0, 0.0])
 def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
     model = build(amd(neck, rec_weight=rec_weight))
     data = model.data_preprocessor(batch(), True)
@@ -50,8 +54,9 @@ def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
         trained = param.grad is not None and param.grad.abs().sum() > 0
         assert trained == param.requires_grad, name
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
-    assert frozen == ([] if rec_weight else
-                      ['backbone.norm.weight', 'backbone.norm.bias'])
+    assert frozen == (
+        [] if rec_weight else ['backbone.norm.weight', 'backbone.norm.bias']
+    )
     assert ('loss_rec' in log) == bool(rec_weight)
     assert ('loss_direct' in log) == model.neck.aligns_visible
     assert ('loss_generation' in log) == model.neck.aligns_extra
@@ -68,16 +73,19 @@ def test_loss_weights_scale_their_terms():
     partition = model.draw_partition(model.patches_of(data['inputs']))
     plain = model.loss(data['inputs'], partition=partition)
     weighted = build(
-        amd(rec_weight=2., direct_weight=.5, generation_weight=3.))
+        amd(rec_weight=2.0, direct_weight=0.5, generation_weight=3.0)
+    )
     weighted.load_state_dict(model.state_dict())
     weighted.teacher.backbone.load_state_dict(teacher_state(model))
     other = weighted.loss(data['inputs'], partition=partition)
-    for name, factor in (('rec', 2), ('direct', .5), ('generation', 3)):
-        torch.testing.assert_close(other[f'loss_{name}'],
-                                   plain[f'loss_{name}'] * factor)
+    for name, factor in (('rec', 2), ('direct', 0.5), ('generation', 3)):
+        torch.testing.assert_close(
+            other[f'loss_{name}'], plain[f'loss_{name}'] * factor
+        )
     taps = [plain['direct_tap2'], plain['direct_tap4']]
-    torch.testing.assert_close(plain['loss_direct'].detach(),
-                               torch.stack(taps).mean())
+    torch.testing.assert_close(
+        plain['loss_direct'].detach(), torch.stack(taps).mean()
+    )
 
 
 def test_teacher_is_untouched_by_init_and_training():
@@ -116,17 +124,21 @@ def test_teacher_stops_at_its_last_tap_with_the_full_teachers_features():
     short = build(amd(tap_pairs=[(2, 3)]))
     assert short.teacher.backbone.depth == 3
     state = teacher_state(full)
-    short.teacher.backbone.load_state_dict({
-        k: v
-        for k, v in state.items() if k in short.teacher.backbone.state_dict()
-    })
+    short.teacher.backbone.load_state_dict(
+        {
+            k: v
+            for k, v in state.items()
+            if k in short.teacher.backbone.state_dict()
+        }
+    )
     patches = full.patches_of(torch.randn(2, 3, 8, 64, 64))
     ids = full.draw_partition(patches).teacher
     torch.testing.assert_close(
         short.teacher(patches, ids)[0],
         full.teacher(patches, ids)[0],
         rtol=0,
-        atol=0)
+        atol=0,
+    )
 
 
 def test_bfloat16_teacher_is_close_and_half_the_size():
@@ -139,9 +151,10 @@ def test_bfloat16_teacher_is_close_and_half_the_size():
     patches = exact.patches_of(torch.randn(2, 3, 8, 64, 64))
     ids = exact.draw_partition(patches).teacher
     for mine, theirs in zip(
-            rounded.teacher(patches, ids), exact.teacher(patches, ids)):
+        rounded.teacher(patches, ids), exact.teacher(patches, ids)
+    ):
         assert mine.dtype == torch.float32
-        assert (mine - theirs).norm() / theirs.norm() < .02
+        assert (mine - theirs).norm() / theirs.norm() < 0.02
         assert not torch.equal(mine, theirs)
     weight = rounded.teacher.backbone.blocks[0].mlp.layers[1].weight
     assert weight.dtype == torch.bfloat16
@@ -155,10 +168,13 @@ def test_teacher_reads_its_checkpoint(tmp_path):
     cfg['teacher'] = dict(
         type='amd_mm.FrozenTeacher',
         backbone=backbone(64, 6, 1),
-        checkpoint=path)
+        checkpoint=path,
+    )
     model = build(cfg)
-    torch.testing.assert_close(model.teacher.backbone.blocks.state_dict(),
-                               donor.backbone.blocks.state_dict())
+    torch.testing.assert_close(
+        model.teacher.backbone.blocks.state_dict(),
+        donor.backbone.blocks.state_dict(),
+    )
     cfg['teacher']['backbone'] = backbone(96, 6, 1)
     with pytest.raises(Exception, match='64'):
         build(cfg)
@@ -182,12 +198,14 @@ def test_reconstruct_replaces_what_the_student_does_not_see():
     same = (mine - true).abs().amax(-1) < 1e-6
     for row, seen in zip(same, result.partition.visible):
         assert row.nonzero().flatten().tolist() == seen.tolist()
-    samples = model(
-        **data, mode='predict') if data['data_samples'][0] else model.predict(
-            data['inputs'])
+    samples = (
+        model(**data, mode='predict')
+        if data['data_samples'][0]
+        else model.predict(data['inputs'])
+    )
     assert samples[0].completed.shape == (3, 8, 64, 64)
     assert samples[0].student_mask.shape == (4, 4, 4)
-    assert samples[0].student_mask.float().mean() == .75
+    assert samples[0].student_mask.float().mean() == 0.75
 
 
 def test_tensor_mode_gives_tokens_of_the_whole_clip():
@@ -197,7 +215,7 @@ def test_tensor_mode_gives_tokens_of_the_whole_clip():
 
 def test_part_of_the_unseen_can_be_decoded():
     cfg = videomae()
-    cfg['mask_generator'] = dict(cfg['mask_generator'], decoder_ratio=.5)
+    cfg['mask_generator'] = dict(cfg['mask_generator'], decoder_ratio=0.5)
     model = build(cfg)
     assert model.token_counts()['decoded'] == 24
     model.loss(torch.randn(2, 3, 8, 64, 64))['loss_rec'].backward()
@@ -206,7 +224,7 @@ def test_part_of_the_unseen_can_be_decoded():
 def test_part_of_the_extra_can_be_generated():
     """The same tokens are compared as when all are generated by hand."""
     cfg = amd()
-    cfg['mask_generator'] = dict(cfg['mask_generator'], generator_ratio=.5)
+    cfg['mask_generator'] = dict(cfg['mask_generator'], generator_ratio=0.5)
     model = build(cfg)
     counts = model.token_counts()
     assert (counts['extra'], counts['generated']) == (16, 8)
@@ -216,26 +234,32 @@ def test_part_of_the_extra_can_be_generated():
     losses = model.loss(clip, partition=partition)
     taps = model.teacher(patches, partition.generated)  # the shape wanted
     student = model.backbone.encode(
-        patches, partition.visible, taps=model.student_taps).taps
+        patches, partition.visible, taps=model.student_taps
+    ).taps
     everything = model.teacher(patches, partition.teacher)
     where = partition.teacher[:, :, None] == partition.generated[:, None]
     for index, tap in enumerate(model.student_taps):
         neck = model.neck
         made = neck.generators[index].fill_in(
-            neck.projections[index](student[index]), partition.visible,
-            partition.generated)
+            neck.projections[index](student[index]),
+            partition.visible,
+            partition.generated,
+        )
         assert made.shape == taps[index].shape
         # (B, Kv + Ke, Kg) picks the teacher's features of those tokens.
         wanted = where.float().transpose(1, 2) @ everything[index]
-        torch.testing.assert_close(losses[f'generation_tap{tap}'],
-                                   (made - wanted).square().mean())
+        torch.testing.assert_close(
+            losses[f'generation_tap{tap}'], (made - wanted).square().mean()
+        )
 
 
 def test_one_channel_and_other_sizes_train():
     cfg = videomae(
         backbone=dict(
-            backbone(in_channels=1), img_size=(32, 96), num_frames=4),
-        data_preprocessor=None)
+            backbone(in_channels=1), img_size=(32, 96), num_frames=4
+        ),
+        data_preprocessor=None,
+    )
     model = build(cfg)
     loss = model.loss(torch.rand(2, 1, 4, 32, 96) * 255)['loss_rec']
     assert loss.isfinite()
@@ -249,23 +273,29 @@ def test_symmetric_masks_with_direct_alignment_are_dmae_s():
 
 
 @pytest.mark.parametrize(
-    'change, words', [
+    'change, words',
+    [
         (dict(tap_pairs=[]), 'tap_pairs is a list'),
         (dict(tap_pairs=[6, 12]), 'tap_pairs is a list'),
         (dict(tap_pairs=[(2, 3), (5, 6)]), 'student block 5'),
         (dict(tap_pairs=[(2, 3), (4, 7)]), 'from 1 to 6'),
-        (dict(tap_pairs=[(4, 3), (2, 6)]), 'the student\'s are'),
+        (dict(tap_pairs=[(4, 3), (2, 6)]), "the student's are"),
         (dict(tap_pairs=[(0, 3)]), 'counted from 1'),
-        (dict(tap_pairs=[(2, 3)], rec_weight=0.), 'nothing trains'),
-        (dict(direct_weight=0.), 'direct_weight=0 with SerialAlignment'),
-        (dict(mask_generator=videomae()['mask_generator']),
-         'equal mask ratios'),
+        (dict(tap_pairs=[(2, 3)], rec_weight=0.0), 'nothing trains'),
+        (dict(direct_weight=0.0), 'direct_weight=0 with SerialAlignment'),
+        (
+            dict(mask_generator=videomae()['mask_generator']),
+            'equal mask ratios',
+        ),
         (dict(decoder=None), 'needs a decoder'),
-        (dict(backbone=dict(backbone(), use_mean_pooling=True)),
-         'use_mean_pooling=False'),
+        (
+            dict(backbone=dict(backbone(), use_mean_pooling=True)),
+            'use_mean_pooling=False',
+        ),
         (dict(backbone=dict(backbone(), num_frames=16)), 'cut the clip alike'),
     ],
-    ids=str)
+    ids=str,
+)
 def test_contradictions_are_named(change, words):
     with pytest.raises(ValueError, match=words):
         build(amd(**change))
@@ -273,9 +303,9 @@ def test_contradictions_are_named(change, words):
 
 def test_misspelt_arguments_are_refused():
     with pytest.raises(TypeError, match='rec_wait'):
-        build(amd(rec_wait=1.))
+        build(amd(rec_wait=1.0))
     with pytest.raises(ValueError, match='nothing to learn'):
-        build(videomae(rec_weight=0.))
+        build(videomae(rec_weight=0.0))
 
 
 def test_clips_of_another_size_are_named():
@@ -288,10 +318,13 @@ def test_loss_does_not_depend_on_the_order_of_a_set():
     clip = torch.randn(2, 3, 8, 64, 64)
     partition = model.draw_partition(model.patches_of(clip))
     turned = TokenPartition(
-        partition.visible.flip(1), partition.extra.flip(1),
-        partition.hidden.flip(1))
+        partition.visible.flip(1),
+        partition.extra.flip(1),
+        partition.hidden.flip(1),
+    )
     mine = model.loss(clip, partition=partition)
     theirs = model.loss(clip, partition=turned)
     for name in ('loss_rec', 'loss_direct', 'loss_generation'):
         torch.testing.assert_close(
-            mine[name], theirs[name], rtol=1e-4, atol=1e-5)
+            mine[name], theirs[name], rtol=1e-4, atol=1e-5
+        )

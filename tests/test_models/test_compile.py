@@ -1,12 +1,13 @@
 """compile_blocks: the same losses and names, one graph for a block shape."""
+
 import shutil
 
 import pytest
 import torch
-from torch import nn
-
 from amd_mm.models.utils import compile_blocks
 from amd_mm.registry import MODELS
+from torch import nn
+
 from tests.tiny import amd, backbone, videomae
 from tests.tiny_image import image_amd, image_backbone, mae
 from tests.tiny_tinymim import tinymim
@@ -32,7 +33,8 @@ def fresh_compiler():
 @pytest.fixture
 def without_codegen(monkeypatch):
     """Trace as usual, run the graphs as they are: seconds instead of
-    minutes."""
+    minutes.
+    """
     compile_module = nn.Module.compile
 
     def compile_eagerly(self, **options):
@@ -48,7 +50,9 @@ def is_compiled(module):
 def blocks_of(*modules):
     """MMAction2's blocks and MMPretrain's."""
     return [
-        block for module in modules for block in module.modules()
+        block
+        for module in modules
+        for block in module.modules()
         if type(block).__name__ in ('Block', 'TransformerEncoderLayer')
     ]
 
@@ -71,8 +75,7 @@ def losses_and_gradients(model, inputs):
     losses = model.loss(inputs)
     sum(value for name, value in losses.items() if 'loss' in name).backward()
     gradients = {
-        name: parameter.grad
-        for name, parameter in model.named_parameters()
+        name: parameter.grad for name, parameter in model.named_parameters()
     }
     return losses, gradients
 
@@ -84,7 +87,10 @@ def test_same_losses_gradients_and_names(name, without_codegen):
         map(
             is_compiled,
             blocks_of(plain, plain.teacher)
-            if hasattr(plain, 'teacher') else blocks_of(plain)))
+            if hasattr(plain, 'teacher')
+            else blocks_of(plain),
+        )
+    )
     assert list(plain.state_dict()) == list(compiled.state_dict())
     found = [
         losses_and_gradients(model, inputs) for model in (plain, compiled)
@@ -96,7 +102,8 @@ def test_same_losses_gradients_and_names(name, without_codegen):
                 assert other[key] is None
                 continue
             torch.testing.assert_close(
-                other[key], value, rtol=1e-4, atol=1e-6, msg=key)
+                other[key], value, rtol=1e-4, atol=1e-6, msg=key
+            )
     graphs = torch._dynamo.utils.counters['stats']['unique_graphs']
     for model, expected in ((plain, False), (compiled, True)):
         blocks = blocks_of(model, getattr(model, 'teacher', nn.Identity()))
@@ -116,11 +123,15 @@ def test_deeper_models_need_no_further_graphs(without_codegen):
 
 
 @pytest.mark.parametrize(
-    'cfg', [backbone(), image_backbone(48, 4, 3)], ids=['video', 'image'])
+    'cfg', [backbone(), image_backbone(48, 4, 3)], ids=['video', 'image']
+)
 def test_backbones_of_recognisers_have_the_switch(cfg):
     assert all(
-        map(is_compiled,
-            blocks_of(MODELS.build(dict(cfg, compile_blocks=True)))))
+        map(
+            is_compiled,
+            blocks_of(MODELS.build(dict(cfg, compile_blocks=True))),
+        )
+    )
 
 
 @pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
@@ -137,7 +148,8 @@ def test_generated_code_gives_the_same():
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 1
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
-        gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+        gradients[1], gradients[0], rtol=1e-3, atol=1e-5
+    )
 
 
 def test_counts_what_it_compiles_and_says_what_it_needs(monkeypatch):

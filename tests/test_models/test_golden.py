@@ -1,11 +1,12 @@
 """The published program's numbers on its tiny random model."""
+
 import pytest
 import torch
-
 from amd_mm.checkpoints import from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
 from amd_mm.registry import MODELS
-from tests.golden import (assert_close, draw_input, draw_state, load_golden)
+
+from tests.golden import assert_close, draw_input, draw_state, load_golden
 from tests.tiny import amd, backbone
 
 
@@ -22,7 +23,8 @@ def model(golden):
     load_encoder(
         teacher,
         draw_state(golden['teacher_names'], 'teacher'),
-        allow_missing=('norm', ))
+        allow_missing=('norm',),
+    )
     model.teacher.backbone.load_state_dict(teacher.state_dict())
     return model
 
@@ -36,7 +38,8 @@ def clip():
 def partition(golden):
     return TokenPartition.from_masks(
         torch.from_numpy(golden['mask_student']),
-        torch.from_numpy(golden['mask_teacher']))
+        torch.from_numpy(golden['mask_teacher']),
+    )
 
 
 def test_extra_tokens_are_the_published_ones(golden, partition):
@@ -57,7 +60,8 @@ def test_losses_and_every_gradient(golden, model, clip, partition):
     public = from_amd_mm(grads, 'amd').state
     expected = {
         name.removeprefix('grad_norm/'): value
-        for name, value in golden.items() if name.startswith('grad_norm/')
+        for name, value in golden.items()
+        if name.startswith('grad_norm/')
     }
     assert set(public) == set(expected)
     for name, grad in public.items():
@@ -71,16 +75,17 @@ def test_predictions_targets_and_taps(golden, model, clip, partition):
     prediction = model.decoder(student.tokens, partition.visible, unseen)
     assert_close(prediction[:, ::6, ::24], golden['pred'])
     truth = patches.gather(
-        1,
-        unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        1, unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+    )
     target = model.head.target(truth, *model.pixel_stats())
     assert_close(target[:, ::6, ::24], golden['target'])
     aligned = model.neck(student.taps, partition)
     theirs = model.teacher(patches, partition.teacher)
     for index in range(2):
         assert_close(aligned.direct[index], golden[f'student_direct.{index}'])
-        assert_close(aligned.generated[index],
-                     golden[f'student_generation.{index}'])
+        assert_close(
+            aligned.generated[index], golden[f'student_generation.{index}']
+        )
         visible, extra = theirs[index].split([16, 16], dim=1)
         assert_close(visible, golden[f'teacher_direct.{index}'])
         assert_close(extra, golden[f'teacher_generation.{index}'])
@@ -98,7 +103,10 @@ def test_fine_tuned_logits(golden):
                 type='mmaction.TimeSformerHead',
                 num_classes=7,
                 in_channels=48,
-                average_clips='prob')))
+                average_clips='prob',
+            ),
+        )
+    )
     names = next(v for k, v in golden.items() if 'names' in k)
     load_into(recogniser, draw_state(names, 'finetune'))
     recogniser.eval()

@@ -1,11 +1,12 @@
 """Masked autoencoders and distillation on images: one frame, no more."""
+
 import copy
 
 import pytest
 import torch
-
 from amd_mm.checkpoints import CheckpointMismatchError, load_encoder
 from amd_mm.registry import MODELS
+
 from tests.tiny import backbone
 from tests.tiny_image import dmae, image_amd, image_backbone, mae
 
@@ -20,11 +21,13 @@ def build(cfg):
 @pytest.fixture(scope='module')
 def images():
     return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
+    )
 
 
 @pytest.mark.parametrize(
-    'cfg', [mae(), dmae(), image_amd()], ids=['mae', 'dmae', 'amd'])
+    'cfg', [mae(), dmae(), image_amd()], ids=['mae', 'dmae', 'amd']
+)
 def test_every_parameter_learns(cfg, images):
     model = build(cfg)
     total, _ = model.parse_losses(model.loss(images))
@@ -62,12 +65,14 @@ def test_the_class_token_s_place_in_the_decoder_is_zero(images):
     order = torch.randperm(4)
     one = model.decoder(tokens, partition.visible, partition.hidden)
     shuffled = torch.cat([tokens[:, :1], tokens[:, 1:][:, order]], 1)
-    other = model.decoder(shuffled, partition.visible[:, order],
-                          partition.hidden)
+    other = model.decoder(
+        shuffled, partition.visible[:, order], partition.hidden
+    )
     torch.testing.assert_close(one, other)
     wrong = torch.cat([tokens[:, 1:], tokens[:, :1]], 1)
     assert not torch.allclose(
-        one, model.decoder(wrong, partition.visible, partition.hidden))
+        one, model.decoder(wrong, partition.visible, partition.hidden)
+    )
 
 
 def test_views_of_an_image(images):
@@ -85,21 +90,25 @@ def test_reconstruction_of_an_image(target, images):
     result = model.reconstruct(images)
     assert result.clip.shape == (2, 3, 1, 64, 64)
     mean, std = (one.view(-1, 1, 1) for one in model.pixel_stats())
-    torch.testing.assert_close(result.clip[:, :, 0],
-                               (images * std + mean) / 255)
+    torch.testing.assert_close(
+        result.clip[:, :, 0], (images * std + mean) / 255
+    )
     changed = (result.clip != result.completed).any(1)[:, 0]
     share = changed.unflatten(1, (4, 16)).unflatten(3, (4, 16)).any(4).any(2)
     assert share.sum() == 2 * 12  # three quarters of 16 patches
 
 
-@pytest.mark.parametrize('ratio, visible', [(.75, 49), (.9, 19), (.95, 9),
-                                            (.98, 3)])
+@pytest.mark.parametrize(
+    'ratio, visible', [(0.75, 49), (0.9, 19), (0.95, 9), (0.98, 3)]
+)
 def test_visible_patches_are_rounded_down_as_in_mae(ratio, visible):
     generator = MODELS.build(
         dict(
             type='amd_mm.AsymmetricRandomMaskGenerator',
             student_ratio=ratio,
-            round_down='visible'))
+            round_down='visible',
+        )
+    )
     assert generator.counts((1, 14, 14))['visible'] == visible
 
 
@@ -115,20 +124,23 @@ def test_mistakes_name_both_sides(images):
     teacher = dict(type='amd_mm.FrozenTeacher', random_init=True)
     without = image_backbone(64, 6, 4, with_cls_token=False, out_type='raw')
     with pytest.raises(
-            ValueError, match='teacher.backbone has 0.*backbone '
-            'has 1'):
+        ValueError, match='teacher.backbone has 0.*backbone has 1'
+    ):
         build(dmae(teacher=dict(teacher, backbone=without)))
     with pytest.raises(ValueError, match='block 18 .* from 1 to 6'):
         build(dmae(tap_pairs=[(3, 18)]))
     with pytest.raises(
-            ValueError, match='student block 9, the backbone '
-            'has 4'):
+        ValueError, match='student block 9, the backbone has 4'
+    ):
         build(dmae(tap_pairs=[(9, 6)]))
     with pytest.raises(ValueError, match='token_grid is .* in teacher'):
         build(
             dmae(
                 teacher=dict(
-                    teacher, backbone=dict(image_backbone(), img_size=96))))
+                    teacher, backbone=dict(image_backbone(), img_size=96)
+                )
+            )
+        )
     with pytest.raises(ValueError, match='final_norm=True'):
         build(mae(backbone=image_backbone(out_type='avg_featmap')))
     with pytest.raises(ValueError, match='grid of .1, 5, 5.*img_size'):
@@ -138,14 +150,20 @@ def test_mistakes_name_both_sides(images):
             mae(
                 mask_generator=dict(
                     type='amd_mm.AsymmetricRandomMaskGenerator',
-                    round_down='both')))
+                    round_down='both',
+                )
+            )
+        )
 
 
 def test_checkpoints_of_the_wrong_kind():
     image, video = (
-        MODELS.build(one) for one in (image_backbone(), backbone()))
-    for mine, theirs, kinds in ((image, video, 'video ViT.*image ViT'),
-                                (video, image, 'image ViT.*video ViT')):
+        MODELS.build(one) for one in (image_backbone(), backbone())
+    )
+    for mine, theirs, kinds in (
+        (image, video, 'video ViT.*image ViT'),
+        (video, image, 'image ViT.*video ViT'),
+    ):
         state = {
             f'backbone.{name}': one
             for name, one in theirs.state_dict().items()
@@ -153,8 +171,10 @@ def test_checkpoints_of_the_wrong_kind():
         with pytest.raises(CheckpointMismatchError, match=kinds):
             load_encoder(mine, state)
     plain = MODELS.build(image_backbone(with_cls_token=False, out_type='raw'))
-    for mine, theirs, hint in ((image, plain, 'with_cls_token=False'),
-                               (plain, image, 'with_cls_token=True')):
+    for mine, theirs, hint in (
+        (image, plain, 'with_cls_token=False'),
+        (plain, image, 'with_cls_token=True'),
+    ):
         with pytest.raises(CheckpointMismatchError, match=hint):
             load_encoder(mine, theirs.state_dict())
 
@@ -164,23 +184,27 @@ def test_moco_v3_with_alignment(images):
         type='mmpretrain.NonLinearNeck',
         hid_channels=32,
         out_channels=16,
-        with_avg_pool=False)
+        with_avg_pool=False,
+    )
     cfg = dict(
         type='amd_mm.AlignedMoCoV3',
         backbone=dict(
             type='mmpretrain.MoCoV3ViT',
             arch=image_backbone()['arch'],
             img_size=64,
-            patch_size=16),
+            patch_size=16,
+        ),
         neck=dict(neck, in_channels=48),
         head=dict(
             type='mmpretrain.MoCoV3Head',
             predictor=dict(neck, in_channels=16),
-            loss=dict(type='mmpretrain.CrossEntropyLoss')),
+            loss=dict(type='mmpretrain.CrossEntropyLoss'),
+        ),
         teacher=dmae()['teacher'],
         alignment=dmae()['neck'],
         tap_pairs=[(2, 3), (3, 6)],
-        alignment_weight=2.)
+        alignment_weight=2.0,
+    )
     model = build(cfg)
     views = [images, images.flip(3)]
     losses = model.loss(views, [])
@@ -193,23 +217,26 @@ def test_moco_v3_with_alignment(images):
     student = stock(torch.cat(views))
     teacher = model.teacher(patches, every)
     values = [
-        model.alignment.loss_module(projection(mine), theirs) for projection,
-        mine, theirs in zip(model.alignment.projections, student, teacher)
+        model.alignment.loss_module(projection(mine), theirs)
+        for projection, mine, theirs in zip(
+            model.alignment.projections, student, teacher
+        )
     ]
-    torch.testing.assert_close(losses['loss_direct'],
-                               2 * torch.stack(values).mean())
+    torch.testing.assert_close(
+        losses['loss_direct'], 2 * torch.stack(values).mean()
+    )
     losses['loss_direct'].backward()
     assert stock.layers[1].attn.qkv.weight.grad is not None
     assert not any('teacher' in name for name in model.state_dict())
     assert not stock.layers[1]._forward_hooks
     wrong = dict(cfg, tap_pairs=[(5, 6)])
     with pytest.raises(
-            ValueError, match='student block 5, the backbone '
-            'has 4'):
+        ValueError, match='student block 5, the backbone has 4'
+    ):
         build(wrong)
     wrong = copy.deepcopy(cfg)
     wrong['teacher']['backbone'].update(img_size=96)
     with pytest.raises(
-            ValueError, match='teacher.backbone has .*backbone '
-            'has'):
+        ValueError, match='teacher.backbone has .*backbone has'
+    ):
         build(wrong)

@@ -1,12 +1,13 @@
 """Distillation while a classifier is fine-tuned."""
+
 import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from mmengine.runner import save_checkpoint
 
-from amd_mm.registry import MODELS
 from tests.tiny_image import dmae, image_backbone
 
 
@@ -15,12 +16,15 @@ def classifier(*size, **other):
     cfg = dict(
         type='mmpretrain.ImageClassifier',
         backbone=image_backbone(
-            *size, out_type='avg_featmap', final_norm=False),
+            *size, out_type='avg_featmap', final_norm=False
+        ),
         head=dict(
             type='mmpretrain.LinearClsHead',
             num_classes=3,
             in_channels=size[0] if size else 48,
-            init_cfg=dict(type='mmengine.Normal', layer='Linear', std=1.)))
+            init_cfg=dict(type='mmengine.Normal', layer='Linear', std=1.0),
+        ),
+    )
     cfg.update(other)
     return cfg
 
@@ -32,8 +36,10 @@ def distilled(kind, **other):
         teacher=dict(
             type='amd_mm.FrozenClassifier',
             classifier=classifier(64, 6, 4),
-            random_init=True),
-        **other)
+            random_init=True,
+        ),
+        **other,
+    )
 
 
 def aligned(**other):
@@ -42,7 +48,8 @@ def aligned(**other):
         teacher=dmae()['teacher'],
         alignment=dmae()['neck'],
         tap_pairs=[(2, 3), (3, 6)],
-        **other)
+        **other,
+    )
 
 
 def build(cfg):
@@ -55,18 +62,20 @@ def build(cfg):
 @pytest.fixture(scope='module')
 def images():
     return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
+    )
 
 
 @pytest.fixture(scope='module')
 def samples():
     from mmpretrain.structures import DataSample
+
     return [DataSample().set_gt_label(label) for label in (0, 2)]
 
 
 @pytest.mark.parametrize('kind', ['soft', 'hard'])
 def test_the_loss_of_logits(kind, images, samples):
-    model = build(distilled(kind, temperature=2., weight=3.))
+    model = build(distilled(kind, temperature=2.0, weight=3.0))
     losses = model.loss(images, samples)
     mine, theirs = model(images), model.teacher(images)
     labels = torch.tensor([0, 2])
@@ -86,27 +95,29 @@ def test_the_loss_of_logits(kind, images, samples):
 
 
 def test_alignment_of_features(images, samples):
-    model = build(aligned(alignment_weight=2.))
+    model = build(aligned(alignment_weight=2.0))
     losses = model.loss(images, samples)
     assert set(losses) == {'loss', 'loss_direct'}
     patches = model.backbone.patchify(images)
     student = model.backbone.encode(patches, taps=[2, 3]).taps
     every = torch.arange(16).expand(2, -1)
     values = [
-        model.alignment.loss_module(projection(mine), theirs) for projection,
-        mine, theirs in zip(model.alignment.projections, student,
-                            model.teacher(patches, every))
+        model.alignment.loss_module(projection(mine), theirs)
+        for projection, mine, theirs in zip(
+            model.alignment.projections, student, model.teacher(patches, every)
+        )
     ]
-    torch.testing.assert_close(losses['loss_direct'],
-                               2 * torch.stack(values).mean())
+    torch.testing.assert_close(
+        losses['loss_direct'], 2 * torch.stack(values).mean()
+    )
     # Predicting is the stock classifier's affair.
-    assert model.predict(images)[0].pred_score.shape == (3, )
+    assert model.predict(images)[0].pred_score.shape == (3,)
 
 
 def test_the_teacher_is_read_from_a_fine_tuned_file(tmp_path, images):
     fine_tuned = build(classifier(64, 6, 4))
     with torch.no_grad():
-        fine_tuned.head.fc.bias.add_(1.)
+        fine_tuned.head.fc.bias.add_(1.0)
     path = str(tmp_path / 'teacher.pth')
     save_checkpoint(dict(state_dict=fine_tuned.state_dict()), path)
     cfg = distilled('soft')
@@ -116,20 +127,22 @@ def test_the_teacher_is_read_from_a_fine_tuned_file(tmp_path, images):
     cfg = aligned()
     cfg['teacher'] = dict(cfg['teacher'], checkpoint=path, random_init=False)
     model = build(cfg)
-    assert torch.equal(model.teacher.backbone.layers[5].ln1.weight,
-                       fine_tuned.backbone.layers[5].ln1.weight)
+    assert torch.equal(
+        model.teacher.backbone.layers[5].ln1.weight,
+        fine_tuned.backbone.layers[5].ln1.weight,
+    )
 
 
 def test_mistakes():
     with pytest.raises(ValueError, match='soft.*hard.*got .warm'):
         build(distilled('warm'))
     with pytest.raises(ValueError, match='temperature must be above 0'):
-        build(distilled('soft', temperature=0.))
+        build(distilled('soft', temperature=0.0))
     cfg = distilled('soft')
     cfg['head']['num_classes'] = 4
     with pytest.raises(
-            ValueError, match='teacher.classifier.head has 3, '
-            'head has 4'):
+        ValueError, match='teacher.classifier.head has 3, head has 4'
+    ):
         build(cfg)
     cfg = distilled('soft')
     del cfg['teacher']['random_init']

@@ -1,13 +1,18 @@
 """DMAE's public program on its tiny random model, both presets."""
+
 import pytest
 import torch
 import torch.nn.functional as F
-
-from amd_mm.checkpoints import (detect_format, from_amd_mm, load_encoder,
-                                load_into)
+from amd_mm.checkpoints import (
+    detect_format,
+    from_amd_mm,
+    load_encoder,
+    load_into,
+)
 from amd_mm.models import TokenPartition
 from amd_mm.models.utils import gather_tokens, position_table
 from amd_mm.registry import MODELS
+
 from tests.golden import assert_close, draw_input, draw_state, load_golden
 from tests.tiny_image import dmae, image_backbone
 
@@ -36,15 +41,19 @@ def case(request):
             teacher=dict(
                 type='amd_mm.FrozenTeacher',
                 backbone=image_backbone(64, 8, 4),
-                random_init=True),
-            tap_pairs=[(3, 6)]))
+                random_init=True,
+            ),
+            tap_pairs=[(3, 6)],
+        )
+    )
     public = _with_tables(draw_state(golden['student_names'], 'student'))
     assert detect_format(public) == 'dmae'
     report = load_into(model, public)
     assert not report.missing and not report.unexpected
     teacher = MODELS.build(image_backbone(64, 8, 4))
-    load_encoder(teacher,
-                 _with_tables(draw_state(golden['teacher_names'], 'teacher')))
+    load_encoder(
+        teacher, _with_tables(draw_state(golden['teacher_names'], 'teacher'))
+    )
     del teacher.layers[6:]
     model.teacher.backbone.load_state_dict(teacher.state_dict())
     return golden, model
@@ -59,8 +68,9 @@ def _with_tables(state):
     """The programs' own tables in place of drawn ones."""
     for name in ('pos_embed', 'decoder_pos_embed'):
         if name in state:
-            table = position_table((1, 4, 4), state[name].shape[-1],
-                                   'sincos_2d')
+            table = position_table(
+                (1, 4, 4), state[name].shape[-1], 'sincos_2d'
+            )
             state[name] = F.pad(table, (0, 0, 1, 0))
     return state
 
@@ -96,7 +106,8 @@ def test_losses_and_every_gradient(case, images):
     public = from_amd_mm(grads, 'dmae').state
     expected = {
         name.removeprefix('grad_norm/'): value
-        for name, value in golden.items() if name.startswith('grad_norm/')
+        for name, value in golden.items()
+        if name.startswith('grad_norm/')
     }
     assert set(public) == set(expected)
     for name, grad in public.items():

@@ -1,12 +1,13 @@
 """The image backbone: MMPretrain's ViT, and what it can do besides."""
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from amd_mm.checkpoints import load_encoder
 from amd_mm.models.utils import gather_tokens, position_table
 from amd_mm.registry import MODELS
+from torch import nn
+
 from tests.tiny_image import image_backbone
 
 
@@ -23,7 +24,9 @@ def mae_vit():
             type='mmpretrain.MAEViT',
             arch=image_backbone()['arch'],
             img_size=64,
-            patch_size=16))
+            patch_size=16,
+        )
+    )
     stock.init_weights()
     return stock
 
@@ -31,19 +34,24 @@ def mae_vit():
 @pytest.fixture(scope='module')
 def images():
     return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
+    )
 
 
-@pytest.mark.parametrize('other', [
-    dict(out_type='cls_token'),
-    dict(out_type='avg_featmap', final_norm=False),
-    dict(out_type='raw', with_cls_token=False),
-    dict(out_type='featmap', use_learnable_pos_emb=True)
-])
+@pytest.mark.parametrize(
+    'other',
+    [
+        dict(out_type='cls_token'),
+        dict(out_type='avg_featmap', final_norm=False),
+        dict(out_type='raw', with_cls_token=False),
+        dict(out_type='featmap', use_learnable_pos_emb=True),
+    ],
+)
 def test_weights_go_into_the_stock_backbone_and_back(other, images):
     model = build(**other)
     arguments = dict(
-        image_backbone(**other), type='mmpretrain.VisionTransformer')
+        image_backbone(**other), type='mmpretrain.VisionTransformer'
+    )
     arguments.pop('use_learnable_pos_emb', None)
     stock = MODELS.build(arguments)
     stock.load_state_dict(model.state_dict())
@@ -61,7 +69,8 @@ def test_encode_is_forward(cls_token, size):
     images = torch.randn(2, 3, *size)
     second, last = model(images)
     out = model.encode(
-        model.patchify(images), taps=[2, 4], grid=model.grid_of(images))
+        model.patchify(images), taps=[2, 4], grid=model.grid_of(images)
+    )
     close = dict(rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(out.taps[0], second, **close)
     torch.testing.assert_close(out.tokens, last, **close)
@@ -87,15 +96,17 @@ def test_stopping_runs_nothing_after_the_last_tap(images):
     model.ln1 = None
     out = model.encode(model.patchify(images), taps=[2], stop_after_taps=True)
     expected = build().encode(
-        model.patchify(images), taps=[2], stop_after_taps=True)
+        model.patchify(images), taps=[2], stop_after_taps=True
+    )
     assert torch.equal(out.taps[0], expected.taps[0])
 
 
 def test_query_key_value_of_a_block(images):
     model = build()
     patches = model.patchify(images)
-    (query, key, value), (tap, ) = model.query_key_value(
-        patches, 3, num_heads=4, taps=[1])
+    (query, key, value), (tap,) = model.query_key_value(
+        patches, 3, num_heads=4, taps=[1]
+    )
     assert query.shape == (2, 4, 17, 12)
     stream = model.encode(patches, taps=[1, 2])
     assert torch.equal(tap, stream.taps[0])
@@ -121,8 +132,9 @@ def test_position_table_is_mae_s_not_mmpretrain_s():
     assert not torch.equal(table[0, 0, :24], table[0, 3, :24])
     stock = mae_vit()
     swapped = torch.cat([table[..., 24:], table[..., :24]], -1)
-    torch.testing.assert_close(stock.pos_embed[0, 1:].view(4, 4, dims),
-                               swapped)
+    torch.testing.assert_close(
+        stock.pos_embed[0, 1:].view(4, 4, dims), swapped
+    )
     with pytest.raises(ValueError, match='one frame'):
         position_table((2, 4, 4), dims, 'sincos_2d')
 
@@ -144,7 +156,7 @@ def test_start_is_mae_s():
     assert isinstance(model.pos_embed, nn.Parameter)
     assert torch.equal(model.pos_embed.data, build().pos_embed)
     weight = model.patch_embed.projection.weight
-    bound = (6 / (48 + 768))**.5  # of a linear layer, not of a convolution
+    bound = (6 / (48 + 768)) ** 0.5  # of a linear layer, not of a convolution
     assert weight.abs().max() <= bound and weight.std() > bound / 2
     assert not model.patch_embed.projection.bias.any()
     assert 0.01 < model.cls_token.std() < 0.03
@@ -162,14 +174,21 @@ def test_list_of_blocks_in_a_config_is_left_alone():
     assert indices == [-2, -1]
 
 
-@pytest.mark.parametrize('other, message', [
-    (dict(img_size=72, patch_size=16), 'img_size=72 .* patch_size=16'),
-    (dict(patch_cfg=dict(stride=8)), 'no tiles'),
-    (dict(layer_cfgs=dict(num_heads=5)), 'num_heads=5 of block 1'),
-    (dict(
-        pretrained='a.pth',
-        init_cfg=dict(type='Pretrained', checkpoint='b.pth')), 'a.pth.*b.pth'),
-])
+@pytest.mark.parametrize(
+    'other, message',
+    [
+        (dict(img_size=72, patch_size=16), 'img_size=72 .* patch_size=16'),
+        (dict(patch_cfg=dict(stride=8)), 'no tiles'),
+        (dict(layer_cfgs=dict(num_heads=5)), 'num_heads=5 of block 1'),
+        (
+            dict(
+                pretrained='a.pth',
+                init_cfg=dict(type='Pretrained', checkpoint='b.pth'),
+            ),
+            'a.pth.*b.pth',
+        ),
+    ],
+)
 def test_mistakes_in_the_config(other, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build({**image_backbone(), **other})

@@ -1,22 +1,24 @@
 """Who sees what: properties of the partitions."""
+
 import math
 
 import pytest
 import torch
+from amd_mm.models.mask_generators import (
+    AsymmetricRandomMaskGenerator,
+    AsymmetricTubeMaskGenerator,
+    TokenPartition,
+    generators,
+)
+from amd_mm.models.utils import gather_tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from amd_mm.models.mask_generators import generators
-from amd_mm.models.mask_generators import (AsymmetricRandomMaskGenerator,
-                                           AsymmetricTubeMaskGenerator,
-                                           TokenPartition)
-from amd_mm.models.utils import gather_tokens
 
 GRID = (8, 14, 14)
 KINDS = [AsymmetricTubeMaskGenerator, AsymmetricRandomMaskGenerator]
 
 grids = st.tuples(*[st.integers(1, 6)] * 3).filter(lambda g: g[1] * g[2] > 1)
-ratios = st.floats(0, .95)
+ratios = st.floats(0, 0.95)
 
 
 @settings(max_examples=60, deadline=None)
@@ -24,31 +26,36 @@ ratios = st.floats(0, .95)
     kind=st.sampled_from(KINDS),
     grid=grids,
     pair=st.tuples(ratios, ratios).map(sorted),
-    decoder_ratio=st.floats(0, .9),
-    generator_ratio=st.one_of(st.just(0.), st.floats(0, .9)),
+    decoder_ratio=st.floats(0, 0.9),
+    generator_ratio=st.one_of(st.just(0.0), st.floats(0, 0.9)),
     batch=st.integers(1, 4),
-    seed=st.integers(0, 2**40))
-def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio,
-                              batch, seed):
+    seed=st.integers(0, 2**40),
+)
+def test_sets_are_a_partition(
+    kind, grid, pair, decoder_ratio, generator_ratio, batch, seed
+):
     generator = kind(
         pair[1],
         pair[0],
         decoder_ratio=decoder_ratio,
         generator_ratio=generator_ratio,
-        seed=seed)
+        seed=seed,
+    )
     counts = generator.counts(grid)
     partition = generator(batch, grid)
     sets = partition.visible, partition.extra, partition.hidden
     everything = torch.cat(sets, 1).sort(dim=1).values
     expected = torch.arange(math.prod(grid)).expand(batch, -1)
     assert torch.equal(everything, expected)
-    assert [s.shape[1] for s in sets
-            ] == [counts[k] for k in ('visible', 'extra', 'hidden')]
+    assert [s.shape[1] for s in sets] == [
+        counts[k] for k in ('visible', 'extra', 'hidden')
+    ]
     for ids in (*sets, partition.targets):
         assert ids.dtype == torch.int64
     generated = partition.generation_targets
-    assert torch.equal(generated,
-                       sets[1][:, counts['extra'] - counts['generated']:])
+    assert torch.equal(
+        generated, sets[1][:, counts['extra'] - counts['generated'] :]
+    )
     for ids in (sets[0], sets[2], generated):
         assert torch.equal(ids, ids.sort(dim=1).values)
     assert generated.shape == (batch, counts['generated'])
@@ -60,14 +67,18 @@ def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio,
         assert set(row.tolist()) <= set(unseen.tolist())
 
 
-@pytest.mark.parametrize('student, teacher, visible, extra', [
-    (.90, .75, 160, 232),
-    (.90, .90, 160, 0),
-    (.90, 0., 160, 1408),
-    (.80, .75, 320, 72),
-])
-def test_published_counts_on_a_16x224x224_clip(student, teacher, visible,
-                                               extra):
+@pytest.mark.parametrize(
+    'student, teacher, visible, extra',
+    [
+        (0.90, 0.75, 160, 232),
+        (0.90, 0.90, 160, 0),
+        (0.90, 0.0, 160, 1408),
+        (0.80, 0.75, 320, 72),
+    ],
+)
+def test_published_counts_on_a_16x224x224_clip(
+    student, teacher, visible, extra
+):
     counts = AsymmetricTubeMaskGenerator(student, teacher).counts(GRID)
     assert (counts['visible'], counts['extra']) == (visible, extra)
     assert sum(counts[k] for k in ('visible', 'extra', 'hidden')) == 1568
@@ -75,26 +86,28 @@ def test_published_counts_on_a_16x224x224_clip(student, teacher, visible,
 
 
 def test_tubes_are_the_same_at_every_time_and_random_masks_are_not():
-    tube = AsymmetricTubeMaskGenerator(.9, .75, seed=1)(3, GRID)
+    tube = AsymmetricTubeMaskGenerator(0.9, 0.75, seed=1)(3, GRID)
     frames = tube.visible.view(3, 8, 20) - torch.arange(8).view(8, 1) * 196
     assert (frames == frames[:, :1]).all()
     assert not torch.equal(frames[0], frames[1])
-    free = AsymmetricRandomMaskGenerator(.9, .75, seed=1)(3, GRID)
+    free = AsymmetricRandomMaskGenerator(0.9, 0.75, seed=1)(3, GRID)
     assert not torch.equal(free.visible // 196, tube.visible // 196)
 
 
 def test_every_patch_is_masked_equally_often():
-    generator = AsymmetricTubeMaskGenerator(.75, .5, seed=0)
+    generator = AsymmetricTubeMaskGenerator(0.75, 0.5, seed=0)
     seen = torch.zeros(16)
     for _ in range(20):
         ids = generator(200, (1, 4, 4)).visible
         seen += torch.bincount(ids.flatten(), minlength=16)
     share = seen / 4000  # of 4000 clips; expected .25, deviation .007
-    assert (share - .25).abs().max() < .04
+    assert (share - 0.25).abs().max() < 0.04
 
 
 def test_same_seed_and_step_draw_the_same(monkeypatch):
-    one, two = [AsymmetricTubeMaskGenerator(.9, .75, seed=7) for _ in range(2)]
+    one, two = [
+        AsymmetricTubeMaskGenerator(0.9, 0.75, seed=7) for _ in range(2)
+    ]
     first = one(4, GRID)
     assert torch.equal(first.visible, two(4, GRID).visible)
     second = one(4, GRID)
@@ -113,40 +126,45 @@ def test_the_runner_s_iteration_decides_when_there_is_one(monkeypatch):
             return cls
 
     monkeypatch.setattr(generators, 'MessageHub', Hub)
-    generator = AsymmetricTubeMaskGenerator(.9, .75)
+    generator = AsymmetricTubeMaskGenerator(0.9, 0.75)
     at_five = generator(2, GRID).extra
     assert torch.equal(at_five, generator(2, GRID).extra)
     Hub.runtime_info['iter'] = 6
     assert not torch.equal(at_five, generator(2, GRID).extra)
     Hub.runtime_info['iter'] = 5
-    resumed = AsymmetricTubeMaskGenerator(.9, .75)
+    resumed = AsymmetricTubeMaskGenerator(0.9, 0.75)
     assert torch.equal(at_five, resumed(2, GRID).extra)
 
 
 def test_masks_leave_the_global_random_state_alone():
     before = torch.get_rng_state()
-    AsymmetricTubeMaskGenerator(.9, .75)(2, GRID)
+    AsymmetricTubeMaskGenerator(0.9, 0.75)(2, GRID)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_index_gather_equals_boolean_mask():
-    partition = AsymmetricTubeMaskGenerator(.9, .75, seed=0)(3, GRID)
+    partition = AsymmetricTubeMaskGenerator(0.9, 0.75, seed=0)(3, GRID)
     tokens = torch.randn(3, 1568, 5)
     student = torch.ones(3, 1568, dtype=torch.bool)
     student.scatter_(1, partition.visible, False)
     teacher = student.clone().scatter_(1, partition.extra, False)
-    for ids, mask in ((partition.visible, ~student),
-                      (partition.extra, student & ~teacher), (partition.hidden,
-                                                              teacher)):
+    for ids, mask in (
+        (partition.visible, ~student),
+        (partition.extra, student & ~teacher),
+        (partition.hidden, teacher),
+    ):
         torch.testing.assert_close(
-            gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5))
+            gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5)
+        )
     again = TokenPartition.from_masks(student, teacher)
     for name in ('visible', 'extra', 'hidden'):
         assert torch.equal(getattr(again, name), getattr(partition, name))
 
 
 def test_running_cells_spread_over_space_and_time():
-    generator = AsymmetricTubeMaskGenerator(.9, .9, decoder_ratio=.5, seed=0)
+    generator = AsymmetricTubeMaskGenerator(
+        0.9, 0.9, decoder_ratio=0.5, seed=0
+    )
     decoded = generator(4, GRID).targets
     assert decoded.shape[1] == 704
     for clip in decoded:
@@ -158,14 +176,16 @@ def test_running_cells_spread_over_space_and_time():
 
 
 @pytest.mark.parametrize(
-    'args, words', [
-        (dict(student_ratio=.5, teacher_ratio=.75), 'teacher_ratio=0.75'),
-        (dict(student_ratio=1.), 'student_ratio=1.0'),
-        (dict(student_ratio=.5, teacher_ratio=-.1), 'teacher_ratio=-0.1'),
-        (dict(decoder_ratio=1.), 'decoder_ratio'),
-        (dict(generator_ratio=-.1), 'generator_ratio'),
+    'args, words',
+    [
+        (dict(student_ratio=0.5, teacher_ratio=0.75), 'teacher_ratio=0.75'),
+        (dict(student_ratio=1.0), 'student_ratio=1.0'),
+        (dict(student_ratio=0.5, teacher_ratio=-0.1), 'teacher_ratio=-0.1'),
+        (dict(decoder_ratio=1.0), 'decoder_ratio'),
+        (dict(generator_ratio=-0.1), 'generator_ratio'),
     ],
-    ids=str)
+    ids=str,
+)
 def test_bad_ratios_are_named(args, words):
     with pytest.raises(ValueError, match=words):
         AsymmetricTubeMaskGenerator(**args)

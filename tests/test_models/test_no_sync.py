@@ -4,18 +4,25 @@ On a GPU every value that Python looks at, and every tensor whose shape
 depends on values, stops the host until the device has caught up. Which
 operators do so does not depend on the device, so a CPU shows it.
 """
+
 import pytest
 import torch
+from amd_mm.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from amd_mm.registry import MODELS
 from tests.tiny import amd, videomae
 from tests.tiny_image import dmae, image_amd, mae
 from tests.tiny_tinymim import tinymim
 
-_WAITS = ('aten::_local_scalar_dense', 'aten::nonzero', 'aten::is_nonzero',
-          'aten::masked_select', 'aten::unique', 'aten::equal')
+_WAITS = (
+    'aten::_local_scalar_dense',
+    'aten::nonzero',
+    'aten::is_nonzero',
+    'aten::masked_select',
+    'aten::unique',
+    'aten::equal',
+)
 CLIPS, IMAGES = (2, 3, 8, 64, 64), (2, 3, 64, 64)
 CASES = {
     'amd': (amd(), CLIPS),
@@ -57,7 +64,8 @@ def test_no_operator_waits(name):
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a GPU: torch watches its own')
+    not torch.cuda.is_available(), reason='needs a GPU: torch watches its own'
+)
 @pytest.mark.parametrize('name', CASES)
 def test_torch_sees_no_wait_in_a_step(name):
     cfg, shape = CASES[name]
@@ -67,7 +75,9 @@ def test_torch_sees_no_wait_in_a_step(name):
         dict(
             type='amd_mm.GuardedOptimWrapper',
             optimizer=dict(type='amd_mm.FusedAdamW'),
-            clip_grad=dict(max_norm=1.)))
+            clip_grad=dict(max_norm=1.0),
+        ),
+    )
     wrapper.defer_grad_norm = True
     clips = torch.randint(0, 256, shape, dtype=torch.uint8).pin_memory()
     packed = dict(inputs=[clips], data_samples=[])
@@ -87,6 +97,9 @@ def test_torch_sees_no_wait_in_a_step(name):
 def test_that_would_be_noticed(spoil, monkeypatch):
     model = MODELS.build(videomae())
     right = model.reconstruction_loss
-    monkeypatch.setattr(model, 'reconstruction_loss',
-                        lambda *arguments: spoil(right(*arguments)))
+    monkeypatch.setattr(
+        model,
+        'reconstruction_loss',
+        lambda *arguments: spoil(right(*arguments)),
+    )
     assert waits_of(model, torch.randn(CLIPS))

@@ -1,14 +1,15 @@
 """Decoder, head, loss and necks against the plain way of computing them."""
+
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.tiny import MEAN, STD
-
 from amd_mm.models.heads import PixelReconstructionHead
 from amd_mm.models.losses import FeatureAlignmentLoss
 from amd_mm.models.mask_generators import AsymmetricTubeMaskGenerator
 from amd_mm.models.necks import MaskTokenBlocks, ParallelAlignment
 from amd_mm.models.utils import patchify
+
+from tests.tiny import MEAN, STD
 
 MEAN, STD = torch.tensor(MEAN), torch.tensor(STD)
 
@@ -27,7 +28,7 @@ def blocks_of(clip):
     for t in range(0, 4, 2):
         for h in range(0, 32, 16):
             for w in range(0, 32, 16):
-                patch = clip[:, :, t:t + 2, h:h + 16, w:w + 16]
+                patch = clip[:, :, t : t + 2, h : h + 16, w : w + 16]
                 out.append(patch.permute(0, 2, 3, 4, 1))
     return out
 
@@ -42,16 +43,20 @@ def test_targets_equal_their_definition(target):
         if target == 'per_channel':
             flat = rgb.flatten(1, 3)
             flat = (flat - flat.mean(1, keepdim=True)) / (
-                flat.std(1, keepdim=True) + 1e-6)
+                flat.std(1, keepdim=True) + 1e-6
+            )
             plain.append(flat.flatten(1))
         elif target == 'per_patch':
             flat = values.flatten(1)
-            plain.append((flat - flat.mean(1, keepdim=True)) /
-                         (flat.var(1, keepdim=True) + 1e-6).sqrt())
+            plain.append(
+                (flat - flat.mean(1, keepdim=True))
+                / (flat.var(1, keepdim=True) + 1e-6).sqrt()
+            )
         else:
             plain.append(values.flatten(1))
     torch.testing.assert_close(
-        mine, torch.stack(plain, 1), rtol=1e-4, atol=1e-4)
+        mine, torch.stack(plain, 1), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize('target', ['per_channel', 'per_patch', 'pixels'])
@@ -62,9 +67,11 @@ def test_a_perfect_prediction_gives_the_pixels_back(target):
     perfect = head.target(patches, MEAN, STD)
     truth = patchify(raw / 255, (2, 16, 16))
     torch.testing.assert_close(
-        head.to_rgb(perfect, patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4)
+        head.to_rgb(perfect, patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(
-        head.patches_to_rgb(patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4)
+        head.patches_to_rgb(patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4
+    )
     assert head(perfect, patches, MEAN, STD) < 1e-8
 
 
@@ -73,18 +80,23 @@ def test_a_flat_patch_has_a_finite_target():
     assert head.target(torch.ones(1, 1, 1536), MEAN, STD).isfinite().all()
 
 
-@pytest.mark.parametrize('distance, plain', [
-    ('l2', lambda d: d.square()),
-    ('l1', lambda d: d.abs()),
-    ('smooth_l1', lambda d: torch.where(d.abs() < 1,
-                                        d.square() / 2,
-                                        d.abs() - .5)),
-])
+@pytest.mark.parametrize(
+    'distance, plain',
+    [
+        ('l2', lambda d: d.square()),
+        ('l1', lambda d: d.abs()),
+        (
+            'smooth_l1',
+            lambda d: torch.where(d.abs() < 1, d.square() / 2, d.abs() - 0.5),
+        ),
+    ],
+)
 @pytest.mark.parametrize('normalize', [False, True])
 def test_alignment_loss_equals_its_definition(distance, plain, normalize):
     mine, theirs = torch.randn(2, 3, 7, 8) * 3
-    loss = FeatureAlignmentLoss(distance, normalize)(mine.bfloat16().float(),
-                                                     theirs)
+    loss = FeatureAlignmentLoss(distance, normalize)(
+        mine.bfloat16().float(), theirs
+    )
     mine = mine.bfloat16().float()
     if normalize:
         mine = mine / mine.norm(dim=-1, keepdim=True)
@@ -93,9 +105,9 @@ def test_alignment_loss_equals_its_definition(distance, plain, normalize):
 
 
 def test_alignment_loss_is_computed_in_float32():
-    mine = torch.full((1, 1, 4), 300., dtype=torch.float16)
+    mine = torch.full((1, 1, 4), 300.0, dtype=torch.float16)
     loss = FeatureAlignmentLoss()(mine, -mine)
-    assert loss.dtype == torch.float32 and loss == 360000.
+    assert loss.dtype == torch.float32 and loss == 360000.0
 
 
 def test_blocks_fill_in_where_asked():
@@ -116,7 +128,7 @@ def test_blocks_fill_in_where_asked():
 def test_parallel_shares_nothing_between_its_branches():
     neck = ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=1)
     neck.init_weights()
-    partition = AsymmetricTubeMaskGenerator(.75, .5)(2, (4, 4, 4))
+    partition = AsymmetricTubeMaskGenerator(0.75, 0.5)(2, (4, 4, 4))
     taps = [torch.randn(2, 16, 12) for _ in range(2)]
     out = neck(taps, partition)
     loss = neck.loss(out, [torch.randn(2, 32, 24) for _ in range(2)])
@@ -129,16 +141,25 @@ def test_parallel_shares_nothing_between_its_branches():
     }
     torch.testing.assert_close(
         out.direct[0],
-        F.linear(taps[0], neck.direct_projections[0].weight,
-                 neck.direct_projections[0].bias))
+        F.linear(
+            taps[0],
+            neck.direct_projections[0].weight,
+            neck.direct_projections[0].bias,
+        ),
+    )
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: PixelReconstructionHead('hog'), 'per_channel'),
-    (lambda: FeatureAlignmentLoss('cosine'), 'smooth_l1'),
-    (lambda: ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=0),
-     'generator_depth'),
-])
+@pytest.mark.parametrize(
+    'build, words',
+    [
+        (lambda: PixelReconstructionHead('hog'), 'per_channel'),
+        (lambda: FeatureAlignmentLoss('cosine'), 'smooth_l1'),
+        (
+            lambda: ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=0),
+            'generator_depth',
+        ),
+    ],
+)
 def test_bad_arguments_are_named(build, words):
     with pytest.raises(ValueError, match=words):
         build()

@@ -1,14 +1,15 @@
 """TinyMIM: the published program's numbers, the options, the errors."""
+
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-
 from amd_mm.checkpoints import from_amd_mm, load_encoder
 from amd_mm.models import TokenPartition, TokenRelationLoss
 from amd_mm.models.losses import token_relation
 from amd_mm.registry import MODELS
+
 from tests.golden import assert_close, draw_input, draw_state, load_golden
 from tests.tiny_tinymim import teacher, tinymim, vit
 
@@ -16,8 +17,9 @@ FEATURES = dict(type='amd_mm.FeatureTargetHead')
 CLASS = dict(type='amd_mm.FeatureTargetHead', tokens='class')
 MASKED = dict(
     type='amd_mm.AsymmetricRandomMaskGenerator',
-    student_ratio=.75,
-    teacher_ratio=.5)
+    student_ratio=0.75,
+    teacher_ratio=0.5,
+)
 
 
 def load_drawn(backbone, names, prefix, **other):
@@ -44,8 +46,7 @@ def gradients(model, inputs, **other):
     losses = model.loss(inputs, **other)
     sum(losses.values()).backward()
     return {
-        name: parameter.grad
-        for name, parameter in model.named_parameters()
+        name: parameter.grad for name, parameter in model.named_parameters()
     }
 
 
@@ -65,7 +66,8 @@ def published(golden):
         model.teacher.backbone,
         whole.state_dict(),
         extra_blocks='ignore',
-        logger='silent')
+        logger='silent',
+    )
     return model
 
 
@@ -73,7 +75,7 @@ def published(golden):
 def views():
     clean = draw_input('inputs_teacher', (2, 3, 64, 64))
     noise = draw_input('student_noise', (2, 3, 64, 64))
-    return [clean + .1 * noise, clean]
+    return [clean + 0.1 * noise, clean]
 
 
 def test_relations_of_the_published_teacher(golden, published, views):
@@ -81,7 +83,8 @@ def test_relations_of_the_published_teacher(golden, published, views):
     qkv = published.teacher.query_key_value(patches)
     for relation in ('qk', 'vv'):
         assert_close(
-            token_relation(qkv, relation).exp(), golden[f'teacher_{relation}'])
+            token_relation(qkv, relation).exp(), golden[f'teacher_{relation}']
+        )
 
 
 def test_losses_and_every_gradient(golden, published, views):
@@ -92,10 +95,9 @@ def test_losses_and_every_gradient(golden, published, views):
     public = from_amd_mm(dict(published.named_parameters()), 'mae').state
     ours = {id(p): name for name, p in published.named_parameters()}
     prefix = 'grad_norm/'
-    assert {prefix + name
-            for name in public
-            } == {name
-                  for name in golden if name.startswith(prefix)}
+    assert {prefix + name for name in public} == {
+        name for name in golden if name.startswith(prefix)
+    }
     for name, parameter in public.items():
         grad, expected = found[ours[id(parameter)]], golden[prefix + name]
         if expected == -1:  # what never gets a gradient over there
@@ -116,18 +118,21 @@ def test_what_never_gets_a_gradient_is_frozen():
     assert {name for name, grad in found.items() if grad is None} == frozen
 
 
-@pytest.mark.parametrize('relation, first, second', [
-    ('qk', 0, 1),
-    ('vv', 2, 2),
-    ('qq', 0, 0),
-    ('kk', 1, 1),
-])
+@pytest.mark.parametrize(
+    'relation, first, second',
+    [
+        ('qk', 0, 1),
+        ('vv', 2, 2),
+        ('qq', 0, 0),
+        ('kk', 1, 1),
+    ],
+)
 def test_relation_loss_by_hand(relation, first, second):
     generator = torch.Generator().manual_seed(0)
     mine = torch.randn(3, 2, 4, 5, 6, generator=generator)
     theirs = torch.randn(3, 2, 4, 5, 8, generator=generator)
     found = TokenRelationLoss([relation])(mine, theirs)
-    total = 0.
+    total = 0.0
     for image in range(2):
         for head in range(4):
             for query in range(5):
@@ -140,7 +145,8 @@ def test_relation_loss_by_hand(relation, first, second):
                 total += (rows[1] * (rows[1] / rows[0]).log()).sum()
     assert set(found) == {relation}
     assert found[relation] == pytest.approx(
-        total.item() / (2 * 4 * 5), rel=1e-5)
+        total.item() / (2 * 4 * 5), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -149,8 +155,9 @@ def test_large_values_under_autocast(dtype):
     generator = torch.Generator().manual_seed(0)
     mine = 300 * torch.randn(3, 1, 2, 6, 4, generator=generator)
     theirs = 300 * torch.randn(3, 1, 2, 6, 4, generator=generator)
-    expected = TokenRelationLoss()(mine.to(dtype).double(),
-                                   theirs.to(dtype).double())
+    expected = TokenRelationLoss()(
+        mine.to(dtype).double(), theirs.to(dtype).double()
+    )
     mine = mine.to(dtype).requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         found = TokenRelationLoss()(mine, theirs.to(dtype))
@@ -164,19 +171,26 @@ def test_large_values_under_autocast(dtype):
 def test_only_what_the_relations_need_is_computed():
     model = build()
     ran = []
-    for who, backbone in (('student', model.backbone),
-                          ('teacher', model.teacher.backbone)):
+    for who, backbone in (
+        ('student', model.backbone),
+        ('teacher', model.teacher.backbone),
+    ):
         for number, layer in enumerate(backbone.layers, start=1):
             for part in ('attn.qkv', 'attn.proj', 'ffn'):
                 layer.get_submodule(part).register_forward_hook(
-                    lambda *_, key=(who, number, part): ran.append(key))
+                    lambda *_, key=(who, number, part): ran.append(key)
+                )
     model.loss(images())
-    expected = {('student', number, part)
-                for number in range(1, 12)
-                for part in ('attn.proj', 'ffn')}
-    expected |= {('teacher', number, part)
-                 for number in range(1, 5)
-                 for part in ('attn.proj', 'ffn')}
+    expected = {
+        ('student', number, part)
+        for number in range(1, 12)
+        for part in ('attn.proj', 'ffn')
+    }
+    expected |= {
+        ('teacher', number, part)
+        for number in range(1, 5)
+        for part in ('attn.proj', 'ffn')
+    }
     # Without attn.qkv: the blocks before call it inside their attention.
     assert {key for key in ran if key[2] != 'attn.qkv'} == expected
     assert ran.count(('student', 12, 'attn.qkv')) == 1
@@ -190,31 +204,37 @@ def test_one_view_is_two_equal_ones():
     assert one == two
 
 
-@pytest.mark.parametrize('head, name, target', [
-    (FEATURES, 'loss_feature', slice(None)),
-    (CLASS, 'loss_class', slice(1)),
-])
+@pytest.mark.parametrize(
+    'head, name, target',
+    [
+        (FEATURES, 'loss_feature', slice(None)),
+        (CLASS, 'loss_class', slice(1)),
+    ],
+)
 def test_feature_and_class_token_targets(head, name, target):
     model, inputs = build(head=head, last_heads=None), images()
     patches = model.backbone.patchify(inputs)
-    (mine, ) = model.backbone.encode(patches, taps=[12]).taps
-    (theirs, ) = model.teacher.backbone.encode(patches, taps=[5]).taps
+    (mine,) = model.backbone.encode(patches, taps=[12]).taps
+    (theirs,) = model.teacher.backbone.encode(patches, taps=[5]).taps
     expected = F.l1_loss(
-        model.head.projection(mine[:, target]), theirs[:, target])
+        model.head.projection(mine[:, target]), theirs[:, target]
+    )
     losses = model.loss(inputs)
     assert set(losses) == {name}
     torch.testing.assert_close(losses[name], expected)
     found = gradients(model, inputs)
-    assert {key
-            for key, grad in found.items()
-            if grad is None} == {'backbone.ln1.weight', 'backbone.ln1.bias'}
+    assert {key for key, grad in found.items() if grad is None} == {
+        'backbone.ln1.weight',
+        'backbone.ln1.bias',
+    }
     assert model.extract_feat(inputs).shape == (2, 17, 48)
 
 
 def test_other_relations_and_another_block():
     model = build(
         head=dict(type='amd_mm.TokenRelationHead', relations=['qq', 'kk']),
-        block=9)
+        block=9,
+    )
     assert set(model.loss(images())) == {'loss_qq', 'loss_kk'}
     found = gradients(model, images())
     assert found['backbone.layers.8.attn.qkv.weight'] is not None
@@ -230,9 +250,11 @@ def test_masked_input_compares_what_both_see():
     partition = TokenPartition(visible, extra, torch.zeros(2, 8).long())
     patches = model.backbone.patchify(inputs)
     mine, _ = model.backbone.query_key_value(
-        patches, 12, token_ids=visible, num_heads=4)
-    theirs = model.teacher.query_key_value(patches,
-                                           torch.cat([visible, extra], 1))
+        patches, 12, token_ids=visible, num_heads=4
+    )
+    theirs = model.teacher.query_key_value(
+        patches, torch.cat([visible, extra], 1)
+    )
     # The class token and the four visible patches.
     expected = TokenRelationLoss()(mine, theirs[..., :5, :])
     losses = model.loss(inputs, partition=partition)
@@ -243,7 +265,7 @@ def test_masked_input_compares_what_both_see():
     hidden = [5, 12]
     for token in hidden:
         row, col = token // 4 * 16, token % 4 * 16
-        changed[0, :, row:row + 16, col:col + 16] += 1
+        changed[0, :, row : row + 16, col : col + 16] += 1
     again = model.loss(changed[:1], partition=_first(partition))
     once = model.loss(inputs[:1], partition=_first(partition))
     assert again == once
@@ -251,8 +273,9 @@ def test_masked_input_compares_what_both_see():
 
 
 def _first(partition):
-    return TokenPartition(partition.visible[:1], partition.extra[:1],
-                          partition.hidden[:1])
+    return TokenPartition(
+        partition.visible[:1], partition.extra[:1], partition.hidden[:1]
+    )
 
 
 def test_drop_path_of_the_teacher_is_an_option():
@@ -262,7 +285,8 @@ def test_drop_path_of_the_teacher_is_an_option():
     target = without.teacher.query_key_value
     assert torch.equal(target(patches), target(patches))
     model = build(
-        teacher=teacher(backbone=dict(vit(64, 6, 4), drop_path_rate=.5)))
+        teacher=teacher(backbone=dict(vit(64, 6, 4), drop_path_rate=0.5))
+    )
     target = model.teacher.query_key_value
     assert not torch.equal(target(patches), target(patches))
     model.eval()
@@ -272,8 +296,9 @@ def test_drop_path_of_the_teacher_is_an_option():
 def test_the_teacher_is_in_no_state_dict_and_learns_nothing():
     model = build()
     assert not any('teacher' in name for name in model.state_dict())
-    assert not any(parameter.requires_grad
-                   for parameter in model.teacher.parameters())
+    assert not any(
+        parameter.requires_grad for parameter in model.teacher.parameters()
+    )
     assert model.double().teacher.backbone.cls_token.dtype == torch.float64
 
 
@@ -284,7 +309,7 @@ def test_features_are_those_that_were_trained():
     with torch.no_grad():
         for parameter in model.backbone.parameters():
             if not parameter.requires_grad:
-                parameter.fill_(7.)
+                parameter.fill_(7.0)
     assert torch.equal(model(inputs), before)
 
 
@@ -297,42 +322,72 @@ def test_goes_into_a_stock_image_classifier():
                 vit(),
                 type='mmpretrain.VisionTransformer',
                 final_norm=False,
-                out_type='avg_featmap'),
+                out_type='avg_featmap',
+            ),
             head=dict(
-                type='mmpretrain.LinearClsHead', num_classes=5,
-                in_channels=48)))
+                type='mmpretrain.LinearClsHead', num_classes=5, in_channels=48
+            ),
+        )
+    )
     left = classifier.load_state_dict(model.state_dict(), strict=False)
     assert set(left.missing_keys) == {
-        'backbone.ln2.weight', 'backbone.ln2.bias', 'head.fc.weight',
-        'head.fc.bias'
+        'backbone.ln2.weight',
+        'backbone.ln2.bias',
+        'head.fc.weight',
+        'head.fc.bias',
     }
-    assert set(
-        left.unexpected_keys) == {'backbone.ln1.weight', 'backbone.ln1.bias'}
+    assert set(left.unexpected_keys) == {
+        'backbone.ln1.weight',
+        'backbone.ln1.bias',
+    }
     # Back to the usual heads, whatever the relations were read with.
     assert classifier.backbone.layers[-1].attn.num_heads == 3
 
 
-@pytest.mark.parametrize('other, complaint', [
-    (dict(last_heads=3),
-     r'last_heads=3 of the student and teacher.num_heads=4'),
-    (dict(last_heads=None), r'last_heads=None .* teacher.num_heads=4'),
-    (dict(last_heads=5, teacher=teacher(num_heads=5)),
-     r'5 heads do not divide the width 64 of teacher.backbone'),
-    (dict(
-        last_heads=16, teacher=teacher(num_heads=16), backbone=vit(
-            40, 12, 5)), r'16 heads do not divide the width 40 of backbone'),
-    (dict(teacher=teacher(block=7)), r'7.*6|6.*7'),
-    (dict(block=13), r'block=13 .* 2 to 12'),
-    (dict(backbone=vit(with_cls_token=False, out_type='raw')),
-     r'num_extra_tokens is 1 in teacher.backbone and 0 in backbone'),
-    (dict(backbone=vit(patch_size=8)),
-     r'token_grid is \(1, 4, 4\) in teacher.backbone and \(1, 8, 8\)'),
-    (dict(head=dict(type='amd_mm.TokenRelationHead', relations=['qv'])),
-     r'relations are some of .*qv'),
-    (dict(head=dict(type='amd_mm.FeatureTargetHead', tokens='patches')),
-     r"tokens is one of .*'patches'"),
-    (dict(teacher=teacher(random_init=False)), 'the teacher needs weights'),
-])
+@pytest.mark.parametrize(
+    'other, complaint',
+    [
+        (
+            dict(last_heads=3),
+            r'last_heads=3 of the student and teacher.num_heads=4',
+        ),
+        (dict(last_heads=None), r'last_heads=None .* teacher.num_heads=4'),
+        (
+            dict(last_heads=5, teacher=teacher(num_heads=5)),
+            r'5 heads do not divide the width 64 of teacher.backbone',
+        ),
+        (
+            dict(
+                last_heads=16,
+                teacher=teacher(num_heads=16),
+                backbone=vit(40, 12, 5),
+            ),
+            r'16 heads do not divide the width 40 of backbone',
+        ),
+        (dict(teacher=teacher(block=7)), r'7.*6|6.*7'),
+        (dict(block=13), r'block=13 .* 2 to 12'),
+        (
+            dict(backbone=vit(with_cls_token=False, out_type='raw')),
+            r'num_extra_tokens is 1 in teacher.backbone and 0 in backbone',
+        ),
+        (
+            dict(backbone=vit(patch_size=8)),
+            r'token_grid is \(1, 4, 4\) in teacher.backbone and \(1, 8, 8\)',
+        ),
+        (
+            dict(head=dict(type='amd_mm.TokenRelationHead', relations=['qv'])),
+            r'relations are some of .*qv',
+        ),
+        (
+            dict(head=dict(type='amd_mm.FeatureTargetHead', tokens='patches')),
+            r"tokens is one of .*'patches'",
+        ),
+        (
+            dict(teacher=teacher(random_init=False)),
+            'the teacher needs weights',
+        ),
+    ],
+)
 def test_what_does_not_go_together(other, complaint):
     with pytest.raises(ValueError, match=complaint):
         MODELS.build(tinymim(**other))
@@ -345,7 +400,9 @@ def test_class_target_without_class_token():
             tinymim(
                 head=CLASS,
                 backbone=vit(**bare),
-                teacher=teacher(backbone=vit(64, 6, 4, **bare))))
+                teacher=teacher(backbone=vit(64, 6, 4, **bare)),
+            )
+        )
 
 
 def test_wrong_inputs():
@@ -357,5 +414,6 @@ def test_wrong_inputs():
     with pytest.raises(RuntimeError, match="got 'predict'"):
         model(images(), mode='predict')
     with pytest.raises(ValueError, match=r'student has .* teacher'):
-        TokenRelationLoss()(torch.zeros(3, 1, 2, 5, 4),
-                            torch.zeros(3, 1, 3, 5, 4))
+        TokenRelationLoss()(
+            torch.zeros(3, 1, 2, 5, 4), torch.zeros(3, 1, 3, 5, 4)
+        )

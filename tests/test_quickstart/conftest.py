@@ -1,4 +1,5 @@
 """The quickstart's programs are scripts: import them from where they are."""
+
 import sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The whole chain in a few steps: configs, tools/train.py, report."""
+
 import json
 import shutil
 import subprocess
@@ -14,20 +15,27 @@ import report
 from mmengine.config import Config
 
 SMALL = [
-    'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2',
+    'default_hooks.logger.interval=1',
+    'train_dataloader.batch_size=2',
     'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False'
+    'train_dataloader.persistent_workers=False',
 ]
 PRETRAIN = [
-    *SMALL, 'train_cfg.max_iters=2', 'param_scheduler.0.end=1',
-    'param_scheduler.1.begin=1', 'param_scheduler.1.end=2'
+    *SMALL,
+    'train_cfg.max_iters=2',
+    'param_scheduler.0.end=1',
+    'param_scheduler.1.begin=1',
+    'param_scheduler.1.end=2',
 ]
 FINETUNE = [
-    *SMALL, 'train_dataloader.dataset.clips_per_class=1',
-    'train_cfg.max_epochs=1', 'default_hooks.checkpoint.interval=1'
+    *SMALL,
+    'train_dataloader.dataset.clips_per_class=1',
+    'train_cfg.max_epochs=1',
+    'default_hooks.checkpoint.interval=1',
 ]
 TEST = [
-    'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
 ]
 
 
@@ -36,7 +44,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A quickstart of two steps a model; one of the three is fine-tuned."""
     out = tmp_path_factory.mktemp('quickstart')
     motion_videos.main(
-        [str(out / 'videos'), '--train', '40', '--heldout', '24'])
+        [str(out / 'videos'), '--train', '40', '--heldout', '24']
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quickstart, 'TEACHER_CHECKPOINT', 'iter_2.pth')
         patch.setattr(quickstart, 'STUDENT_CHECKPOINT', 'iter_2.pth')
@@ -51,15 +60,19 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         run(testing, TEST)
     for start in ('scratch', 'videomae'):
         for name in ('finetune', 'test'):
-            shutil.copytree(out / 'seed0' / f'{name}-amd',
-                            out / 'seed0' / f'{name}-{start}')
-    yield out
+            shutil.copytree(
+                out / 'seed0' / f'{name}-amd',
+                out / 'seed0' / f'{name}-{start}',
+            )
+    return out
 
 
 def run(task: quickstart.Task, options: List[str]) -> None:
-    done = subprocess.run([sys.executable, *task.command, *options],
-                          capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, *task.command, *options],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -88,23 +101,24 @@ def test_fine_tuning_starts_from_the_student(out: Path) -> None:
 
 def test_table_shows_the_spread_over_seeds() -> None:
     scores = {
-        name: dict(linear=[.5, .6], neighbours=[.4, .4])
+        name: dict(linear=[0.5, 0.6], neighbours=[0.4, 0.4])
         for name in report.CAPTIONS
     }
-    for name, values in zip(report.STARTS, ([.2, .3], [.4, .5], [.7, .4])):
+    for name, values in zip(
+        report.STARTS, ([0.2, 0.3], [0.4, 0.5], [0.7, 0.4])
+    ):
         scores[name]['finetuned'] = values
     text = report.table(scores, [0, 1], classes=8, labels=16)
     assert '55.0 ± 7.1' in text and '+0.0, +0.0' in text and '12.5' in text
     assert '45.0 ± 7.1' in text and '+30.0, -10.0' in text
     assert '16 labelled' in text
-    teacher, = (row for row in text.splitlines() if 'teacher' in row)
+    (teacher,) = (row for row in text.splitlines() if 'teacher' in row)
     assert teacher.split('|')[-2].strip() == '-'
 
 
 def test_table_without_fine_tuning() -> None:
     scores = {
-        name: dict(linear=[.5], neighbours=[.4])
-        for name in report.CAPTIONS
+        name: dict(linear=[0.5], neighbours=[0.4]) for name in report.CAPTIONS
     }
     text = report.table(scores, [0], classes=8)
     assert '50.0' in text and 'ine-tuned' not in text
@@ -114,20 +128,27 @@ def test_table_without_fine_tuning() -> None:
 def test_students_differ_in_nothing_but_the_teacher() -> None:
     alone, amd = (
         Config.fromfile(quickstart.CONFIGS / f'quickstart_{name}_student.py')
-        for name in ('videomae', 'amd'))
-    for key in ('train_dataloader', 'train_cfg', 'param_scheduler',
-                'optim_wrapper'):
+        for name in ('videomae', 'amd')
+    )
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'param_scheduler',
+        'optim_wrapper',
+    ):
         assert alone[key] == amd[key], key
     for key in ('backbone', 'decoder', 'head'):
         assert alone.model[key] == amd.model[key], key
 
 
 def test_fine_tuning_differs_in_nothing_but_the_start() -> None:
-    student = Config.fromfile(quickstart.CONFIGS /
-                              'quickstart_videomae_student.py').model.backbone
+    student = Config.fromfile(
+        quickstart.CONFIGS / 'quickstart_videomae_student.py'
+    ).model.backbone
     configs = {
-        start:
-        Config.fromfile(quickstart.CONFIGS / f'quickstart_finetune_{start}.py')
+        start: Config.fromfile(
+            quickstart.CONFIGS / f'quickstart_finetune_{start}.py'
+        )
         for start in report.STARTS.values()
     }
     starts = []
@@ -144,12 +165,11 @@ def test_fine_tuning_differs_in_nothing_but_the_start() -> None:
 
 
 def test_runs_end_with_the_checkpoints_that_are_looked_for() -> None:
-    for name, checkpoint in (('videomae_teacher',
-                              quickstart.TEACHER_CHECKPOINT),
-                             ('videomae_student',
-                              quickstart.STUDENT_CHECKPOINT),
-                             ('finetune_scratch',
-                              quickstart.FINETUNED_CHECKPOINT)):
+    for name, checkpoint in (
+        ('videomae_teacher', quickstart.TEACHER_CHECKPOINT),
+        ('videomae_student', quickstart.STUDENT_CHECKPOINT),
+        ('finetune_scratch', quickstart.FINETUNED_CHECKPOINT),
+    ):
         cfg = Config.fromfile(quickstart.CONFIGS / f'quickstart_{name}.py')
         unit = 'epoch' if 'epoch' in checkpoint else 'iter'
         length = cfg.train_cfg[f'max_{unit}s']
@@ -159,9 +179,12 @@ def test_runs_end_with_the_checkpoints_that_are_looked_for() -> None:
 def test_the_amd_config_knows_its_teacher() -> None:
     teacher, amd = (
         Config.fromfile(quickstart.CONFIGS / f'quickstart_{name}.py')
-        for name in ('videomae_teacher', 'amd_student'))
+        for name in ('videomae_teacher', 'amd_student')
+    )
     backbone = dict(teacher.model.backbone)
     backbone.pop('init_cfg')
     assert amd.model.teacher.backbone == backbone
-    assert Path(amd.model.teacher.checkpoint
-                ).name == f'iter_{teacher.train_cfg.max_iters}.pth'
+    assert (
+        Path(amd.model.teacher.checkpoint).name
+        == f'iter_{teacher.train_cfg.max_iters}.pth'
+    )

@@ -1,4 +1,5 @@
 """Finished work is kept, interrupted work goes on, failures name the log."""
+
 from pathlib import Path
 from typing import Tuple
 
@@ -16,8 +17,9 @@ def count(folder: Path) -> Tuple[str, Path]:
     return f'open({str(counter)!r}, "a").write("x")', counter
 
 
-def test_finished_tasks_are_skipped_and_it_says_so(tmp_path: Path,
-                                                   capsys) -> None:
+def test_finished_tasks_are_skipped_and_it_says_so(
+    tmp_path: Path, capsys
+) -> None:
     code, counter = count(tmp_path)
     for _ in range(2):
         Crew(1).run([python(code, tmp_path / 'out')])
@@ -26,14 +28,15 @@ def test_finished_tasks_are_skipped_and_it_says_so(tmp_path: Path,
 
 
 def test_changed_inputs_start_it_and_what_rests_on_it_anew(
-        tmp_path: Path) -> None:
+    tmp_path: Path,
+) -> None:
     code, counter = count(tmp_path)
     config = tmp_path / 'config'
 
     def run() -> None:
-        first = python('pass', tmp_path / 'first', inputs=(config, ))
+        first = python('pass', tmp_path / 'first', inputs=(config,))
         Crew(1).run([first])
-        Crew(1).run([python(code, tmp_path / 'second', after=(first, ))])
+        Crew(1).run([python(code, tmp_path / 'second', after=(first,))])
 
     config.write_text('a')
     run()
@@ -63,12 +66,16 @@ def test_failure_stops_the_others(tmp_path: Path) -> None:
 
 def test_interrupted_tasks_are_told_to_resume(tmp_path: Path, capsys) -> None:
     flag = tmp_path / 'flag'
-    code = ('import sys, pathlib; flag = pathlib.Path(sys.argv[1]); '
-            'assert flag.exists(); flag.write_text(" ".join(sys.argv))')
+    code = (
+        'import sys, pathlib; flag = pathlib.Path(sys.argv[1]); '
+        'assert flag.exists(); flag.write_text(" ".join(sys.argv))'
+    )
     task = Task(
         'a task',
-        tmp_path / 'out', ('-c', code, str(flag)),
-        resume=('--resume', ))
+        tmp_path / 'out',
+        ('-c', code, str(flag)),
+        resume=('--resume',),
+    )
     with pytest.raises(TaskError):
         Crew(1).run([task])
     (tmp_path / 'out' / 'checkpoint').touch()
@@ -100,8 +107,8 @@ def test_tasks_wait_for_what_they_rest_on(tmp_path: Path) -> None:
     """And what need not wait starts at once, whatever the order."""
     code = f'open({str(tmp_path / "order")!r}, "a").write'
     first = python(f'import time; time.sleep(.3); {code}("1")', tmp_path / '1')
-    second = python(f'{code}("2")', tmp_path / '2', after=(first, ))
-    third = python(f'{code}("3")', tmp_path / '3', after=(second, ))
+    second = python(f'{code}("2")', tmp_path / '2', after=(first,))
+    third = python(f'{code}("3")', tmp_path / '3', after=(second,))
     other = python(f'{code}("o")', tmp_path / 'o')
     Crew(1).run([third, second, first, other])
     assert (tmp_path / 'order').read_text() == '123o'
@@ -110,7 +117,7 @@ def test_tasks_wait_for_what_they_rest_on(tmp_path: Path) -> None:
 
 def test_nothing_waits_for_a_failed_task(tmp_path: Path) -> None:
     bad = python('1 / 0', tmp_path / 'bad')
-    late = python('pass', tmp_path / 'late', after=(bad, ))
+    late = python('pass', tmp_path / 'late', after=(bad,))
     with pytest.raises(TaskError, match='ZeroDivisionError'):
         Crew(2).run([bad, late], at_a_time=2)
     assert late.state() is None
@@ -119,10 +126,14 @@ def test_nothing_waits_for_a_failed_task(tmp_path: Path) -> None:
 
 
 def test_progress_of_a_training_log_in_short() -> None:
-    line = ('11/20 19:41:02 - mmengine - INFO - Iter(train) [ 50/900]  lr: '
-            '1.5e-03  eta: 0:01:40  time: 0.11  data_time: 0.01  clips_per_s: '
-            '570.0  data_share: 0.04  loss: 0.4321  loss_rec: 0.4321\n')
-    assert progress(line) == ('step 50 of 900  loss 0.4321  clips/s 570.0  '
-                              'data_share 0.04  eta 0:01:40')
+    line = (
+        '11/20 19:41:02 - mmengine - INFO - Iter(train) [ 50/900]  lr: '
+        '1.5e-03  eta: 0:01:40  time: 0.11  data_time: 0.01  clips_per_s: '
+        '570.0  data_share: 0.04  loss: 0.4321  loss_rec: 0.4321\n'
+    )
+    assert progress(line) == (
+        'step 50 of 900  loss 0.4321  clips/s 570.0  '
+        'data_share 0.04  eta 0:01:40'
+    )
     assert progress('heldout: 20 %\n') == 'heldout: 20 %'
     assert progress('something else\n') is None

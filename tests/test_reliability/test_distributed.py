@@ -1,4 +1,5 @@
 """Two processes compute what one does, on masks of their own, and stop."""
+
 import multiprocessing
 import os
 import shutil
@@ -8,15 +9,15 @@ import sys
 
 import torch
 import torch.distributed as torch_dist
+from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
+from amd_mm.models import AMD, MaskedAutoencoder, TokenPartition
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
-from amd_mm.models import AMD, MaskedAutoencoder, TokenPartition
-from amd_mm.registry import MODELS
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
 
@@ -27,7 +28,7 @@ ALGORITHMS = {
     'generation': tiny.amd('GenerationAlignment'),
     'parallel': tiny.amd('ParallelAlignment'),
     'serial': tiny.amd('SerialAlignment'),
-    'no reconstruction': tiny.amd(rec_weight=0., decoder=None, head=None),
+    'no reconstruction': tiny.amd(rec_weight=0.0, decoder=None, head=None),
 }
 
 
@@ -40,8 +41,11 @@ def draw_from_content(self, patches):
         counts[name] // grid[0] for name in ('visible', 'extra', 'hidden')
     ]
     return TokenPartition(
-        *(self.mask_generator.tokens_of(part.sort(1).values, grid)
-          for part in cells.split(sizes, 1)))
+        *(
+            self.mask_generator.tokens_of(part.sort(1).values, grid)
+            for part in cells.split(sizes, 1)
+        )
+    )
 
 
 def make_model(cfg):
@@ -54,13 +58,15 @@ def make_model(cfg):
 def make_clips():
     generator = torch.Generator().manual_seed(1)
     return torch.randint(
-        0, 256, (BATCH, 3, 8, 64, 64), dtype=torch.uint8, generator=generator)
+        0, 256, (BATCH, 3, 8, 64, 64), dtype=torch.uint8, generator=generator
+    )
 
 
 def batch_of(clips):
     return dict(
         inputs=list(clips),
-        data_samples=[BaseDataElement() for _ in range(len(clips))])
+        data_samples=[BaseDataElement() for _ in range(len(clips))],
+    )
 
 
 def gradients(model, clips):
@@ -83,7 +89,8 @@ def worker(rank, port, work, queue):
         MASTER_PORT=str(port),
         RANK=str(rank),
         WORLD_SIZE='2',
-        LOCAL_RANK=str(rank))
+        LOCAL_RANK=str(rank),
+    )
     torch_dist.init_process_group('gloo', rank=rank, world_size=2)
     try:
         queue.put((rank, work(rank)))
@@ -121,7 +128,8 @@ def half_batch_gradients(rank):
     results = {}
     for name, cfg in ALGORITHMS.items():
         model = MMDistributedDataParallel(
-            make_model(cfg), broadcast_buffers=False)
+            make_model(cfg), broadcast_buffers=False
+        )
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
             found = gradients(model, half)
@@ -144,7 +152,8 @@ def test_two_halves_have_the_gradient_of_the_whole(monkeypatch):
                     value,
                     rtol=1e-4,
                     atol=1e-6,
-                    msg=lambda text: f'{name}, {key}: {text}')
+                    msg=lambda text: f'{name}, {key}: {text}',
+                )
 
 
 def draw_masks(rank):
@@ -171,7 +180,8 @@ def meet_a_bad_loss(rank):
     torch.manual_seed(0)
     model = MMDistributedDataParallel(nn.Linear(2, 2), broadcast_buffers=False)
     wrapper = GuardedOptimWrapper(
-        torch.optim.SGD(model.parameters(), lr=1.), precision='fp32')
+        torch.optim.SGD(model.parameters(), lr=1.0), precision='fp32'
+    )
     before = model.module.weight.detach().clone()
     wrapper.set_batch([f'of rank {rank}.mp4'])
     loss = model(torch.ones(1, 2)).sum()
@@ -197,7 +207,10 @@ def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
     cfg = shrink(
         Config.fromfile(
             CONFIGS / 'amd/pretrain'
-            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'), data)
+            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+        ),
+        data,
+    )
     cfg.train_cfg.max_epochs = 1
     cfg.param_scheduler = []
     config = tmp_path / 'tiny_distributed.py'
@@ -205,20 +218,27 @@ def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
     tools = tmp_path / 'installed/.mim/tools'
     shutil.copytree(REPOSITORY / 'tools', tools)
     # The scripts find train.py beside them, and Python finds the package.
-    result = subprocess.run([
-        'bash', tools / 'dist_train.sh', config, '2', '--work-dir',
-        tmp_path / 'w'
-    ],
-                            cwd=tmp_path,
-                            capture_output=True,
-                            text=True,
-                            timeout=240,
-                            env=dict(
-                                os.environ,
-                                PYTHON=sys.executable,
-                                PYTHONPATH=str(REPOSITORY),
-                                PORT=str(free_port()),
-                                OMP_NUM_THREADS='1'))
+    result = subprocess.run(
+        [
+            'bash',
+            tools / 'dist_train.sh',
+            config,
+            '2',
+            '--work-dir',
+            tmp_path / 'w',
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=dict(
+            os.environ,
+            PYTHON=sys.executable,
+            PYTHONPATH=str(REPOSITORY),
+            PORT=str(free_port()),
+            OMP_NUM_THREADS='1',
+        ),
+    )
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
     assert 'x 2 processes x 1 accumulated' in output

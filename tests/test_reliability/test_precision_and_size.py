@@ -4,29 +4,32 @@ The checkpoint of ViT-B from ViT-L has 147 million weights: 589 MB, with the
 optimiser's state 1.76 GB. The teacher's 304 million would add 1.2 GB to it
 (and 2.4 GB of optimiser state, if it got there as well).
 """
+
 import math
 
 import pytest
 import torch
+from amd_mm.engine import NonFiniteError
+from amd_mm.registry import MODELS
+from amd_mm.utils.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
-from amd_mm.engine import NonFiniteError
-from amd_mm.registry import MODELS
-from amd_mm.utils.meta import build_on_meta
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-FOLDER = ('amd/pretrain/'
-          'amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py')
+FOLDER = (
+    'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+)
 
 
 @pytest.fixture
 def cfg(tmp_path, make_video):
     cfg = shrink(
-        Config.fromfile(CONFIGS / FOLDER), make_data(tmp_path, make_video))
+        Config.fromfile(CONFIGS / FOLDER), make_data(tmp_path, make_video)
+    )
     cfg.work_dir = str(tmp_path / 'w')
     cfg.experiment_name = tmp_path.name
     cfg.train_cfg.max_epochs = 1
@@ -40,12 +43,16 @@ def train(model, steps, precision):
             type='amd_mm.GuardedOptimWrapper',
             precision=precision,
             optimizer=dict(type='AdamW', lr=1e-3),
-            clip_grad=dict(max_norm=1.)))
+            clip_grad=dict(max_norm=1.0),
+        ),
+    )
     clips = torch.randint(
         0,
-        256, (4, 3, 8, 64, 64),
+        256,
+        (4, 3, 8, 64, 64),
         dtype=torch.uint8,
-        generator=torch.Generator().manual_seed(0))
+        generator=torch.Generator().manual_seed(0),
+    )
     losses = []
     for _ in range(steps):
         batch = dict(inputs=list(clips), data_samples=None)
@@ -61,8 +68,8 @@ def test_bf16_autocast_trains_on_a_cpu():
         model.init_weights()
         curves[precision], wrapper = train(model, 25, precision)
     assert curves['bf16'] != curves['fp32']
-    assert curves['bf16'][0] == pytest.approx(curves['fp32'][0], rel=.02)
-    assert sum(curves['bf16'][-5:]) < .9 * sum(curves['bf16'][:5])
+    assert curves['bf16'][0] == pytest.approx(curves['fp32'][0], rel=0.02)
+    assert sum(curves['bf16'][-5:]) < 0.9 * sum(curves['bf16'][:5])
     assert all(p.dtype == torch.float32 for p in model.parameters())
     # Nothing but the optimiser: there is no gradient scaler to save.
     assert set(wrapper.state_dict()) == {'state', 'param_groups'}
@@ -80,9 +87,12 @@ def test_a_checkpoint_does_not_contain_the_teacher(cfg, tmp_path):
     assert not any('teacher' in name for name in weights)
     in_file = sum(value.numel() for value in weights.values())
     assert student <= in_file <= student + tables < student + teacher
-    in_optimiser = sum(value.numel()
-                       for state in saved['optimizer']['state'].values()
-                       for value in state.values() if value.ndim)
+    in_optimiser = sum(
+        value.numel()
+        for state in saved['optimizer']['state'].values()
+        for value in state.values()
+        if value.ndim
+    )
     assert in_optimiser == 2 * student
 
 
@@ -90,7 +100,9 @@ def test_real_size_of_a_checkpoint():
     model = build_on_meta(
         Config.fromfile(
             CONFIGS / 'amd/pretrain'
-            '/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'))
+            '/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
+        )
+    )
     weights = sum(v.numel() for v in model.state_dict().values())
     teacher = sum(p.numel() for p in model.teacher.parameters())
     trained = sum(p.numel() for p in model.parameters())
@@ -114,8 +126,10 @@ def test_a_bad_loss_names_the_video_files(cfg, tmp_path):
     seen = []
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     set_batch = runner.optim_wrapper.set_batch
-    runner.optim_wrapper.set_batch = lambda names: (seen.append(names),
-                                                    set_batch(names))
+    runner.optim_wrapper.set_batch = lambda names: (
+        seen.append(names),
+        set_batch(names),
+    )
     with pytest.raises(NonFiniteError) as error:
         runner.train()
     assert len(seen) == 2

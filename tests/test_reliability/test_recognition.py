@@ -1,4 +1,5 @@
 """Fine-tuning and testing through MMEngine's runner, on real video files."""
+
 import logging
 import pickle
 from argparse import Namespace
@@ -6,17 +7,18 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
+from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
-from amd_mm.registry import MODELS
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-PRETRAINING = ('amd/pretrain/'
-               'amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400')
+PRETRAINING = (
+    'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
+)
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400'
 SPARSE = 'amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2'
 
@@ -37,7 +39,7 @@ def pretrained(tmp_path_factory, data):
     model = MODELS.build(load(PRETRAINING, data).model)
     with torch.no_grad():
         for parameter in model.backbone.parameters():
-            parameter.normal_(std=.1)
+            parameter.normal_(std=0.1)
     path = tmp_path_factory.mktemp('weights') / 'student.pth'
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     return path
@@ -78,13 +80,20 @@ def test_fine_tune_validate_and_test(tmp_path, data, pretrained, caplog):
 def test_real_videos_train_and_test(tmp_path, data, real_videos, name):
     """Two iterations at a small size, then all views of a test."""
     ann = tmp_path / 'list.txt'
-    ann.write_text('\n'.join(f'{path} {label}'
-                             for label, path in enumerate(real_videos[:4])))
+    ann.write_text(
+        '\n'.join(
+            f'{path} {label}' for label, path in enumerate(real_videos[:4])
+        )
+    )
     cfg = recognition(data, tmp_path / 'run', name)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader,
-                   cfg.test_dataloader):
+    for loader in (
+        cfg.train_dataloader,
+        cfg.val_dataloader,
+        cfg.test_dataloader,
+    ):
         loader.dataset.update(
-            data_root='', ann_file=str(ann), data_prefix=dict(video=''))
+            data_root='', ann_file=str(ann), data_prefix=dict(video='')
+        )
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.iter == 2
@@ -110,17 +119,18 @@ def test_load_from_a_pretraining_checkpoint(tmp_path, data, pretrained):
 
 
 def test_load_from_another_data_set_keeps_all_but_the_classifier(
-        tmp_path, data):
+    tmp_path, data
+):
     """Kinetics' 400 classes -> UCF101's: fc_norm comes along."""
     source = MODELS.build(recognition(data, tmp_path).model)
     with torch.no_grad():
-        source.backbone.fc_norm.weight.fill_(.5)
+        source.backbone.fc_norm.weight.fill_(0.5)
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'k400.pth')
     cfg = recognition(data, tmp_path / 'run', SPARSE, epochs=0)
     cfg.load_from = str(tmp_path / 'k400.pth')
     runner = Runner.from_cfg(cfg)
     runner.train()
-    assert (runner.model.backbone.fc_norm.weight == .5).all()
+    assert (runner.model.backbone.fc_norm.weight == 0.5).all()
     assert runner.model.cls_head.fc_cls.weight.abs().max() < 2e-4
 
 
@@ -128,19 +138,26 @@ def test_a_missing_encoder_weight_stops_the_run(tmp_path, data, pretrained):
     state = weights(pretrained)
     del state['backbone.blocks.3.attn.qkv.weight']
     torch.save(dict(state_dict=state), tmp_path / 'holed.pth')
-    for change in (dict(load_from=str(tmp_path / 'holed.pth')),
-                   dict(
-                       model=dict(
-                           backbone=dict(
-                               init_cfg=dict(
-                                   type='Pretrained',
-                                   checkpoint=str(tmp_path / 'holed.pth'),
-                                   prefix='backbone.'))))):
+    for change in (
+        dict(load_from=str(tmp_path / 'holed.pth')),
+        dict(
+            model=dict(
+                backbone=dict(
+                    init_cfg=dict(
+                        type='Pretrained',
+                        checkpoint=str(tmp_path / 'holed.pth'),
+                        prefix='backbone.',
+                    )
+                )
+            )
+        ),
+    ):
         cfg = recognition(data, tmp_path, epochs=0)
         cfg.merge_from_dict(change)
         with pytest.raises(
-                CheckpointMismatchError,
-                match=r'holed.pth(.|\n)*blocks.3.attn.qkv.weight'):
+            CheckpointMismatchError,
+            match=r'holed.pth(.|\n)*blocks.3.attn.qkv.weight',
+        ):
             Runner.from_cfg(cfg).train()
 
 
@@ -158,8 +175,8 @@ def test_testing_names_both_numbers_of_classes(tmp_path, data):
     cfg = recognition(data, tmp_path, SPARSE)
     cfg.load_from = str(tmp_path / 'k400.pth')
     with pytest.raises(
-            CheckpointMismatchError,
-            match='tells 400 classes apart, the model 174'):
+        CheckpointMismatchError, match='tells 400 classes apart, the model 174'
+    ):
         Runner.from_cfg(cfg).test()
 
 
@@ -177,12 +194,13 @@ def test_a_public_fine_tuned_file_tests_as_it_is(tmp_path, data):
         dump = tmp_path / f'{name}.pkl'
         cfg.test_evaluator = [
             cfg.test_evaluator,
-            dict(type='mmengine.DumpResults', out_file_path=str(dump))
+            dict(type='mmengine.DumpResults', out_file_path=str(dump)),
         ]
         torch.save(checkpoint, cfg.load_from)
         Runner.from_cfg(cfg).test()
         results.append(
-            [one['pred_score'] for one in pickle.loads(dump.read_bytes())])
+            [one['pred_score'] for one in pickle.loads(dump.read_bytes())]
+        )
     assert len(results[0]) == 4
     assert torch.equal(torch.stack(results[0]), torch.stack(results[1]))
 
@@ -190,20 +208,26 @@ def test_a_public_fine_tuned_file_tests_as_it_is(tmp_path, data):
 @pytest.mark.parametrize('theirs', ['mmaction.VisionTransformer', None])
 def test_a_stock_config_with_another_backbone(tmp_path, data, theirs):
     """MMAction2's own config; a checkpoint of one backbone tests in both."""
-    cfg = get_config('mmaction::recognition/videomae/'
-                     'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py')
+    cfg = get_config(
+        'mmaction::recognition/videomae/'
+        'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py'
+    )
     if theirs is None:
         cfg.model.backbone.type = 'amd_mm.VideoVisionTransformer'
     cfg.test_dataloader.dataset.update(
-        ann_file=str(data /
-                     'data/kinetics400/kinetics400_val_list_videos.txt'),
-        data_prefix=dict(video=str(data / 'data/kinetics400/videos_val')))
+        ann_file=str(
+            data / 'data/kinetics400/kinetics400_val_list_videos.txt'
+        ),
+        data_prefix=dict(video=str(data / 'data/kinetics400/videos_val')),
+    )
     cfg.model.backbone.update(
-        img_size=32, embed_dims=24, num_heads=2, num_frames=4)
+        img_size=32, embed_dims=24, num_heads=2, num_frames=4
+    )
     cfg.model.cls_head.in_channels = 24
     for transform in cfg.test_dataloader.dataset.pipeline:
         for key, value in dict(
-                clip_len=4, crop_size=32, scale=(-1, 32)).items():
+            clip_len=4, crop_size=32, scale=(-1, 32)
+        ).items():
             if key in transform:
                 transform[key] = value
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
@@ -213,15 +237,17 @@ def test_a_stock_config_with_another_backbone(tmp_path, data, theirs):
     stock = dict(cfg.model, backbone=dict(cfg.model.backbone))
     stock['backbone']['type'] = 'mmaction.VisionTransformer'
     torch.save(
-        dict(state_dict=MODELS.build(stock).state_dict()), tmp_path / 'w.pth')
+        dict(state_dict=MODELS.build(stock).state_dict()), tmp_path / 'w.pth'
+    )
     cfg.update(
         work_dir=str(tmp_path),
         load_from=str(tmp_path / 'w.pth'),
         custom_hooks=[dict(type='amd_mm.StrictLoadHook')],
         test_evaluator=[
             dict(type='AccMetric'),
-            dict(type='DumpResults', out_file_path=str(tmp_path / 'p.pkl'))
-        ])
+            dict(type='DumpResults', out_file_path=str(tmp_path / 'p.pkl')),
+        ],
+    )
     Runner.from_cfg(cfg).test()
     results = pickle.loads((tmp_path / 'p.pkl').read_bytes())
     scores = torch.stack([one['pred_score'] for one in results])
@@ -237,4 +263,5 @@ def _scores_of_stock(model, path, cfg):
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     with torch.no_grad():
         return torch.stack(
-            [model.test_step(batch)[0].pred_score for batch in loader])
+            [model.test_step(batch)[0].pred_score for batch in loader]
+        )

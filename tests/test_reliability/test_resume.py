@@ -1,4 +1,5 @@
 """A run killed in the middle and resumed equals one that was not."""
+
 import json
 import os
 import signal
@@ -23,7 +24,10 @@ def write_config(folder, make_video):
     cfg = shrink(
         Config.fromfile(
             CONFIGS / 'amd/pretrain'
-            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'), data)
+            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+        ),
+        data,
+    )
     cfg.model.backbone.drop_path_rate = 0.2
     cfg.train_cfg.max_epochs = EPOCHS
     warm_up, cosine = cfg.param_scheduler
@@ -40,15 +44,18 @@ def start(config, work_dir, *arguments):
     command = [
         sys.executable,
         str(REPOSITORY / 'tools/train.py'),
-        str(config), '--work-dir',
-        str(work_dir), *arguments
+        str(config),
+        '--work-dir',
+        str(work_dir),
+        *arguments,
     ]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+    )
 
 
 def finish(process):
@@ -68,8 +75,7 @@ def read_lines(work_dir):
         except ValueError:  # being written
             continue
         curve[values['iter']] = {
-            key: value
-            for key, value in values.items() if key not in CLOCKS
+            key: value for key, value in values.items() if key not in CLOCKS
         }
     return curve
 
@@ -79,7 +85,8 @@ def equal(mine, theirs):
         return torch.equal(mine, theirs)
     if isinstance(mine, dict):
         return mine.keys() == theirs.keys() and all(
-            equal(mine[key], theirs[key]) for key in mine)
+            equal(mine[key], theirs[key]) for key in mine
+        )
     if isinstance(mine, (list, tuple)):
         return len(mine) == len(theirs) and all(map(equal, mine, theirs))
     return mine == theirs
@@ -94,7 +101,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, make_video):
     # In the middle of the second epoch.
     while len(read_lines(broken)) < PER_EPOCH + 3:
         assert time.time() < deadline and killed.poll() is None
-        time.sleep(.01)
+        time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
@@ -119,6 +126,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, make_video):
     last = f'epoch_{EPOCHS}.pth'
     mine, theirs = (
         torch.load(folder / last, weights_only=False)
-        for folder in (broken, whole))
+        for folder in (broken, whole)
+    )
     assert equal(mine['state_dict'], theirs['state_dict'])
     assert equal(mine['optimizer']['state'], theirs['optimizer']['state'])

@@ -1,22 +1,29 @@
 """Sharded and wrapped training compute what one process does."""
+
 import logging
 import tempfile
 
 import pytest
 import torch
+from amd_mm.engine.launch import LaunchError
+from amd_mm.engine.strategies import GuardedFSDPStrategy, wrap_classes
+from amd_mm.models import AMD
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import CheckpointLoader
 
-from amd_mm.engine.launch import LaunchError
-from amd_mm.engine.strategies import GuardedFSDPStrategy, wrap_classes
-from amd_mm.models import AMD
-from amd_mm.registry import MODELS
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, shrink
-from .test_distributed import (batch_of, draw_from_content, make_clips,
-                               make_model, on_two_processes)
+
+from .test_distributed import (
+    batch_of,
+    draw_from_content,
+    make_clips,
+    make_model,
+    on_two_processes,
+)
 
 FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400-fsdp.py'
 PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
@@ -28,8 +35,8 @@ def optim_cfg(counts=1):
     cfg = Config.fromfile(CONFIGS / PLAIN).optim_wrapper
     cfg.update(precision='fp32', accumulative_counts=counts)
     # eps: no amplification of rounding where there is hardly a gradient.
-    cfg.optimizer.update(lr=1e-2, weight_decay=.5, eps=1e-3)
-    cfg.clip_grad.max_norm = .1
+    cfg.optimizer.update(lr=1e-2, weight_decay=0.5, eps=1e-3)
+    cfg.clip_grad.max_norm = 0.1
     return cfg
 
 
@@ -50,15 +57,15 @@ def on_one_process():
     wrapper = build_optim_wrapper(model, optim_cfg())
     losses = train(model, wrapper, make_clips(), 1)
     return losses, {
-        name: value.detach()
-        for name, value in model.state_dict().items()
+        name: value.detach() for name, value in model.state_dict().items()
     }
 
 
 def with_ddp(clips, counts):
     cfg = Config.fromfile(CONFIGS / PLAIN).model_wrapper_cfg
     model = MODEL_WRAPPERS.build(
-        cfg, default_args=dict(module=make_model(tiny.amd()), device_ids=None))
+        cfg, default_args=dict(module=make_model(tiny.amd()), device_ids=None)
+    )
     wrapper = build_optim_wrapper(model, optim_cfg(counts))
     wrapper.initialize_count_status(model, 0, STEPS * counts)
     losses = train(model, wrapper, clips, counts)
@@ -72,12 +79,15 @@ def with_fsdp(clips, counts):
         **settings,
         work_dir=tempfile.mkdtemp(),
         env_kwargs=dict(launcher='pytorch', randomness=dict(seed=0)),
-        log_kwargs=dict())
+        log_kwargs=dict(),
+    )
     model, wrapper = strategy.prepare(
         make_model(tiny.amd()),
         optim_wrapper=optim_cfg(counts),
         dispatch_kwargs=dict(
-            max_iters=STEPS * counts, init_weights_for_test_or_val=False))
+            max_iters=STEPS * counts, init_weights_for_test_or_val=False
+        ),
+    )
     share = sum(value.numel() for value in model.parameters())
     losses = train(model, wrapper, clips, counts)
     return losses, strategy.model_state_dict(), share
@@ -91,10 +101,11 @@ def both_ways(rank):
     for counts in (1, 2):
         for way in (with_ddp, with_fsdp):
             losses, weights, *share = way(clips, counts)
-            found[way.__name__, counts] = losses, {
-                name: value.numpy()
-                for name, value in weights.items()
-            }, share
+            found[way.__name__, counts] = (
+                losses,
+                {name: value.numpy() for name, value in weights.items()},
+                share,
+            )
     return found
 
 
@@ -102,11 +113,12 @@ def test_two_processes_learn_what_one_does(monkeypatch):
     found = on_two_processes(both_ways)
     monkeypatch.setattr(AMD, 'draw_partition', draw_from_content)
     losses, weights = on_one_process()
-    assert losses[-1] < .9 * losses[0]  # it did learn
+    assert losses[-1] < 0.9 * losses[0]  # it did learn
     for way, (theirs, state, _) in found[0].items():
         halves = torch.tensor([theirs, found[1][way][0]])
         torch.testing.assert_close(
-            halves.mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5)
+            halves.mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5
+        )
         assert set(state) == set(weights), way
         for name, value in weights.items():
             torch.testing.assert_close(
@@ -114,12 +126,14 @@ def test_two_processes_learn_what_one_does(monkeypatch):
                 value,
                 rtol=1e-4,
                 atol=1e-5,
-                msg=lambda text: f'{way}, {name}: {text}')
-    whole = sum(value.numel()
-                for value in MODELS.build(tiny.amd()).parameters())
+                msg=lambda text: f'{way}, {name}: {text}',
+            )
+    whole = sum(
+        value.numel() for value in MODELS.build(tiny.amd()).parameters()
+    )
     for rank in range(2):
-        (share, ) = found[rank]['with_fsdp', 1][2]
-        assert share < .55 * whole
+        (share,) = found[rank]['with_fsdp', 1][2]
+        assert share < 0.55 * whole
 
 
 def tiny_config(name, data, work_dir, **changes):
@@ -161,14 +175,19 @@ def runs(tmp_path_factory, make_video):
     root = folder / 'data/kinetics400'
     for index in range(4):
         make_video(
-            str(root / f'videos_train/{index}.mp4'), frames=20, seed=index)
-    (root / 'kinetics400_train_list_videos.txt').write_text('\n'.join(
-        f'{index}.mp4 {index}' for index in range(4)))
+            str(root / f'videos_train/{index}.mp4'), frames=20, seed=index
+        )
+    (root / 'kinetics400_train_list_videos.txt').write_text(
+        '\n'.join(f'{index}.mp4 {index}' for index in range(4))
+    )
 
     def run(name, work_dir, **changes):
         cfg = tiny_config(name, folder, folder / work_dir, **changes)
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else (
-            RUNNERS.get('Runner').from_cfg(cfg))
+        runner = (
+            RUNNERS.build(cfg)
+            if 'runner_type' in cfg
+            else (RUNNERS.get('Runner').from_cfg(cfg))
+        )
         runner.train()
         return logged(runner)
 
@@ -180,7 +199,8 @@ def runs(tmp_path_factory, make_video):
             fsdp=run(FSDP, 'fsdp'),
             resumed=run(FSDP, 'resumed', resume=True, load_from=first),
             loaded=run(FSDP, 'loaded', load_from=first),
-            loaded_plain=run(PLAIN, 'loaded_plain', load_from=first))
+            loaded_plain=run(PLAIN, 'loaded_plain', load_from=first),
+        )
 
     return on_two_processes(work)[0], folder
 
@@ -193,7 +213,8 @@ def assert_same_curves(mine, theirs):
             torch.tensor(values),
             rtol=1e-3,
             atol=1e-6,
-            msg=lambda text: f'{name}: {text}')
+            msg=lambda text: f'{name}: {text}',
+        )
 
 
 def test_runs_with_fsdp_log_what_ddp_logs(runs):
@@ -207,7 +228,8 @@ def test_fsdp_resumes_where_it_was(runs):
     assert_same_curves(logs['resumed'], logs['fsdp'])
     mine, theirs = (
         CheckpointLoader.load_checkpoint(str(folder / name / 'epoch_2.pth'))
-        for name in ('resumed', 'fsdp'))
+        for name in ('resumed', 'fsdp')
+    )
     for name, value in theirs['state_dict'].items():
         torch.testing.assert_close(mine['state_dict'][name], value)
     for name, states in theirs['optimizer']['state'].items():
@@ -218,11 +240,13 @@ def test_checkpoints_are_those_of_any_run(runs):
     logs, folder = runs
     mine, theirs = (
         CheckpointLoader.load_checkpoint(str(folder / name / 'epoch_2.pth'))
-        for name in ('fsdp', 'ddp'))
+        for name in ('fsdp', 'ddp')
+    )
     assert list(mine['state_dict']) == list(theirs['state_dict'])
     for name, value in theirs['state_dict'].items():
         torch.testing.assert_close(
-            mine['state_dict'][name], value, rtol=1e-3, atol=1e-4)
+            mine['state_dict'][name], value, rtol=1e-3, atol=1e-4
+        )
     assert_same_curves(logs['loaded'], logs['loaded_plain'])
     # From trained weights, not from new ones.
     assert logs['loaded']['train/loss'][0] != logs['ddp']['train/loss'][0]
@@ -232,7 +256,8 @@ def test_checkpoints_are_those_of_any_run(runs):
 def test_blocks_become_units():
     model = MODELS.build(tiny.amd())
     units = [
-        name for name, module in model.named_modules()
+        name
+        for name, module in model.named_modules()
         if wrap_classes(module, False, 0, ['Block'])
     ]
     # 4 blocks, 2 of the decoder, a generator of one block for either tap.
@@ -241,8 +266,9 @@ def test_blocks_become_units():
 
 
 def test_checkpoints_in_shards_are_refused(monkeypatch):
-    monkeypatch.setattr('amd_mm.engine.strategies.fsdp.is_distributed',
-                        lambda: True)
+    monkeypatch.setattr(
+        'amd_mm.engine.strategies.fsdp.is_distributed', lambda: True
+    )
     strategy = GuardedFSDPStrategy.__new__(GuardedFSDPStrategy)
     strategy._init_state_dict_cfg('local')
     with pytest.raises(LaunchError, match="has to be 'full'"):

@@ -1,9 +1,10 @@
 """TinyMIM's real configs, small, with pictures to train on."""
+
 from pathlib import Path
 
 from mmengine.config import Config
 
-from tests.test_configs.shrink_tinymim import (make_images, shrink_tinymim)
+from tests.test_configs.shrink_tinymim import make_images, shrink_tinymim
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'tinymim'
 SMALL = 'tinymim_vit-small-p16_vit-base'
@@ -40,7 +41,7 @@ def _short(cfg: Config, folder: Path, epochs: int) -> Config:
             part.backbone.pop('layer_cfgs', None)
     if 'teacher' in cfg.model:
         cfg.model.teacher.block = 4
-        cfg.model.backbone.drop_path_rate = .1
+        cfg.model.backbone.drop_path_rate = 0.1
     warm_up, cosine = cfg.param_scheduler
     warm_up.end = cosine.begin = 1
     cosine.end = max(epochs, 2)

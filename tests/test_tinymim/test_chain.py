@@ -1,13 +1,15 @@
 """tools/tinymim_chain.py: students that teach, in one command."""
+
 import importlib.util
 import sys
 
 import pytest
 import torch
+from amd_mm.registry import MODELS
 from mmengine.runner import Runner
 
-from amd_mm.registry import MODELS
 from tests.test_configs.shrink import REPOSITORY
+
 from .shrunk import SMALL, TINY, pretraining
 
 
@@ -39,19 +41,27 @@ def write_stages(folder):
 
 
 def test_a_student_teaches_the_next_and_nothing_is_done_twice(
-        chain, tmp_path, capfd):
+    chain, tmp_path, capfd
+):
     stages, out = write_stages(tmp_path), tmp_path / 'runs'
     first = pretraining(tmp_path)
     first.model.teacher.update(
-        checkpoint=str(tmp_path / 'mae.pth'), random_init=False)
+        checkpoint=str(tmp_path / 'mae.pth'), random_init=False
+    )
     first.work_dir = str(out / SMALL)
     Runner.from_cfg(first).train()
     capfd.readouterr()
     arguments = [
         '--teacher',
-        str(tmp_path / 'mae.pth'), '--data',
-        str(tmp_path / 'data/imagenet'), '--out',
-        str(out), '--cfg-options', 'randomness.seed=5', '--configs', *stages
+        str(tmp_path / 'mae.pth'),
+        '--data',
+        str(tmp_path / 'data/imagenet'),
+        '--out',
+        str(out),
+        '--cfg-options',
+        'randomness.seed=5',
+        '--configs',
+        *stages,
     ]
     chain.main(arguments)
     text = ''.join(capfd.readouterr())
@@ -79,46 +89,63 @@ def commands(chain, monkeypatch):
     return ran
 
 
-@pytest.mark.parametrize('heads, expected', [('released', {}),
-                                             ('paper', {
-                                                 'model.last_heads': 16,
-                                                 'model.teacher.num_heads': 16
-                                             })])
+@pytest.mark.parametrize(
+    'heads, expected',
+    [
+        ('released', {}),
+        ('paper', {'model.last_heads': 16, 'model.teacher.num_heads': 16}),
+    ],
+)
 def test_the_real_chain(chain, commands, tmp_path, heads, expected):
     (tmp_path / 'mae.pth').touch()
     for split in ('train', 'val'):
         (tmp_path / split).mkdir()
-    chain.main([
-        '--teacher',
-        str(tmp_path / 'mae.pth'), '--data',
-        str(tmp_path), '--out',
-        str(tmp_path), '--finetune', '--heads', heads
-    ])
+    chain.main(
+        [
+            '--teacher',
+            str(tmp_path / 'mae.pth'),
+            '--data',
+            str(tmp_path),
+            '--out',
+            str(tmp_path),
+            '--finetune',
+            '--heads',
+            heads,
+        ]
+    )
     names = [name.split('_16xb')[0].split('_fine')[0] for name, _ in commands]
     assert names == [
         f'tinymim_{pair}'
-        for pair in ('vit-base-p16_vit-large', 'vit-small-p16_vit-base',
-                     'vit-tiny-p16_vit-small') for _ in range(2)
+        for pair in (
+            'vit-base-p16_vit-large',
+            'vit-small-p16_vit-base',
+            'vit-tiny-p16_vit-small',
+        )
+        for _ in range(2)
     ]
     teachers = [
         options['model.teacher.checkpoint'] for _, options in commands[::2]
     ]
     assert teachers[0].endswith('mae.pth')
-    for teacher, (name, options) in zip(teachers[1:], commands[1::2]):
+    for teacher, (_name, options) in zip(teachers[1:], commands[1::2]):
         assert options['model.backbone.pretrained'] == teacher
     for index, (_, options) in enumerate(commands[::2]):
         chosen = {key: options[key] for key in options if 'heads' in key}
         assert chosen == (expected if index else {})
 
 
-@pytest.mark.parametrize('arguments, complaint', [
-    (['--teacher', 'no.pth'], 'no.pth is not there'),
-    ([], '--teacher'),
-    (['--teacher', __file__, '--data', 'nowhere'], 'nowhere/train'),
-    (['--teacher', __file__, '--heads', '12'], 'released'),
-])
-def test_mistakes_stop_it_before_it_starts(chain, commands, capsys, arguments,
-                                           complaint):
+@pytest.mark.parametrize(
+    'arguments, complaint',
+    [
+        (['--teacher', 'no.pth'], 'no.pth is not there'),
+        ([], '--teacher'),
+        (['--teacher', __file__, '--data', 'nowhere'], 'nowhere/train'),
+        (['--teacher', __file__, '--heads', '12'], 'released'),
+    ],
+)
+def test_mistakes_stop_it_before_it_starts(
+    chain, commands, capsys, arguments, complaint
+):
     with pytest.raises(SystemExit) as stopped:
         chain.main(arguments)
     assert stopped.value.code == 2
@@ -130,9 +157,15 @@ def test_a_stage_that_fails_stops_the_chain(chain, tmp_path, monkeypatch):
     stage = write_stages(tmp_path)[0]
     monkeypatch.setattr(sys, 'executable', 'false')
     with pytest.raises(SystemExit, match='did not finish .*exit status 1'):
-        chain.main([
-            '--teacher',
-            str(tmp_path / 'mae.pth'), '--data',
-            str(tmp_path / 'data/imagenet'), '--out',
-            str(tmp_path / 'out'), '--configs', stage
-        ])
+        chain.main(
+            [
+                '--teacher',
+                str(tmp_path / 'mae.pth'),
+                '--data',
+                str(tmp_path / 'data/imagenet'),
+                '--out',
+                str(tmp_path / 'out'),
+                '--configs',
+                stage,
+            ]
+        )

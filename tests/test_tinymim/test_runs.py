@@ -1,13 +1,15 @@
 """TinyMIM through MMEngine's runner: images in, checkpoints out."""
+
 import numpy as np
 import torch
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 
-from amd_mm.registry import MODELS
 from tests.test_reliability.test_distributed import on_two_processes
 from tests.tiny_tinymim import tinymim
+
 from .shrunk import finetuning, pretraining
 
 
@@ -37,7 +39,7 @@ def test_pretraining_then_fine_tuning_and_testing(tmp_path):
     cfg = finetuning(tmp_path)
     cfg.model.backbone.pretrained = str(tmp_path / 'work/epoch_1.pth')
     cfg.work_dir = str(tmp_path / 'finetuned')
-    cfg.model.backbone.drop_path_rate = 0.
+    cfg.model.backbone.drop_path_rate = 0.0
     classifier = MODELS.build(cfg.model)
     classifier.init_weights()
     backbone = classifier.backbone
@@ -111,11 +113,12 @@ def make(options):
 
 
 def half_batch_gradients(rank):
-    half = two_views()[:, 2 * rank:2 * rank + 2]
+    half = two_views()[:, 2 * rank : 2 * rank + 2]
     results = {}
     for name, options in OPTIONS.items():
         model = MMDistributedDataParallel(
-            make(options), broadcast_buffers=False)
+            make(options), broadcast_buffers=False
+        )
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
             results[name] = gradients(model, half)
@@ -134,4 +137,5 @@ def test_two_processes_without_find_unused_parameters():
                     value,
                     rtol=1e-4,
                     atol=1e-6,
-                    err_msg=f'{name}, {key}')
+                    err_msg=f'{name}, {key}',
+                )

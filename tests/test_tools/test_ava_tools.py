@@ -1,4 +1,5 @@
 """tools/data/ava: boxes to proposals, and the validator."""
+
 import json
 import pickle
 import shutil
@@ -6,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from amd_mm.datasets.ava_files import read_proposals
 
 from ..conftest import real_data_folder
@@ -18,10 +18,12 @@ AIA = load_tool('data/ava/aia_to_proposals')
 VALIDATE = load_tool('data/ava/validate')
 
 # As published: https://github.com/facebookresearch/SlowFast/issues/390
-FAIR = ('1j20qq1JyX4,0902,0.036,0.098,0.550,0.979,,0.995518\n'
-        '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,12,0.9981\n'
-        '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,80,0.9981\n'
-        '-5KQ66BBWC4,0903,0,0,1.004,1,,0.3\n')
+FAIR = (
+    '1j20qq1JyX4,0902,0.036,0.098,0.550,0.979,,0.995518\n'
+    '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,12,0.9981\n'
+    '1j20qq1JyX4,0902,0.5,0.1,0.9,0.8,80,0.9981\n'
+    '-5KQ66BBWC4,0903,0,0,1.004,1,,0.3\n'
+)
 
 
 def convert(tmp_path, text, *options):
@@ -42,38 +44,53 @@ def test_a_file_as_fair_writes_it(tmp_path, capsys):
     # The box that is there for two actions once; the best first.
     np.testing.assert_allclose(
         made['1j20qq1JyX4,0902'],
-        [[.5, .1, .9, .8, .9981], [.036, .098, .55, .979, .995518]])
+        [[0.5, 0.1, 0.9, 0.8, 0.9981], [0.036, 0.098, 0.55, 0.979, 0.995518]],
+    )
     # A detector's small overshoot is cut off.
-    np.testing.assert_allclose(made['-5KQ66BBWC4,0903'], [[0, 0, 1, 1, .3]])
+    np.testing.assert_allclose(made['-5KQ66BBWC4,0903'], [[0, 0, 1, 1, 0.3]])
     assert '3 boxes of 2 frames (1 repeated lines' in capsys.readouterr().out
 
 
 def test_what_mmaction_reads(tmp_path):
     """A plain dict of plain arrays."""
-    code, _ = convert(tmp_path, FAIR)
+    _code, _ = convert(tmp_path, FAIR)
     made = pickle.loads((tmp_path / 'made/proposals.pkl').read_bytes())
     assert type(made) is dict
     assert all(
-        type(boxes) is np.ndarray and boxes.dtype == np.float64
-        and boxes.shape[1] == 5 for boxes in made.values())
-    assert [path.name
-            for path in (tmp_path / 'made').iterdir()] == ['proposals.pkl']
+        type(boxes) is np.ndarray
+        and boxes.dtype == np.float64
+        and boxes.shape[1] == 5
+        for boxes in made.values()
+    )
+    assert [path.name for path in (tmp_path / 'made').iterdir()] == [
+        'proposals.pkl'
+    ]
 
 
-@pytest.mark.parametrize('text, options', [
-    ('a b,7,64,24,320,120,.5\n', ('--size', '640x240')),
-    ('a b.mp4,7.0,.1,.1,.5,.5,.5\n', ()),
-    ('\ufeffvideo_id,time,conf,x1,y1,x2,y2,id\n\na b,007,.5,.1,.1,.5,.5,9\n',
-     ()),
-    ('video,timestamp,x1,y1,x2,y2,width,height,score\n'
-     'a b,7,64,24,320,120,640,240,.5\n', ()),
-    ('.5,a b,7,-,.1,.1,.5,.5\n',
-     ('--columns', 'score,video,timestamp,x,x1,y1,x2,y2')),
-])
+@pytest.mark.parametrize(
+    'text, options',
+    [
+        ('a b,7,64,24,320,120,.5\n', ('--size', '640x240')),
+        ('a b.mp4,7.0,.1,.1,.5,.5,.5\n', ()),
+        (
+            '\ufeffvideo_id,time,conf,x1,y1,x2,y2,id\n\na b,007,.5,.1,.1,.5,.5,9\n',
+            (),
+        ),
+        (
+            'video,timestamp,x1,y1,x2,y2,width,height,score\n'
+            'a b,7,64,24,320,120,640,240,.5\n',
+            (),
+        ),
+        (
+            '.5,a b,7,-,.1,.1,.5,.5\n',
+            ('--columns', 'score,video,timestamp,x,x1,y1,x2,y2'),
+        ),
+    ],
+)
 def test_other_columns(tmp_path, text, options):
     code, made = convert(tmp_path, text, *options)
     assert code == 0 and list(made) == ['a b,0007']
-    np.testing.assert_allclose(made['a b,0007'], [[.1, .1, .5, .5, .5]])
+    np.testing.assert_allclose(made['a b,0007'], [[0.1, 0.1, 0.5, 0.5, 0.5]])
 
 
 def test_boxes_without_confidence(tmp_path, capsys):
@@ -85,32 +102,57 @@ def test_boxes_without_confidence(tmp_path, capsys):
 @pytest.mark.parametrize(
     'text, options, said',
     [
-        ('a,7,.1,.1,.5,.5,.9\na,7.5,.1,.1,.5,.5,.9\n', (),
-         'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is no whole '
-         'second: 7.5\n    a,7.5'),
-        ('a,7,64,24,320,120,.5\n',
-         (), 'line 1: values from 0.5 to 320; corners are shares'),
+        (
+            'a,7,.1,.1,.5,.5,.9\na,7.5,.1,.1,.5,.5,.9\n',
+            (),
+            'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is no whole '
+            'second: 7.5\n    a,7.5',
+        ),
+        (
+            'a,7,64,24,320,120,.5\n',
+            (),
+            'line 1: values from 0.5 to 320; corners are shares',
+        ),
         ('a,7,64,24,320,120,.5\n', (), 'corners in pixels: --size'),
-        ('a,7,64,24,320,120,.5\n',
-         ('--size', '200x200'), 'line 1: values from 0.12 to 1.6'),
-        ('a,7,.1,.1,.5,.5,.5\n',
-         ('--size', '200x200'), 'shares of the frame already'),
+        (
+            'a,7,64,24,320,120,.5\n',
+            ('--size', '200x200'),
+            'line 1: values from 0.12 to 1.6',
+        ),
+        (
+            'a,7,.1,.1,.5,.5,.5\n',
+            ('--size', '200x200'),
+            'shares of the frame already',
+        ),
         ('a,7,.5,.5,.1,.1,.5\n', (), 'line 1: a box has x1 > x2'),
         ('a,7,.1,.1,.5,nan,.5\n', (), 'line 1: y2 is not finite'),
         ('a,x,.1,.1,.5,.5,.5\n', (), "line 1: timestamp is no number: 'x'"),
         ('a,7,.1,.1,.5,.5,97\n', (), 'line 1: values from 0.1 to 97'),
-        ('a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n',
-         (), 'line 2: it has 1 fields too few'),
-        ('a;7;.1;.1;.5;.5;.9\n',
-         (), 'its header a;7;.1;.1;.5;.5;.9 lacks video'),
-        ('video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n',
-         (), 'lacks x2, y2'),
+        (
+            'a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n',
+            (),
+            'line 2: it has 1 fields too few',
+        ),
+        (
+            'a;7;.1;.1;.5;.5;.9\n',
+            (),
+            'its header a;7;.1;.1;.5;.5;.9 lacks video',
+        ),
+        (
+            'video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n',
+            (),
+            'lacks x2, y2',
+        ),
         ('1,2,3\n', (), 'line 1: without a header there are 7 columns'),
         ('\n', (), 'has no boxes'),
         # The annotations by mistake.
-        ('a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n',
-         (), 'a person of an annotation file'),
-    ])
+        (
+            'a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n',
+            (),
+            'a person of an annotation file',
+        ),
+    ],
+)
 def test_what_is_wrong_is_said(tmp_path, capsys, text, options, said):
     assert convert(tmp_path, text, *options) == (2, None)
     assert said in capsys.readouterr().err
@@ -134,33 +176,34 @@ def aia(tmp_path, boxes, images):
     for path, content in zip(paths, (boxes, images)):
         path.write_text(json.dumps(content))
     code = AIA.main(
-        [str(paths[0]), '--images',
-         str(paths[1]), '--out',
-         str(paths[2])])
+        [str(paths[0]), '--images', str(paths[1]), '--out', str(paths[2])]
+    )
     return code, read_proposals(paths[2]) if paths[2].exists() else None
 
 
 IMAGES = dict(
-    images=[dict(id=30902, movie='abc', timestamp=902, width=640, height=240)])
+    images=[dict(id=30902, movie='abc', timestamp=902, width=640, height=240)]
+)
 
 
 def test_aia(tmp_path, capsys):
     boxes = [
-        dict(image_id=30902, bbox=[64, 24, 256, 96], score=.7, category_id=1),
-        dict(image_id=30902, bbox=[0, 0, 641, 240], score=.9, category_id=1),
-        dict(image_id=99, bbox=[0, 0, 1, 1], score=.9, category_id=1),
+        dict(image_id=30902, bbox=[64, 24, 256, 96], score=0.7, category_id=1),
+        dict(image_id=30902, bbox=[0, 0, 641, 240], score=0.9, category_id=1),
+        dict(image_id=99, bbox=[0, 0, 1, 1], score=0.9, category_id=1),
     ]
     code, made = aia(tmp_path, boxes, IMAGES)
     assert code == 0 and list(made) == ['abc,0902']
-    np.testing.assert_allclose(made['abc,0902'],
-                               [[0, 0, 1, 1, .9], [.1, .1, .5, .5, .7]])
+    np.testing.assert_allclose(
+        made['abc,0902'], [[0, 0, 1, 1, 0.9], [0.1, 0.1, 0.5, 0.5, 0.7]]
+    )
     out = capsys.readouterr().out
     assert '1 boxes of frames that are not in' in out
     assert '2 boxes of 1 frames' in out
 
 
 def test_aia_files_that_are_wrong(tmp_path, capsys):
-    box = dict(image_id=30902, bbox=[0, 0, 1, 1], score=.9)
+    box = dict(image_id=30902, bbox=[0, 0, 1, 1], score=0.9)
     for boxes, images, said in (
         ([], IMAGES, 'boxes.json is no list of boxes'),
         ([box], [], 'images.json does not describe key frames'),
@@ -172,10 +215,18 @@ def test_aia_files_that_are_wrong(tmp_path, capsys):
         assert aia(tmp_path, boxes, images) == (2, None)
         assert said in capsys.readouterr().err
     (tmp_path / 'boxes.json').write_text('[')
-    assert AIA.main([
-        str(tmp_path / 'boxes.json'), '--images',
-        str(tmp_path / 'images.json'), '--out', 'x'
-    ]) == 2
+    assert (
+        AIA.main(
+            [
+                str(tmp_path / 'boxes.json'),
+                '--images',
+                str(tmp_path / 'images.json'),
+                '--out',
+                'x',
+            ]
+        )
+        == 2
+    )
     assert 'boxes.json is no json' in capsys.readouterr().err
 
 
@@ -198,12 +249,30 @@ def people(made, tmp_path):
 
 def validate(people, *options, media='--videos', folder=None):
     folder = folder or people[media[2:]]
-    return VALIDATE.main([
-        people['ann_file'], '--labels', people['label_file'], '--exclude',
-        people['exclude_file'], '--proposals', people['proposal_file'], media,
-        str(folder), '--num-classes', '4', '--timestamps', '901', '903',
-        '--shown', '900', '904', '--fps', '10', *options
-    ])
+    return VALIDATE.main(
+        [
+            people['ann_file'],
+            '--labels',
+            people['label_file'],
+            '--exclude',
+            people['exclude_file'],
+            '--proposals',
+            people['proposal_file'],
+            media,
+            str(folder),
+            '--num-classes',
+            '4',
+            '--timestamps',
+            '901',
+            '903',
+            '--shown',
+            '900',
+            '904',
+            '--fps',
+            '10',
+            *options,
+        ]
+    )
 
 
 @pytest.mark.parametrize('media', ['--videos', '--frames'])
@@ -247,14 +316,14 @@ def test_labels_and_proposals_that_lack_something(people, capsys):
     edit(people['label_file'], 'id: 3', 'id: 5')
     proposals = read_proposals(people['proposal_file'])
     del proposals['0,0901']
-    proposals['1,0902'][:, 4] = .5
+    proposals['1,0902'][:, 4] = 0.5
     Path(people['proposal_file']).write_bytes(pickle.dumps(proposals))
     assert validate(people) == 0
     out = capsys.readouterr().out
     assert '0 errors, 3 warnings' in out
     assert 'labels 3 of' in out
     assert "have no proposals; the whole picture is their box: '0,0901'" in out
-    assert "have no proposal of confidence 0.8" in out and "'1,0902'" in out
+    assert 'have no proposal of confidence 0.8' in out and "'1,0902'" in out
     assert validate(people, '--strict') == 1
 
 
@@ -280,7 +349,7 @@ def test_media_that_lack_something(people, capsys, tmp_path, media):
     else:
         shutil.rmtree(folder / '1')
     assert validate(people, media=media, folder=folder) == 0
-    assert "not in" in (out := capsys.readouterr().out) and "'1'" in out
+    assert 'not in' in (out := capsys.readouterr().out) and "'1'" in out
     assert validate(people, '--strict', media=media, folder=folder) == 1
     assert validate(people, media=media, folder=tmp_path / 'no') == 1
     assert 'There is: nothing' in capsys.readouterr().out
@@ -310,11 +379,13 @@ def test_a_missing_file_and_a_bad_pickle(people, capsys):
 def test_kinetics(tmp_path, capsys):
     """The times of a clip are in its name."""
     path = tmp_path / 'a.csv'
-    path.write_text('-5KQ66BBWC4,0902,.1,.1,.5,.5,1,0\n'
-                    'o3lCwWyyc_s_000012_000022,17,.1,.1,.5,.5,2,-1\n')
+    path.write_text(
+        '-5KQ66BBWC4,0902,.1,.1,.5,.5,1,0\n'
+        'o3lCwWyyc_s_000012_000022,17,.1,.1,.5,.5,2,-1\n'
+    )
     proposals = {
-        '-5KQ66BBWC4,0902': np.full((1, 5), .9),
-        'o3lCwWyyc_s,0017': np.full((1, 5), .9)
+        '-5KQ66BBWC4,0902': np.full((1, 5), 0.9),
+        'o3lCwWyyc_s,0017': np.full((1, 5), 0.9),
     }
     (tmp_path / 'p.pkl').write_bytes(pickle.dumps(proposals))
     call = [str(path), '--proposals', str(tmp_path / 'p.pkl'), '--strict']
@@ -330,12 +401,20 @@ def test_the_real_sample(capsys):
     folder = real_data_folder() / 'ava_sample'
     if not folder.is_dir():
         pytest.skip(f'no {folder}')
-    assert VALIDATE.main([
-        str(folder / 'ava_sample.csv'), '--labels',
-        str(folder / 'action_list.txt'), '--exclude',
-        str(folder / 'ava_excluded_timestamps_sample.csv'), '--proposals',
-        str(folder / 'ava_proposals_sample.pkl')
-    ]) == 0
+    assert (
+        VALIDATE.main(
+            [
+                str(folder / 'ava_sample.csv'),
+                '--labels',
+                str(folder / 'action_list.txt'),
+                '--exclude',
+                str(folder / 'ava_excluded_timestamps_sample.csv'),
+                '--proposals',
+                str(folder / 'ava_proposals_sample.pkl'),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert '8 lines, 2 videos, 3 frames, 5 actions' in out
     assert '5 boxes in 3 frames' in out and 'labels 74 of' in out

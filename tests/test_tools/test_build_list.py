@@ -1,10 +1,10 @@
 """tools/data/build_list.py on small data sets in the official layouts."""
+
 import json
 
 import pytest
-from mmengine.config import Config
-
 from amd_mm.datasets import VideoListDataset, read_list_file
+from mmengine.config import Config
 
 from ..conftest import REPOSITORY
 from .tool_scripts import load_tool
@@ -25,7 +25,7 @@ def sthv2(root):
     train = [
         dict(id='10', label='x', template='Pushing [something]'),
         dict(id='11', label='x', template='Bending [something]'),
-        dict(id='12', label='x', template='Bending [something]')
+        dict(id='12', label='x', template='Bending [something]'),
     ]
     put(root / 'annotations/train.json', json.dumps(train))
     put(root / 'annotations/validation.json', json.dumps(train[:1]))
@@ -33,7 +33,7 @@ def sthv2(root):
         put(root / 'videos' / name)
     return {
         'sthv2_train_list_videos': ['10.webm 1', '11.mp4 0', '12.webm 0'],
-        'sthv2_val_list_videos': ['10.webm 1']
+        'sthv2_val_list_videos': ['10.webm 1'],
     }, ['Bending something', 'Pushing something']
 
 
@@ -41,8 +41,10 @@ def kinetics400(root):
     """Folders of classes with spaces, and a bare YouTube name."""
     head = 'label,youtube_id,time_start,time_end,split\n'
     put(
-        root / 'annotations/train.csv', head + 'riding mule,-a_b,7,17,train\n'
-        '"air drumming",cc,120,130,train\nair drumming,dd,0,10,train\n')
+        root / 'annotations/train.csv',
+        head + 'riding mule,-a_b,7,17,train\n'
+        '"air drumming",cc,120,130,train\nair drumming,dd,0,10,train\n',
+    )
     put(root / 'annotations/val.csv', head + 'riding mule,ee,1,11,val\n')
     put(root / 'videos_train/riding mule/-a_b_000007_000017.mp4')
     put(root / 'videos_train/air_drumming/cc_000120_000130.mkv')
@@ -51,42 +53,57 @@ def kinetics400(root):
     return {
         'kinetics400_train_list_videos': [
             'riding mule/-a_b_000007_000017.mp4 1',
-            'air_drumming/cc_000120_000130.mkv 0', 'dd.mp4 0'
+            'air_drumming/cc_000120_000130.mkv 0',
+            'dd.mp4 0',
         ],
-        'kinetics400_val_list_videos': ['ee_000001_000011.mp4 1']
+        'kinetics400_val_list_videos': ['ee_000001_000011.mp4 1'],
     }, ['air drumming', 'riding mule']
 
 
 def ucf101(root):
     put(root / 'annotations/classInd.txt', '1 Archery\n2 YoYo\n')
     for split in (1, 2, 3):
-        put(root / f'annotations/trainlist{split:02d}.txt',
-            f'Archery/v_a_{split}.avi 1\nYoYo/v_y_{split}.avi 2\n')
-        put(root / f'annotations/testlist{split:02d}.txt',
-            'YoYo/v_same.avi\r\nArchery/v_same.avi\r\n')
+        put(
+            root / f'annotations/trainlist{split:02d}.txt',
+            f'Archery/v_a_{split}.avi 1\nYoYo/v_y_{split}.avi 2\n',
+        )
+        put(
+            root / f'annotations/testlist{split:02d}.txt',
+            'YoYo/v_same.avi\r\nArchery/v_same.avi\r\n',
+        )
         put(root / f'videos/Archery/v_a_{split}.avi')
         put(root / f'videos/YoYo/v_y_{split}.mp4')  # re-encoded
     put(root / 'videos/YoYo/v_same.avi')
     put(root / 'videos/Archery/v_same.avi')
     return {
-        'ucf101_train_split_1_videos':
-        ['Archery/v_a_1.avi 0', 'YoYo/v_y_1.mp4 1'],
-        'ucf101_val_split_1_videos':
-        ['YoYo/v_same.avi 1', 'Archery/v_same.avi 0']
+        'ucf101_train_split_1_videos': [
+            'Archery/v_a_1.avi 0',
+            'YoYo/v_y_1.mp4 1',
+        ],
+        'ucf101_val_split_1_videos': [
+            'YoYo/v_same.avi 1',
+            'Archery/v_same.avi 0',
+        ],
     }, ['Archery', 'YoYo']
 
 
 def hmdb51(root):
-    put(root / 'annotations/wave_test_split1.txt',
-        '#1 wave (x)_0.avi 1 \nw2.avi 2 \nw3.avi 0 \n')
+    put(
+        root / 'annotations/wave_test_split1.txt',
+        '#1 wave (x)_0.avi 1 \nw2.avi 2 \nw3.avi 0 \n',
+    )
     put(root / 'annotations/brush_hair_test_split1.txt', 'b.avi 2 \n')
     put(root / 'annotations/brush_hair_test_split2.txt', 'b.avi 1 \n')
-    for name in ('wave/#1 wave (x)_0.avi', 'wave/w2.avi', 'wave/w3.avi',
-                 'brush_hair/b.avi'):
+    for name in (
+        'wave/#1 wave (x)_0.avi',
+        'wave/w2.avi',
+        'wave/w3.avi',
+        'brush_hair/b.avi',
+    ):
         put(root / 'videos' / name)
     return {
         'hmdb51_train_split_1_videos': ['wave/#1 wave (x)_0.avi 1'],
-        'hmdb51_val_split_1_videos': ['brush_hair/b.avi 0', 'wave/w2.avi 1']
+        'hmdb51_val_split_1_videos': ['brush_hair/b.avi 0', 'wave/w2.avi 1'],
     }, ['brush_hair', 'wave']
 
 
@@ -98,11 +115,16 @@ def run(tmp_path, capsys):
     """Run the tool on ``tmp_path``; gives exit code, stdout, stderr."""
 
     def call(name, *options, classes=2):
-        code = TOOL.main([
-            name, '--data-root',
-            str(tmp_path), '--num-classes',
-            str(classes), *options
-        ])
+        code = TOOL.main(
+            [
+                name,
+                '--data-root',
+                str(tmp_path),
+                '--num-classes',
+                str(classes),
+                *options,
+            ]
+        )
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -126,10 +148,12 @@ def test_lists(name, run, tmp_path):
     # As training reads them.
     folder = dict(kinetics400='videos_train').get(name, 'videos')
     dataset = VideoListDataset(
-        next(iter(expected)) + '.txt', [],
+        next(iter(expected)) + '.txt',
+        [],
         str(tmp_path),
         dict(video=folder),
-        num_classes=2)
+        num_classes=2,
+    )
     for index, line in enumerate(next(iter(expected.values()))):
         info = dataset.get_data_info(index)
         path, label = line.rsplit(' ', 1)
@@ -137,13 +161,19 @@ def test_lists(name, run, tmp_path):
         assert info['label'] == int(label)
 
 
-@pytest.mark.parametrize('name, config', [('sthv2', 'sthv2'),
-                                          ('kinetics400', 'k400'),
-                                          ('ucf101', 'ucf101'),
-                                          ('hmdb51', 'hmdb51')])
+@pytest.mark.parametrize(
+    'name, config',
+    [
+        ('sthv2', 'sthv2'),
+        ('kinetics400', 'k400'),
+        ('ucf101', 'ucf101'),
+        ('hmdb51', 'hmdb51'),
+    ],
+)
 def test_names_are_those_of_the_configs(name, config):
     cfg = Config.fromfile(
-        str(REPOSITORY / f'configs/_base_/datasets/{config}_recognition.py'))
+        str(REPOSITORY / f'configs/_base_/datasets/{config}_recognition.py')
+    )
     data_set = TOOL.DATA_SETS[name]
     for part in ('train', 'val'):
         dataset = cfg[f'{part}_dataloader'].dataset
@@ -158,7 +188,8 @@ def test_several_splits(run, tmp_path):
     ucf101(tmp_path)
     assert run('ucf101', '--split', '2', '3')[0] == 0
     assert lines(tmp_path / 'ucf101_train_split_3_videos.txt') == [
-        'Archery/v_a_3.avi 0', 'YoYo/v_y_3.mp4 1'
+        'Archery/v_a_3.avi 0',
+        'YoYo/v_y_3.mp4 1',
     ]
     assert not (tmp_path / 'ucf101_train_split_1_videos.txt').exists()
     with pytest.raises(SystemExit):
@@ -200,9 +231,10 @@ def test_another_delimiter(run, tmp_path):
     kinetics400(tmp_path)
     assert run('kinetics400', '--delimiter', ',')[0] == 0
     entries = read_list_file(
-        str(tmp_path / 'kinetics400_train_list_videos.txt'), ',')
+        str(tmp_path / 'kinetics400_train_list_videos.txt'), ','
+    )
     assert entries[0].name == 'riding mule/-a_b_000007_000017.mp4'
-    assert entries[0].labels == (1, )
+    assert entries[0].labels == (1,)
 
 
 BROKEN = [
@@ -213,10 +245,18 @@ BROKEN = [
     ('sthv2', 'train.json', '[{"id": "1"}]', 'entry 1 has no'),
     ('sthv2', 'train.json', '[{"id": "1", "template": "Q"}]', 'not a class'),
     ('kinetics400', 'train.csv', 'a,b\n1,2\n', 'line 1: no column label'),
-    ('kinetics400', 'train.csv',
-     'label,youtube_id,time_start,time_end\na,b,x,2\n', 'line 2: time_start'),
-    ('kinetics400', 'val.csv',
-     'label,youtube_id,time_start,time_end\nnew,b,1,2\n', "class 'new'"),
+    (
+        'kinetics400',
+        'train.csv',
+        'label,youtube_id,time_start,time_end\na,b,x,2\n',
+        'line 2: time_start',
+    ),
+    (
+        'kinetics400',
+        'val.csv',
+        'label,youtube_id,time_start,time_end\nnew,b,1,2\n',
+        "class 'new'",
+    ),
     ('ucf101', 'classInd.txt', '1 Archery\n3 YoYo\n', 'line 2: expected'),
     ('ucf101', 'trainlist01.txt', '\nX/v.avi 1\n', 'line 2: the folder'),
     ('ucf101', 'trainlist01.txt', 'YoYo/v_y_1.avi 1\n', 'line 1: YoYo is'),

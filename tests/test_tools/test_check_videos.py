@@ -1,4 +1,5 @@
 """tools/check_videos.py on files of every kind, and on crashing decoders."""
+
 import os
 import signal
 import subprocess
@@ -6,7 +7,6 @@ import sys
 import time
 
 import pytest
-
 from amd_mm.datasets import checking
 from amd_mm.datasets.checking import CheckSettings, check_videos
 
@@ -24,7 +24,7 @@ def folder(tmp_path, make_video):
     make_video(root / 'short.avi', frames=4, seed=2)
     with open(good, 'rb') as file:
         data = file.read()
-    (root / 'cut.mp4').write_bytes(data[:len(data) // 2])
+    (root / 'cut.mp4').write_bytes(data[: len(data) // 2])
     (root / 'empty.mp4').touch()
     (root / 'text.mp4').write_text('text')
     return root
@@ -36,15 +36,25 @@ def check(tmp_path, capfd):
 
     def run(*arguments):
         clean, bad = tmp_path / 'o' / 'clean.txt', tmp_path / 'o' / 'bad.txt'
-        code = TOOL.main([
-            *map(str, arguments), '--out',
-            str(clean), '--bad',
-            str(bad), '--workers', '2'
-        ])
+        code = TOOL.main(
+            [
+                *map(str, arguments),
+                '--out',
+                str(clean),
+                '--bad',
+                str(bad),
+                '--workers',
+                '2',
+            ]
+        )
         if code == 2:
             return code, None, None, capfd.readouterr().err
-        return (code, clean.read_text().splitlines(),
-                bad.read_text().splitlines(), capfd.readouterr().out)
+        return (
+            code,
+            clean.read_text().splitlines(),
+            bad.read_text().splitlines(),
+            capfd.readouterr().out,
+        )
 
     return run
 
@@ -55,7 +65,8 @@ def test_a_folder(folder, check):
     assert clean == ['a.mp4', 'more/b c 1.mp4', 'short.avi']
     paths, reasons = zip(*(line.split('\t') for line in bad))
     assert paths == tuple(
-        str(folder / name) for name in ('cut.mp4', 'empty.mp4', 'text.mp4'))
+        str(folder / name) for name in ('cut.mp4', 'empty.mp4', 'text.mp4')
+    )
     assert reasons[1] == 'the file is empty'
     assert '3 of 6 videos are readable, 3 are not' in out
     assert f'bad: {paths[0]}: {reasons[0]}' in out
@@ -70,12 +81,20 @@ def test_other_ways_to_look(folder, check, options):
 def test_a_list_keeps_its_lines(folder, check, tmp_path):
     lines = ['more/b c 1.mp4,1', 'empty.mp4,2', 'gone.mp4,0', 'short.avi,3']
     (tmp_path / 'train.txt').write_text('\n'.join(lines))
-    code, clean, bad, _ = check(tmp_path / 'train.txt', '--data-root', folder,
-                                '--delimiter', ',', '--min-frames', 5)
+    code, clean, bad, _ = check(
+        tmp_path / 'train.txt',
+        '--data-root',
+        folder,
+        '--delimiter',
+        ',',
+        '--min-frames',
+        5,
+    )
     assert (code, clean) == (1, lines[:1])
     assert [line.split('\t')[1] for line in bad] == [
-        'the file is empty', 'no such file',
-        'it has 4 frames, fewer than min_frames=5'
+        'the file is empty',
+        'no such file',
+        'it has 4 frames, fewer than min_frames=5',
     ]
 
 
@@ -90,22 +109,28 @@ def test_wrong_calls(tmp_path, check):
     assert 'no videos in' in check(tmp_path)[3]
     (tmp_path / 'list.txt').write_text('a.mp4 x')
     assert 'line 1' in check(tmp_path / 'list.txt')[3]
-    assert 'must be positive' in check(tmp_path / 'list.txt', '--timeout', '0',
-                                       '--delimiter', ';')[3]
+    assert (
+        'must be positive'
+        in check(tmp_path / 'list.txt', '--timeout', '0', '--delimiter', ';')[
+            3
+        ]
+    )
     code = TOOL.main([str(tmp_path / 'list.txt'), '--out', 'x', '--bad', 'x'])
     assert code == 2
 
 
 def test_as_a_program(tiny_video_folder, tmp_path):
     """The way users call it; lists go to the working folder by default."""
-    done = subprocess.run([
-        sys.executable,
-        str(TOOLS / 'check_videos.py'),
-        str(tiny_video_folder)
-    ],
-                          cwd=tmp_path,
-                          capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(TOOLS / 'check_videos.py'),
+            str(tiny_video_folder),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     name = tiny_video_folder.name
     assert len((tmp_path / f'{name}_clean.txt').read_text().split('\n')) == 7
@@ -124,21 +149,31 @@ def misbehave(path, settings):
 
 
 @pytest.mark.skipif(
-    not hasattr(os, 'fork'), reason='the stand-in reaches forked processes')
+    not hasattr(os, 'fork'), reason='the stand-in reaches forked processes'
+)
 @pytest.mark.parametrize('workers', [1, 3])
 def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
     monkeypatch.setattr(checking, 'check_video', misbehave)
     paths = ['good1', 'crash', 'good2', 'hang', 'exit', 'bad', 'good3'] * 2
     started = time.monotonic()
     found = dict(
-        check_videos(paths, CheckSettings(timeout=.5), workers=workers))
+        check_videos(paths, CheckSettings(timeout=0.5), workers=workers)
+    )
     assert time.monotonic() - started < 20
     reasons = [found[index] for index in range(len(paths))]
-    assert reasons == [
-        None, 'the decoder crashed on it (signal 9)', None,
-        'decoding took longer than 0.5 s',
-        'the decoder crashed on it (exit code 3)', 'bad', None
-    ] * 2
+    assert (
+        reasons
+        == [
+            None,
+            'the decoder crashed on it (signal 9)',
+            None,
+            'decoding took longer than 0.5 s',
+            'the decoder crashed on it (exit code 3)',
+            'bad',
+            None,
+        ]
+        * 2
+    )
 
 
 def test_a_wrong_backend_is_not_blamed_on_the_videos():

@@ -1,4 +1,5 @@
 """Two files of predictions in, a table and a picture out."""
+
 import csv
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def dump(path, accuracy, seed, count=200):
         label = index % CLASSES
         right = random.random() < accuracy[label]
         best = label if right else (label + 1) % CLASSES
-        score = torch.full((CLASSES, ), .1)
-        score[best] = .8
+        score = torch.full((CLASSES,), 0.1)
+        score[best] = 0.8
         samples.append(dict(pred_score=score, gt_label=torch.tensor([label])))
     metric.process(None, samples)
     metric.evaluate(count)
@@ -33,19 +34,33 @@ def dump(path, accuracy, seed, count=200):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path('names.txt').write_text(''.join(f'doing {one}\n'
-                                         for one in 'abcdefgh'))
-    accuracy = np.full(CLASSES, .5)
-    better = accuracy + [.5, .3, 0, 0, 0, 0, -.3, -.5]
+    Path('names.txt').write_text(
+        ''.join(f'doing {one}\n' for one in 'abcdefgh')
+    )
+    accuracy = np.full(CLASSES, 0.5)
+    better = accuracy + [0.5, 0.3, 0, 0, 0, 0, -0.3, -0.5]
     return dump('amd.pkl', better, 0), dump('mae.pkl', accuracy, 1)
 
 
 def test_table_and_picture(files, capsys):
     tool = load_tool('compare_predictions')
-    assert tool.main([
-        *files, '--names', 'AMD', 'VideoMAE', '--labels', 'names.txt', '--top',
-        '2', '--out', 'out'
-    ]) == 0
+    assert (
+        tool.main(
+            [
+                *files,
+                '--names',
+                'AMD',
+                'VideoMAE',
+                '--labels',
+                'names.txt',
+                '--top',
+                '2',
+                '--out',
+                'out',
+            ]
+        )
+        == 0
+    )
     with open('out/class_differences.csv') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == CLASSES
@@ -54,8 +69,8 @@ def test_table_and_picture(files, capsys):
     assert rows[0]['name'] == 'doing a' and rows[-1]['name'] == 'doing h'
     for row in rows:
         assert float(row['AMD_percent']) - float(
-            row['VideoMAE_percent']) == pytest.approx(
-                float(row['difference_points']), abs=.011)
+            row['VideoMAE_percent']
+        ) == pytest.approx(float(row['difference_points']), abs=0.011)
         assert row['videos'] == '25'
 
     text = capsys.readouterr().out
@@ -63,11 +78,14 @@ def test_table_and_picture(files, capsys):
         name: np.mean([float(row[f'{name}_percent']) for row in rows])
         for name in ('AMD', 'VideoMAE')
     }
-    assert (f'top-1 of 200 videos: AMD {mean["AMD"]:.2f} %, VideoMAE '
-            f'{mean["VideoMAE"]:.2f} %, difference '
-            f'{mean["AMD"] - mean["VideoMAE"]:+.2f} points') in text
+    assert (
+        f'top-1 of 200 videos: AMD {mean["AMD"]:.2f} %, VideoMAE '
+        f'{mean["VideoMAE"]:.2f} %, difference '
+        f'{mean["AMD"] - mean["VideoMAE"]:+.2f} points'
+    ) in text
     gains, losses = text.split('largest gains of AMD')[1].split(
-        'largest losses of AMD')
+        'largest losses of AMD'
+    )
     assert 'doing a' in gains and 'doing h' not in gains
     assert 'doing h' in losses and 'doing a' not in losses
     shown = [line for line in text.splitlines() if 'doing' in line]
@@ -86,16 +104,14 @@ def test_a_model_against_itself(files, capsys):
 
 def test_mistakes_are_named(files, capsys):
     tool = load_tool('compare_predictions')
-    shorter = dump('short.pkl', np.full(CLASSES, .5), 0, count=10)
+    shorter = dump('short.pkl', np.full(CLASSES, 0.5), 0, count=10)
     Path('two.txt').write_text('a\nb\n')
-    for arguments, message in (([files[0],
-                                 'none.pkl'], 'none.pkl cannot be read'),
-                               ([files[0],
-                                 shorter], '200 videos and short.pkl has 10'),
-                               ([files[0], 'names.txt'],
-                                'names.txt is no file of predictions'),
-                               ([*files, '--labels',
-                                 'two.txt'], 'two.txt has 2 names')):
+    for arguments, message in (
+        ([files[0], 'none.pkl'], 'none.pkl cannot be read'),
+        ([files[0], shorter], '200 videos and short.pkl has 10'),
+        ([files[0], 'names.txt'], 'names.txt is no file of predictions'),
+        ([*files, '--labels', 'two.txt'], 'two.txt has 2 names'),
+    ):
         assert tool.main([*arguments, '--out', 'none']) == 2
         assert message in capsys.readouterr().err
     assert not Path('none').exists()

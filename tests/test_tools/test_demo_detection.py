@@ -1,21 +1,21 @@
 """tools/demo_detection.py: the model's own scores, in the right places."""
+
 import shutil
 import sys
 from pathlib import Path
 
+import amd_mm  # noqa: F401, its import-time fixes
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from PIL import Image
-
-import amd_mm  # noqa: F401, its import-time fixes
 from amd_mm.datasets import open_video
 from amd_mm.datasets.ava_files import read_proposals
 from amd_mm.datasets.transforms import SampleAVAClip
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization.people import Person, draw_people
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from PIL import Image
 
 from ..test_detection.needed import skip_without_mmdet
 from ..test_detection.people import ACTIONS, HEIGHT, WIDTH, make_people
@@ -37,7 +37,7 @@ def made(tmp_path_factory):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     # So that scores differ.
-    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=.5)
+    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=0.5)
     (folder / 'work').mkdir()
     torch.save(dict(state_dict=model.state_dict()), folder / 'work/last.pth')
     cfg.dump(folder / 'work/config.py')
@@ -47,15 +47,20 @@ def made(tmp_path_factory):
         video=str(folder / 'set/videos/0.mp4'),
         checkpoint=str(folder / 'work/last.pth'),
         model=model.eval(),
-        cfg=cfg)
+        cfg=cfg,
+    )
 
 
 def demo(made, *options, video=None, checkpoint=None):
-    return DEMO.main([
-        str(video or made['video']),
-        str(checkpoint or made['checkpoint']), '--device', 'cpu',
-        *map(str, options)
-    ])
+    return DEMO.main(
+        [
+            str(video or made['video']),
+            str(checkpoint or made['checkpoint']),
+            '--device',
+            'cpu',
+            *map(str, options),
+        ]
+    )
 
 
 def proposals(made, *options):
@@ -71,18 +76,25 @@ def scores_in_testing(made):
         sample = dataset[index]
         result = made['model'].test_step(pseudo_collate([sample]))[0]
         key = dataset.get_data_info(index)['img_key']
-        found[key] = (result.pred_instances.bboxes.numpy(),
-                      result.pred_instances.scores.numpy())
+        found[key] = (
+            result.pred_instances.bboxes.numpy(),
+            result.pred_instances.scores.numpy(),
+        )
     return found
 
 
 def test_scores_are_those_of_testing(made, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(DEMO, 'write', lambda _, people: drawn.update(people))
-    assert demo(
-        made,
-        *proposals(made, '--frames', tmp_path, '--threshold', 0, '--top',
-                   3)) == 0
+    assert (
+        demo(
+            made,
+            *proposals(
+                made, '--frames', tmp_path, '--threshold', 0, '--top', 3
+            ),
+        )
+        == 0
+    )
     assert sorted(drawn) == [1, 2, 3]
     expected = scores_in_testing(made)
     assert '0,0901' in expected and '0,0902' not in expected  # excluded
@@ -109,7 +121,8 @@ def distance(frame, other):
     """Mean difference, after both are enlarged."""
     frame, other = (
         np.asarray(Image.fromarray(one).resize((320, 240)), int)
-        for one in (frame, other))
+        for one in (frame, other)
+    )
     return np.abs(frame - other).mean()
 
 
@@ -128,7 +141,7 @@ def test_video_and_frames(made, tmp_path, capsys):
     assert distance(first, reads(made['video'], [0])[0]) < 6
     # The edge of the box of the left person, in its colour.
     boxes = read_proposals(made['proposal_file'])['0,0901']
-    box = min((box for box in boxes if box[4] > .8), key=lambda box: box[0])
+    box = min((box for box in boxes if box[4] > 0.8), key=lambda box: box[0])
     picture = np.asarray(Image.open(tmp_path / 'png/0_0901.png'))
     line, column = round(box[3] * 239), round((box[0] + box[2]) / 2 * 319)
     assert tuple(picture[line, column]) == (230, 159, 0)
@@ -139,35 +152,46 @@ def test_video_and_frames(made, tmp_path, capsys):
 
 def test_a_csv_in_pixels_and_other_times(made, tmp_path, capsys):
     rows = [
-        f'other,{int(key[-4:]) - 900},' +
-        ','.join(map(str,
-                     np.array(box) * [WIDTH, HEIGHT, WIDTH, HEIGHT, 1]))
+        f'other,{int(key[-4:]) - 900},'
+        + ','.join(map(str, np.array(box) * [WIDTH, HEIGHT, WIDTH, HEIGHT, 1]))
         for key, boxes in read_proposals(made['proposal_file']).items()
         for box in boxes
     ]
     path = tmp_path / 'boxes.csv'
     path.write_text('\n'.join(rows) + '\n')
-    options = ('--proposals', path, '--pixels', '--video-id', 'other',
-               '--frames', tmp_path / 'png', '--every', 2, '--confidence', .2)
+    options = (
+        '--proposals',
+        path,
+        '--pixels',
+        '--video-id',
+        'other',
+        '--frames',
+        tmp_path / 'png',
+        '--every',
+        2,
+        '--confidence',
+        0.2,
+    )
     assert demo(made, *options, '--labels', made['label_file']) == 0
     assert '6 people of confidence 0.2 at 2 times' in capsys.readouterr().out
     names = [path.name for path in sorted((tmp_path / 'png').iterdir())]
     assert names == ['0_0001.png', '0_0003.png']
 
 
-TINY_YOLOX = '''
+TINY_YOLOX = """
 _base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
 model = dict(
     backbone=dict(widen_factor=0.125, deepen_factor=0.1),
     neck=dict(in_channels=[32, 64, 128], out_channels=16, num_csp_blocks=1),
     bbox_head=dict(in_channels=16, feat_channels=16),
     test_cfg=dict(score_thr=0., max_per_img=30))
-'''
+"""
 
 
 def test_people_from_a_detector(made, tmp_path, capsys):
     """A real detector of mmdet, with random weights."""
     from mmdet.apis import inference_detector, init_detector
+
     config, checkpoint = tmp_path / 'yolox.py', tmp_path / 'yolox.pth'
     config.write_text(TINY_YOLOX)
     torch.manual_seed(0)
@@ -181,10 +205,17 @@ def test_people_from_a_detector(made, tmp_path, capsys):
     expected = expected.pred_instances
     category = int(expected.labels.mode()[0])
     expected = expected[expected.labels == category]
-    options = ('--detector-config', config, '--detector-checkpoint',
-               checkpoint, '--category', category)
+    options = (
+        '--detector-config',
+        config,
+        '--detector-checkpoint',
+        checkpoint,
+        '--category',
+        category,
+    )
     args = DEMO.parse_args(
-        [made['video'], 'x', '--out', 'x.mp4', *map(str, options)])
+        [made['video'], 'x', '--out', 'x.mp4', *map(str, options)]
+    )
     args.device = 'cpu'
     found = DEMO.boxes_from_detector(args, [1.5])[1.5]
     pixels = found[:, :4] * [WIDTH, HEIGHT, WIDTH, HEIGHT]
@@ -192,8 +223,19 @@ def test_people_from_a_detector(made, tmp_path, capsys):
     np.testing.assert_allclose(pixels, wanted, atol=1e-3)
     np.testing.assert_allclose(found[:, 4], expected.scores.numpy())
     # And the whole, with times between seconds.
-    assert demo(made, *options, '--confidence', 0, '--every', 1.5, '--frames',
-                tmp_path / 'png') == 0
+    assert (
+        demo(
+            made,
+            *options,
+            '--confidence',
+            0,
+            '--every',
+            1.5,
+            '--frames',
+            tmp_path / 'png',
+        )
+        == 0
+    )
     assert 'people of confidence 0 at 3 times' in capsys.readouterr().out
     assert (tmp_path / 'png/0_0001.5.png').is_file()
 
@@ -205,8 +247,9 @@ def test_a_time_between_seconds():
         timestamp_start=0,
         start_index=0,
         total_frames=100,
-        avg_fps=25.,
-        filename='a')
+        avg_fps=25.0,
+        filename='a',
+    )
     transform = SampleAVAClip(clip_len=4, frame_interval=6, test_mode=True)
     # Around 45 of 30 a second: 33, 39, 45 and 51; of 25 a second:
     inds = transform(sample)['frame_inds']
@@ -215,8 +258,8 @@ def test_a_time_between_seconds():
 
 def test_frames_belong_to_the_nearest_time():
     found = [
-        DEMO.nearest([1., 2., 5.], time, 1.)
-        for time in (0, .49, .5, 1.4, 1.6, 2.5, 2.6, 4.5, 5, 5.6)
+        DEMO.nearest([1.0, 2.0, 5.0], time, 1.0)
+        for time in (0, 0.49, 0.5, 1.4, 1.6, 2.5, 2.6, 4.5, 5, 5.6)
     ]
     assert found == [None, None, 1, 1, 2, 2, None, 5, 5, None]
 
@@ -224,13 +267,15 @@ def test_frames_belong_to_the_nearest_time():
 def test_a_config_for_raw_frames_serves_for_videos():
     cfgs = [
         Config.fromfile(
-            DETECTION /
-            f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py')
+            DETECTION
+            / f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py'
+        )
         for data in ('ava22', 'ava22-rawframes')
     ]
     videos, frames = (
         DEMO.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav')
-        for cfg in cfgs)
+        for cfg in cfgs
+    )
     assert videos == frames
     assert videos[0]['backend'] == 'pyav' and videos[1]['clip_len'] == 16
     with pytest.raises(DEMO.DemoError, match='it has Resize'):
@@ -240,10 +285,10 @@ def test_a_config_for_raw_frames_serves_for_videos():
 def test_a_config_for_weights_without_one():
     args = DEMO.parse_args(['v', 'c', '--out', 'x', '--proposals', 'p'])
     state = {
-        'backbone.patch_embed.projection.weight':
-        torch.empty(768, 3, 2, 16, 16, device='meta'),
-        'roi_head.bbox_head.fc_cls.weight':
-        torch.empty(4, 768)
+        'backbone.patch_embed.projection.weight': torch.empty(
+            768, 3, 2, 16, 16, device='meta'
+        ),
+        'roi_head.bbox_head.fc_cls.weight': torch.empty(4, 768),
     }
     model = DEMO._config_for(args, state).model
     assert model.backbone.embed_dims == 768
@@ -255,7 +300,8 @@ def test_a_config_for_weights_without_one():
 
 def test_what_is_wrong_is_said(made, tmp_path, capsys):
     recogniser, pretrained, bare = (
-        tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth'))
+        tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth')
+    )
     torch.save({'cls_head.fc_cls.weight': torch.zeros(3, 3)}, recogniser)
     torch.save({'backbone.blocks.0.norm1.weight': torch.ones(3)}, pretrained)
     shutil.copy(made['checkpoint'], bare)
@@ -267,15 +313,22 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
     config = tmp_path / 'cfg.py'
     config.write_text('model = dict(type="mmaction.Recognizer3D")')
     for options, places, said in (
-        (good, dict(checkpoint=recogniser),
-         'rec.pth has no roi_head: it is of a recogniser'),
+        (
+            good,
+            dict(checkpoint=recogniser),
+            'rec.pth has no roi_head: it is of a recogniser',
+        ),
         (good, dict(checkpoint=pretrained), 'it is of pre-training'),
         (good, dict(checkpoint=bare), 'give --config'),
         (good, dict(checkpoint=tmp_path / 'no.pth'), 'There is no file'),
         (good, dict(video=bad), f'cannot read {bad}'),
         (good, dict(video=tmp_path / 'no.mp4'), 'no such file'),
-        ((*file, *out), {}, "boxes of '0' at 901 to 903 s, but the video "
-         'lasts from 0 to 4.0 s: say with --starts-at'),
+        (
+            (*file, *out),
+            {},
+            "boxes of '0' at 901 to 903 s, but the video "
+            'lasts from 0 to 4.0 s: say with --starts-at',
+        ),
         ((*good, '--video-id', 'x'), {}, "has no boxes of 'x'"),
         ((*good, '--confidence', 1), {}, 'nobody of confidence 1'),
         ((*good, '--pixels'), {}, '--pixels is for a csv'),
@@ -283,8 +336,11 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
         ((*good, '--config', 'no.py'), {}, 'no.py'),
         ((*good, '--labels', 'no.pbtxt'), {}, 'no.pbtxt'),
         (('--proposals', made['label_file'], *out), {}, 'lacks video'),
-        ((*out, '--detector-config', 'no.py', '--detector-checkpoint', 'x'),
-         {}, 'there is no file no.py'),
+        (
+            (*out, '--detector-config', 'no.py', '--detector-checkpoint', 'x'),
+            {},
+            'there is no file no.py',
+        ),
     ):
         assert demo(made, *options, **places) == 2, said
         assert said in capsys.readouterr().err
@@ -311,12 +367,15 @@ def test_without_mmdet(made, tmp_path, capsys, monkeypatch):
 
 def test_people_are_drawn_inside():
     frame = np.full((240, 320, 3), 128, np.uint8)
-    long = [('lift/pick up ' * 9, .9), ('stand', .2)]
-    made = draw_people(frame, [
-        Person((.9, 0, 1.2, .3), long),
-        Person((.5, .5, .9, .9), [('sit', .9), ('talk', .2)]),
-        Person((.1, .5, .3, .9), []),
-    ])
+    long = [('lift/pick up ' * 9, 0.9), ('stand', 0.2)]
+    made = draw_people(
+        frame,
+        [
+            Person((0.9, 0, 1.2, 0.3), long),
+            Person((0.5, 0.5, 0.9, 0.9), [('sit', 0.9), ('talk', 0.2)]),
+            Person((0.1, 0.5, 0.3, 0.9), []),
+        ],
+    )
     assert made.shape == frame.shape and made.dtype == np.uint8
     assert (frame == 128).all()
     changed = (made != frame).any(-1)
@@ -326,9 +385,9 @@ def test_people_are_drawn_inside():
     assert not changed[125:210, 40:90].any()
     # one with its text above,
     assert tuple(made[150, 160]) == (86, 180, 233)
-    assert changed[91:118, 160:200].mean() > .9
+    assert changed[91:118, 160:200].mean() > 0.9
     assert not changed[125:210, 165:280].any()
     # and one at the corner with its text, cut, inside.
     assert tuple(made[50, 287]) == (0, 158, 115)
-    assert changed[2:20, 20:318].mean() > .9
+    assert changed[2:20, 20:318].mean() > 0.9
     assert not changed[225:].any()

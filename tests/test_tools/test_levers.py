@@ -1,4 +1,5 @@
 """tools/benchmarks/levers.py: pairs of ways that give the same."""
+
 import importlib
 import json
 from pathlib import Path
@@ -8,8 +9,20 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'benchmarks'
-QUICK = ('--batch', '1', '--width', '64', '--depth', '1', '--repeats', '2',
-         '--warmup', '1', '--threads', '1')
+QUICK = (
+    '--batch',
+    '1',
+    '--width',
+    '64',
+    '--depth',
+    '1',
+    '--repeats',
+    '2',
+    '--warmup',
+    '1',
+    '--threads',
+    '1',
+)
 
 
 @pytest.fixture
@@ -20,8 +33,8 @@ def levers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.filterwarnings('ignore:There is a performance drop')
 def test_every_pair_is_compared_and_timed(
-        levers: ModuleType, tmp_path: Path,
-        capsys: pytest.CaptureFixture) -> None:
+    levers: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     out = tmp_path / 'new' / 'figures.json'
     levers.main([*QUICK, '--json', str(out)])
     text = capsys.readouterr()
@@ -41,10 +54,12 @@ def test_pairs_do_compute_something(levers: ModuleType) -> None:
 
 
 def test_nothing_is_timed_when_they_differ(
-        levers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    levers: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = levers.gather_tokens
-    monkeypatch.setattr(levers, 'gather_tokens',
-                        lambda tokens, ids: right(tokens, ids.flip(1)))
+    monkeypatch.setattr(
+        levers, 'gather_tokens', lambda tokens, ids: right(tokens, ids.flip(1))
+    )
     monkeypatch.setattr(levers, 'PAIRS', dict(positions=levers.positions))
     with pytest.raises(SystemExit, match='positions: .* differ'):
         levers.main(list(QUICK))

@@ -1,4 +1,5 @@
 """tools/reencode_videos.py with a real ffmpeg."""
+
 import shutil
 
 import cv2
@@ -21,19 +22,25 @@ def facts(path):
     capture = cv2.VideoCapture(str(path))
     width, height, frames = (
         int(capture.get(prop))
-        for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT,
-                     cv2.CAP_PROP_FRAME_COUNT))
+        for prop in (
+            cv2.CAP_PROP_FRAME_WIDTH,
+            cv2.CAP_PROP_FRAME_HEIGHT,
+            cv2.CAP_PROP_FRAME_COUNT,
+        )
+    )
     capture.release()
     return width, height, frames
 
 
 def run(*arguments):
     return TOOL.main(
-        [*map(str, arguments), '--workers', '2', '--preset', 'ultrafast'])
+        [*map(str, arguments), '--workers', '2', '--preset', 'ultrafast']
+    )
 
 
-def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video,
-                                           capsys):
+def test_the_tree_is_kept_and_sides_shrink(
+    needs_ffmpeg, tmp_path, make_video, capsys
+):
     src, dst = tmp_path / 'src', tmp_path / 'dst'
     make_video(src / 'wide.mp4', size=(130, 98), frames=20)
     make_video(src / 'deep' / 'tall clip.avi', size=(98, 130), frames=20)
@@ -46,9 +53,11 @@ def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video,
     for path in dst.rglob('*.mp4'):
         width, height, _ = facts(path)
         assert width % 2 == height % 2 == 0
-        assert abs(max(width, height) / min(width, height) - 4 / 3) < .07
+        assert abs(max(width, height) / min(width, height) - 4 / 3) < 0.07
     assert sorted(p.name for p in dst.rglob('*') if p.is_file()) == [
-        'small.mp4', 'tall clip.mp4', 'wide.mp4'
+        'small.mp4',
+        'tall clip.mp4',
+        'wide.mp4',
     ]
     out = capsys.readouterr().out
     assert 'failed: broken.mp4: ' in out
@@ -70,10 +79,18 @@ def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
     make_video(tmp_path / 'src' / 'a.mp4', frames=40, size=(96, 64))
     decoded = {}
     for name, options in dict(plain=[], fast=['--fast-decode']).items():
-        assert TOOL.main([
-            str(tmp_path / 'src'),
-            str(tmp_path / name), '--preset', 'medium', *options
-        ]) == 0
+        assert (
+            TOOL.main(
+                [
+                    str(tmp_path / 'src'),
+                    str(tmp_path / name),
+                    '--preset',
+                    'medium',
+                    *options,
+                ]
+            )
+            == 0
+        )
         with av.open(str(tmp_path / name / 'a.mp4')) as file:
             decoded[name] = [
                 frame.to_ndarray(format='rgb24').astype(int)
@@ -88,8 +105,9 @@ def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
         assert abs(one - other).mean() < 4
 
 
-def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path,
-                                                      make_video, capsys):
+def test_a_second_run_goes_on_where_the_first_stopped(
+    needs_ffmpeg, tmp_path, make_video, capsys
+):
     src, dst = tmp_path / 'src', tmp_path / 'dst'
     for name in ('a.mp4', 'b.mp4'):
         make_video(src / name)
@@ -105,12 +123,13 @@ def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path,
     assert '2 already in' in capsys.readouterr().out
 
 
-def test_truncated_videos_are_kept_and_named(needs_ffmpeg, tmp_path,
-                                             make_video, capsys):
+def test_truncated_videos_are_kept_and_named(
+    needs_ffmpeg, tmp_path, make_video, capsys
+):
     path = tmp_path / 'src' / 'cut.avi'
     make_video(path, frames=200, size=(128, 96))
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) * 2 // 3])
+    path.write_bytes(data[: len(data) * 2 // 3])
     assert run(tmp_path / 'src', tmp_path / 'dst') == 0
     assert 50 < facts(tmp_path / 'dst' / 'cut.mp4')[2] < 200
     out = capsys.readouterr().out
@@ -125,19 +144,23 @@ def test_names_that_would_collide():
         'b.avi': 'b.mp4',
         'c.mkv': 'c.mkv.mp4',
         'c.webm': 'c.webm.mp4',
-        'd/a.mov': 'd/a.mp4'
+        'd/a.mov': 'd/a.mp4',
     }
 
 
-@pytest.mark.parametrize('arguments, says', [
-    (['SRC', 'SRC/small'], 'must not be'),
-    (['SRC', 'SRC'], 'must not be'),
-    (['SRC', 'DST', '--crf', '60'], 'from 0 to 51'),
-    (['SRC', 'DST', '--short-side', '1'], '2 or more'),
-    (['DST', 'X'], 'is not a folder'),
-])
-def test_wrong_calls(needs_ffmpeg, tmp_path, make_video, capsys, arguments,
-                     says):
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (['SRC', 'SRC/small'], 'must not be'),
+        (['SRC', 'SRC'], 'must not be'),
+        (['SRC', 'DST', '--crf', '60'], 'from 0 to 51'),
+        (['SRC', 'DST', '--short-side', '1'], '2 or more'),
+        (['DST', 'X'], 'is not a folder'),
+    ],
+)
+def test_wrong_calls(
+    needs_ffmpeg, tmp_path, make_video, capsys, arguments, says
+):
     make_video(tmp_path / 'SRC' / 'a.mp4')
     words = [
         str(tmp_path / word) if word.isupper() or '/' in word else word

@@ -1,4 +1,5 @@
 """Testing: views, memory, metrics, reports, several processes, mistakes."""
+
 import csv
 import shutil
 from pathlib import Path
@@ -7,17 +8,18 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from amd_mm.evaluation import classification_report
+from amd_mm.evaluation.predictions import read_predictions
+from amd_mm.models import VideoVisionTransformer
+from amd_mm.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS, DefaultScope
 
-from amd_mm.evaluation import classification_report
-from amd_mm.evaluation.predictions import read_predictions
-from amd_mm.models import VideoVisionTransformer
-from amd_mm.registry import DATASETS, MODELS
 from tests import tiny
 from tests.test_reliability.test_distributed import on_two_processes
+
 from .tool_scripts import load_tool
 
 LABELS = (3, 1, 4, 4, 0)  # of five videos: two processes get unequal shares
@@ -70,8 +72,11 @@ def folder(tmp_path_factory, make_video):
 
 
 def write_list(path, labels):
-    path.write_text(''.join(f'v{index}.mp4 {label}\n'
-                            for index, label in enumerate(labels)))
+    path.write_text(
+        ''.join(
+            f'v{index}.mp4 {label}\n' for index, label in enumerate(labels)
+        )
+    )
 
 
 def write_config(path, folder, **changes):
@@ -83,7 +88,8 @@ def write_config(path, folder, **changes):
         batch=1,
         dataset='VideoDataset',
         ann_file=str(folder / 'list.txt'),
-        folder=str(folder))
+        folder=str(folder),
+    )
     values.update(changes)
     path.write_text(CONFIG.format(**values))
     return str(path)
@@ -110,7 +116,8 @@ def case(folder):
         for sample in data:
             batch = model.data_preprocessor(pseudo_collate([sample]))
             features.append(
-                model.extract_feat(batch['inputs'], test_mode=True)[0])
+                model.extract_feat(batch['inputs'], test_mode=True)[0]
+            )
         features = torch.stack(features)  # (videos, views, C)
         center, spread = features.mean((0, 1)), features.std()
         # Each class answers to some mixture of what the videos have of
@@ -151,10 +158,12 @@ def by_hand(case, view_batch):
         for sample in data:
             clips = model.data_preprocessor(pseudo_collate([sample]))['inputs']
             assert clips.shape[1] == VIEWS
-            logits = torch.cat([
-                model.cls_head(model.backbone(part))
-                for part in clips[0].split(view_batch)
-            ])
+            logits = torch.cat(
+                [
+                    model.cls_head(model.backbone(part))
+                    for part in clips[0].split(view_batch)
+                ]
+            )
             scores.append(logits.softmax(1).mean(0))
     return torch.stack(scores)
 
@@ -165,12 +174,20 @@ def scores_of(path):
 
 def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
     config, checkpoint = case
-    found = tool.main([
-        config, checkpoint, '--work-dir',
-        str(tmp_path / 'w'), '--dump', 'out/p.pkl', '--report', 'out/report',
-        '--labels',
-        str(folder / 'names.txt')
-    ])
+    found = tool.main(
+        [
+            config,
+            checkpoint,
+            '--work-dir',
+            str(tmp_path / 'w'),
+            '--dump',
+            'out/p.pkl',
+            '--report',
+            'out/report',
+            '--labels',
+            str(folder / 'names.txt'),
+        ]
+    )
     expected = by_hand(case, VIEWS)
     torch.testing.assert_close(scores_of('out/p.pkl'), expected)
     best = expected.argmax(1).numpy()
@@ -181,8 +198,10 @@ def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
     assert found['acc/top5'] == (ranks < 5).double().mean().item()
     # Of all classes that are there or were predicted, as MMAction2 has it.
     classes = set(best) | set(LABELS)
-    hits = [(best == labels)[labels == one].mean() if one in LABELS else 0.
-            for one in classes]
+    hits = [
+        (best == labels)[labels == one].mean() if one in LABELS else 0.0
+        for one in classes
+    ]
     assert found['acc/mean1'] == pytest.approx(np.mean(hits))
 
     with open('out/report/confusion_matrix.csv') as file:
@@ -193,8 +212,10 @@ def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
     np.add.at(pairs, (labels, best), 1)
     np.testing.assert_array_equal(matrix, pairs)
     assert sorted(path.name for path in Path('out/report').iterdir()) == [
-        'confusion_matrix.csv', 'confusion_matrix.png', 'per_class.csv',
-        'per_class.png'
+        'confusion_matrix.csv',
+        'confusion_matrix.png',
+        'per_class.csv',
+        'per_class.png',
     ]
 
     log = next((tmp_path / 'w').rglob('*.log')).read_text()
@@ -214,16 +235,26 @@ def test_few_views_at_a_time_give_the_same_scores(tool, case, monkeypatch):
     tool.main([*case, '--dump', 'all.pkl'])
     assert sizes == [VIEWS] * 5
     sizes.clear()
-    tool.main([
-        *case, '--dump', 'few.pkl', '--cfg-options',
-        'model.test_cfg.max_testing_views=4'
-    ])
+    tool.main(
+        [
+            *case,
+            '--dump',
+            'few.pkl',
+            '--cfg-options',
+            'model.test_cfg.max_testing_views=4',
+        ]
+    )
     assert sizes == [4, 2] * 5
     torch.testing.assert_close(
-        scores_of('few.pkl'), scores_of('all.pkl'), rtol=1e-5, atol=1e-6)
-    message = refused(tool, *case, '--cfg-options',
-                      'model.test_cfg.max_testing_views=4',
-                      'test_dataloader.batch_size=2')
+        scores_of('few.pkl'), scores_of('all.pkl'), rtol=1e-5, atol=1e-6
+    )
+    message = refused(
+        tool,
+        *case,
+        '--cfg-options',
+        'model.test_cfg.max_testing_views=4',
+        'test_dataloader.batch_size=2',
+    )
     assert 'test_dataloader.batch_size=1' in message
 
 
@@ -233,12 +264,21 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
     def work(rank):
         written = []
         original = classification_report.write_class_table
-        classification_report.write_class_table = (
-            lambda *values: (written.append(rank), original(*values)))
-        found = load_tool('test').main([
-            *case, '--launcher', 'pytorch', '--dump', 'two.pkl', '--report',
-            'two'
-        ])
+        classification_report.write_class_table = lambda *values: (
+            written.append(rank),
+            original(*values),
+        )
+        found = load_tool('test').main(
+            [
+                *case,
+                '--launcher',
+                'pytorch',
+                '--dump',
+                'two.pkl',
+                '--report',
+                'two',
+            ]
+        )
         return found, written
 
     results = on_two_processes(work)
@@ -248,11 +288,17 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
     assert two.labels.tolist() == list(LABELS)
     assert two.predicted.tolist() == one.predicted.tolist()
     torch.testing.assert_close(
-        scores_of('two.pkl'), scores_of('one.pkl'), rtol=0, atol=0)
-    for name in ('per_class.csv', 'confusion_matrix.csv', 'per_class.png',
-                 'confusion_matrix.png'):
-        assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' /
-                                                          name).read_bytes()
+        scores_of('two.pkl'), scores_of('one.pkl'), rtol=0, atol=0
+    )
+    for name in (
+        'per_class.csv',
+        'confusion_matrix.csv',
+        'per_class.png',
+        'confusion_matrix.png',
+    ):
+        assert (tmp_path / 'one' / name).read_bytes() == (
+            tmp_path / 'two' / name
+        ).read_bytes()
 
 
 def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
@@ -266,7 +312,9 @@ def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
             embed_dims=48,
             depth=2,
             num_heads=3,
-            num_frames=8))
+            num_frames=8,
+        ),
+    )
     cfg = Config.fromfile(config)
     with DefaultScope.overwrite_default_scope('mmaction'):
         checkpoint = save(MODELS.build(cfg.model), tmp_path / 'stock.pth')
@@ -275,20 +323,28 @@ def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
     assert read_predictions('stock.pkl').videos == ()
 
 
-def test_our_dataset_notes_the_names_of_the_videos(tool, case, folder,
-                                                   tmp_path):
+def test_our_dataset_notes_the_names_of_the_videos(
+    tool, case, folder, tmp_path
+):
     config = write_config(
-        tmp_path / 'ours.py', folder, dataset='amd_mm.VideoListDataset')
+        tmp_path / 'ours.py', folder, dataset='amd_mm.VideoListDataset'
+    )
     tool.main([config, case[1], '--dump', 'ours.pkl'])
-    assert read_predictions('ours.pkl').videos == ('v0', 'v1', 'v2', 'v3',
-                                                   'v4')
+    assert read_predictions('ours.pkl').videos == (
+        'v0',
+        'v1',
+        'v2',
+        'v3',
+        'v4',
+    )
 
 
 def test_another_number_of_classes(tool, case, folder, tmp_path):
     config = write_config(tmp_path / 'other.py', folder, classes=9)
     message = refused(tool, config, case[1])
     assert f'model.pth tells {CLASSES} classes apart and the config 9' in (
-        message)
+        message
+    )
     assert '\n' not in message
 
 
@@ -302,7 +358,8 @@ def test_a_model_of_another_size(tool, case, folder, tmp_path):
     config = write_config(
         tmp_path / 'wide.py',
         folder,
-        backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True))
+        backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True),
+    )
     message = refused(tool, config, case[1])
     assert 'model.pth is not of the model of this config' in message
     assert 'patch_embed.projection.weight' in message
@@ -324,7 +381,8 @@ def test_a_folder_or_safetensors(tool, case, tmp_path):
 def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
     write_list(tmp_path / 'wrong.txt', (0, 1, CLASSES, 1, 0))
     config = write_config(
-        tmp_path / 'x.py', folder, ann_file=str(tmp_path / 'wrong.txt'))
+        tmp_path / 'x.py', folder, ann_file=str(tmp_path / 'wrong.txt')
+    )
     message = refused(tool, config, case[1])
     assert f'sample 2 of {tmp_path}/wrong.txt has the label 6' in message
 
@@ -335,12 +393,21 @@ def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
     (broken / 'v3.mp4').write_bytes(b'nothing')
     config = Path(
         write_config(
-            tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'))
-    config.write_text(config.read_text().replace(
-        "'OpenCVInit'", "'amd_mm.VideoInit', backend='opencv'").replace(
-            'OpenCVDecode', 'amd_mm.VideoDecode'))
-    message = refused(tool, config, case[1], '--cfg-options',
-                      f'test_dataloader.num_workers={workers}')
+            tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'
+        )
+    )
+    config.write_text(
+        config.read_text()
+        .replace("'OpenCVInit'", "'amd_mm.VideoInit', backend='opencv'")
+        .replace('OpenCVDecode', 'amd_mm.VideoDecode')
+    )
+    message = refused(
+        tool,
+        config,
+        case[1],
+        '--cfg-options',
+        f'test_dataloader.num_workers={workers}',
+    )
     assert f'cannot read {broken}/v3.mp4' in message
     assert 'check_videos.py' in message
 
@@ -350,14 +417,17 @@ def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):
     names = tmp_path / 'two.txt'
     names.write_text('a\nb\n')
     assert 'two.txt has 2 names, but the model tells 6' in refused(
-        tool, *case, '--report', 'r', '--labels', names)
-    assert 'none.txt' in refused(tool, *case, '--report', 'r', '--labels',
-                                 'none.txt')
+        tool, *case, '--report', 'r', '--labels', names
+    )
+    assert 'none.txt' in refused(
+        tool, *case, '--report', 'r', '--labels', 'none.txt'
+    )
     assert not Path('r').exists()
     Path('file').touch()
     assert '--report' in refused(tool, *case, '--report', 'file')
     assert 'average_clips=prob' in refused(
-        tool, *case, '--cfg-options', 'model.cls_head.average_clips=None')
+        tool, *case, '--cfg-options', 'model.cls_head.average_clips=None'
+    )
     with pytest.raises(SystemExit):
         tool.main([*case, '--labels', str(names)])
     assert '--labels is for --report' in capsys.readouterr().err
@@ -379,36 +449,52 @@ def failing_metric(monkeypatch):
     return dict(type='mmengine.Fails')
 
 
-def test_predictions_outlive_a_metric_that_fails(tool, case, tmp_path,
-                                                 failing_metric):
+def test_predictions_outlive_a_metric_that_fails(
+    tool, case, tmp_path, failing_metric
+):
     config = tmp_path / 'fails.py'
-    config.write_text(f'_base_ = {case[0]!r}\n'
-                      f'test_evaluator = dict(_delete_=True, '
-                      f'**{failing_metric!r})\n')
+    config.write_text(
+        f'_base_ = {case[0]!r}\n'
+        f'test_evaluator = dict(_delete_=True, '
+        f'**{failing_metric!r})\n'
+    )
     with pytest.raises(ArithmeticError):
         tool.main([str(config), case[1], '--dump', 'kept.pkl'])
     assert read_predictions('kept.pkl').labels.tolist() == list(LABELS)
 
 
-@pytest.mark.parametrize('evaluator', [
-    dict(type='AccMetric'), [dict(type='AccMetric')],
-    dict(metrics=dict(type='AccMetric')),
-    dict(type='Evaluator', metrics=[dict(type='AccMetric')])
-])
+@pytest.mark.parametrize(
+    'evaluator',
+    [
+        dict(type='AccMetric'),
+        [dict(type='AccMetric')],
+        dict(metrics=dict(type='AccMetric')),
+        dict(type='Evaluator', metrics=[dict(type='AccMetric')]),
+    ],
+)
 def test_every_form_of_evaluator(tool, case, tmp_path, evaluator):
     config = tmp_path / 'evaluator.py'
-    text = Path(case[0]).read_text().replace(
-        "test_evaluator = dict(type='AccMetric')",
-        f'test_evaluator = {evaluator!r}')
+    text = (
+        Path(case[0])
+        .read_text()
+        .replace(
+            "test_evaluator = dict(type='AccMetric')",
+            f'test_evaluator = {evaluator!r}',
+        )
+    )
     assert repr(evaluator) in text
     config.write_text(text)
     cfg = tool.build_config(
         tool.parse_args(
-            [str(config), case[1], '--dump', 'x.pkl', '--report', 'x']))
+            [str(config), case[1], '--dump', 'x.pkl', '--report', 'x']
+        )
+    )
     metrics = cfg.test_evaluator
     metrics = metrics['metrics'] if isinstance(metrics, dict) else metrics
     assert [one['type'] for one in metrics] == [
-        'mmengine.DumpResults', 'AccMetric', 'amd_mm.ClassificationReport'
+        'mmengine.DumpResults',
+        'AccMetric',
+        'amd_mm.ClassificationReport',
     ]
 
 

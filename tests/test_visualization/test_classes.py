@@ -1,14 +1,18 @@
 """Pictures of classes stay readable, whatever their number."""
+
+import itertools
 import warnings
 
 import cv2
 import numpy as np
 import pytest
+from amd_mm.visualization import (
+    classes,
+    draw_class_accuracies,
+    draw_class_differences,
+    draw_confusion_matrix,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-from amd_mm.visualization import (classes, draw_class_accuracies,
-                                  draw_class_differences,
-                                  draw_confusion_matrix)
 
 
 def make_matrix(count, per_class=8, empty=0):
@@ -16,7 +20,7 @@ def make_matrix(count, per_class=8, empty=0):
     matrix = np.zeros((count, count), dtype=np.int64)
     for label in range(empty, count):
         for _ in range(per_class):
-            right = random.random() < .6
+            right = random.random() < 0.6
             other = label if right else random.integers(count)
             matrix[label, other] += 1
     return matrix
@@ -43,20 +47,33 @@ def drawn(monkeypatch):
 def overlapping(axis):
     """Whether tick labels lie over each other."""
     boxes = [
-        label.get_window_extent() for label in axis.get_ticklabels()
+        label.get_window_extent()
+        for label in axis.get_ticklabels()
         if label.get_text()
     ]
-    return any(one.overlaps(other) for one, other in zip(boxes, boxes[1:]))
+    return any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
-@pytest.mark.parametrize('count, named', [(2, True), (12, False), (30, True),
-                                          (31, True), (174, True),
-                                          (400, False)])
+@pytest.mark.parametrize(
+    'count, named',
+    [
+        (2, True),
+        (12, False),
+        (30, True),
+        (31, True),
+        (174, True),
+        (400, False),
+    ],
+)
 def test_no_ticks_over_each_other(drawn, count, named):
-    names = [
-        f'Pretending to put something next to number {label}'
-        for label in range(count)
-    ] if named else None
+    names = (
+        [
+            f'Pretending to put something next to number {label}'
+            for label in range(count)
+        ]
+        if named
+        else None
+    )
     matrix = make_matrix(count, empty=1)
     draw_confusion_matrix(matrix, names, 'x.png')
     draw_class_accuracies(matrix, names, 'x.png')
@@ -88,14 +105,21 @@ def test_bars_are_sorted_and_all_there(drawn):
 
 
 def test_gains_to_the_right_and_losses_to_the_left(drawn):
-    draw_class_differences([('a', 12.5), ('b costs $5 or $6', 2.)],
-                           [('c', -4.)], 'x.png', 'A against B')
+    draw_class_differences(
+        [('a', 12.5), ('b costs $5 or $6', 2.0)],
+        [('c', -4.0)],
+        'x.png',
+        'A against B',
+    )
     axes = drawn[0].axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [12.5, 2., -4.]
+    assert [bar.get_width() for bar in axes.patches] == [12.5, 2.0, -4.0]
     colors = [bar.get_facecolor() for bar in axes.patches]
     assert colors[0] == colors[1] != colors[2]
-    assert [text.get_text()
-            for text in axes.texts] == ['+12.5', '+2.0', '-4.0']
+    assert [text.get_text() for text in axes.texts] == [
+        '+12.5',
+        '+2.0',
+        '-4.0',
+    ]
 
 
 def test_nothing_to_show_is_said(drawn):

@@ -1,10 +1,10 @@
 """Pictures show what is seen, where it is, and nothing else."""
+
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
-
 from amd_mm.models.algorithms import Reconstruction
 from amd_mm.models.mask_generators import AsymmetricTubeMaskGenerator
 from amd_mm.visualization import draw_reconstruction, show_tokens
@@ -12,10 +12,10 @@ from amd_mm.visualization import draw_reconstruction, show_tokens
 PATCH = (2, 8, 8)
 
 
-def reconstruction(teacher_ratio: float = .5) -> Reconstruction:
-    generator = AsymmetricTubeMaskGenerator(.75, teacher_ratio, seed=0)
+def reconstruction(teacher_ratio: float = 0.5) -> Reconstruction:
+    generator = AsymmetricTubeMaskGenerator(0.75, teacher_ratio, seed=0)
     clip = torch.rand(2, 3, 8, 32, 32)
-    return Reconstruction(clip, clip * .5, generator(2, (4, 4, 4)))
+    return Reconstruction(clip, clip * 0.5, generator(2, (4, 4, 4)))
 
 
 def test_show_tokens_keeps_these_and_blanks_the_rest() -> None:
@@ -29,14 +29,16 @@ def test_show_tokens_keeps_these_and_blanks_the_rest() -> None:
 
 
 @pytest.mark.parametrize('borrows', [False, True])
-def test_draws_with_and_without_the_note(tmp_path: Path,
-                                         borrows: bool) -> None:
+def test_draws_with_and_without_the_note(
+    tmp_path: Path, borrows: bool
+) -> None:
     path = draw_reconstruction(
         reconstruction(),
         PATCH,
         tmp_path / 'new' / 'picture.png',
         names=['first', 'second'],
-        borrows_statistics=borrows)
+        borrows_statistics=borrows,
+    )
     assert cv2.imread(str(path)).min() == 0
 
 
@@ -45,8 +47,10 @@ def test_the_teacher_has_a_row_only_if_it_sees_more(tmp_path: Path) -> None:
         cv2.imread(
             str(
                 draw_reconstruction(
-                    reconstruction(ratio), PATCH,
-                    tmp_path / f'{ratio}.png'))).shape[0]
-        for ratio in (.5, .75)
+                    reconstruction(ratio), PATCH, tmp_path / f'{ratio}.png'
+                )
+            )
+        ).shape[0]
+        for ratio in (0.5, 0.75)
     ]
     assert heights[0] > heights[1]

@@ -4,6 +4,7 @@ Two ways of doing one thing are compared. Speed: both in one process, taking
 turns, so that whatever else the machine does meets both. Memory: each in a
 process of its own, because a process's peak cannot be taken back.
 """
+
 import argparse
 import json
 import multiprocessing
@@ -18,14 +19,29 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Callable, ContextManager, Dict, List, Optional, Sequence, TypeVar
+from typing import (
+    Callable,
+    ContextManager,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    TypeVar,
+)
 
 import torch
 
 Result = TypeVar('Result')
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
-_PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2',
-             'amd-mm')
+_PACKAGES = (
+    'torch',
+    'numpy',
+    'mmengine',
+    'mmcv',
+    'mmcv-lite',
+    'mmaction2',
+    'amd-mm',
+)
 _MIB = 2**20
 
 
@@ -42,6 +58,7 @@ class Machine:
         dtype (str): ``fp32``, or what autocast computes in.
         threads (int): Threads of torch's CPU operators.
     """
+
     device: str
     dtype: str
     threads: int
@@ -72,6 +89,7 @@ class Memory:
         before (float): Held when everything was built, before the first step.
         peak (float): The most that was held at a time, steps included.
     """
+
     before: float
     peak: float
 
@@ -84,30 +102,36 @@ class Memory:
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments for :func:`machine_of`, and those for timing and output."""
     parser.add_argument(
-        '--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)')
+        '--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)'
+    )
     parser.add_argument(
         '--dtype',
         choices=DTYPES,
         default='fp32',
-        help='bf16 and fp16 by autocast (default: fp32)')
+        help='bf16 and fp16 by autocast (default: fp32)',
+    )
     parser.add_argument(
         '--threads',
         type=positive,
         default=torch.get_num_threads(),
         help="threads of torch's CPU operators (default: as torch finds "
-        'best, here %(default)s)')
+        'best, here %(default)s)',
+    )
     parser.add_argument(
         '--repeats',
         type=positive,
         default=7,
-        help='timed turns of each way (default: 7)')
+        help='timed turns of each way (default: 7)',
+    )
     parser.add_argument(
         '--warmup',
         type=positive,
         default=2,
-        help='turns before that (default: 2)')
+        help='turns before that (default: 2)',
+    )
     parser.add_argument(
-        '--json', type=Path, help='write all figures to this file too')
+        '--json', type=Path, help='write all figures to this file too'
+    )
 
 
 def positive(text: str) -> int:
@@ -127,8 +151,9 @@ def machine_of(args: argparse.Namespace) -> Machine:
         torch.empty(1, device=args.device)
     except Exception as error:  # each backend raises errors of its own
         first_line = str(error).splitlines()[0]
-        raise ValueError(f'--device {args.device} cannot be used here: '
-                         f'{first_line}') from error
+        raise ValueError(
+            f'--device {args.device} cannot be used here: {first_line}'
+        ) from error
     return Machine(args.device, args.dtype, args.threads)
 
 
@@ -141,7 +166,8 @@ def describe(machine: Machine) -> Dict[str, str]:
         processor=_processor(),
         cores=f'{len(_cores())}, {machine.threads} threads used',
         load=f'{os.getloadavg()[0]:.1f} (processes running at the start, '
-        'average of a minute)')
+        'average of a minute)',
+    )
     if device.type == 'cuda':
         facts['gpu'] = torch.cuda.get_device_name(device)
         facts['cuda'] = str(torch.version.cuda)
@@ -171,8 +197,12 @@ def _cores() -> Sequence[int]:
     return range(os.cpu_count() or 1)
 
 
-def take_turns(ways: Dict[str, Callable[[], object]], machine: Machine,
-               repeats: int, warmup: int) -> Dict[str, List[float]]:
+def take_turns(
+    ways: Dict[str, Callable[[], object]],
+    machine: Machine,
+    repeats: int,
+    warmup: int,
+) -> Dict[str, List[float]]:
     """Time several ways, in turns: A B A B ...
 
     Args:
@@ -193,8 +223,10 @@ def take_turns(ways: Dict[str, Callable[[], object]], machine: Machine,
             machine.wait()
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - started)
-        note(f'turn {turn + 1} of {warmup + repeats}'
-             f'{" (warm-up)" if turn < warmup else ""}')
+        note(
+            f'turn {turn + 1} of {warmup + repeats}'
+            f'{" (warm-up)" if turn < warmup else ""}'
+        )
     return seconds
 
 
@@ -212,7 +244,8 @@ def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
     size = 8192 if device.type == 'cuda' else 2048
     dtype = DTYPES[machine.dtype] or torch.float32
     one, other = (
-        torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        torch.randn(size, size, device=device).to(dtype) for _ in range(2)
+    )
     seconds = []
     for _ in range(repeats + 2):
         machine.wait()
@@ -248,9 +281,9 @@ def in_own_process(function: Callable[..., Result], *arguments) -> Result:
         return pool.submit(function, *arguments).result()
 
 
-def measure_memory(step: Callable[[], object],
-                   machine: Machine,
-                   steps: int = 2) -> Memory:
+def measure_memory(
+    step: Callable[[], object], machine: Machine, steps: int = 2
+) -> Memory:
     """Run some steps and see what they needed; once in a process.
 
     On a GPU: what torch's allocator gave out. On a CPU: the resident memory
@@ -295,17 +328,20 @@ def _resident(field: str) -> float:
 
 def middle_and_spread(values: Sequence[float], digits: int = 0) -> str:
     """``median (lowest to highest)``."""
-    return (f'{statistics.median(values):.{digits}f} '
-            f'({min(values):.{digits}f} to {max(values):.{digits}f})')
+    return (
+        f'{statistics.median(values):.{digits}f} '
+        f'({min(values):.{digits}f} to {max(values):.{digits}f})'
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows, the first being the header, as aligned Markdown."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| ' +
-        ' | '.join(cell.ljust(width)
-                   for cell, width in zip(row, widths)) + ' |' for row in rows
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
+        + ' |'
+        for row in rows
     ]
     rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
     return '\n'.join([lines[0], rule, *lines[1:]])

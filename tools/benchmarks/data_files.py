@@ -1,14 +1,14 @@
 """Videos that the data pipeline's benchmark reads: made here, or given."""
+
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Sequence
 
+import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
 import numpy as np
-
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.datasets import find_videos
 from common import note
 
@@ -21,12 +21,19 @@ class Files:
         name (str): What is special about them.
         paths (List[str]): The videos.
     """
+
     name: str
     paths: List[str]
 
 
-def write_video(path: Path, size: Sequence[int], frames: int, keyframes: int,
-                seed: int, tune: str) -> None:
+def write_video(
+    path: Path,
+    size: Sequence[int],
+    frames: int,
+    keyframes: int,
+    seed: int,
+    tune: str,
+) -> None:
     """Write an H.264 file: shapes over a moving, slightly noisy texture.
 
     Args:
@@ -38,21 +45,26 @@ def write_video(path: Path, size: Sequence[int], frames: int, keyframes: int,
         tune (str): x264's, ``fastdecode`` for instance; empty for none.
     """
     import av
+
     width, height = size
     random = np.random.default_rng(seed)
     texture = cv2.resize(
         random.integers(0, 256, (24, 32, 3), np.uint8),
         (2 * width, 2 * height),
-        interpolation=cv2.INTER_CUBIC)
+        interpolation=cv2.INTER_CUBIC,
+    )
     side = height // 4
     room = np.array([width - side, height - side])
     shapes = [
         cv2.resize(
-            random.integers(0, 256, (5, 5, 3), np.uint8), (side, side),
-            interpolation=cv2.INTER_CUBIC) for _ in range(6)
+            random.integers(0, 256, (5, 5, 3), np.uint8),
+            (side, side),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        for _ in range(6)
     ]
     places = random.uniform(0, 1, (6, 2)) * room
-    speeds = random.uniform(-.015, .015, (6, 2)) * height
+    speeds = random.uniform(-0.015, 0.015, (6, 2)) * height
     options = dict(crf='23', g=str(keyframes))
     if tune:
         options['tune'] = tune
@@ -63,25 +75,29 @@ def write_video(path: Path, size: Sequence[int], frames: int, keyframes: int,
         for number in range(frames):
             x = int((math.sin(number / 40 + seed) + 1) / 2 * width)
             y = int((math.cos(number / 55) + 1) / 2 * height)
-            frame = texture[y:y + height, x:x + width].astype(np.int16)
+            frame = texture[y : y + height, x : x + width].astype(np.int16)
             # Reflected at the borders.
             spots = np.abs((places + number * speeds) % (2 * room) - room)
             for shape, (left, top) in zip(shapes, spots.astype(int)):
-                frame[top:top + side, left:left + side] = shape
+                frame[top : top + side, left : left + side] = shape
             frame += random.integers(-3, 4, (height, width, 1), np.int16)
             picture = np.clip(frame, 0, 255).astype(np.uint8)
             file.mux(
                 stream.encode(
-                    av.VideoFrame.from_ndarray(picture, format='rgb24')))
+                    av.VideoFrame.from_ndarray(picture, format='rgb24')
+                )
+            )
         file.mux(stream.encode())
 
 
-def make_files(folder: Path,
-               size: Sequence[int],
-               frames: int,
-               keyframes: int,
-               count: int,
-               tune: str = '') -> Files:
+def make_files(
+    folder: Path,
+    size: Sequence[int],
+    frames: int,
+    keyframes: int,
+    count: int,
+    tune: str = '',
+) -> Files:
     """Write ``count`` videos of a kind."""
     name = f'{size[0]}x{size[1]}, keyframe every {keyframes}'
     name += f', {tune}' if tune else ''

@@ -17,6 +17,7 @@ compared: where they differ by more than the resize's rounding, nothing is
 timed. Without --videos, files in H.264 are made with several sizes and
 distances between keyframes.
 """
+
 import argparse
 import math
 import os
@@ -28,27 +29,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
 import torch
+from amd_mm.datasets import (
+    UnreadableVideoError,
+    available_backends,
+    flatten_views_collate,
+    one_tensor_collate,
+    open_video,
+)
+from common import (
+    Machine,
+    UnequalError,
+    describe,
+    middle_and_spread,
+    note,
+    positive,
+    table,
+    write_figures,
+)
+from data_files import Files, make_files, own_files
+from data_ways import (
+    DECODE,
+    LEVERS,
+    MEAN,
+    OPEN,
+    PARTS,
+    PER_CLIP,
+    PUBLIC,
+    RESIZE_FIRST,
+    STD,
+    VIEWS,
+    Lean,
+    PerClip,
+    Public,
+    SmallDecord,
+)
 from mmengine.model import stack_batch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
-from amd_mm.datasets import (UnreadableVideoError, available_backends,
-                             flatten_views_collate, one_tensor_collate,
-                             open_video)
-from common import (Machine, UnequalError, describe, middle_and_spread, note,
-                    positive, table, write_figures)
-from data_files import Files, make_files, own_files
-from data_ways import (DECODE, LEVERS, MEAN, OPEN, PARTS, PER_CLIP, PUBLIC,
-                       RESIZE_FIRST, STD, VIEWS, Lean, PerClip, Public,
-                       SmallDecord)
-
 # In levels of 0 to 255. PIL and OpenCV weight pixels alike where a crop is
 # enlarged, up to rounding. Where it shrinks, PIL takes in more neighbours:
 # there is no limit for a pixel there, only one for a clip's average.
-_ROUNDING, _LARGEST_MEAN = 2, 2.
+_ROUNDING, _LARGEST_MEAN = 2, 2.0
 
 
 def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
@@ -64,7 +89,8 @@ def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
     """
     apart = (_levels(one) - _levels(other)).abs()
     return dict(
-        largest=apart.max().item(), mean=apart.flatten(1).mean(1).max().item())
+        largest=apart.max().item(), mean=apart.flatten(1).mean(1).max().item()
+    )
 
 
 def _levels(clips: Tensor) -> Tensor:
@@ -72,11 +98,13 @@ def _levels(clips: Tensor) -> Tensor:
         return clips.float()
     shape = (3, 1, 1, 1)
     return clips * torch.from_numpy(STD).view(shape) + torch.from_numpy(
-        MEAN).view(shape)
+        MEAN
+    ).view(shape)
 
 
-def compare(files: Files, rounding: bool, backends: Sequence[str],
-            seeds: Sequence[int]) -> Dict[str, Dict[str, float]]:
+def compare(
+    files: Files, rounding: bool, backends: Sequence[str], seeds: Sequence[int]
+) -> Dict[str, Dict[str, float]]:
     """See that all ways make the same clips of the same draws.
 
     Args:
@@ -97,7 +125,7 @@ def compare(files: Files, rounding: bool, backends: Sequence[str],
     exact = [lever for lever in LEVERS if lever != RESIZE_FIRST]
     ways.update({name: Lean(backends[0], change=name) for name in exact})
     ways[PUBLIC] = Public()
-    found = {name: dict(largest=0., mean=0.) for name in ways}
+    found = {name: dict(largest=0.0, mean=0.0) for name in ways}
     reference = Lean(backends[0])
     for seed in seeds:
         expected = reference.batch(files.paths, seed)
@@ -116,7 +144,8 @@ def compare(files: Files, rounding: bool, backends: Sequence[str],
                 raise UnequalError(
                     f'{files.name}: the {key} difference of clips by '
                     f'{name!r} and by {backends[0]!r} is {row[key]:.2f} '
-                    f'levels, above {limit}. Nothing was timed')
+                    f'levels, above {limit}. Nothing was timed'
+                )
     return found
 
 
@@ -128,6 +157,7 @@ class Job:
         way (Lean | Public): Makes clips.
         files (Files): Of these, one batch of all of them at a time.
     """
+
     way: Any
     files: Files
 
@@ -145,8 +175,9 @@ class Job:
         videos = len(self.files.paths)
         clips = videos * self.way.clips_per_video
         parts = {
-            part:
-            1e3 * statistics.median(run['parts'][part] for run in runs) / clips
+            part: 1e3
+            * statistics.median(run['parts'][part] for run in runs)
+            / clips
             for part in PARTS
         }
         reading = (parts[OPEN] + parts[DECODE]) * self.way.clips_per_video
@@ -155,12 +186,15 @@ class Job:
             clips_per_s=[clips / run['cpu'] for run in runs],
             decodes_per_s=1e3 * self.way.decodes / reading,
             parts_ms=parts,
-            wall_per_cpu=statistics.median(run['wall'] / run['cpu']
-                                           for run in runs))
+            wall_per_cpu=statistics.median(
+                run['wall'] / run['cpu'] for run in runs
+            ),
+        )
 
 
-def take_turns(jobs: Dict[str, Job], repeats: int,
-               warmup: int) -> Dict[str, dict]:
+def take_turns(
+    jobs: Dict[str, Job], repeats: int, warmup: int
+) -> Dict[str, dict]:
     """Time jobs in turns, A B A B ..., each turn with draws of its own.
 
     Args:
@@ -177,8 +211,10 @@ def take_turns(jobs: Dict[str, Job], repeats: int,
             run = job.run(turn)
             if turn >= warmup:
                 runs[name].append(run)
-        note(f'turn {turn + 1} of {warmup + repeats}'
-             f'{" (warm-up)" if turn < warmup else ""}')
+        note(
+            f'turn {turn + 1} of {warmup + repeats}'
+            f'{" (warm-up)" if turn < warmup else ""}'
+        )
     return {name: job.figures(runs[name]) for name, job in jobs.items()}
 
 
@@ -196,8 +232,9 @@ class ReadyViews(Dataset):
         return [dict(v, inputs=v['inputs'].clone()) for v in self.views]
 
 
-def hand_over(collate: Callable, views: List[dict], batches: int,
-              clips: int) -> Dict[str, float]:
+def hand_over(
+    collate: Callable, views: List[dict], batches: int, clips: int
+) -> Dict[str, float]:
     """What it takes to get batches from a worker to the device, stacked.
 
     Args:
@@ -218,7 +255,8 @@ def hand_over(collate: Callable, views: List[dict], batches: int,
         batch_size=videos,
         num_workers=1,
         collate_fn=collate,
-        pin_memory=on_gpu)
+        pin_memory=on_gpu,
+    )
     wall, before = time.perf_counter(), os.times()
     for batch in loader:
         stack_batch([clip.to(device) for clip in batch['inputs']])
@@ -229,12 +267,16 @@ def hand_over(collate: Callable, views: List[dict], batches: int,
     after, wall = os.times(), time.perf_counter() - wall
     main = after.user + after.system - before.user - before.system
     worker = (
-        after.children_user + after.children_system - before.children_user -
-        before.children_system)
+        after.children_user
+        + after.children_system
+        - before.children_user
+        - before.children_system
+    )
     return dict(
         main=1e3 * main / batches,
         all=1e3 * (main + worker) / batches,
-        wall=1e3 * wall / batches)
+        wall=1e3 * wall / batches,
+    )
 
 
 # -- all of it --------------------------------------------------------------
@@ -257,6 +299,7 @@ class Plan:
         handovers (tuple[int, int]): Batches of :func:`hand_over`, and the
             clips of one.
     """
+
     backends: List[str]
     views: List[int]
     sizes: List[tuple]
@@ -278,7 +321,8 @@ QUICK = dict(
     draws=1,
     repeats=1,
     warmup=1,
-    handovers=(1, 8))
+    handovers=(1, 8),
+)
 
 
 def make_all(plan: Plan, folder: Path) -> List[Files]:
@@ -301,20 +345,19 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
     lean = {name: Job(Lean(name), base) for name in plan.backends}
     tables = dict(
         ways={
-            **lean, PUBLIC: Job(Public(), base),
+            **lean,
+            PUBLIC: Job(Public(), base),
             PER_CLIP: Job(Public(1, VIEWS), base),
-            f'{PER_CLIP}, {first}': Job(PerClip(first, VIEWS), base)
+            f'{PER_CLIP}, {first}': Job(PerClip(first, VIEWS), base),
         },
         levers={
             first: lean[first],
-            **{
-                name: Job(Lean(first, change=name), base)
-                for name in LEVERS
-            }
+            **{name: Job(Lean(first, change=name), base) for name in LEVERS},
         },
         views={
-            f'{name}, {count}':
-            lean[name] if count == VIEWS else Job(Lean(name, count), base)
+            f'{name}, {count}': lean[name]
+            if count == VIEWS
+            else Job(Lean(name, count), base)
             for name in plan.backends
             for count in plan.views
         },
@@ -322,16 +365,18 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
             f'{files.name}, {name}': Job(way, files)
             for files in kinds
             for name, way in [
-                *((name, Lean(name))
-                  for name in plan.backends), (PUBLIC, Public())
+                *((name, Lean(name)) for name in plan.backends),
+                (PUBLIC, Public()),
             ]
-        })
+        },
+    )
     if 'decord' in plan.backends:
         with open_video(base.paths[0], 'decord') as reader:
             height, width = reader.read([0])[0].shape[:2]
         tables['levers']['decord'] = lean['decord']
         tables['levers']['decord decodes small (other clips)'] = Job(
-            SmallDecord((width, height)), base)
+            SmallDecord((width, height)), base
+        )
     return tables
 
 
@@ -353,10 +398,12 @@ def measure(plan: Plan, given: Optional[Files], folder: Path) -> dict:
     small = make_files(folder, (96, 72), 80, 12, 1)
     kinds = [given] if given else make_all(plan, folder)
     equality = {
-        f'small, {small.name}':
-        compare(small, True, plan.backends, range(plan.draws)),
-        kinds[0].name:
-        compare(kinds[0], False, plan.backends, range(plan.draws))
+        f'small, {small.name}': compare(
+            small, True, plan.backends, range(plan.draws)
+        ),
+        kinds[0].name: compare(
+            kinds[0], False, plan.backends, range(plan.draws)
+        ),
     }
     tables = make_jobs(plan, kinds)
     # A job that is in several tables is timed once.
@@ -366,20 +413,19 @@ def measure(plan: Plan, given: Optional[Files], folder: Path) -> dict:
     views = Lean(plan.backends[0]).clips(kinds[0].paths[0], 0)
     return dict(
         equality=equality,
-        files={files.name: _facts(files)
-               for files in kinds},
+        files={files.name: _facts(files) for files in kinds},
         tables={
-            name: {
-                row: figures[id(job)]
-                for row, job in rows.items()
-            }
+            name: {row: figures[id(job)] for row, job in rows.items()}
             for name, rows in tables.items()
         },
         handover={
             name: hand_over(collate, views, *plan.handovers)
-            for name, collate in (('list of clips', flatten_views_collate),
-                                  ('one tensor', one_tensor_collate))
-        })
+            for name, collate in (
+                ('list of clips', flatten_views_collate),
+                ('one tensor', one_tensor_collate),
+            )
+        },
+    )
 
 
 def _facts(files: Files) -> Dict[str, float]:
@@ -393,13 +439,16 @@ def report(found: dict, clips_per_second: Optional[float]) -> str:
     public = {
         figure['files']: statistics.median(figure['clips_per_s'])
         for rows in found['tables'].values()
-        for row, figure in rows.items() if row.split(', ')[-1] == PUBLIC
+        for row, figure in rows.items()
+        if row.split(', ')[-1] == PUBLIC
     }
     parts = []
     for name, rows in found['tables'].items():
         head = [
-            name, 'clips/s a core, median (range)', f'x {PUBLIC}',
-            'decodes/s a core'
+            name,
+            'clips/s a core, median (range)',
+            f'x {PUBLIC}',
+            'decodes/s a core',
         ] + [f'ms a clip: {p}' for p in PARTS]
         head += ['cores a GPU'] if clips_per_second else []
         lines = [head]
@@ -407,22 +456,27 @@ def report(found: dict, clips_per_second: Optional[float]) -> str:
             speed = statistics.median(figure['clips_per_s'])
             line = [
                 row,
-                middle_and_spread(figure['clips_per_s'],
-                                  1), f'{speed / public[figure["files"]]:.2f}',
-                f'{figure["decodes_per_s"]:.1f}'
+                middle_and_spread(figure['clips_per_s'], 1),
+                f'{speed / public[figure["files"]]:.2f}',
+                f'{figure["decodes_per_s"]:.1f}',
             ]
             line += [f'{figure["parts_ms"][part]:.2f}' for part in PARTS]
             if clips_per_second:
                 line.append(f'{math.ceil(clips_per_second / speed)}')
             lines.append(line)
         parts.append(table(lines))
-    lines = [[
-        'a batch to the device', 'ms of CPU, training process',
-        'with the worker', 'ms'
-    ]]
+    lines = [
+        [
+            'a batch to the device',
+            'ms of CPU, training process',
+            'with the worker',
+            'ms',
+        ]
+    ]
     for name, row in found['handover'].items():
-        lines.append([name] +
-                     [f'{row[key]:.0f}' for key in ('main', 'all', 'wall')])
+        lines.append(
+            [name] + [f'{row[key]:.0f}' for key in ('main', 'all', 'wall')]
+        )
     return '\n\n'.join(parts + [table(lines)])
 
 
@@ -434,9 +488,11 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='PATH',
-        help='files or folders, instead of videos made here')
+        help='files or folders, instead of videos made here',
+    )
     known = [
-        name for name in ('pyav', 'decord', 'torchcodec', 'opencv')
+        name
+        for name in ('pyav', 'decord', 'torchcodec', 'opencv')
         if name in available_backends()
     ]
     parser.add_argument(
@@ -444,65 +500,78 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         nargs='+',
         choices=known,
         default=known,
-        help='the first one is varied (default: %(default)s)')
+        help='the first one is varied (default: %(default)s)',
+    )
     parser.add_argument(
         '--views',
         nargs='+',
         type=positive,
         default=[1, 2, 4, 8],
-        help='clips a decode (default: 1 2 4 8)')
+        help='clips a decode (default: 1 2 4 8)',
+    )
     parser.add_argument(
         '--sizes',
         nargs='+',
         type=_size,
         default=[(340, 256), (1280, 720)],
         metavar='WIDTHxHEIGHT',
-        help='(default: 340x256 1280x720)')
+        help='(default: 340x256 1280x720)',
+    )
     parser.add_argument(
         '--keyframes',
         nargs='+',
         type=positive,
         default=[12, 48, 250],
-        help='frames from one to the next (default: 12 48 250)')
+        help='frames from one to the next (default: 12 48 250)',
+    )
     parser.add_argument(
         '--frames',
         type=positive,
         default=300,
-        help='of a video (default: 300)')
+        help='of a video (default: 300)',
+    )
     parser.add_argument(
         '--count',
         type=positive,
         default=4,
-        help='videos of each kind (default: 4)')
+        help='videos of each kind (default: 4)',
+    )
     parser.add_argument(
         '--repeats',
         type=positive,
         default=7,
-        help='timed turns of each (default: 7)')
+        help='timed turns of each (default: 7)',
+    )
     parser.add_argument(
         '--warmup',
         type=positive,
         default=1,
-        help='turns before that (default: 1)')
+        help='turns before that (default: 1)',
+    )
     parser.add_argument(
         '--clips-per-second',
         type=float,
         metavar='N',
         help='what a GPU trains on (pretrain_step.py measures it): says how '
-        'many cores feed it')
+        'many cores feed it',
+    )
     parser.add_argument(
-        '--quick', action='store_true', help='tiny and rough: to try it out')
+        '--quick', action='store_true', help='tiny and rough: to try it out'
+    )
     parser.add_argument(
-        '--json', type=Path, help='write all figures to this file too')
+        '--json', type=Path, help='write all figures to this file too'
+    )
     return parser.parse_args(arguments)
 
 
 def _size(text: str) -> tuple:
     sides = text.split('x')
     if len(sides) != 2 or not all(
-            s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides):
+        s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides
+    ):
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no size: two even numbers, as 340x256')
+            f'{text!r} is no size: two even numbers, as 340x256'
+        )
     return int(sides[0]), int(sides[1])
 
 
@@ -510,9 +579,18 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """What the command line asks for."""
     if args.quick:
         return Plan(backends=args.backends, **QUICK)
-    return Plan(args.backends, args.views, args.sizes, args.keyframes,
-                args.frames, args.count, 4, args.repeats, args.warmup,
-                (10, 64))
+    return Plan(
+        args.backends,
+        args.views,
+        args.sizes,
+        args.keyframes,
+        args.frames,
+        args.count,
+        4,
+        args.repeats,
+        args.warmup,
+        (10, 64),
+    )
 
 
 def hold_to_one_core() -> bool:
@@ -537,17 +615,28 @@ def main(arguments: Optional[List[str]] = None) -> None:
             found = measure(plan, given, Path(folder))
     except (ValueError, OSError, UnreadableVideoError, UnequalError) as error:
         sys.exit(f'data_pipeline.py: {error}')
-    print(f'{VIEWS} clips a decode where not said otherwise, '
-          f'{plan.repeats} turns each, '
-          f'{"on one core" if pinned else "not held to one core"}')
+    print(
+        f'{VIEWS} clips a decode where not said otherwise, '
+        f'{plan.repeats} turns each, '
+        f'{"on one core" if pinned else "not held to one core"}'
+    )
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     for kind, rows in found['equality'].items():
-        print(f'{kind}: largest and mean difference in levels of 255 from '
-              f'{plan.backends[0]}: ' +
-              ', '.join(f'{name} {row["largest"]:.0f} and {row["mean"]:.2f}'
-                        for name, row in rows.items()))
-    print('files: ' + '; '.join(f'{name}: {facts["mean_kib"]:.0f} KiB each'
-                                for name, facts in found['files'].items()))
+        print(
+            f'{kind}: largest and mean difference in levels of 255 from '
+            f'{plan.backends[0]}: '
+            + ', '.join(
+                f'{name} {row["largest"]:.0f} and {row["mean"]:.2f}'
+                for name, row in rows.items()
+            )
+        )
+    print(
+        'files: '
+        + '; '.join(
+            f'{name}: {facts["mean_kib"]:.0f} KiB each'
+            for name, facts in found['files'].items()
+        )
+    )
     print()
     print(report(found, args.clips_per_second))
     write_figures(args.json, machine=facts, backends=plan.backends, **found)

@@ -1,4 +1,5 @@
 """Ways to make clips for pre-training out of videos, to be compared."""
+
 import copy
 import time
 from contextlib import contextmanager
@@ -6,26 +7,37 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Sequence
 
+import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
 import numpy as np
 import torch
+from amd_mm.datasets import (
+    available_backends,
+    one_tensor_collate,
+    open_video,
+    seeded_randomness,
+)
+from amd_mm.datasets.transforms import ResizeClip
+from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import MultiScaleCrop
 from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
-from amd_mm.datasets import (available_backends, one_tensor_collate,
-                             open_video, seeded_randomness)
-from amd_mm.datasets.transforms import ResizeClip
-from amd_mm.registry import TRANSFORMS
-
 _CONFIG = (
-    Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' /
-    'k400.py')
-OPEN, DECODE, CROP, PACK, COLLATE = PARTS = ('open', 'seek + decode',
-                                             'crop + resize', 'pack',
-                                             'collate')
+    Path(__file__).resolve().parents[2]
+    / 'configs'
+    / '_base_'
+    / 'datasets'
+    / 'k400.py'
+)
+OPEN, DECODE, CROP, PACK, COLLATE = PARTS = (
+    'open',
+    'seek + decode',
+    'crop + resize',
+    'pack',
+    'collate',
+)
 _PART_OF = dict(
     VideoInit=OPEN,
     SampleFrames=OPEN,
@@ -35,7 +47,8 @@ _PART_OF = dict(
     ResizeClip=CROP,
     EveryFrame=DECODE,
     ResizeAsChannels=CROP,
-    ResizeBeforeCrop=CROP)
+    ResizeBeforeCrop=CROP,
+)
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 PUBLIC, PER_CLIP = 'public', 'per clip'
@@ -46,11 +59,11 @@ class Stopwatch:
     """CPU seconds of this process by part of the pipeline."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.)
+        self.seconds = dict.fromkeys(PARTS, 0.0)
 
     def clear(self) -> None:
         """Begin anew."""
-        self.seconds.update(dict.fromkeys(PARTS, 0.))
+        self.seconds.update(dict.fromkeys(PARTS, 0.0))
 
     def total(self) -> float:
         """Seconds of all parts."""
@@ -103,19 +116,21 @@ class ResizeBeforeCrop(ResizeClip):
         left, top, right, bottom = self.crop(results)['crop_bbox']
         new_w, new_h = self.scale
         scale_x, scale_y = new_w / (right - left), new_h / (bottom - top)
-        whole = self._resize_imgs(frames, round(width * scale_x),
-                                  round(height * scale_y))
+        whole = self._resize_imgs(
+            frames, round(width * scale_x), round(height * scale_y)
+        )
         x = min(round(left * scale_x), whole.shape[2] - new_w)
         y = min(round(top * scale_y), whole.shape[1] - new_h)
-        results['imgs'] = whole[:, y:y + new_h, x:x + new_w]
+        results['imgs'] = whole[:, y : y + new_h, x : x + new_w]
         return results
 
 
 class ResizeAsChannels(ResizeClip):
     """Resizes once, with all frames as channels of one picture."""
 
-    def _resize_imgs(self, imgs: List[np.ndarray], new_w: int,
-                     new_h: int) -> np.ndarray:
+    def _resize_imgs(
+        self, imgs: List[np.ndarray], new_w: int, new_h: int
+    ) -> np.ndarray:
         picture = cv2.resize(np.concatenate(imgs, 2), (new_w, new_h))
         frames = picture.reshape(new_h, new_w, len(imgs), -1)
         return np.ascontiguousarray(frames.transpose(2, 0, 1, 3))
@@ -164,7 +179,8 @@ class Lean:
             inner[:2] = [ResizeBeforeCrop(TRANSFORMS.build(inner[0]))]
         *first, repeated = [
             TRANSFORMS.build(
-                dict(t, transforms=inner) if 'transforms' in t else t)
+                dict(t, transforms=inner) if 'transforms' in t else t
+            )
             for t in pipeline
         ]
         if change == EVERY:
@@ -178,7 +194,8 @@ class Lean:
     def clips(self, path: str, seed: int) -> List[dict]:
         """The packed views of one video, (1, C, T, H, W) uint8 each."""
         results: Any = dict(
-            filename=path, modality='RGB', label=-1, start_index=0)
+            filename=path, modality='RGB', label=-1, start_index=0
+        )
         with seeded_randomness(np.random.SeedSequence(seed)):
             for transform in self.first:
                 results = transform(results)
@@ -219,7 +236,8 @@ class Public:
             with self.watch.on(OPEN):
                 reader, length = self._open(path)
                 results = self.sample(
-                    dict(total_frames=length, start_index=0, avg_fps=30.))
+                    dict(total_frames=length, start_index=0, avg_fps=30.0)
+                )
             with self.watch.on(DECODE):
                 frames = self._read(reader, results['frame_inds'])
             return [self._clip(frames) for _ in range(self.views)]
@@ -243,9 +261,9 @@ class Public:
         with self.watch.on(CROP):
             drawn = self.crop(dict(img_shape=frames[0].shape[:2]))
             pictures = [
-                Image.fromarray(frame).crop(
-                    drawn['crop_bbox'].tolist()).resize(
-                        self.crop.input_size, Image.BILINEAR)
+                Image.fromarray(frame)
+                .crop(drawn['crop_bbox'].tolist())
+                .resize(self.crop.input_size, Image.BILINEAR)
                 for frame in frames
             ]
         with self.watch.on(PACK):
@@ -258,7 +276,9 @@ class Public:
     def batch(self, paths: Sequence[str], seed: int) -> Tensor:
         """(B, C, T, H, W), float32."""
         clips = [
-            clip for path in paths for turn in range(self.decodes)
+            clip
+            for path in paths
+            for turn in range(self.decodes)
             for clip in self.clips(path, seed + turn)
         ]
         with self.watch.on(COLLATE):
@@ -274,7 +294,8 @@ class PerClip(Lean):
 
     def batch(self, paths: Sequence[str], seed: int) -> Tensor:
         samples = [
-            self.clips(path, seed + turn) for path in paths
+            self.clips(path, seed + turn)
+            for path in paths
             for turn in range(self.decodes)
         ]
         with self.watch.on(COLLATE):
@@ -298,14 +319,17 @@ class SmallDecord(Lean):
 
     def _open(self, results: dict) -> dict:
         import decord
+
         width, height = self.size
         reader = decord.VideoReader(
-            results['filename'], width=width, height=height, num_threads=1)
+            results['filename'], width=width, height=height, num_threads=1
+        )
         return dict(
             results,
             video_reader=reader,
             total_frames=len(reader),
-            avg_fps=reader.get_avg_fps())
+            avg_fps=reader.get_avg_fps(),
+        )
 
     def _read(self, results: dict) -> dict:
         reader = results.pop('video_reader')

@@ -6,24 +6,38 @@ At the shapes of AMD on 16 x 224 x 224 clips with a ViT-L teacher. Each pair
 is compared first; where the results differ by more than rounding, it stops.
 The larger levers are options of a config: pretrain_step.py --against.
 """
+
 import argparse
 import statistics
 import sys
 from typing import Callable, Dict, List, Optional, Sequence
 
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
-
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
+import torch
 from amd_mm.models import AsymmetricTubeMaskGenerator
 from amd_mm.models.necks import MaskTokenBlocks
-from amd_mm.models.utils import (FusedAttention, gather_tokens, patchify,
-                                 position_table)
+from amd_mm.models.utils import (
+    FusedAttention,
+    gather_tokens,
+    patchify,
+    position_table,
+)
 from amd_mm.utils.quiet import warnings_only
-from common import (Machine, UnequalError, add_machine_arguments, describe,
-                    machine_of, middle_and_spread, note, positive, table,
-                    take_turns, write_figures)
+from common import (
+    Machine,
+    UnequalError,
+    add_machine_arguments,
+    describe,
+    machine_of,
+    middle_and_spread,
+    note,
+    positive,
+    table,
+    take_turns,
+    write_figures,
+)
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 
 GRID, PATCH = (8, 14, 14), (2, 16, 16)
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -41,22 +55,26 @@ class Case:
         device (torch.device): Where.
     """
 
-    def __init__(self, batch: int, width: int, depth: int,
-                 device: torch.device) -> None:
+    def __init__(
+        self, batch: int, width: int, depth: int, device: torch.device
+    ) -> None:
         torch.manual_seed(0)
         self.width, self.depth, self.device = width, depth, device
-        self.partition = AsymmetricTubeMaskGenerator(
-            .9, .75, seed=0)(batch, GRID, device)
+        self.partition = AsymmetricTubeMaskGenerator(0.9, 0.75, seed=0)(
+            batch, GRID, device
+        )
         shape = (batch, *(g * p for g, p in zip(GRID, PATCH)), 3)
         clips = torch.randint(0, 256, shape, dtype=torch.uint8)
         self.clips = clips.to(device).movedim(-1, 1)
         self.visible = torch.randn(
-            2, batch, self.partition.visible.shape[1], width, device=device)
+            2, batch, self.partition.visible.shape[1], width, device=device
+        )
 
     def generator(self) -> MaskTokenBlocks:
         """With random weights."""
-        blocks = MaskTokenBlocks(self.width, self.depth,
-                                 max(self.width // 64, 1), GRID)
+        blocks = MaskTokenBlocks(
+            self.width, self.depth, max(self.width // 64, 1), GRID
+        )
         blocks.init_weights()
         return blocks.to(self.device)
 
@@ -69,15 +87,18 @@ def generators(case: Case) -> Ways:
 
     def fill_in(weights: dict, fixed: dict, tokens: Tensor) -> Tensor:
         return functional_call(
-            _FillIn(one), (_inside(weights), _inside(fixed)), (tokens, *ids))
+            _FillIn(one), (_inside(weights), _inside(fixed)), (tokens, *ids)
+        )
 
     weights = [list(module.parameters()) for module in (one, other)]
 
     def in_turn() -> Sequence[Tensor]:
-        made = torch.stack([
-            blocks.fill_in(tokens, *ids)
-            for blocks, tokens in zip((one, other), case.visible)
-        ])
+        made = torch.stack(
+            [
+                blocks.fill_in(tokens, *ids)
+                for blocks, tokens in zip((one, other), case.visible)
+            ]
+        )
         gradients = _gradients(made, [*weights[0], *weights[1]])
         return [made, torch.stack([gradients[0], gradients[len(weights[0])]])]
 
@@ -111,7 +132,7 @@ def bias(case: Case) -> Ways:
     """Attention of the teacher's tokens: its bias put together per call."""
     attention = FusedAttention(case.width, max(case.width // 64, 1))
     for parameter in attention.parameters():
-        nn.init.normal_(parameter, std=.02)
+        nn.init.normal_(parameter, std=0.02)
     whole = FusedAttention(case.width, max(case.width // 64, 1), key_bias=True)
     state = attention.state_dict()
     query, value = state.pop('q_bias'), state.pop('v_bias')
@@ -134,7 +155,8 @@ def pixels(case: Case) -> Ways:
     """From uint8 clips to the patches of teacher, student and target."""
     mean, std = (
         torch.tensor(values, device=case.device).view(-1, 1, 1, 1)
-        for values in (_MEAN, _STD))
+        for values in (_MEAN, _STD)
+    )
     per_value = PATCH[0] * PATCH[1] * PATCH[2]
     flat = [one.flatten().repeat_interleave(per_value) for one in (mean, std)]
     wanted = case.partition.teacher, case.partition.targets
@@ -143,19 +165,20 @@ def pixels(case: Case) -> Ways:
         patches = patchify(case.clips.sub(mean).div_(std), PATCH)
         return [
             *(gather_tokens(patches, ids) for ids in wanted),
-            gather_tokens(patches, case.partition.visible)
+            gather_tokens(patches, case.partition.visible),
         ]
 
     def needed_patches() -> Sequence[Tensor]:
         patches = patchify(case.clips, PATCH)
         teacher, target = (
             gather_tokens(patches, ids).sub(flat[0]).div_(flat[1])
-            for ids in wanted)
-        return [teacher, target, teacher[:, :case.partition.visible.shape[1]]]
+            for ids in wanted
+        )
+        return [teacher, target, teacher[:, : case.partition.visible.shape[1]]]
 
     return {
         'normalise whole clips': whole_clip,
-        'gather uint8, normalise those': needed_patches
+        'gather uint8, normalise those': needed_patches,
     }
 
 
@@ -170,8 +193,8 @@ def positions(case: Case) -> Ways:
 
     def expand() -> Sequence[Tensor]:
         return [
-            token.expand(*ids.shape, -1) +
-            gather_tokens(places.repeat(len(ids), 1, 1), ids)
+            token.expand(*ids.shape, -1)
+            + gather_tokens(places.repeat(len(ids), 1, 1), ids)
         ]
 
     return {'index one table': index, 'a table for each clip': expand}
@@ -193,19 +216,22 @@ def compare(name: str, ways: Ways, machine: Machine) -> float:
     """
     with machine.autocast():
         first, second = (way() for way in ways.values())
-    worst = 0.
+    worst = 0.0
     for one, other in zip(first, second, strict=True):
         difference = (one.float() - other.float()).abs().max()
         worst = max(worst, (difference / one.float().abs().max()).item())
     if not worst <= _TOLERANCE[machine.dtype]:
-        raise UnequalError(f'{name}: {" and ".join(ways)} differ by '
-                           f'{worst:.1e} of the largest value; nothing was '
-                           'timed')
+        raise UnequalError(
+            f'{name}: {" and ".join(ways)} differ by '
+            f'{worst:.1e} of the largest value; nothing was '
+            'timed'
+        )
     return worst
 
 
-def measure(case: Case, machine: Machine, repeats: int,
-            warmup: int) -> Dict[str, Dict[str, List[float]]]:
+def measure(
+    case: Case, machine: Machine, repeats: int, warmup: int
+) -> Dict[str, Dict[str, List[float]]]:
     """Seconds of every way of every pair."""
     found = {}
     for name, build in PAIRS.items():
@@ -221,10 +247,11 @@ def measure(case: Case, machine: Machine, repeats: int,
             return run
 
         found[name] = take_turns(
-            {
-                key: in_context(way)
-                for key, way in ways.items()
-            }, machine, repeats, warmup)
+            {key: in_context(way) for key, way in ways.items()},
+            machine,
+            repeats,
+            warmup,
+        )
     return found
 
 
@@ -234,10 +261,14 @@ def report(found: Dict[str, Dict[str, List[float]]]) -> str:
     for name, ways in found.items():
         first, second = (statistics.median(values) for values in ways.values())
         for number, (way, values) in enumerate(ways.items()):
-            rows.append((name if number == 0 else '', way,
-                         middle_and_spread([1e3 * value for value in values],
-                                           2),
-                         f'{first / second:.2f} x' if number else ''))
+            rows.append(
+                (
+                    name if number == 0 else '',
+                    way,
+                    middle_and_spread([1e3 * value for value in values], 2),
+                    f'{first / second:.2f} x' if number else '',
+                )
+            )
     return table(rows)
 
 
@@ -245,17 +276,20 @@ def main(arguments: Optional[List[str]] = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        '--batch', type=positive, default=2, help='clips (default: 2)')
+        '--batch', type=positive, default=2, help='clips (default: 2)'
+    )
     parser.add_argument(
         '--width',
         type=positive,
         default=1024,
-        help="the teacher's, of a ViT-L (default: 1024)")
+        help="the teacher's, of a ViT-L (default: 1024)",
+    )
     parser.add_argument(
         '--depth',
         type=positive,
         default=2,
-        help='blocks of a generator (default: 2)')
+        help='blocks of a generator (default: 2)',
+    )
     add_machine_arguments(parser)
     args = parser.parse_args(arguments)
     try:

@@ -8,33 +8,46 @@ without gradient) of a video ViT with a linear classifier, once with
 the same clips and weights. First outputs and gradients are compared: beyond
 the tolerance nothing is timed.
 """
+
 import argparse
 import statistics
 import sys
 from dataclasses import asdict, dataclass
 from typing import Callable, Dict, List, Optional
 
+import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.registry import MODELS
-from common import (Machine, Memory, UnequalError, add_machine_arguments,
-                    describe, in_own_process, machine_of, measure_memory,
-                    middle_and_spread, note, positive, table, take_turns,
-                    write_figures)
+from common import (
+    Machine,
+    Memory,
+    UnequalError,
+    add_machine_arguments,
+    describe,
+    in_own_process,
+    machine_of,
+    measure_memory,
+    middle_and_spread,
+    note,
+    positive,
+    table,
+    take_turns,
+    write_figures,
+)
+from torch import Tensor, nn
 
 STOCK, FUSED = 'stock', 'fused'
 TYPES = {
     STOCK: 'mmaction.VisionTransformer',
-    FUSED: 'amd_mm.VideoVisionTransformer'
+    FUSED: 'amd_mm.VideoVisionTransformer',
 }
 SIZES = dict(
     tiny=dict(embed_dims=192, depth=12, num_heads=3),
     small=dict(embed_dims=384, depth=12, num_heads=6),
     base=dict(embed_dims=768, depth=12, num_heads=12),
-    large=dict(embed_dims=1024, depth=24, num_heads=16))
+    large=dict(embed_dims=1024, depth=24, num_heads=16),
+)
 _TRAIN, _TEST = 'train', 'test'
 # Of the largest value: what rounding explains, with a margin.
 _TOLERANCE = dict(fp32=1e-4, fp16=2e-2, bf16=1e-1)
@@ -52,6 +65,7 @@ class Task:
         side (int): Height and width of a frame, pixels.
         compiled (bool): Whether ours has ``compile_blocks=True``.
     """
+
     size: str
     batch: int
     frames: int
@@ -61,7 +75,7 @@ class Task:
     @property
     def tokens(self) -> int:
         """Tokens of a clip: tubes of 2 x 16 x 16."""
-        return self.frames // 2 * (self.side // 16)**2
+        return self.frames // 2 * (self.side // 16) ** 2
 
     def clips(self, device: torch.device) -> Tensor:
         """(B, 3, T, H, W), normally distributed, always the same."""
@@ -73,24 +87,28 @@ class Task:
 def build(way: str, task: Task, device: torch.device) -> nn.Module:
     """Backbone and linear classifier, with random weights."""
     torch.manual_seed(0)
-    options = dict(
-        compile_blocks=True) if way == FUSED and task.compiled else {}
+    options = (
+        dict(compile_blocks=True) if way == FUSED and task.compiled else {}
+    )
     backbone = MODELS.build(
         dict(
             type=TYPES[way],
             img_size=task.side,
             num_frames=task.frames,
             **SIZES[task.size],
-            **options))
+            **options,
+        )
+    )
     model = nn.Sequential(backbone, nn.Linear(backbone.embed_dims, _CLASSES))
     # Zeros and ones would hide a bias or a norm in the wrong place.
     for param in model.parameters():
-        param.data.add_(torch.randn_like(param) * .02)
+        param.data.add_(torch.randn_like(param) * 0.02)
     return model.to(device)
 
 
-def make_step(model: nn.Module, clips: Tensor, mode: str,
-              machine: Machine) -> Callable[[], object]:
+def make_step(
+    model: nn.Module, clips: Tensor, mode: str, machine: Machine
+) -> Callable[[], object]:
     """A step of training or of testing."""
     model.train(mode == _TRAIN)
     if mode == _TEST:
@@ -117,8 +135,12 @@ def _loss(model: nn.Module, clips: Tensor, machine: Machine) -> Tensor:
         return F.cross_entropy(model(clips), labels)
 
 
-def compare(models: Dict[str, nn.Module], clips: Tensor, modes: List[str],
-            machine: Machine) -> Dict[str, Dict[str, float]]:
+def compare(
+    models: Dict[str, nn.Module],
+    clips: Tensor,
+    modes: List[str],
+    machine: Machine,
+) -> Dict[str, Dict[str, float]]:
     """See that both backbones compute the same.
 
     Args:
@@ -146,13 +168,15 @@ def compare(models: Dict[str, nn.Module], clips: Tensor, modes: List[str],
         found[name] = dict(
             difference=(one.float() - other.float()).abs().max().item(),
             largest=largest,
-            limit=_TOLERANCE[machine.dtype] * largest)
+            limit=_TOLERANCE[machine.dtype] * largest,
+        )
     for name, row in found.items():
         if not row['difference'] <= row['limit']:
             raise UnequalError(
                 f'the {name} of {" and ".join(models)} differ by '
                 f'{row["difference"]:.2e}; up to {row["limit"]:.2e} is '
-                f'rounding in {machine.dtype}. Nothing was timed')
+                f'rounding in {machine.dtype}. Nothing was timed'
+            )
     return found
 
 
@@ -172,12 +196,14 @@ def memory_of(way: str, task: Task, mode: str, machine: Machine) -> Memory:
     """What steps of one way need; called in a process of its own."""
     device = machine.prepare()
     step = make_step(
-        build(way, task, device), task.clips(device), mode, machine)
+        build(way, task, device), task.clips(device), mode, machine
+    )
     return measure_memory(step, machine)
 
 
-def measure(task: Task, modes: List[str], machine: Machine, repeats: int,
-            warmup: int) -> dict:
+def measure(
+    task: Task, modes: List[str], machine: Machine, repeats: int, warmup: int
+) -> dict:
     """Compare, then measure memory and speed.
 
     Returns:
@@ -193,8 +219,10 @@ def measure(task: Task, modes: List[str], machine: Machine, repeats: int,
     models[FUSED].load_state_dict(models[STOCK].state_dict(), strict=True)
     equality = compare(models, clips, modes, machine)
     for name, row in equality.items():
-        note(f'{name} are equal: largest difference {row["difference"]:.1e}, '
-             f'limit {row["limit"]:.1e}, largest value {row["largest"]:.1e}')
+        note(
+            f'{name} are equal: largest difference {row["difference"]:.1e}, '
+            f'limit {row["limit"]:.1e}, largest value {row["largest"]:.1e}'
+        )
     figures = {}
     for mode in modes:
         note(f'{mode}: speed')
@@ -218,22 +246,41 @@ def measure(task: Task, modes: List[str], machine: Machine, repeats: int,
 
 def report(figures: dict, batch: int) -> str:
     """The figures as a table."""
-    rows = [('', 'ms a step, median (range)', 'clips/s', 'peak memory, MiB',
-             'added by the steps, MiB')]
+    rows = [
+        (
+            '',
+            'ms a step, median (range)',
+            'clips/s',
+            'peak memory, MiB',
+            'added by the steps, MiB',
+        )
+    ]
     for mode, ways in figures.items():
         middles, memories = {}, {}
         for way, row in ways.items():
             middles[way] = statistics.median(row['seconds'])
             memories[way] = memory = Memory(**row['memory'])
-            rows.append((f'{mode}, {way}',
-                         middle_and_spread([1e3 * s for s in row['seconds']
-                                            ]), f'{batch / middles[way]:.3g}',
-                         f'{memory.peak:.0f}', f'{memory.added:.0f}'))
+            rows.append(
+                (
+                    f'{mode}, {way}',
+                    middle_and_spread([1e3 * s for s in row['seconds']]),
+                    f'{batch / middles[way]:.3g}',
+                    f'{memory.peak:.0f}',
+                    f'{memory.added:.0f}',
+                )
+            )
         speed = middles[STOCK] / middles[FUSED]
         peak = memories[FUSED].peak / memories[STOCK].peak
         added = memories[FUSED].added / max(memories[STOCK].added, 1e-9)
-        rows.append((f'{mode}, fused / stock', '', f'{speed:.2f} x',
-                     f'{peak:.2f} x', f'{added:.2f} x'))
+        rows.append(
+            (
+                f'{mode}, fused / stock',
+                '',
+                f'{speed:.2f} x',
+                f'{peak:.2f} x',
+                f'{added:.2f} x',
+            )
+        )
     return table(rows)
 
 
@@ -241,24 +288,30 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        '--size', choices=SIZES, default='base', help='ViT (default: base)')
+        '--size', choices=SIZES, default='base', help='ViT (default: base)'
+    )
     parser.add_argument(
         '--modes',
         nargs='+',
         choices=(_TRAIN, _TEST),
         default=[_TRAIN, _TEST],
-        help='(default: both)')
+        help='(default: both)',
+    )
     parser.add_argument(
-        '--batch', type=positive, default=1, help='clips (default: 1)')
+        '--batch', type=positive, default=1, help='clips (default: 1)'
+    )
     parser.add_argument(
-        '--frames', type=positive, default=16, help='(default: 16)')
+        '--frames', type=positive, default=16, help='(default: 16)'
+    )
     parser.add_argument(
         '--side',
         type=positive,
         default=224,
-        help='height and width of a frame (default: 224)')
+        help='height and width of a frame (default: 224)',
+    )
     parser.add_argument(
-        '--compile', action='store_true', help='ours with compile_blocks=True')
+        '--compile', action='store_true', help='ours with compile_blocks=True'
+    )
     add_machine_arguments(parser)
     return parser.parse_args(arguments)
 
@@ -273,14 +326,18 @@ def main(arguments: Optional[List[str]] = None) -> None:
         found = measure(task, args.modes, machine, args.repeats, args.warmup)
     except (ValueError, UnequalError) as error:
         sys.exit(f'recognition.py: {error}')
-    print(f'ViT-{task.size}, {task.tokens} tokens ({task.frames} x '
-          f'{task.side} x {task.side}), batch {task.batch}, '
-          f'{args.repeats} turns each' +
-          (', ours compiled' if task.compiled else ''))
+    print(
+        f'ViT-{task.size}, {task.tokens} tokens ({task.frames} x '
+        f'{task.side} x {task.side}), batch {task.batch}, '
+        f'{args.repeats} turns each'
+        + (', ours compiled' if task.compiled else '')
+    )
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     for name, row in found['equality'].items():
-        print(f'{name}: largest difference {row["difference"]:.1e} '
-              f'(limit {row["limit"]:.1e})')
+        print(
+            f'{name}: largest difference {row["difference"]:.1e} '
+            f'(limit {row["limit"]:.1e})'
+        )
     print()
     print(report(found['figures'], task.batch))
     write_figures(
@@ -288,7 +345,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         task=asdict(task),
         tokens=task.tokens,
         machine=facts,
-        **found)
+        **found,
+    )
 
 
 if __name__ == '__main__':

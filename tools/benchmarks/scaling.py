@@ -7,17 +7,17 @@
 Nothing is run on a GPU, and nothing is measured here: what comes out is as
 good as the numbers that go in. The formula and every assumption are printed.
 """
+
 import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from mmengine.config import Config
-
 from amd_mm.engine.launch import LaunchError, check_config_path
 from amd_mm.utils.meta import build_on_meta
-from common import (positive, table, write_figures)
+from common import positive, table, write_figures
+from mmengine.config import Config
 
 FORMULA = """\
 n GPUs on m = ceil(n / g) nodes of g. G bytes of gradients, as many of weights.
@@ -47,6 +47,7 @@ class Step:
         backward_share (float): Part of it during which communication can run
             beside the computation: the backward pass.
     """
+
     seconds: float
     clips: int
     backward_share: float
@@ -64,6 +65,7 @@ class Links:
         latency (float): Seconds of a hop.
         overlap (float): Share of the communication that can be hidden.
     """
+
     per_node: int
     intra: float
     inter: float
@@ -71,8 +73,9 @@ class Links:
     overlap: float
 
 
-def gather(members: int, size: float, bandwidth: float,
-           latency: float) -> float:
+def gather(
+    members: int, size: float, bandwidth: float, latency: float
+) -> float:
     """Seconds of a ring's all-gather or reduce-scatter.
 
     Args:
@@ -84,8 +87,9 @@ def gather(members: int, size: float, bandwidth: float,
     return (members - 1) * (size / (members * bandwidth) + latency)
 
 
-def communication(gpus: int, size: float, links: Links,
-                  collectives: int) -> float:
+def communication(
+    gpus: int, size: float, links: Links, collectives: int
+) -> float:
     """Seconds of a step's communication, hierarchical on several nodes.
 
     Args:
@@ -105,8 +109,9 @@ def communication(gpus: int, size: float, links: Links,
 WAYS = dict(DDP=2, FSDP=3)
 
 
-def efficiency(gpus: int, size: float, step: Step, links: Links,
-               way: str) -> float:
+def efficiency(
+    gpus: int, size: float, step: Step, links: Links, way: str
+) -> float:
     """Expected clips/s over those of as many GPUs that need not talk.
 
     Args:
@@ -142,8 +147,9 @@ def gradient_bytes(cfg: Config) -> Dict[str, int]:
     return sizes
 
 
-def figures(gpus: List[int], size: float, step: Step,
-            links: Links) -> List[dict]:
+def figures(
+    gpus: List[int], size: float, step: Step, links: Links
+) -> List[dict]:
     """The expected figures, a row for every count and way."""
     rows = []
     for count in gpus:
@@ -153,10 +159,12 @@ def figures(gpus: List[int], size: float, step: Step,
                 dict(
                     gpus=count,
                     way=way,
-                    communication_ms=1000 *
-                    communication(count, size, links, collectives),
+                    communication_ms=1000
+                    * communication(count, size, links, collectives),
                     efficiency=share,
-                    clips_per_s=count * step.clips * share / step.seconds))
+                    clips_per_s=count * step.clips * share / step.seconds,
+                )
+            )
     return rows
 
 
@@ -185,44 +193,58 @@ def _number(text: str, lowest: float, highest: float) -> float:
         value = float('nan')
     if not lowest <= value <= highest:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no number from {lowest:g} to {highest:g}')
+            f'{text!r} is no number from {lowest:g} to {highest:g}'
+        )
     return value
 
 
 def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Expected efficiency on many GPUs, by a formula')
+        description='Expected efficiency on many GPUs, by a formula'
+    )
     add = parser.add_argument
     add('config', help='a pre-training config')
-    add('--step-ms',
+    add(
+        '--step-ms',
         type=above_zero,
         required=True,
-        help='measured step of one GPU, in ms')
+        help='measured step of one GPU, in ms',
+    )
     add('--clips', type=positive, required=True, help='clips of that step')
     add('--gpus', type=positive, nargs='+', default=[8, 32, 256])
     add('--per-node', type=positive, default=8, help='GPUs of a node')
-    add('--intra-gbs',
+    add(
+        '--intra-gbs',
         type=above_zero,
-        default=300.,
-        help='GB/s of a GPU inside its node (default: %(default)g)')
-    add('--inter-gbs',
+        default=300.0,
+        help='GB/s of a GPU inside its node (default: %(default)g)',
+    )
+    add(
+        '--inter-gbs',
         type=above_zero,
-        default=25.,
-        help='GB/s of a GPU to other nodes (default: %(default)g)')
-    add('--latency-us',
+        default=25.0,
+        help='GB/s of a GPU to other nodes (default: %(default)g)',
+    )
+    add(
+        '--latency-us',
         type=not_negative,
-        default=10.,
-        help='of a hop, in microseconds (default: %(default)g)')
-    add('--overlap',
+        default=10.0,
+        help='of a hop, in microseconds (default: %(default)g)',
+    )
+    add(
+        '--overlap',
         type=share,
-        default=.8,
+        default=0.8,
         help='share of the communication that can be hidden behind the '
-        'backward pass (default: %(default)g)')
-    add('--backward-share',
+        'backward pass (default: %(default)g)',
+    )
+    add(
+        '--backward-share',
         type=share,
-        default=.5,
-        help="the backward pass's share of the step (default: %(default)g)")
+        default=0.5,
+        help="the backward pass's share of the step (default: %(default)g)",
+    )
     add('--json', type=Path, help='write all figures to this file too')
     return parser.parse_args(argv)
 
@@ -239,8 +261,13 @@ def main(argv: Optional[List[str]] = None) -> None:
     except LaunchError as error:
         sys.exit(f'scaling.py: {error}')
     step = Step(args.step_ms / 1000, args.clips, args.backward_share)
-    links = Links(args.per_node, args.intra_gbs * 1e9, args.inter_gbs * 1e9,
-                  args.latency_us * 1e-6, args.overlap)
+    links = Links(
+        args.per_node,
+        args.intra_gbs * 1e9,
+        args.inter_gbs * 1e9,
+        args.latency_us * 1e-6,
+        args.overlap,
+    )
     rows = figures(args.gpus, sum(sizes.values()), step, links)
     print(report(args, sizes, rows))
     write_figures(
@@ -249,19 +276,28 @@ def main(argv: Optional[List[str]] = None) -> None:
         gradient_bytes=sizes,
         step=asdict(step),
         links=asdict(links),
-        figures=rows)
+        figures=rows,
+    )
 
 
-def report(args: argparse.Namespace, sizes: Dict[str, int],
-           rows: List[dict]) -> str:
+def report(
+    args: argparse.Namespace, sizes: Dict[str, int], rows: List[dict]
+) -> str:
     """Formula, assumptions and table, as Markdown."""
-    total = ', '.join(f'{value / 1e6:.1f} MB of {name}'
-                      for name, value in sizes.items())
+    total = ', '.join(
+        f'{value / 1e6:.1f} MB of {name}' for name, value in sizes.items()
+    )
     header = ['GPUs', 'way', 'communication, ms', 'efficiency', 'clips/s']
-    cells = [[
-        str(row['gpus']), row['way'], f'{row["communication_ms"]:.1f}',
-        f'{100 * row["efficiency"]:.1f} %', f'{row["clips_per_s"]:.0f}'
-    ] for row in rows]
+    cells = [
+        [
+            str(row['gpus']),
+            row['way'],
+            f'{row["communication_ms"]:.1f}',
+            f'{100 * row["efficiency"]:.1f} %',
+            f'{row["clips_per_s"]:.0f}',
+        ]
+        for row in rows
+    ]
     return f"""\
 Computed, not measured, for {Path(args.config).name}.
 
@@ -271,9 +307,9 @@ Computed, not measured, for {Path(args.config).name}.
 Assumed:
 - a step of one GPU takes {args.step_ms:g} ms for {args.clips} clips, however \
 many GPUs there are: data is there in time, and all are equally fast
-- gradients: {total}, counted from the config; FSDP gathers the weights in the \
-same type. No accumulation: with accumulative_counts=k give k times the step \
-(DDP; FSDP gathers the weights for each of them)
+- gradients: {total}, counted from the config; FSDP gathers the weights in \
+the same type. No accumulation: with accumulative_counts=k give k times the \
+step (DDP; FSDP gathers the weights for each of them)
 - {args.per_node} GPUs a node, {args.intra_gbs:g} GB/s a GPU inside, \
 {args.inter_gbs:g} GB/s a GPU between nodes, {args.latency_us:g} us a hop, \
 one message a collective

@@ -19,6 +19,7 @@ Exit code: 0 the lists are written, 1 videos are missing and --require-all is
 given (then only the lists of missing videos are written), 2 the call or an
 annotation file is wrong (nothing is written).
 """
+
 import argparse
 import csv
 import json
@@ -29,9 +30,8 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from mmengine.utils import ProgressBar
-
 from amd_mm.datasets import find_videos, read_list_file
+from mmengine.utils import ProgressBar
 
 PARTS = ('train', 'val')
 
@@ -39,10 +39,9 @@ PARTS = ('train', 'val')
 class AnnotationError(ValueError):
     """An annotation file that is not what it should be."""
 
-    def __init__(self,
-                 path: Path,
-                 problem: str,
-                 line: Optional[int] = None) -> None:
+    def __init__(
+        self, path: Path, problem: str, line: Optional[int] = None
+    ) -> None:
         place = str(path) if line is None else f'{path}, line {line}'
         super().__init__(f'{place}: {problem}')
 
@@ -100,15 +99,17 @@ def find_file(folder: Path, *names: str) -> Path:
             return folder / name
     raise AnnotationError(
         folder / names[0],
-        'no such annotation file' + ''.join(f', nor {name}'
-                                            for name in names[1:]) +
-        '. tools/data/<data set>/README.md says where to get it')
+        'no such annotation file'
+        + ''.join(f', nor {name}' for name in names[1:])
+        + '. tools/data/<data set>/README.md says where to get it',
+    )
 
 
 def numbered_lines(path: Path) -> Iterator[Tuple[int, str]]:
     """Lines that are not empty, with their numbers from 1."""
     for number, line in enumerate(
-            path.read_text(encoding='utf-8-sig').splitlines(), start=1):
+        path.read_text(encoding='utf-8-sig').splitlines(), start=1
+    ):
         if line.strip():
             yield number, line.strip()
 
@@ -118,12 +119,14 @@ def read_json(path: Path, kind: type) -> object:
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
     except json.JSONDecodeError as error:
-        raise AnnotationError(path, f'not JSON ({error.msg})',
-                              error.lineno) from None
+        raise AnnotationError(
+            path, f'not JSON ({error.msg})', error.lineno
+        ) from None
     if not isinstance(content, kind):
         raise AnnotationError(
-            path, f'expected a JSON {kind.__name__}, got '
-            f'a {type(content).__name__}')
+            path,
+            f'expected a JSON {kind.__name__}, got a {type(content).__name__}',
+        )
     return content
 
 
@@ -136,8 +139,10 @@ def read_sthv2(folder: Path, split: int) -> Annotations:
     for name, number in labels.items():
         if not str(number).isdigit() or int(number) in by_number:
             raise AnnotationError(
-                path, f'the label {number!r} of {name!r} is no number, or '
-                'another class has it too')
+                path,
+                f'the label {number!r} of {name!r} is no number, or '
+                'another class has it too',
+            )
         by_number[int(number)] = name
     if sorted(by_number) != list(range(len(by_number))):
         raise AnnotationError(path, 'the labels are not 0, 1, 2 and so on')
@@ -151,27 +156,31 @@ def read_sthv2(folder: Path, split: int) -> Annotations:
     return Annotations([by_number[n] for n in sorted(by_number)], parts)
 
 
-def _sthv2_video(path: Path, number: int, item: dict,
-                 labels: Dict[str, str]) -> Annotation:
+def _sthv2_video(
+    path: Path, number: int, item: dict, labels: Dict[str, str]
+) -> Annotation:
     try:
         video, template = str(item['id']), item['template']
     except (KeyError, TypeError):
         raise AnnotationError(
-            path,
-            f"entry {number} has no 'id' or no 'template': {item!r}") from None
+            path, f"entry {number} has no 'id' or no 'template': {item!r}"
+        ) from None
     name = template.replace('[', '').replace(']', '')
     if name not in labels:
         raise AnnotationError(
-            path, f'entry {number} (video {video}): its template {name!r} is '
-            'not a class of labels.json')
-    return Annotation((video, ), name)
+            path,
+            f'entry {number} (video {video}): its template {name!r} is '
+            'not a class of labels.json',
+        )
+    return Annotation((video,), name)
 
 
 def read_kinetics400(folder: Path, split: int) -> Annotations:
     """Kinetics-400: csv files, classes in alphabetical order."""
     names = dict(
         train=('train.csv', 'kinetics_train.csv'),
-        val=('val.csv', 'validate.csv', 'kinetics_val.csv'))
+        val=('val.csv', 'validate.csv', 'kinetics_val.csv'),
+    )
     parts = {
         part: list(_kinetics_rows(find_file(folder, *names[part])))
         for part in PARTS
@@ -180,9 +189,11 @@ def read_kinetics400(folder: Path, split: int) -> Annotations:
     for video in parts['val']:
         if video.class_name not in classes:
             raise AnnotationError(
-                find_file(folder, *names['val']), f'the class '
+                find_file(folder, *names['val']),
+                f'the class '
                 f'{video.class_name!r} (video {video.keys[0]}) is not among '
-                'those of training')
+                'those of training',
+            )
     # MMAction2 sorts with underscores, and so do all public models.
     order = sorted(classes, key=lambda name: name.replace(' ', '_'))
     return Annotations(order, parts)
@@ -195,21 +206,29 @@ def _kinetics_rows(path: Path) -> Iterator[Annotation]:
         absent = [c for c in columns if c not in (rows.fieldnames or ())]
         if absent:
             raise AnnotationError(
-                path, f'no column {", ".join(absent)}: the first line has to '
-                'be label,youtube_id,time_start,time_end,split', 1)
+                path,
+                f'no column {", ".join(absent)}: the first line has to '
+                'be label,youtube_id,time_start,time_end,split',
+                1,
+            )
         for row in rows:
             video, name = row['youtube_id'], row['label']
             try:
                 start, end = (int(float(row[c])) for c in columns[2:])
             except (TypeError, ValueError):
                 raise AnnotationError(
-                    path, 'time_start and time_end are not '
-                    'numbers', rows.line_num) from None
+                    path,
+                    'time_start and time_end are not numbers',
+                    rows.line_num,
+                ) from None
             if not video or not name:
-                raise AnnotationError(path, 'no youtube_id or no label',
-                                      rows.line_num)
-            yield Annotation((f'{video}_{start:06d}_{end:06d}', video),
-                             name.replace('"', ''))
+                raise AnnotationError(
+                    path, 'no youtube_id or no label', rows.line_num
+                )
+            yield Annotation(
+                (f'{video}_{start:06d}_{end:06d}', video),
+                name.replace('"', ''),
+            )
 
 
 def read_ucf101(folder: Path, split: int) -> Annotations:
@@ -219,8 +238,10 @@ def read_ucf101(folder: Path, split: int) -> Annotations:
         fields = line.split()
         if len(fields) != 2 or fields[0] != str(len(classes) + 1):
             raise AnnotationError(
-                path, f"expected '{len(classes) + 1} ClassName', got "
-                f'{line!r}', number)
+                path,
+                f"expected '{len(classes) + 1} ClassName', got {line!r}",
+                number,
+            )
         classes.append(fields[1])
     parts = {}
     for part, name in (('train', 'trainlist'), ('val', 'testlist')):
@@ -232,19 +253,25 @@ def read_ucf101(folder: Path, split: int) -> Annotations:
     return Annotations(classes, parts)
 
 
-def _ucf101_video(path: Path, number: int, line: str,
-                  classes: List[str]) -> Annotation:
+def _ucf101_video(
+    path: Path, number: int, line: str, classes: List[str]
+) -> Annotation:
     name, *label = line.split()
     folder, video = osp.split(name)
     if folder not in classes:
         raise AnnotationError(
-            path, f'the folder of {name!r} is not a class '
-            'of classInd.txt', number)
+            path,
+            f'the folder of {name!r} is not a class of classInd.txt',
+            number,
+        )
     if label and label != [str(classes.index(folder) + 1)]:
         raise AnnotationError(
-            path, f'{folder} is class {classes.index(folder) + 1} in '
-            f'classInd.txt, but {" ".join(label)} here', number)
-    return Annotation((f'{folder}/{osp.splitext(video)[0]}', ), folder)
+            path,
+            f'{folder} is class {classes.index(folder) + 1} in '
+            f'classInd.txt, but {" ".join(label)} here',
+            number,
+        )
+    return Annotation((f'{folder}/{osp.splitext(video)[0]}',), folder)
 
 
 def read_hmdb51(folder: Path, split: int) -> Annotations:
@@ -256,34 +283,53 @@ def read_hmdb51(folder: Path, split: int) -> Annotations:
         found = {match[1]: folder / match[0] for match in matches if match}
     if not found:
         raise AnnotationError(
-            folder / f'<class>_test_split{split}.txt', 'no such annotation '
-            'files. tools/data/hmdb51/README.md says where to get them')
+            folder / f'<class>_test_split{split}.txt',
+            'no such annotation '
+            'files. tools/data/hmdb51/README.md says where to get them',
+        )
     parts: Dict[str, List[Annotation]] = {part: [] for part in PARTS}
     for name, path in found.items():
         for number, line in numbered_lines(path):
             video, _, use = line.rpartition(' ')
             if use not in ('0', '1', '2') or not video:
                 raise AnnotationError(
-                    path, f"expected 'video.avi 0', 1 or 2, got {line!r}",
-                    number)
+                    path,
+                    f"expected 'video.avi 0', 1 or 2, got {line!r}",
+                    number,
+                )
             if use != '0':
                 key = f'{name}/{osp.splitext(video.strip())[0]}'
-                parts[PARTS[int(use) - 1]].append(Annotation((key, ), name))
+                parts[PARTS[int(use) - 1]].append(Annotation((key,), name))
     return Annotations(sorted(found), parts)
 
 
 DATA_SETS = {
-    'sthv2':
-    DataSet(read_sthv2, 174, 'sthv2_{part}_list_videos', 'videos', False),
-    'kinetics400':
-    DataSet(read_kinetics400, 400, 'kinetics400_{part}_list_videos',
-            'videos_{part}', False),
-    'ucf101':
-    DataSet(read_ucf101, 101, 'ucf101_{part}_split_{split}_videos', 'videos',
-            True, (1, 2, 3)),
-    'hmdb51':
-    DataSet(read_hmdb51, 51, 'hmdb51_{part}_split_{split}_videos', 'videos',
-            True, (1, 2, 3))
+    'sthv2': DataSet(
+        read_sthv2, 174, 'sthv2_{part}_list_videos', 'videos', False
+    ),
+    'kinetics400': DataSet(
+        read_kinetics400,
+        400,
+        'kinetics400_{part}_list_videos',
+        'videos_{part}',
+        False,
+    ),
+    'ucf101': DataSet(
+        read_ucf101,
+        101,
+        'ucf101_{part}_split_{split}_videos',
+        'videos',
+        True,
+        (1, 2, 3),
+    ),
+    'hmdb51': DataSet(
+        read_hmdb51,
+        51,
+        'hmdb51_{part}_split_{split}_videos',
+        'videos',
+        True,
+        (1, 2, 3),
+    ),
 }
 
 
@@ -297,7 +343,8 @@ def find_by_key(folder: Path, with_class: bool) -> Dict[str, str]:
         if key in found:
             raise ValueError(
                 f'{folder}: {found[key]} and {name} are the same video; '
-                'leave one of them there')
+                'leave one of them there'
+            )
         found[key] = name
     return found
 
@@ -309,8 +356,13 @@ class Lists(NamedTuple):
     missing: List[str]
 
 
-def match(annotations: List[Annotation], classes: List[str],
-          videos: Dict[str, str], folder: Path, delimiter: str) -> Lists:
+def match(
+    annotations: List[Annotation],
+    classes: List[str],
+    videos: Dict[str, str],
+    folder: Path,
+    delimiter: str,
+) -> Lists:
     """Give every annotated video its file and its label."""
     lists, seen = Lists([], []), {}
     labels = {name: label for label, name in enumerate(classes)}
@@ -341,19 +393,22 @@ def build(args: argparse.Namespace) -> Tuple[Dict[str, Lists], List[str]]:
             raise ValueError(
                 f'{root / "annotations"}: {len(classes)} classes, not '
                 f'{num_classes}. For a part of the data set give '
-                '--num-classes, and the model as many')
+                '--num-classes, and the model as many'
+            )
         for part in PARTS:
             folder = root / data_set.folder.format(part=part)
             if folder not in indexed:
                 indexed[folder] = find_by_key(folder, data_set.with_class)
             name = data_set.list_name.format(part=part, split=split)
-            result[name] = match(parts[part], classes, indexed[folder], folder,
-                                 args.delimiter)
+            result[name] = match(
+                parts[part], classes, indexed[folder], folder, args.delimiter
+            )
             if not result[name].there:
                 raise ValueError(
                     f'none of the {len(parts[part])} videos of {name} is in '
                     f'{folder}, the first one is '
-                    f'{parts[part][0].keys[0] if parts[part] else "-"}')
+                    f'{parts[part][0].keys[0] if parts[part] else "-"}'
+                )
     return result, classes
 
 
@@ -361,12 +416,17 @@ def write_lines(path: Path, lines: List[str]) -> None:
     """Write a text file in one go."""
     temporary = path.with_name(f'.{path.name}.tmp')
     temporary.write_text(
-        ''.join(f'{line}\n' for line in lines), encoding='utf-8')
+        ''.join(f'{line}\n' for line in lines), encoding='utf-8'
+    )
     temporary.replace(path)
 
 
-def write_lists(root: Path, lists: Dict[str, Lists], classes: List[str],
-                args: argparse.Namespace) -> int:
+def write_lists(
+    root: Path,
+    lists: Dict[str, Lists],
+    classes: List[str],
+    args: argparse.Namespace,
+) -> int:
     """Write everything; the exit code."""
     count = sum(len(one.missing) for one in lists.values())
     refuse = bool(count and args.require_all)
@@ -378,14 +438,17 @@ def write_lists(root: Path, lists: Dict[str, Lists], classes: List[str],
     if not refuse:
         files['label_map.txt'] = classes
     kept = [
-        name for name, lines in files.items()
-        if not name.endswith('_missing.txt') and (root / name).exists() and (
-            root / name).read_text(encoding='utf-8').splitlines() != lines
+        name
+        for name, lines in files.items()
+        if not name.endswith('_missing.txt')
+        and (root / name).exists()
+        and (root / name).read_text(encoding='utf-8').splitlines() != lines
     ]
     if kept and not args.overwrite:
         raise ValueError(
             f'{root}: {", ".join(kept)} exist and would change: move them '
-            'away, or give --overwrite')
+            'away, or give --overwrite'
+        )
     for name, lines in files.items():
         write_lines(root / name, lines)
     for name, one in lists.items():
@@ -397,7 +460,8 @@ def write_lists(root: Path, lists: Dict[str, Lists], classes: List[str],
             read_list_file(
                 str(root / f'{name}.txt'),
                 args.delimiter,
-                num_classes=len(classes))
+                num_classes=len(classes),
+            )
     if refuse:
         print(f'no list is written: {count} videos are missing')
     else:
@@ -408,38 +472,47 @@ def write_lists(root: Path, lists: Dict[str, Lists], classes: List[str],
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('data_set', choices=list(DATA_SETS))
     parser.add_argument(
-        '--data-root', help='its folder (default: data/<data set>)')
+        '--data-root', help='its folder (default: data/<data set>)'
+    )
     parser.add_argument(
         '--split',
         type=int,
         nargs='+',
-        help='splits of ucf101 and hmdb51 (default: 1)')
+        help='splits of ucf101 and hmdb51 (default: 1)',
+    )
     parser.add_argument(
         '--num-classes',
         type=int,
-        help='classes there have to be (default: all of the data set)')
+        help='classes there have to be (default: all of the data set)',
+    )
     parser.add_argument(
         '--delimiter',
         default=' ',
         help='between name and label (default: a space, which names may '
-        'contain)')
+        'contain)',
+    )
     parser.add_argument(
         '--require-all',
         action='store_true',
-        help='write no list when a video is missing')
+        help='write no list when a video is missing',
+    )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace lists that are there already')
+        help='replace lists that are there already',
+    )
     args = parser.parse_args(argv)
     splits = DATA_SETS[args.data_set].splits
     for split in args.split or ():
         if split not in splits:
-            parser.error(f'{args.data_set} has no split {split}' +
-                         (f', only {splits}' if splits else ''))
+            parser.error(
+                f'{args.data_set} has no split {split}'
+                + (f', only {splits}' if splits else '')
+            )
     if not args.delimiter:
         parser.error('--delimiter is empty')
     return args

@@ -6,6 +6,7 @@ writes FOLDER/train/3/0012.png and the like: 1297 digits to learn from and 500
 to test on, 16 x 16 pixels. Only the data file of the package is read, so
 `pip install --no-deps scikit-learn` is enough.
 """
+
 import argparse
 import importlib.util
 import sys
@@ -32,7 +33,8 @@ def find_digits() -> Path:
             return found
     raise FileNotFoundError(
         'the digits come with scikit-learn, which is not installed: '
-        'pip install --no-deps scikit-learn')
+        'pip install --no-deps scikit-learn'
+    )
 
 
 def read_digits(path: Path) -> Tuple[np.ndarray, np.ndarray]:
@@ -51,7 +53,8 @@ def write_images(folder: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         pixels = np.round(pictures[index] * (255 / 16)).astype(np.uint8)
         pixels = cv2.resize(
-            pixels, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+            pixels, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+        )
         cv2.imwrite(str(place / f'{index:04}.png'), pixels)
 
 

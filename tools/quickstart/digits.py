@@ -8,6 +8,7 @@ the same network from scratch, with the same labels, steps and settings. Needs
 `pip install --no-deps scikit-learn`, which brings the digits. Interrupted, the
 same command goes on where it stopped.
 """
+
 import argparse
 import json
 import statistics
@@ -41,21 +42,25 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         nargs='+',
         default=[0, 1, 2],
         help='fine-tune with these seeds, each with labels of its own '
-        '(default: 0 1 2)')
+        '(default: 0 1 2)',
+    )
     parser.add_argument(
         '--out',
         type=Path,
         default=ROOT / 'work_dirs' / 'quickstart_image',
-        help='where everything goes (default: work_dirs/quickstart_image)')
+        help='where everything goes (default: work_dirs/quickstart_image)',
+    )
     return parser.parse_args(arguments)
 
 
-def train(name: str,
-          config: Path,
-          out: Path,
-          after: Sequence[Task],
-          options: Sequence[str],
-          seed: int = 0) -> Task:
+def train(
+    name: str,
+    config: Path,
+    out: Path,
+    after: Sequence[Task],
+    options: Sequence[str],
+    seed: int = 0,
+) -> Task:
     """The task that runs a config by tools/train.py.
 
     Args:
@@ -66,15 +71,24 @@ def train(name: str,
         options (Sequence[str]): For ``--cfg-options``.
         seed (int): Of the run.
     """
-    command = (str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
-               str(out / name), '--seed', str(seed), '--cfg-options', *options)
+    command = (
+        str(ROOT / 'tools' / 'train.py'),
+        str(config),
+        '--work-dir',
+        str(out / name),
+        '--seed',
+        str(seed),
+        '--cfg-options',
+        *options,
+    )
     return Task(
         name,
         out / name,
         command,
         inputs=tuple(dict.fromkeys((BASE, config))),
         after=tuple(after),
-        resume=('--resume', ))
+        resume=('--resume',),
+    )
 
 
 def plan(out: Path, seeds: Sequence[int]) -> Dict[str, List[Task]]:
@@ -87,27 +101,43 @@ def plan(out: Path, seeds: Sequence[int]) -> Dict[str, List[Task]]:
     program = HERE / 'digit_images.py'
     images = Task(
         'images',
-        out / 'images', (str(program), str(out / 'images')),
-        inputs=(program, ))
+        out / 'images',
+        (str(program), str(out / 'images')),
+        inputs=(program,),
+    )
     data = f'train_dataloader.dataset.data_root={out}/images/train'
     teacher = train('teacher', BASE, out, [images], [data])
     student = train(
-        'student', CONFIGS / 'quickstart_image_tinymim.py', out,
+        'student',
+        CONFIGS / 'quickstart_image_tinymim.py',
+        out,
         [images, teacher],
-        [data, f'model.teacher.checkpoint={last_checkpoint(teacher)}'])
+        [data, f'model.teacher.checkpoint={last_checkpoint(teacher)}'],
+    )
     tasks = dict(before=[images, teacher, student])
     starts = {
         SCRATCH: ([images], []),
-        TINYMIM:
-        ([images,
-          student], [f'model.backbone.pretrained={last_checkpoint(student)}'])
+        TINYMIM: (
+            [images, student],
+            [f'model.backbone.pretrained={last_checkpoint(student)}'],
+        ),
     }
     for start, (after, options) in starts.items():
         tasks[start] = [
-            train(f'{start}-{seed}', FINETUNE, out, after, [
-                data, f'val_dataloader.dataset.data_root={out}/images/val',
-                f'train_dataloader.dataset.subset_seed={seed}', *options
-            ], seed) for seed in seeds
+            train(
+                f'{start}-{seed}',
+                FINETUNE,
+                out,
+                after,
+                [
+                    data,
+                    f'val_dataloader.dataset.data_root={out}/images/val',
+                    f'train_dataloader.dataset.subset_seed={seed}',
+                    *options,
+                ],
+                seed,
+            )
+            for seed in seeds
         ]
     return tasks
 
@@ -131,16 +161,23 @@ def table(scores: Dict[str, List[float]], seeds: Sequence[int]) -> str:
     rows = [('3 labels a class', *(f'seed {seed}' for seed in seeds), 'mean')]
     for start, caption in CAPTIONS.items():
         values = scores[start]
-        rows.append((caption, *(f'{value:.1f}' for value in values),
-                     f'{statistics.mean(values):.1f}'))
+        rows.append(
+            (
+                caption,
+                *(f'{value:.1f}' for value in values),
+                f'{statistics.mean(values):.1f}',
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| ' +
-        ' | '.join(cell.ljust(width)
-                   for cell, width in zip(row, widths)) + ' |' for row in rows
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
+        + ' |'
+        for row in rows
     ]
-    lines.insert(1,
-                 '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
+    lines.insert(
+        1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
+    )
     note = 'Top-1 on 500 held-out digits, %, after the last epoch; chance: 10.'
     return '\n'.join(lines) + f'\n\n{note}\n'
 
@@ -153,7 +190,8 @@ def run(args: argparse.Namespace) -> str:
     crew.run(tasks['before'][:1])
     # Tiny models gain little from a second core: two runs at a time.
     crew.run(
-        tasks['before'][1:] + tasks[TINYMIM] + tasks[SCRATCH], at_a_time=2)
+        tasks['before'][1:] + tasks[TINYMIM] + tasks[SCRATCH], at_a_time=2
+    )
     scores = {
         start: [accuracy(task.folder) for task in tasks[start]]
         for start in CAPTIONS

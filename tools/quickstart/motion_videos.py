@@ -11,6 +11,7 @@ OUT gets `unlabelled/motions` (the training videos), `heldout`, and the lists
 `train.txt` and `heldout.txt` in MMAction2's format; with --videos also
 `unlabelled/yours`, small excerpts of the videos in DIR.
 """
+
 import argparse
 import os
 import sys
@@ -18,26 +19,33 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, Optional, Sequence
 
+import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import av
 import cv2
 import numpy as np
-
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
 from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
 
-MOTIONS = ('left', 'right', 'up', 'down', 'clockwise', 'counter-clockwise',
-           'grow', 'shrink')
+MOTIONS = (
+    'left',
+    'right',
+    'up',
+    'down',
+    'clockwise',
+    'counter-clockwise',
+    'grow',
+    'shrink',
+)
 SIDE = 64  # pixels of a frame
 NUM_FRAMES = 20
 FPS = 10
 _NUM_SHAPES = 3
-_RADIUS = (7., 24.)  # pixels
-_SPEED = (3., 5.)  # pixels a frame
-_ORBIT = (6., 9.)  # pixels
-_GROWTH = (.12, .18)  # of the radius' logarithm, a frame
-_CONTRAST = .8  # of a shape's texture
+_RADIUS = (7.0, 24.0)  # pixels
+_SPEED = (3.0, 5.0)  # pixels a frame
+_ORBIT = (6.0, 9.0)  # pixels
+_GROWTH = (0.12, 0.18)  # of the radius' logarithm, a frame
+_CONTRAST = 0.8  # of a shape's texture
 _EXCERPT = 64  # frames of an own video
 
 
@@ -51,6 +59,7 @@ class Shape:
         place (np.ndarray): (2, ), x and y, pixels, at time 0.
         log_radius (float): Logarithm of the radius in pixels, at time 0.
     """
+
     sprite: np.ndarray
     place: np.ndarray
     log_radius: float
@@ -66,13 +75,14 @@ class Pace:
         orbit (float): Radius of the circle for rotations, pixels.
         angle (float): Where on the circle they are at time 0.
     """
+
     speed: float
     growth: float
     orbit: float
     angle: float
 
     def shift(self, motion: str, time: int) -> np.ndarray:
-        """x and y by which shapes are off their place at a frame."""
+        """X and y by which shapes are off their place at a frame."""
         along = self.speed * time
         if motion in ('clockwise', 'counter-clockwise'):
             turn = along / self.orbit
@@ -104,18 +114,26 @@ def _sprite(random: np.random.Generator) -> np.ndarray:
     """(64, 64, 4): a random form with a random texture."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j].astype(np.float32)
     tilt = random.uniform(0, 2 * np.pi)
-    u, v = x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(
-        tilt)
+    u, v = (
+        x * np.cos(tilt) + y * np.sin(tilt),
+        y * np.cos(tilt) - x * np.sin(tilt),
+    )
     form = random.integers(4)
-    distance = (np.hypot(u, v), np.maximum(abs(u), abs(v)) * 1.3,
-                np.maximum(abs(u) * 1.2 + v * .6, -v) * 1.5,
-                abs(np.hypot(u, v) - .6) * 2.5)[form]
-    opacity = np.clip((.95 - distance) * 8, 0, 1)
+    distance = (
+        np.hypot(u, v),
+        np.maximum(abs(u), abs(v)) * 1.3,
+        np.maximum(abs(u) * 1.2 + v * 0.6, -v) * 1.5,
+        abs(np.hypot(u, v) - 0.6) * 2.5,
+    )[form]
+    opacity = np.clip((0.95 - distance) * 8, 0, 1)
     waves = random.uniform(2, 5)
-    texture = (np.sin(u * waves * 2), np.sin(u * waves) * np.sin(v * waves),
-               _noise(random, 5, 64)[..., 0])[random.integers(3)]
+    texture = (
+        np.sin(u * waves * 2),
+        np.sin(u * waves) * np.sin(v * waves),
+        _noise(random, 5, 64)[..., 0],
+    )[random.integers(3)]
     first, second = random.uniform(130, 255, (2, 3))
-    mix = np.clip(texture[..., None] * _CONTRAST + .5, 0, 1)
+    mix = np.clip(texture[..., None] * _CONTRAST + 0.5, 0, 1)
     colour = first * mix + second * (1 - mix)
     return np.dstack([colour, opacity]).astype(np.float32)
 
@@ -124,11 +142,13 @@ def _shape(random: np.random.Generator) -> Shape:
     return Shape(
         sprite=_sprite(random),
         place=random.uniform(0, SIDE, 2),
-        log_radius=random.uniform(*np.log(_RADIUS)))
+        log_radius=random.uniform(*np.log(_RADIUS)),
+    )
 
 
-def _paint(frame: np.ndarray, shape: Shape, pace: Pace, motion: str,
-           time: int) -> None:
+def _paint(
+    frame: np.ndarray, shape: Shape, pace: Pace, motion: str, time: int
+) -> None:
     """Paint a shape where it is at a frame.
 
     What leaves the picture comes in on the other side, and what has grown to
@@ -144,15 +164,17 @@ def _paint(frame: np.ndarray, shape: Shape, pace: Pace, motion: str,
             _paint_once(frame, shape.sprite, x, y, radius)
 
 
-def _paint_once(frame: np.ndarray, sprite: np.ndarray, x: float, y: float,
-                radius: float) -> None:
+def _paint_once(
+    frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radius: float
+) -> None:
     left, top = (max(int(value - radius), 0) for value in (x, y))
     right, bottom = (min(int(value + radius) + 2, SIDE) for value in (x, y))
     if left >= right or top >= bottom:
         return
     scale = 2 * radius / sprite.shape[0]
-    matrix = np.array([[scale, 0, x - radius - left],
-                       [0, scale, y - radius - top]])
+    matrix = np.array(
+        [[scale, 0, x - radius - left], [0, scale, y - radius - top]]
+    )
     layer = cv2.warpAffine(sprite, matrix, (right - left, bottom - top))
     part = frame[top:bottom, left:right]
     part += (layer[..., :3] - part) * layer[..., 3:]
@@ -176,7 +198,8 @@ def render(motion: str, seed: int) -> np.ndarray:
         speed=random.uniform(*_SPEED),
         growth=random.uniform(*_GROWTH),
         orbit=random.uniform(*_ORBIT),
-        angle=random.uniform(0, 2 * np.pi))
+        angle=random.uniform(0, 2 * np.pi),
+    )
     frames = []
     for index in range(NUM_FRAMES):
         frame = background.copy()
@@ -207,8 +230,9 @@ def write_video(path: Path, frames: np.ndarray) -> None:
     part.replace(path)
 
 
-def make_labelled(folder: Path, name: str, count: int, first_seed: int,
-                  list_file: str) -> None:
+def make_labelled(
+    folder: Path, name: str, count: int, first_seed: int, list_file: str
+) -> None:
     """Write videos of all motions in turn, and the list that labels them.
 
     Args:
@@ -254,8 +278,7 @@ def make_excerpts(source: Path, folder: Path, limit: int) -> List[str]:
     names = find_videos(str(source))
     chosen = [
         names[int(place)]
-        for place in np.linspace(0,
-                                 len(names) - 1, min(len(names), limit))
+        for place in np.linspace(0, len(names) - 1, min(len(names), limit))
     ]
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
@@ -263,8 +286,8 @@ def make_excerpts(source: Path, folder: Path, limit: int) -> List[str]:
         for index, name in enumerate(chosen)
     ]
     problems = _run(
-        jobs, f'excerpts of {len(chosen)} of {len(names)} videos '
-        f'in {source}')
+        jobs, f'excerpts of {len(chosen)} of {len(names)} videos in {source}'
+    )
     return [problem for problem in problems if problem]
 
 
@@ -276,7 +299,8 @@ def _make_excerpt(source: Path, path: Path) -> Optional[str]:
         with open_video(str(source)) as reader:
             start = max(0, (len(reader) - _EXCERPT) // 2)
             frames = reader.read(
-                range(start, min(start + _EXCERPT, len(reader))))
+                range(start, min(start + _EXCERPT, len(reader)))
+            )
     except UnreadableVideoError as error:
         return str(error)
     height, width = frames[0].shape[:2]
@@ -295,8 +319,8 @@ def _run(jobs: Sequence[Callable], what: str) -> List:
     """Run jobs on all cores, saying how far they are; their results."""
     results = []
     with ProcessPoolExecutor(
-            max_workers=os.cpu_count(),
-            initializer=partial(cv2.setNumThreads, 1)) as pool:
+        max_workers=os.cpu_count(), initializer=partial(cv2.setNumThreads, 1)
+    ) as pool:
         running = [pool.submit(job) for job in jobs]
         for number, future in enumerate(as_completed(running), start=1):
             results.append(future.result())
@@ -310,26 +334,31 @@ def main(arguments: Optional[Iterable[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder for the videos')
     parser.add_argument(
-        '--train', type=int, default=2048, help='training videos')
+        '--train', type=int, default=2048, help='training videos'
+    )
     parser.add_argument(
-        '--heldout', type=int, default=1024, help='held-out videos')
+        '--heldout', type=int, default=1024, help='held-out videos'
+    )
     parser.add_argument(
         '--videos',
         type=Path,
-        help='a folder of videos of your own, for pre-training')
+        help='a folder of videos of your own, for pre-training',
+    )
     parser.add_argument(
         '--max-videos',
         type=int,
         default=256,
-        help='take at most so many of your own')
+        help='take at most so many of your own',
+    )
     args = parser.parse_args(arguments)
     make_labelled(args.out, 'unlabelled/motions', args.train, 0, 'train.txt')
     make_labelled(args.out, 'heldout', args.heldout, 10**6, 'heldout.txt')
     if args.videos is None:
         return
     try:
-        problems = make_excerpts(args.videos, args.out / 'unlabelled/yours',
-                                 args.max_videos)
+        problems = make_excerpts(
+            args.videos, args.out / 'unlabelled/yours', args.max_videos
+        )
     except FileNotFoundError as error:
         sys.exit(f'--videos: {error}')
     for problem in problems:

@@ -3,6 +3,7 @@
 Started by tools/quickstart.sh; needs nothing but Python's own library itself,
 and runs the other tools one after the other.
 """
+
 import argparse
 import os
 import signal
@@ -29,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='quickstart.sh')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument(
-        '--out', type=Path, default=ROOT / 'work_dirs' / 'quickstart')
+        '--out', type=Path, default=ROOT / 'work_dirs' / 'quickstart'
+    )
     parser.add_argument('--videos', type=Path)
     parser.add_argument('--fine-tune', action='store_true')
     return parser.parse_args()
@@ -41,16 +43,18 @@ def make_videos(out: Path, own: Optional[Path] = None) -> Task:
     command = [str(program), str(out / 'videos')]
     if own is not None:
         command += ['--videos', str(own.resolve())]
-    return Task('videos', out / 'videos', tuple(command), inputs=(program, ))
+    return Task('videos', out / 'videos', tuple(command), inputs=(program,))
 
 
-def train(name: str,
-          config: str,
-          base: str,
-          out: Path,
-          seed: int,
-          after: List[Task],
-          options: Sequence[str] = ()) -> Task:
+def train(
+    name: str,
+    config: str,
+    base: str,
+    out: Path,
+    seed: int,
+    after: List[Task],
+    options: Sequence[str] = (),
+) -> Task:
     """The task that trains a model with tools/train.py.
 
     Args:
@@ -63,34 +67,52 @@ def train(name: str,
         options (Sequence[str]): For ``--cfg-options``.
     """
     folder = out / f'seed{seed}' / name
-    command = (str(ROOT / 'tools' / 'train.py'),
-               str(CONFIGS / config), '--work-dir', str(folder), '--seed',
-               str(seed), '--cfg-options', *options)
+    command = (
+        str(ROOT / 'tools' / 'train.py'),
+        str(CONFIGS / config),
+        '--work-dir',
+        str(folder),
+        '--seed',
+        str(seed),
+        '--cfg-options',
+        *options,
+    )
     return Task(
         f'{name} (seed {seed})',
         folder,
         command,
         inputs=tuple(CONFIGS / name for name in (base, config)),
         after=tuple(after),
-        resume=('--resume', ))
+        resume=('--resume',),
+    )
 
 
-def pretrain(name: str,
-             config: str,
-             out: Path,
-             seed: int,
-             after: List[Task],
-             options: Sequence[str] = ()) -> Task:
+def pretrain(
+    name: str,
+    config: str,
+    out: Path,
+    seed: int,
+    after: List[Task],
+    options: Sequence[str] = (),
+) -> Task:
     """The task that pre-trains a model on the videos, without labels."""
     videos = out / 'videos' / 'unlabelled'
-    return train(name, config, STUDENT_CONFIG, out, seed, after,
-                 [f'train_dataloader.dataset.data_root={videos}', *options])
+    return train(
+        name,
+        config,
+        STUDENT_CONFIG,
+        out,
+        seed,
+        after,
+        [f'train_dataloader.dataset.data_root={videos}', *options],
+    )
 
 
 def train_teacher(out: Path, seed: int, videos: Task) -> Task:
     """The task that trains a seed's teacher."""
-    return pretrain('teacher', 'quickstart_videomae_teacher.py', out, seed,
-                    [videos])
+    return pretrain(
+        'teacher', 'quickstart_videomae_teacher.py', out, seed, [videos]
+    )
 
 
 def train_alone(out: Path, seed: int, videos: Task) -> Task:
@@ -101,16 +123,23 @@ def train_alone(out: Path, seed: int, videos: Task) -> Task:
 def train_amd(out: Path, seed: int, videos: Task, teacher: Task) -> Task:
     """The task that distils a seed's student."""
     checkpoint = teacher.folder / TEACHER_CHECKPOINT
-    return pretrain('student-amd', 'quickstart_amd_student.py', out, seed,
-                    [videos, teacher],
-                    [f'model.teacher.checkpoint={checkpoint}'])
+    return pretrain(
+        'student-amd',
+        'quickstart_amd_student.py',
+        out,
+        seed,
+        [videos, teacher],
+        [f'model.teacher.checkpoint={checkpoint}'],
+    )
 
 
-def finetune(start: str,
-             out: Path,
-             seed: int,
-             videos: Task,
-             student: Optional[Task] = None) -> List[Task]:
+def finetune(
+    start: str,
+    out: Path,
+    seed: int,
+    videos: Task,
+    student: Optional[Task] = None,
+) -> List[Task]:
     """The tasks that fine-tune a seed's student with few labels and test it.
 
     Args:
@@ -124,28 +153,37 @@ def finetune(start: str,
     config = f'quickstart_finetune_{start}.py'
     options = [
         f'train_dataloader.dataset.data_root={out / "videos"}',
-        f'train_dataloader.dataset.subset_seed={seed}'
+        f'train_dataloader.dataset.subset_seed={seed}',
     ]
     if student is not None:
         checkpoint = student.folder / STUDENT_CHECKPOINT
         options.append(f'model.backbone.pretrained={checkpoint}')
     after = [videos] if student is None else [videos, student]
-    tuning = train(f'finetune-{start}', config, FINETUNE_CONFIG, out, seed,
-                   after, options)
+    tuning = train(
+        f'finetune-{start}', config, FINETUNE_CONFIG, out, seed, after, options
+    )
     folder = out / f'seed{seed}' / f'test-{start}'
     # All weights come from the checkpoint: `pretrained` is not read.
-    command = (str(ROOT / 'tools' / 'test.py'), str(CONFIGS / FINETUNE_CONFIG),
-               str(tuning.folder / FINETUNED_CHECKPOINT), '--work-dir',
-               str(folder), '--dump', str(folder / 'predictions.pkl'),
-               '--cfg-options',
-               f'test_dataloader.dataset.data_root={out / "videos"}')
+    command = (
+        str(ROOT / 'tools' / 'test.py'),
+        str(CONFIGS / FINETUNE_CONFIG),
+        str(tuning.folder / FINETUNED_CHECKPOINT),
+        '--work-dir',
+        str(folder),
+        '--dump',
+        str(folder / 'predictions.pkl'),
+        '--cfg-options',
+        f'test_dataloader.dataset.data_root={out / "videos"}',
+    )
     testing = Task(
-        f'test-{start} (seed {seed})', folder, command, after=(tuning, ))
+        f'test-{start} (seed {seed})', folder, command, after=(tuning,)
+    )
     return [tuning, testing]
 
 
-def make_report(out: Path, seeds: List[int], fine_tuned: bool,
-                after: List[Task]) -> Task:
+def make_report(
+    out: Path, seeds: List[int], fine_tuned: bool, after: List[Task]
+) -> Task:
     """The task that draws and probes."""
     command = [str(HERE / 'report.py'), str(out), '--seeds', *map(str, seeds)]
     if fine_tuned:
@@ -155,7 +193,8 @@ def make_report(out: Path, seeds: List[int], fine_tuned: bool,
         out / 'report',
         tuple(command),
         inputs=tuple(sorted(HERE.glob('*.py'))),
-        after=tuple(after))
+        after=tuple(after),
+    )
 
 
 def count_cores() -> int:
@@ -182,7 +221,7 @@ def run(args: argparse.Namespace) -> Path:
             tasks += [
                 *finetune('amd', out, seed, videos, amd),
                 *finetune('videomae', out, seed, videos, alone),
-                *finetune('scratch', out, seed, videos)
+                *finetune('scratch', out, seed, videos),
             ]
     # Tiny models gain little from a second core: two runs at a time.
     crew.run(tasks, at_a_time=2)

@@ -4,41 +4,45 @@
 
 reads the runs below OUT and writes OUT/report.
 """
+
 import argparse
 import json
 import statistics
 from pathlib import Path
 from typing import Dict, List, Optional
 
-import torch
-from matplotlib.figure import Figure
-from mmengine.config import Config
-from torch import nn
-
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
+import torch
 from amd_mm.checkpoints import load_into
-from amd_mm.evaluation.linear_probe import (LabelledFeatures, extract_features,
-                                            linear_probe, load_labelled_clips,
-                                            nearest_neighbours)
+from amd_mm.evaluation.linear_probe import (
+    LabelledFeatures,
+    extract_features,
+    linear_probe,
+    load_labelled_clips,
+    nearest_neighbours,
+)
 from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.utils.quiet import warnings_only
 from amd_mm.visualization import draw_loss_curves, draw_reconstruction
 from amd_mm.visualization.loss_curves import save_figure
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from torch import nn
 
 STUDENT, TEACHER, AMD = 'student-videomae', 'teacher', 'student-amd'
 CAPTIONS = {
     'random': 'student, random weights',
     STUDENT: 'student, VideoMAE alone',
     AMD: 'student, AMD',
-    TEACHER: 'teacher, VideoMAE'
+    TEACHER: 'teacher, VideoMAE',
 }
 # Model -> start of its fine-tuning. The teacher is not fine-tuned.
 STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}
 PROBES = {
     'linear': 'linear probe',
     'neighbours': 'nearest neighbours',
-    'finetuned': 'fine-tuned'
+    'finetuned': 'fine-tuned',
 }
 Scores = Dict[str, Dict[str, List[float]]]
 
@@ -70,12 +74,13 @@ def probe_pipeline(side: int = 32, frames: int = 8) -> List[dict]:
             clip_len=frames,
             frame_interval=1,
             num_clips=1,
-            test_mode=True),
+            test_mode=True,
+        ),
         dict(type='amd_mm.VideoDecode'),
         dict(type='mmaction.Resize', scale=(-1, side)),
         dict(type='mmaction.CenterCrop', crop_size=side),
         dict(type='mmaction.FormatShape', input_format='NCTHW'),
-        dict(type='mmaction.PackActionInputs')
+        dict(type='mmaction.PackActionInputs'),
     ]
 
 
@@ -88,7 +93,9 @@ def labelled_videos(videos: Path, name: str) -> torch.utils.data.Dataset:
             ann_file=f'{name}.txt',
             data_prefix=dict(video=''),
             test_mode=True,
-            pipeline=probe_pipeline()))
+            pipeline=probe_pipeline(),
+        )
+    )
 
 
 def probe_all(out: Path, seeds: List[int]) -> Scores:
@@ -98,8 +105,7 @@ def probe_all(out: Path, seeds: List[int]) -> Scores:
         for name in ('train', 'heldout')
     }
     scores: Scores = {
-        name: dict(linear=[], neighbours=[])
-        for name in CAPTIONS
+        name: dict(linear=[], neighbours=[]) for name in CAPTIONS
     }
     for seed in seeds:
         runs = out / f'seed{seed}'
@@ -107,12 +113,14 @@ def probe_all(out: Path, seeds: List[int]) -> Scores:
         for name in (STUDENT, AMD, TEACHER):
             models[name] = load_run(runs / name)
         for name, model in models.items():
-            train, test = (LabelledFeatures(
-                extract_features(model, inputs), labels)
-                           for inputs, labels in clips.values())
+            train, test = (
+                LabelledFeatures(extract_features(model, inputs), labels)
+                for inputs, labels in clips.values()
+            )
             scores[name]['linear'].append(linear_probe(train, test).accuracy)
             scores[name]['neighbours'].append(
-                nearest_neighbours(train, test).accuracy)
+                nearest_neighbours(train, test).accuracy
+            )
         done = 100 * (seeds.index(seed) + 1) // len(seeds)
         print(f'probes: {done} %', flush=True)
     return scores
@@ -153,10 +161,12 @@ def probes_of(scores: Scores) -> Dict[str, str]:
     }
 
 
-def table(scores: Scores,
-          seeds: List[int],
-          classes: int,
-          labels: Optional[int] = None) -> str:
+def table(
+    scores: Scores,
+    seeds: List[int],
+    classes: int,
+    labels: Optional[int] = None,
+) -> str:
     """The scores as a table that is readable as it is and as Markdown.
 
     Args:
@@ -168,29 +178,47 @@ def table(scores: Scores,
     """
     probes = probes_of(scores)
     rows = [('', *probes.values())]
-    rows += [(caption,
-              *(spread(scores[name][probe]) if probe in scores[name] else '-'
-                for probe in probes)) for name, caption in CAPTIONS.items()]
+    rows += [
+        (
+            caption,
+            *(
+                spread(scores[name][probe]) if probe in scores[name] else '-'
+                for probe in probes
+            ),
+        )
+        for name, caption in CAPTIONS.items()
+    ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| ' +
-        ' | '.join(cell.ljust(width)
-                   for cell, width in zip(row, widths)) + ' |' for row in rows
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
+        + ' |'
+        for row in rows
     ]
-    lines.insert(1,
-                 '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
-    note = (f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
-            'and neighbours: frozen features, all training videos labelled.')
+    lines.insert(
+        1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
+    )
+    note = (
+        f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
+        'and neighbours: frozen features, all training videos labelled.'
+    )
     if 'finetuned' in probes:
-        note += (f' Fine-tuned: all weights, {labels} labelled videos of each '
-                 'class.')
+        note += (
+            f' Fine-tuned: all weights, {labels} labelled videos of each '
+            'class.'
+        )
     if len(seeds) > 1:
         note += f' Mean and standard deviation of {len(seeds)} seeds.'
         for probe in (one for one in ('linear', 'finetuned') if one in probes):
-            gains = ', '.join(f'{100 * (mine - alone):+.1f}' for mine, alone in
-                              zip(scores[AMD][probe], scores[STUDENT][probe]))
-            note += (f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: '
-                     f'{gains}.')
+            gains = ', '.join(
+                f'{100 * (mine - alone):+.1f}'
+                for mine, alone in zip(
+                    scores[AMD][probe], scores[STUDENT][probe]
+                )
+            )
+            note += (
+                f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: {gains}.'
+            )
     return '\n'.join(lines) + '\n\n' + note + '\n'
 
 
@@ -217,13 +245,15 @@ def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
             panel.plot([index] * len(values), values, 'k.')
         panel.axhline(100 / classes, color='grey', linestyle=':')
         panel.set_xticks(
-            range(len(CAPTIONS)), [
+            range(len(CAPTIONS)),
+            [
                 caption.replace(',', '').replace(' ', '\n')
                 for caption in CAPTIONS.values()
             ],
-            fontsize=7)
+            fontsize=7,
+        )
         panel.set_title(title, fontsize=10)
-        panel.set_xlim(-.6, len(CAPTIONS) - .4)
+        panel.set_xlim(-0.6, len(CAPTIONS) - 0.4)
         panel.set_ylim(0, 100)
     panels[0].set_ylabel('held-out videos, % right')
     figure.suptitle('Dotted: chance. Black dots: seeds.', fontsize=10)
@@ -234,15 +264,16 @@ def draw(out: Path, seed: int, folder: Path) -> None:
     """The curves and the reconstructions of one seed."""
     runs = out / f'seed{seed}'
     draw_loss_curves(
-        {CAPTIONS[name]: runs / name
-         for name in (TEACHER, STUDENT, AMD)}, folder / 'losses.png')
+        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)},
+        folder / 'losses.png',
+    )
     student = load_run(runs / AMD)
     videos = labelled_videos(out / 'videos', 'heldout')
     # One of left, clockwise and grow.
     chosen = [videos[8], videos[20], videos[14]]
     batch = student.data_preprocessor(
-        dict(
-            inputs=[sample['inputs'] for sample in chosen], data_samples=None))
+        dict(inputs=[sample['inputs'] for sample in chosen], data_samples=None)
+    )
     torch.manual_seed(seed)
     draw_reconstruction(
         student.reconstruct(batch['inputs']),
@@ -250,7 +281,8 @@ def draw(out: Path, seed: int, folder: Path) -> None:
         folder / 'reconstruction.png',
         names=['moving left', 'turning clockwise', 'growing'],
         borrows_statistics=student.head.target_type != 'pixels',
-        title='AMD\'s student on held-out clips')
+        title="AMD's student on held-out clips",
+    )
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -259,7 +291,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument('out', type=Path, help='where the quickstart wrote')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument(
-        '--fine-tuned', action='store_true', help='show fine-tuning as well')
+        '--fine-tuned', action='store_true', help='show fine-tuning as well'
+    )
     args = parser.parse_args(arguments)
     with warnings_only():
         write_report(args.out, args.seeds, args.fine_tuned)
@@ -277,9 +310,11 @@ def write_report(out: Path, seeds: List[int], fine_tuned: bool) -> None:
             scores[name]['finetuned'] = values
         labels = labels_a_class(out, seeds[0])
     (folder / 'results.json').write_text(
-        json.dumps(dict(seeds=seeds, accuracy=scores), indent=2))
+        json.dumps(dict(seeds=seeds, accuracy=scores), indent=2)
+    )
     (folder / 'results.md').write_text(
-        table(scores, seeds, classes=8, labels=labels))
+        table(scores, seeds, classes=8, labels=labels)
+    )
     draw_scores(scores, folder / 'accuracies.png', classes=8)
 
 

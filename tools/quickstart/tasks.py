@@ -1,4 +1,5 @@
 """Runs commands side by side, with logs, progress and resuming."""
+
 import hashlib
 import json
 import os
@@ -8,8 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import (FIRST_COMPLETED, Future, ThreadPoolExecutor,
-                                wait)
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Set, Tuple
@@ -17,10 +22,12 @@ from typing import List, Optional, Sequence, Set, Tuple
 _STATE = 'quickstart.json'
 # [ 200/1000] ... eta: 0:01:02 ... loss: 0.2345, as MMEngine logs it.
 _STEP = re.compile(r'Iter\(train\) *\[ *(\d+)/(\d+)\]')
-_FIELDS = (('loss', re.compile(r' loss: ([\d.]+)')),
-           ('clips/s', re.compile(r'clips_per_s: ([\d.]+)')),
-           ('data_share', re.compile(r'data_share: ([\d.]+)')),
-           ('eta', re.compile(r' eta: ([\d:]+)')))
+_FIELDS = (
+    ('loss', re.compile(r' loss: ([\d.]+)')),
+    ('clips/s', re.compile(r'clips_per_s: ([\d.]+)')),
+    ('data_share', re.compile(r'data_share: ([\d.]+)')),
+    ('eta', re.compile(r' eta: ([\d:]+)')),
+)
 
 
 class TaskError(Exception):
@@ -40,6 +47,7 @@ class Task:
         after (Tuple[Task, ...]): What the outcome rests on.
         resume (Tuple[str, ...]): Further arguments when it was interrupted.
     """
+
     name: str
     folder: Path
     command: Tuple[str, ...]
@@ -74,8 +82,10 @@ class Task:
         if not begun and self._stored():  # only what a task has made
             shutil.rmtree(self.folder)
         elif not begun and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise TaskError(f'{self.folder} is not empty and was not made by '
-                            'the quickstart: give another folder with --out')
+            raise TaskError(
+                f'{self.folder} is not empty and was not made by '
+                'the quickstart: give another folder with --out'
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.note(finished=False)
         return begun
@@ -130,16 +140,18 @@ class Crew:
         with ThreadPoolExecutor(at_a_time) as pool:
             try:
                 while waiting or running:
-                    ready = _ready(waiting)[:at_a_time - len(running)]
+                    ready = _ready(waiting)[: at_a_time - len(running)]
                     if not ready and not running:
                         raise ValueError(
                             f'{waiting[0].name} rests on a task that is '
-                            'neither finished nor to be run')
+                            'neither finished nor to be run'
+                        )
                     share = self.cores // max(1, len(ready) + len(running))
                     for task in ready:
                         waiting.remove(task)
                         running.add(
-                            pool.submit(self._run_one, task, max(1, share)))
+                            pool.submit(self._run_one, task, max(1, share))
+                        )
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         future.result()
@@ -174,7 +186,8 @@ class Crew:
             raise TaskError(
                 f'{task.name} failed (exit code {code}). Its log ends with:\n'
                 f'{_tail(task.log)}\nThe whole log is {task.log}. Run the '
-                'same command again to go on from here.')
+                'same command again to go on from here.'
+            )
         task.note(finished=True, seconds=seconds)
         self.say(task, f'done in {seconds:.0f} s')
 
@@ -188,7 +201,8 @@ class Crew:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors='replace',
-                env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
+                env=dict(os.environ, OMP_NUM_THREADS=str(threads)),
+            )
             self._running.append(process)
         with open(task.log, 'a') as log:
             log.write(f'$ {" ".join(command)}\n')
@@ -224,7 +238,8 @@ def progress(line: str) -> Optional[str]:
 def _ready(tasks: Sequence[Task]) -> List[Task]:
     """Those that can start: what they rest on is finished."""
     return [
-        task for task in tasks
+        task
+        for task in tasks
         if all(other.state() == 'finished' for other in task.after)
     ]
 

@@ -1,4 +1,5 @@
 """Data transforms: opening, sampling, decoding, augmenting, views."""
+
 from .augmentation import RandAugment
 from .ava_clips import SampleAVAClip
 from .erasing import RandomErasing
@@ -10,7 +11,15 @@ from .resizing import ResizeClip
 from .sampling import SparseSampleFrames
 
 __all__ = [
-    'CheckedRawFrameDecode', 'GroundTruthProposals', 'LoadImage',
-    'RandAugment', 'RandomErasing', 'RepeatedViews', 'ResizeClip',
-    'SampleAVAClip', 'SparseSampleFrames', 'VideoDecode', 'VideoInit'
+    'CheckedRawFrameDecode',
+    'GroundTruthProposals',
+    'LoadImage',
+    'RandAugment',
+    'RandomErasing',
+    'RepeatedViews',
+    'ResizeClip',
+    'SampleAVAClip',
+    'SparseSampleFrames',
+    'VideoDecode',
+    'VideoInit',
 ]

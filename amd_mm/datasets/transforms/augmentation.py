@@ -1,13 +1,14 @@
 """RandAugment for clips: one draw for all frames."""
+
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Union
 
 import cv2
 import numpy as np
+from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps
 
-from amd_mm.registry import TRANSFORMS
 from .frames import put_frames, rgb_frames
 
 _SECTION = re.compile(r'(mstd|inc|m|n)(\d+(?:\.\d+)?)')
@@ -16,7 +17,7 @@ _HIGHEST_MAGNITUDE = 10
 # The work of an operation, where MMPretrain's takes ten times as long.
 _QUICKER: Dict[str, Callable[[Image.Image], Image.Image]] = {
     'AutoContrast': ImageOps.autocontrast,
-    'Equalize': ImageOps.equalize
+    'Equalize': ImageOps.equalize,
 }
 # A pixel's new value depends on its old value only: tables do.
 _BY_VALUE = ('Brightness', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd')
@@ -60,8 +61,10 @@ def parse_policy(text: str) -> RandAugmentPolicy:
     example = "write for example 'rand-m7-n4-mstd0.5-inc1'"
     name, *sections = str(text).split('-')
     if name != 'rand':
-        raise ValueError(f"the RandAugment policy {text!r} does not begin "
-                         f"with 'rand-': {example}")
+        raise ValueError(
+            f'the RandAugment policy {text!r} does not begin '
+            f"with 'rand-': {example}"
+        )
     found: Dict[str, str] = {}
     for section in sections:
         match = _SECTION.fullmatch(section)
@@ -70,24 +73,28 @@ def parse_policy(text: str) -> RandAugmentPolicy:
             raise ValueError(
                 f'in the RandAugment policy {text!r} the section {section!r} '
                 f'{problem}. There are m, n, mstd and inc, each with a '
-                f'number: {example}')
+                f'number: {example}'
+            )
         found[match[1]] = match[2]
     for key, lowest, highest in (('m', 0, _HIGHEST_MAGNITUDE), ('n', 1, 100)):
         value = found.get(key, '1')
         if not value.isdigit() or not lowest <= int(value) <= highest:
             raise ValueError(
                 f'in the RandAugment policy {text!r} {key} must be a whole '
-                f'number from {lowest} to {highest}, got {value}')
+                f'number from {lowest} to {highest}, got {value}'
+            )
     if found.get('inc') != '1':
         raise ValueError(
             f"the RandAugment policy {text!r} has no section 'inc1'. Only "
             'the operations that increase with the magnitude are provided: '
-            f'{example}')
+            f'{example}'
+        )
     std = float(found.get('mstd', 0))
     return RandAugmentPolicy(
         magnitude=int(found.get('m', _HIGHEST_MAGNITUDE)),
         num_layers=int(found.get('n', 2)),
-        magnitude_std='inf' if std > 100 else std)
+        magnitude_std='inf' if std > 100 else std,
+    )
 
 
 @TRANSFORMS.register_module()
@@ -125,21 +132,26 @@ class RandAugment(BaseTransform):
             ``'lanczos'``. Defaults to ``'bicubic'``.
     """
 
-    def __init__(self,
-                 policy: str = 'rand-m7-n4-mstd0.5-inc1',
-                 pad_val: int = 128,
-                 interpolation: str = 'bicubic') -> None:
+    def __init__(
+        self,
+        policy: str = 'rand-m7-n4-mstd0.5-inc1',
+        pad_val: int = 128,
+        interpolation: str = 'bicubic',
+    ) -> None:
         interpolations = ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos')
         if interpolation not in interpolations:
-            raise ValueError(f'unknown interpolation {interpolation!r}: '
-                             f'choose one of {", ".join(interpolations)}')
+            raise ValueError(
+                f'unknown interpolation {interpolation!r}: '
+                f'choose one of {", ".join(interpolations)}'
+            )
         if not 0 <= pad_val <= 255:
             raise ValueError(f'pad_val must be from 0 to 255, got {pad_val}')
         self.policy = policy
         self.pad_val = pad_val
         self.interpolation = interpolation
         self.augment = _build_mmpretrains(
-            parse_policy(policy), pad_val, interpolation)
+            parse_policy(policy), pad_val, interpolation
+        )
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Augment all frames alike.
@@ -156,8 +168,10 @@ class RandAugment(BaseTransform):
                 which would not be moved along.
         """
         if results.get('gt_bboxes') is not None:
-            raise ValueError('RandAugment moves the pixels but not the boxes '
-                             '(gt_bboxes): leave it out for detection')
+            raise ValueError(
+                'RandAugment moves the pixels but not the boxes '
+                '(gt_bboxes): leave it out for detection'
+            )
         frames = rgb_frames(results, 'RandAugment')
         for index in self.augment.random_policy_indices():
             frames = _apply(self.augment.transforms[index], frames)
@@ -165,17 +179,21 @@ class RandAugment(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(policy={self.policy!r}, '
-                f'pad_val={self.pad_val}, '
-                f'interpolation={self.interpolation!r})')
+        return (
+            f'{type(self).__name__}(policy={self.policy!r}, '
+            f'pad_val={self.pad_val}, '
+            f'interpolation={self.interpolation!r})'
+        )
 
 
-def _build_mmpretrains(policy: RandAugmentPolicy, pad_val: int,
-                       interpolation: str) -> BaseTransform:
+def _build_mmpretrains(
+    policy: RandAugmentPolicy, pad_val: int, interpolation: str
+) -> BaseTransform:
     """``mmpretrain.RandAugment``, which draws, with its operations."""
     try:
-        from mmpretrain.datasets.transforms.auto_augment import \
-            RANDAUG_POLICIES
+        from mmpretrain.datasets.transforms.auto_augment import (
+            RANDAUG_POLICIES,
+        )
     except ImportError as error:
         raise ImportError(
             'RandAugment takes its operations from MMPretrain, which cannot '
@@ -196,11 +214,15 @@ def _build_mmpretrains(policy: RandAugmentPolicy, pad_val: int,
             total_level=_HIGHEST_MAGNITUDE,
             # Of one number, mmcv's imrotate fills the first channel only.
             hparams=dict(
-                pad_val=[pad_val] * 3, interpolation=interpolation, prob=.5)))
+                pad_val=[pad_val] * 3, interpolation=interpolation, prob=0.5
+            ),
+        )
+    )
 
 
-def _apply(operation: BaseTransform,
-           frames: List[np.ndarray]) -> List[np.ndarray]:
+def _apply(
+    operation: BaseTransform, frames: List[np.ndarray]
+) -> List[np.ndarray]:
     """Apply one operation of MMPretrain to all frames with the same draw."""
     state = np.random.get_state()
     if operation.random_disable():

@@ -1,10 +1,11 @@
 """Clips around the timestamps of AVA, from videos and from raw frames."""
+
 from typing import Any, Dict
 
 import numpy as np
+from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import SampleAVAFrames
 
-from amd_mm.registry import TRANSFORMS
 from ..video_reader import UnreadableVideoError
 
 
@@ -49,10 +50,12 @@ class SampleAVAClip(SampleAVAFrames):
         """
         start_index = results['start_index']
         video = results.get('avg_fps') is not None
-        rate = self._rate(results) if video else 1.
+        rate = self._rate(results) if video else 1.0
         length = (
-            round(results['total_frames'] /
-                  rate) if video else results['shot_info'][1])
+            round(results['total_frames'] / rate)
+            if video
+            else results['shot_info'][1]
+        )
         time = results['timestamp'] - results['timestamp_start']
         found = super().transform(
             dict(
@@ -63,13 +66,19 @@ class SampleAVAClip(SampleAVAFrames):
                 timestamp_start=0,
                 start_index=0,
                 total_frames=None,
-                shot_info=(0, length)))
+                shot_info=(0, length),
+            )
+        )
         inds = found['frame_inds']
         if video:
             inds = np.rint(inds * rate).astype(inds.dtype)
             inds = inds.clip(0, results['total_frames'] - 1)
-        for key in ('clip_len', 'frame_interval', 'num_clips',
-                    'crop_quadruple'):
+        for key in (
+            'clip_len',
+            'frame_interval',
+            'num_clips',
+            'crop_quadruple',
+        ):
             results[key] = found[key]
         results['frame_inds'] = inds + start_index
         return results
@@ -80,13 +89,17 @@ class SampleAVAClip(SampleAVAFrames):
         path, fps = results['filename'], results['avg_fps']
         if fps <= 0:
             raise UnreadableVideoError(
-                path, 'it does not say its frame rate, so that a timestamp '
-                'cannot be found in it')
+                path,
+                'it does not say its frame rate, so that a timestamp '
+                'cannot be found in it',
+            )
         lasts = results['total_frames'] / fps
         asked = results['timestamp'] - results['timestamp_start']
         if asked > lasts + 1:
             raise UnreadableVideoError(
-                path, f'timestamp {results["timestamp"]} is {asked} s into '
+                path,
+                f'timestamp {results["timestamp"]} is {asked} s into '
                 f'it (timestamp_start={results["timestamp_start"]}), but it '
-                f'lasts {lasts:.1f} s')
+                f'lasts {lasts:.1f} s',
+            )
         return fps / results['fps']

@@ -1,10 +1,11 @@
 """Random erasing for clips: one box for all frames."""
+
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
+from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from amd_mm.registry import TRANSFORMS
 from .frames import put_frames, rgb_frames
 
 _MODES = ('pixel', 'rand', 'const')
@@ -52,29 +53,37 @@ class RandomErasing(BaseTransform):
 
     def __init__(
         self,
-        probability: float = .25,
+        probability: float = 0.25,
         mode: str = 'pixel',
-        min_area: float = .02,
+        min_area: float = 0.02,
         max_area: float = 1 / 3,
-        min_aspect: float = .3,
+        min_aspect: float = 0.3,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
-        std: Sequence[float] = (58.395, 57.12, 57.375)
+        std: Sequence[float] = (58.395, 57.12, 57.375),
     ) -> None:
         if mode not in _MODES:
-            raise ValueError(f'unknown mode of random erasing {mode!r}: '
-                             f'choose one of {", ".join(_MODES)}')
+            raise ValueError(
+                f'unknown mode of random erasing {mode!r}: '
+                f'choose one of {", ".join(_MODES)}'
+            )
         if not 0 <= probability <= 1:
-            raise ValueError('probability must be from 0 to 1, got '
-                             f'{probability}')
+            raise ValueError(
+                f'probability must be from 0 to 1, got {probability}'
+            )
         if not 0 < min_area <= max_area <= 1:
-            raise ValueError('min_area and max_area must be above 0, at most '
-                             f'1 and ascending, got {min_area}, {max_area}')
+            raise ValueError(
+                'min_area and max_area must be above 0, at most '
+                f'1 and ascending, got {min_area}, {max_area}'
+            )
         if not 0 < min_aspect <= 1:
-            raise ValueError('min_aspect must be above 0 and at most 1, got '
-                             f'{min_aspect}')
+            raise ValueError(
+                f'min_aspect must be above 0 and at most 1, got {min_aspect}'
+            )
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError('mean and std need three values, R, G and B, '
-                             f'got {mean} and {std}')
+            raise ValueError(
+                'mean and std need three values, R, G and B, '
+                f'got {mean} and {std}'
+            )
         self.probability = probability
         self.mode = mode
         self.min_area = min_area
@@ -99,8 +108,10 @@ class RandomErasing(BaseTransform):
         frames = rgb_frames(results, 'RandomErasing')
         sizes = {frame.shape[:2] for frame in frames}
         if len(sizes) != 1:
-            raise ValueError('RandomErasing needs frames of one size, got '
-                             f'{sorted(sizes) or "no frames"}')
+            raise ValueError(
+                'RandomErasing needs frames of one size, got '
+                f'{sorted(sizes) or "no frames"}'
+            )
         if np.random.rand() >= self.probability:
             return results
         box = self._draw_box(*sizes.pop())
@@ -112,41 +123,49 @@ class RandomErasing(BaseTransform):
         erased = []
         for frame in frames:
             frame = frame.copy()
-            frame[top:top + height,
-                  left:left + width] = self._fill(rng, height, width)
+            frame[top : top + height, left : left + width] = self._fill(
+                rng, height, width
+            )
             erased.append(frame)
         put_frames(results, erased)
         return results
 
-    def _draw_box(self, height: int,
-                  width: int) -> Optional[Tuple[int, int, int, int]]:
+    def _draw_box(
+        self, height: int, width: int
+    ) -> Optional[Tuple[int, int, int, int]]:
         """(top, left, height, width), or None when none fits."""
         longest = -np.log(self.min_aspect)
         for _ in range(_ATTEMPTS):
             share = np.random.uniform(self.min_area, self.max_area)
             aspect = np.exp(np.random.uniform(-longest, longest))
             area = share * height * width
-            box_height = int(round(np.sqrt(area * aspect)))
-            box_width = int(round(np.sqrt(area / aspect)))
+            box_height = round(np.sqrt(area * aspect))
+            box_width = round(np.sqrt(area / aspect))
             if 0 < box_height < height and 0 < box_width < width:
                 top = np.random.randint(height - box_height + 1)
                 left = np.random.randint(width - box_width + 1)
                 return int(top), int(left), box_height, box_width
         return None
 
-    def _fill(self, rng: np.random.Generator, height: int,
-              width: int) -> np.ndarray:
+    def _fill(
+        self, rng: np.random.Generator, height: int, width: int
+    ) -> np.ndarray:
         """uint8 pixels for one frame's box, or what broadcasts to them."""
         shapes = dict(pixel=(height, width, 3), rand=(1, 1, 3), const=None)
         shape = shapes[self.mode]
-        noise = 0 if shape is None else rng.standard_normal(
-            shape, dtype=np.float32)
+        noise = (
+            0
+            if shape is None
+            else rng.standard_normal(shape, dtype=np.float32)
+        )
         pixels = noise * self.std + self.mean
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(probability={self.probability}, '
-                f'mode={self.mode!r}, min_area={self.min_area}, '
-                f'max_area={self.max_area:.4g}, '
-                f'min_aspect={self.min_aspect}, mean={self.mean.tolist()}, '
-                f'std={self.std.tolist()})')
+        return (
+            f'{type(self).__name__}(probability={self.probability}, '
+            f'mode={self.mode!r}, min_area={self.min_area}, '
+            f'max_area={self.max_area:.4g}, '
+            f'min_aspect={self.min_aspect}, mean={self.mean.tolist()}, '
+            f'std={self.std.tolist()})'
+        )

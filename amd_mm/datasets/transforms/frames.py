@@ -1,4 +1,5 @@
 """Decoded frames, as transforms of a whole clip take them."""
+
 from typing import Any, Dict, List
 
 import numpy as np
@@ -21,8 +22,10 @@ def rgb_frames(results: Dict[str, Any], user: str) -> List[np.ndarray]:
             flow for instance.
     """
     if 'imgs' not in results:
-        raise KeyError(f"{user} found no decoded frames ('imgs'): it has to "
-                       'come after the decoding transform')
+        raise KeyError(
+            f"{user} found no decoded frames ('imgs'): it has to "
+            'come after the decoding transform'
+        )
     frames = list(results['imgs'])
     for frame in frames:
         shape = np.shape(frame)
@@ -31,7 +34,8 @@ def rgb_frames(results: Dict[str, Any], user: str) -> List[np.ndarray]:
             raise ValueError(
                 f'{user} takes RGB frames, uint8 arrays (height, width, 3), '
                 f'but got {dtype} of shape {shape}: it has to come before '
-                'normalising and mmaction.FormatShape')
+                'normalising and mmaction.FormatShape'
+            )
     return frames
 
 

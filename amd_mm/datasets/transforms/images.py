@@ -1,8 +1,8 @@
 from typing import Any, Dict
 
+from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import LoadImageFromFile
 
-from amd_mm.registry import TRANSFORMS
 from ..video_reader import unreadable_on_error
 
 

@@ -1,14 +1,19 @@
 """Opening and decoding videos and frame folders, with clear errors."""
+
 from typing import Any, Dict
 
 import cv2
 import numpy as np
+from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import RawFrameDecode
 from mmcv.transforms import BaseTransform
 
-from amd_mm.registry import TRANSFORMS
-from ..video_reader import (UnreadableVideoError, open_video, reader_class,
-                            unreadable_on_error)
+from ..video_reader import (
+    UnreadableVideoError,
+    open_video,
+    reader_class,
+    unreadable_on_error,
+)
 
 
 def _scale_boxes(results: Dict[str, Any]) -> None:
@@ -41,13 +46,17 @@ class VideoInit(BaseTransform):
         num_threads (int): Decoding threads per worker. Defaults to 1.
     """
 
-    def __init__(self,
-                 backend: str = 'decord',
-                 min_frames: int = 1,
-                 num_threads: int = 1) -> None:
+    def __init__(
+        self,
+        backend: str = 'decord',
+        min_frames: int = 1,
+        num_threads: int = 1,
+    ) -> None:
         if min_frames < 1 or num_threads < 1:
-            raise ValueError('min_frames and num_threads must be at least 1, '
-                             f'got {min_frames} and {num_threads}')
+            raise ValueError(
+                'min_frames and num_threads must be at least 1, '
+                f'got {min_frames} and {num_threads}'
+            )
         # Fails now rather than in a worker, if the name is wrong.
         reader_class(backend)
         self.backend = backend
@@ -72,8 +81,10 @@ class VideoInit(BaseTransform):
             length = len(reader)
             reader.close()
             raise UnreadableVideoError(
-                path, f'it has {length} frames, fewer than '
-                f'min_frames={self.min_frames}')
+                path,
+                f'it has {length} frames, fewer than '
+                f'min_frames={self.min_frames}',
+            )
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.avg_fps
@@ -81,9 +92,11 @@ class VideoInit(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(backend={self.backend!r}, '
-                f'min_frames={self.min_frames}, '
-                f'num_threads={self.num_threads})')
+        return (
+            f'{type(self).__name__}(backend={self.backend!r}, '
+            f'min_frames={self.min_frames}, '
+            f'num_threads={self.num_threads})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -143,12 +156,13 @@ class CheckedRawFrameDecode(RawFrameDecode):
             Defaults to 1.
     """
 
-    def __init__(self,
-                 decoding_backend: str = 'cv2',
-                 min_frames: int = 1) -> None:
+    def __init__(
+        self, decoding_backend: str = 'cv2', min_frames: int = 1
+    ) -> None:
         if min_frames < 1:
-            raise ValueError(f'min_frames must be at least 1, got '
-                             f'{min_frames}')
+            raise ValueError(
+                f'min_frames must be at least 1, got {min_frames}'
+            )
         super().__init__(io_backend='disk', decoding_backend=decoding_backend)
         self.min_frames = min_frames
 
@@ -170,8 +184,10 @@ class CheckedRawFrameDecode(RawFrameDecode):
         # AVA's annotations have no total_frames; the default asks for none.
         if self.min_frames > 1 and results['total_frames'] < self.min_frames:
             raise UnreadableVideoError(
-                results['frame_dir'], f'it has {results["total_frames"]} '
-                f'frames, fewer than min_frames={self.min_frames}')
+                results['frame_dir'],
+                f'it has {results["total_frames"]} '
+                f'frames, fewer than min_frames={self.min_frames}',
+            )
         try:
             results = super().transform(results)
             # Of a flow picture that does not decode, an array of None.
@@ -195,5 +211,6 @@ class CheckedRawFrameDecode(RawFrameDecode):
                 except cv2.error:
                     good = False
             if not good:
-                raise UnreadableVideoError(folder,
-                                           f'frame {number} is not a picture')
+                raise UnreadableVideoError(
+                    folder, f'frame {number} is not a picture'
+                )

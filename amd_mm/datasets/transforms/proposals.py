@@ -1,10 +1,10 @@
 """Training proposals from ground-truth boxes."""
+
 from typing import Any, Dict
 
 import numpy as np
-from mmcv.transforms import BaseTransform
-
 from amd_mm.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
 
 
 @TRANSFORMS.register_module()
@@ -33,14 +33,17 @@ class GroundTruthProposals(BaseTransform):
             the other is not.
     """
 
-    def __init__(self, copies: int = 0, jitter: float = 0.) -> None:
+    def __init__(self, copies: int = 0, jitter: float = 0.0) -> None:
         if copies < 0 or not 0 <= jitter < 0.5:
-            raise ValueError('copies must not be negative and jitter be in '
-                             f'[0, 0.5), got {copies} and {jitter}')
+            raise ValueError(
+                'copies must not be negative and jitter be in '
+                f'[0, 0.5), got {copies} and {jitter}'
+            )
         if (copies == 0) != (jitter == 0):
             raise ValueError(
                 'jittered copies need both, copies and jitter; got '
-                f'copies={copies}, jitter={jitter}')
+                f'copies={copies}, jitter={jitter}'
+            )
         self.copies = copies
         self.jitter = jitter
 
@@ -63,5 +66,7 @@ class GroundTruthProposals(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(copies={self.copies}, '
-                f'jitter={self.jitter})')
+        return (
+            f'{type(self).__name__}(copies={self.copies}, '
+            f'jitter={self.jitter})'
+        )

@@ -1,14 +1,19 @@
 """Several views of one decoded clip."""
+
 import copy
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
-from mmaction.datasets.transforms import (CenterCrop, MultiScaleCrop,
-                                          RandomCrop, RandomResizedCrop)
+from amd_mm.registry import TRANSFORMS
+from mmaction.datasets.transforms import (
+    CenterCrop,
+    MultiScaleCrop,
+    RandomCrop,
+    RandomResizedCrop,
+)
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
-from amd_mm.registry import TRANSFORMS
 from .resizing import ResizeClip
 
 # What they give are views of the frames, which they do not change.
@@ -37,9 +42,9 @@ class RepeatedViews(BaseTransform):
             VideoMAE pre-train.
     """
 
-    def __init__(self,
-                 transforms: Sequence[Union[dict, Callable]],
-                 num_views: int = 4) -> None:
+    def __init__(
+        self, transforms: Sequence[Union[dict, Callable]], num_views: int = 4
+    ) -> None:
         if num_views < 1:
             raise ValueError(f'num_views must be at least 1, got {num_views}')
         self.num_views = num_views
@@ -61,7 +66,8 @@ class RepeatedViews(BaseTransform):
         if 'imgs' not in results:
             raise KeyError(
                 "RepeatedViews found no decoded frames ('imgs'): it has to "
-                'come after the decoding transform')
+                'come after the decoding transform'
+            )
         frames = results.pop('imgs')
         # A decoder is neither copied nor kept.
         results.pop('video_reader', None)
@@ -81,8 +87,10 @@ class RepeatedViews(BaseTransform):
         return views
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(num_views={self.num_views}, '
-                f'transforms={self.transforms})')
+        return (
+            f'{type(self).__name__}(num_views={self.num_views}, '
+            f'transforms={self.transforms})'
+        )
 
 
 def _leave_frames_alone(transforms: Sequence[Callable]) -> bool:
@@ -97,7 +105,7 @@ def _leave_frames_alone(transforms: Sequence[Callable]) -> bool:
 
 
 def _copy_frames(
-    frames: Union[np.ndarray, List[np.ndarray]]
+    frames: Union[np.ndarray, List[np.ndarray]],
 ) -> Union[np.ndarray, List[np.ndarray]]:
     if isinstance(frames, np.ndarray):
         return frames.copy()

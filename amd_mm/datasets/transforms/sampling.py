@@ -1,10 +1,11 @@
 """Which frames of a video make a clip."""
+
 from typing import Any, Dict
 
 import numpy as np
+from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from amd_mm.registry import TRANSFORMS
 from ..video_reader import UnreadableVideoError
 
 
@@ -39,13 +40,14 @@ class SparseSampleFrames(BaseTransform):
             False.
     """
 
-    def __init__(self,
-                 clip_len: int = 16,
-                 num_clips: int = 1,
-                 test_mode: bool = False) -> None:
+    def __init__(
+        self, clip_len: int = 16, num_clips: int = 1, test_mode: bool = False
+    ) -> None:
         if clip_len < 1 or num_clips < 1:
-            raise ValueError('clip_len and num_clips must be at least 1, got '
-                             f'{clip_len} and {num_clips}')
+            raise ValueError(
+                'clip_len and num_clips must be at least 1, got '
+                f'{clip_len} and {num_clips}'
+            )
         self.clip_len = clip_len
         self.num_clips = num_clips
         self.test_mode = test_mode
@@ -67,12 +69,14 @@ class SparseSampleFrames(BaseTransform):
             raise KeyError(
                 "SparseSampleFrames does not know 'total_frames': for videos "
                 'it comes after amd_mm.VideoInit, for raw frames the list '
-                'has to say it')
+                'has to say it'
+            )
         total = int(results['total_frames'])
         if total < 1:
             name = results.get('filename') or results.get('frame_dir') or ''
             raise UnreadableVideoError(
-                name, f'it has {total} frames: nothing to sample from')
+                name, f'it has {total} frames: nothing to sample from'
+            )
         if self.test_mode or total < self.clip_len:
             clips = self._fixed_clips(total)
         else:
@@ -89,7 +93,8 @@ class SparseSampleFrames(BaseTransform):
         # Whole frames: segments differ by at most one, and none is lost.
         edges = np.arange(self.clip_len + 1) * total // self.clip_len
         return np.random.randint(
-            edges[:-1], edges[1:], size=(self.num_clips, self.clip_len))
+            edges[:-1], edges[1:], size=(self.num_clips, self.clip_len)
+        )
 
     def _fixed_clips(self, total: int) -> np.ndarray:
         """(num_clips, clip_len) frames, at one place of the segments each."""
@@ -102,5 +107,7 @@ class SparseSampleFrames(BaseTransform):
         return positions * total // (unit * self.clip_len)
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(clip_len={self.clip_len}, '
-                f'num_clips={self.num_clips}, test_mode={self.test_mode})')
+        return (
+            f'{type(self).__name__}(clip_len={self.clip_len}, '
+            f'num_clips={self.num_clips}, test_mode={self.test_mode})'
+        )

@@ -8,7 +8,12 @@ from .throughput import ThroughputHook
 from .unreadable_videos import UnreadableVideosHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'DeferredRuntimeInfoHook', 'FiniteLossHook',
-    'RunSummaryHook', 'StepSeedHook', 'StrictLoadHook', 'ThroughputHook',
-    'UnreadableVideosHook'
+    'AtomicCheckpointHook',
+    'DeferredRuntimeInfoHook',
+    'FiniteLossHook',
+    'RunSummaryHook',
+    'StepSeedHook',
+    'StrictLoadHook',
+    'ThroughputHook',
+    'UnreadableVideosHook',
 ]

@@ -4,12 +4,11 @@ from contextlib import contextmanager
 from glob import escape, glob
 from typing import Callable, Iterator, List, Tuple, Union
 
+from amd_mm.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
-
-from amd_mm.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
 _BACKEND = 'amd_mm_atomic'
@@ -108,8 +107,10 @@ class AtomicCheckpointHook(CheckpointHook):
         for folder in {self.out_dir, runner.work_dir}:
             pattern = osp.join(escape(folder), '*' + PARTIAL_SUFFIX)
             for path in glob(pattern):
-                runner.logger.info(f'Removing {path}, left by a run that was '
-                                   'stopped while writing it.')
+                runner.logger.info(
+                    f'Removing {path}, left by a run that was '
+                    'stopped while writing it.'
+                )
                 os.remove(path)
 
     @contextmanager
@@ -131,8 +132,9 @@ class AtomicCheckpointHook(CheckpointHook):
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int,
-                                   meta: dict) -> None:
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict
+    ) -> None:
         with self._removing_later():
             self._forget_oldest(runner, step)
             name = self.filename_tmpl.format(step)
@@ -147,11 +149,13 @@ class AtomicCheckpointHook(CheckpointHook):
                 meta=meta,
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
-                **self.args)
+                **self.args,
+            )
             if is_main_process():
                 write_atomically(
                     osp.join(runner.work_dir, 'last_checkpoint'),
-                    self.last_ckpt.encode())
+                    self.last_ckpt.encode(),
+                )
 
     def _forget_oldest(self, runner: Runner, step: int) -> None:
         """Update the list of checkpoints kept, which is saved in them."""
@@ -163,5 +167,6 @@ class AtomicCheckpointHook(CheckpointHook):
             if is_main_process() and self.file_backend.isfile(path):
                 self.file_backend.remove(path)
         self.keep_ckpt_ids.append(step)
-        runner.message_hub.update_info('keep_ckpt_ids',
-                                       list(self.keep_ckpt_ids))
+        runner.message_hub.update_info(
+            'keep_ckpt_ids', list(self.keep_ckpt_ids)
+        )

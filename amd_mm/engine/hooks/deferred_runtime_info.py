@@ -1,11 +1,11 @@
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+from amd_mm.registry import HOOKS
 from mmengine.hooks import RuntimeInfoHook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from amd_mm.registry import HOOKS
 from ..optim_wrappers import GuardedOptimWrapper
 from ..utils import DataBatch, logger_is_due
 
@@ -38,11 +38,13 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
             self._wrapper = runner.optim_wrapper
             self._wrapper.defer_grad_norm = True
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: DataBatch = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
         if self._wrapper is not None:
             norm = self._wrapper.pop_grad_norm()
             if norm is not None:
@@ -52,13 +54,14 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
                 value = value.detach()  # let go of the graph
             self._pending.append((name, value))
         self._pending_steps += 1
-        if (self._pending_steps >= _MAX_PENDING_STEPS
-                or logger_is_due(runner, batch_idx)):
+        if self._pending_steps >= _MAX_PENDING_STEPS or logger_is_due(
+            runner, batch_idx
+        ):
             self.flush(runner)
 
-    def after_train_epoch(self,
-                          runner: Runner,
-                          metrics: Optional[Dict[str, float]] = None) -> None:
+    def after_train_epoch(
+        self, runner: Runner, metrics: Optional[Dict[str, float]] = None
+    ) -> None:
         self.flush(runner)
 
     def before_val(self, runner: Runner) -> None:

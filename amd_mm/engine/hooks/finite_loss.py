@@ -1,10 +1,10 @@
 import logging
 
+from amd_mm.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from amd_mm.registry import HOOKS
 from ..optim_wrappers import GuardedOptimWrapper
 from ..utils import DataBatch, batch_names
 
@@ -20,6 +20,7 @@ class FiniteLossHook(Hook):
 
     With another optimiser wrapper there is no guard; the hook says so once.
     """
+
     # Before the checkpoint hook (VERY_LOW).
     priority = 'ABOVE_NORMAL'
 
@@ -32,12 +33,12 @@ class FiniteLossHook(Hook):
                 'loss: a run that turns to NaN goes on. Take '
                 'optim_wrapper.type=amd_mm.GuardedOptimWrapper for that',
                 logger='current',
-                level=logging.WARNING)
+                level=logging.WARNING,
+            )
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: DataBatch = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
         if self._wrapper is not None:
             self._wrapper.set_batch(batch_names(data_batch))
 

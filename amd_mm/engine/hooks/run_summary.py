@@ -1,15 +1,18 @@
 from typing import Dict, Iterator, List, Optional
 
+from amd_mm.registry import HOOKS
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import (CosineAnnealingLR, LinearLR, OptimWrapper,
-                            _ParamScheduler)
+from mmengine.optim import (
+    CosineAnnealingLR,
+    LinearLR,
+    OptimWrapper,
+    _ParamScheduler,
+)
 from mmengine.runner import Runner
 from torch import nn
-
-from amd_mm.registry import HOOKS
 
 # Decoders of stock pipelines, by the transform that opens the video.
 _STOCK_BACKENDS = {
@@ -17,7 +20,7 @@ _STOCK_BACKENDS = {
     'PyAVInit': 'pyav',
     'OpenCVInit': 'opencv',
     'PIMSInit': 'pims',
-    'RawFrameDecode': 'raw frames'
+    'RawFrameDecode': 'raw frames',
 }
 
 
@@ -30,14 +33,16 @@ class RunSummaryHook(Hook):
     decodes the videos, and precision: what people get wrong when they change
     the number of GPUs, and what they are asked for when they report a problem.
     """
+
     # After everything else has set itself up.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
         lines = summary_lines(runner)
         width = max(len(name) for name in lines)
-        text = '\n'.join(f'  {name:<{width}}  {value}'
-                         for name, value in lines.items())
+        text = '\n'.join(
+            f'  {name:<{width}}  {value}' for name, value in lines.items()
+        )
         runner.logger.info(f'This run:\n{text}')
 
 
@@ -73,8 +78,10 @@ def _samples(runner: Runner, files: str) -> str:
     views = _views(loader.dataset)
     world = get_world_size()
     counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-    return (f'{count * views * world * counts} = {count} {files} x {views} '
-            f'views x {world} processes x {counts} accumulated')
+    return (
+        f'{count * views * world * counts} = {count} {files} x {views} '
+        f'views x {world} processes x {counts} accumulated'
+    )
 
 
 def _transforms(dataset: object) -> Iterator[object]:
@@ -88,7 +95,8 @@ def _transforms(dataset: object) -> Iterator[object]:
 def _loads_images(dataset: object) -> bool:
     return any(
         isinstance(transform, LoadImageFromFile)
-        for transform in _transforms(dataset))
+        for transform in _transforms(dataset)
+    )
 
 
 def _views(dataset: object) -> int:
@@ -126,8 +134,10 @@ def _describe(scheduler: _ParamScheduler, peak: float) -> str:
     last = min(scheduler.end, 10**12)
     span = f'({unit}s {scheduler.begin} to {last})'
     if isinstance(scheduler, LinearLR):
-        return (f'linear from {peak * scheduler.start_factor:.1e} to '
-                f'{peak * scheduler.end_factor:.1e} {span}')
+        return (
+            f'linear from {peak * scheduler.start_factor:.1e} to '
+            f'{peak * scheduler.end_factor:.1e} {span}'
+        )
     if isinstance(scheduler, CosineAnnealingLR):
         final = scheduler.eta_min
         if scheduler.eta_min_ratio is not None:
@@ -178,12 +188,13 @@ def _precision(wrapper: object) -> str:
 
 
 def _fused_attention(model: nn.Module) -> Optional[str]:
+    from amd_mm.models.utils.blocks import FusedAttention
     from mmaction.models.backbones.vit_mae import Attention
 
-    from amd_mm.models.utils.blocks import FusedAttention
     fused = {
         isinstance(module, FusedAttention)
-        for module in model.modules() if isinstance(module, Attention)
+        for module in model.modules()
+        if isinstance(module, Attention)
     }
     if not fused:
         return None

@@ -2,11 +2,11 @@ import random
 
 import numpy as np
 import torch
+from amd_mm.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amd_mm.registry import HOOKS
 from ..utils import DataBatch
 
 
@@ -20,12 +20,12 @@ class StepSeedHook(Hook):
     differs from rank to rank. Masks and data have seeds of this kind of their
     own, in the mask generator and the sampler.
     """
+
     priority = 'VERY_HIGH'
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: DataBatch = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
         entropy = (abs(int(runner.seed)), runner.iter, get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)

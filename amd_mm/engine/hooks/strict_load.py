@@ -1,12 +1,11 @@
 from typing import Tuple
 
+from amd_mm.checkpoints import load_into
+from amd_mm.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
-
-from amd_mm.checkpoints import load_into
-from amd_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -39,9 +38,11 @@ class StrictLoadHook(Hook):
             model,
             checkpoint,
             prefix='',
-            allow_missing=fresh_parts(model) if starts_training(runner) else
-            (),
-            name=runner._load_from)
+            allow_missing=fresh_parts(model)
+            if starts_training(runner)
+            else (),
+            name=runner._load_from,
+        )
         # MMEngine goes on to load this, without further ado.
         checkpoint['state_dict'] = model.state_dict()
 

@@ -1,10 +1,10 @@
 from typing import Optional
 
+from amd_mm.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amd_mm.registry import HOOKS
 from ..utils import DataBatch, count_clips, logger_is_due
 
 
@@ -20,17 +20,20 @@ class ThroughputHook(Hook):
 
     Both rest on MMEngine's ``IterTimerHook``, which also gives the ETA.
     """
+
     # After IterTimerHook (NORMAL, 50), before LoggerHook (BELOW_NORMAL, 60).
     priority = 55
 
     def before_train(self, runner: Runner) -> None:
         self._reset()
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: DataBatch = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
         hub = runner.message_hub
         if 'train/time' not in hub.log_scalars:  # no IterTimerHook
             return
@@ -40,10 +43,12 @@ class ThroughputHook(Hook):
         if not logger_is_due(runner, batch_idx) or self._time <= 0:
             return
         if self._clips:
-            hub.update_scalar('train/clips_per_s',
-                              self._clips * get_world_size() / self._time)
+            hub.update_scalar(
+                'train/clips_per_s',
+                self._clips * get_world_size() / self._time,
+            )
         hub.update_scalar('train/data_share', self._data_time / self._time)
         self._reset()
 
     def _reset(self) -> None:
-        self._clips, self._time, self._data_time = 0, 0., 0.
+        self._clips, self._time, self._data_time = 0, 0.0, 0.0

@@ -1,12 +1,12 @@
 """Reports files that could not be read, and stops when there are many."""
+
 from typing import Dict, List, Optional, Tuple
 
+from amd_mm.registry import HOOKS
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
-
-from amd_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -34,15 +34,17 @@ class UnreadableVideosHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self,
-                 max_share: float = 0.05,
-                 min_fetches: int = 100) -> None:
+    def __init__(
+        self, max_share: float = 0.05, min_fetches: int = 100
+    ) -> None:
         if not 0 <= max_share <= 1:
-            raise ValueError(f'max_share is a share from 0 to 1, got '
-                             f'{max_share}')
+            raise ValueError(
+                f'max_share is a share from 0 to 1, got {max_share}'
+            )
         if min_fetches < 1:
-            raise ValueError(f'min_fetches must be at least 1, got '
-                             f'{min_fetches}')
+            raise ValueError(
+                f'min_fetches must be at least 1, got {min_fetches}'
+            )
         self.max_share = max_share
         self.min_fetches = min_fetches
         self.fetched = 0
@@ -58,10 +60,9 @@ class UnreadableVideosHook(Hook):
         """
         self._unreadable_before_epoch = self.unreadable
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+    ) -> None:
         """Count the batch, log new names, stop when there are too many.
 
         Args:
@@ -87,8 +88,9 @@ class UnreadableVideosHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        self._log_summary(only_if_new=self.unreadable -
-                          self._unreadable_before_epoch)
+        self._log_summary(
+            only_if_new=self.unreadable - self._unreadable_before_epoch
+        )
 
     def after_train(self, runner: Runner) -> None:
         """Log the counts of the whole run.
@@ -107,12 +109,14 @@ class UnreadableVideosHook(Hook):
                 # Formatted here: MMEngine's logger drops a second warning
                 # with the same unformatted message.
                 _logger().warning(
-                    f'unreadable file replaced: {path} ({reason})')
+                    f'unreadable file replaced: {path} ({reason})'
+                )
 
     def _log_summary(self, only_if_new: Optional[int] = None) -> None:
         # One small exchange per epoch: the processes see different videos.
         counts = all_gather_object(
-            (self.fetched, self.unreadable, self.reasons, only_if_new))
+            (self.fetched, self.unreadable, self.reasons, only_if_new)
+        )
         if only_if_new is not None and not any(c[3] for c in counts):
             return
         fetched = sum(c[0] for c in counts)
@@ -120,12 +124,18 @@ class UnreadableVideosHook(Hook):
         names = set().union(*(c[2] for c in counts))
         _logger().info(
             '%d of %d fetched files could not be read and were replaced '
-            '(%.2f %%, %d different files)', unreadable, fetched,
-            100 * unreadable / max(fetched, 1), len(names))
+            '(%.2f %%, %d different files)',
+            unreadable,
+            fetched,
+            100 * unreadable / max(fetched, 1),
+            len(names),
+        )
 
     def _too_many(self, share: float) -> str:
-        first = '\n'.join(f'    {path}: {reason}'
-                          for path, reason in list(self.reasons.items())[:5])
+        first = '\n'.join(
+            f'    {path}: {reason}'
+            for path, reason in list(self.reasons.items())[:5]
+        )
         return (
             f'{self.unreadable} of {self.fetched} fetched files '
             f'({100 * share:.1f} %) could not be read, more than '
@@ -133,7 +143,8 @@ class UnreadableVideosHook(Hook):
             'Videos: `python tools/check_videos.py FOLDER_OR_LIST` finds them '
             'all and writes a clean list to train on. Images: remove these '
             'files. Or raise max_share of UnreadableVideosHook if that many '
-            'may be missing.')
+            'may be missing.'
+        )
 
 
 def _logger() -> MMLogger:

@@ -3,12 +3,11 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as torch_dist
+from amd_mm.registry import OPTIM_WRAPPERS
 from mmengine.dist import all_gather_object, get_rank, is_distributed
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
-
-from amd_mm.registry import OPTIM_WRAPPERS
 
 _PRECISIONS = ('bf16', 'fp32')
 
@@ -29,11 +28,12 @@ class _HostCopy:
             ``value`` complete. Waiting for it is left to a stream of its own,
             so that the model's stream goes on meanwhile.
     """
+
     _streams: Dict[torch.device, torch.cuda.Stream] = {}
 
-    def __init__(self,
-                 value: Tensor,
-                 work: Optional[torch_dist.Work] = None) -> None:
+    def __init__(
+        self, value: Tensor, work: Optional[torch_dist.Work] = None
+    ) -> None:
         self._value = value
         self._event: Optional[torch.cuda.Event] = None
         if not value.is_cuda:
@@ -97,15 +97,18 @@ class GuardedOptimWrapper(OptimWrapper):
         NonFiniteError: From :meth:`update_params` and :meth:`check_pending`.
     """
 
-    def __init__(self,
-                 optimizer: Optimizer,
-                 precision: str = 'bf16',
-                 accumulative_counts: int = 1,
-                 clip_grad: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        precision: str = 'bf16',
+        accumulative_counts: int = 1,
+        clip_grad: Optional[dict] = None,
+    ) -> None:
         if precision not in _PRECISIONS:
             raise ValueError(
                 f'optim_wrapper.precision={precision!r} is not one of '
-                f'{_PRECISIONS}; for float16 use type="AmpOptimWrapper"')
+                f'{_PRECISIONS}; for float16 use type="AmpOptimWrapper"'
+            )
         # The parent pops a key from clip_grad; the config keeps its own.
         clip_grad = None if clip_grad is None else dict(clip_grad)
         super().__init__(optimizer, accumulative_counts, clip_grad)
@@ -124,10 +127,14 @@ class GuardedOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, and no gradient synchronisation while accumulating."""
-        with super().optim_context(model), torch.autocast(
+        with (
+            super().optim_context(model),
+            torch.autocast(
                 self.device_type,
                 dtype=torch.bfloat16,
-                enabled=self.precision == 'bf16'):
+                enabled=self.precision == 'bf16',
+            ),
+        ):
             yield
 
     def set_batch(self, names: Sequence[str]) -> None:
@@ -138,10 +145,12 @@ class GuardedOptimWrapper(OptimWrapper):
         """
         self._batch = list(dict.fromkeys(names))
 
-    def update_params(self,
-                      loss: Tensor,
-                      step_kwargs: Optional[Dict] = None,
-                      zero_kwargs: Optional[Dict] = None) -> None:
+    def update_params(
+        self,
+        loss: Tensor,
+        step_kwargs: Optional[Dict] = None,
+        zero_kwargs: Optional[Dict] = None,
+    ) -> None:
         """Backward, and a step if enough batches were accumulated.
 
         Args:
@@ -183,7 +192,8 @@ class GuardedOptimWrapper(OptimWrapper):
                 'checkpoint (--resume); if it happens again, try '
                 'optim_wrapper.precision=fp32 or a lower learning rate. '
                 f'Videos of that step on rank {get_rank()}: '
-                f'{self._pending_batch}')
+                f'{self._pending_batch}'
+            )
 
     def pop_grad_norm(self) -> Optional[Tensor]:
         """The gradient norm of the last step, once; None if none was made."""
@@ -192,7 +202,8 @@ class GuardedOptimWrapper(OptimWrapper):
 
     def _clip_grad(self) -> None:
         params = [
-            param for group in self.optimizer.param_groups
+            param
+            for group in self.optimizer.param_groups
             for param in group['params']
             if param.requires_grad and param.grad is not None
         ]
@@ -207,8 +218,9 @@ class GuardedOptimWrapper(OptimWrapper):
         if self.defer_grad_norm:
             self._grad_norm = norm
         else:
-            self.message_hub.update_scalar(f'train/{self.grad_name}',
-                                           float(norm))
+            self.message_hub.update_scalar(
+                f'train/{self.grad_name}', float(norm)
+            )
 
     def _send_finite_flag(self, loss: Tensor) -> _HostCopy:
         flag = torch.isfinite(loss).all().to(torch.int32)
@@ -217,7 +229,8 @@ class GuardedOptimWrapper(OptimWrapper):
         # All processes must stop: one that stops alone leaves the others in
         # the gradients' all-reduce, with parameters already spoilt by it.
         work = torch_dist.all_reduce(
-            flag, op=torch_dist.ReduceOp.MIN, async_op=True)
+            flag, op=torch_dist.ReduceOp.MIN, async_op=True
+        )
         return _HostCopy(flag, work)
 
     def _report_loss(self, loss: Tensor) -> None:
@@ -235,7 +248,8 @@ class GuardedOptimWrapper(OptimWrapper):
             'step before. ' + '; '.join(bad) + '. Check those videos '
             '(tools/check_videos.py), lower the learning rate, or try '
             'optim_wrapper.precision=fp32; --resume goes on from the last '
-            'checkpoint')
+            'checkpoint'
+        )
 
     def _iteration(self) -> str:
         return str(self.message_hub.get_info('iter', '(unknown)'))

@@ -1,9 +1,8 @@
 from typing import List, Optional, Union
 
+from amd_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
-
-from amd_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -18,18 +17,21 @@ class TrainableOnlyConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg (dict, optional): As in MMEngine.
     """
 
-    def __init__(self,
-                 optim_wrapper_cfg: dict,
-                 paramwise_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None
+    ) -> None:
         # Not empty, so that MMEngine looks at each parameter.
-        super().__init__(optim_wrapper_cfg, paramwise_cfg
-                         or dict(bypass_duplicate=True))
+        super().__init__(
+            optim_wrapper_cfg, paramwise_cfg or dict(bypass_duplicate=True)
+        )
 
-    def add_params(self,
-                   params: List[dict],
-                   module: nn.Module,
-                   prefix: str = '',
-                   is_dcn_module: Optional[Union[int, float]] = None) -> None:
+    def add_params(
+        self,
+        params: List[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: Optional[Union[int, float]] = None,
+    ) -> None:
         """Add a module's parameters, if any of them is trained.
 
         Args:

@@ -2,6 +2,8 @@ import os
 from typing import Callable, Dict, Optional, Sequence, Union
 
 import torch
+from amd_mm.checkpoints import load_into
+from amd_mm.registry import FUNCTIONS, HOOKS
 from mmengine import registry as root
 from mmengine._strategy import FSDPStrategy
 from mmengine.device import get_device
@@ -11,26 +13,31 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import FlexibleRunner
 from torch import Tensor, nn
-from torch.distributed.fsdp import (FullStateDictConfig,
-                                    FullyShardedDataParallel, StateDictType)
+from torch.distributed.fsdp import (
+    FullStateDictConfig,
+    FullyShardedDataParallel,
+    StateDictType,
+)
 
-from amd_mm.checkpoints import load_into
-from amd_mm.registry import FUNCTIONS, HOOKS
 from ..hooks.atomic_checkpoint import PARTIAL_SUFFIX
-from ..hooks.strict_load import (StrictLoadHook, fresh_parts,
-                                 starts_training)
+from ..hooks.strict_load import StrictLoadHook, fresh_parts, starts_training
 from ..launch import LaunchError
 
 STRATEGIES = Registry(
     'strategy',
     parent=root.STRATEGIES,
     scope='amd_mm',
-    locations=['amd_mm.engine.strategies'])
+    locations=['amd_mm.engine.strategies'],
+)
 
 
 @FUNCTIONS.register_module()
-def wrap_classes(module: nn.Module, recurse: bool, nonwrapped_numel: int,
-                 names: Sequence[str]) -> bool:
+def wrap_classes(
+    module: nn.Module,
+    recurse: bool,
+    nonwrapped_numel: int,
+    names: Sequence[str],
+) -> bool:
     """An ``auto_wrap_policy`` that makes a unit of every module of a class.
 
     A unit's weights are together only inside its ``forward``. So it takes
@@ -92,11 +99,13 @@ class GuardedFSDPStrategy(FSDPStrategy):
                 'strategy.type=GuardedFSDPStrategy shares a model out among '
                 'processes, and this is one without a launcher: start it with '
                 'tools/dist_train.sh CONFIG GPUS, torchrun or Slurm (for one '
-                'GPU take the config without FSDP)')
+                'GPU take the config without FSDP)'
+            )
         if not self._is_full_state_dict():
             raise LaunchError(
                 "strategy.state_dict_cfg has to be 'full': checkpoints in "
-                'shards fit only the same number of processes')
+                'shards fit only the same number of processes'
+            )
         return super().build_model(model)
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
@@ -110,9 +119,12 @@ class GuardedFSDPStrategy(FSDPStrategy):
             self.model_wrapper = dict(
                 self.model_wrapper
                 or dict(type='mmengine.MMFullyShardedDataParallel'),
-                device_id=torch.device('cpu'))
-            for settings in (self.state_dict_config,
-                             self.optim_state_dict_config):
+                device_id=torch.device('cpu'),
+            )
+            for settings in (
+                self.state_dict_config,
+                self.optim_state_dict_config,
+            ):
                 settings.offload_to_cpu = False  # see WholeModel
         count = sum(parameter.numel() for parameter in model.parameters())
         model = super()._wrap_model(model)
@@ -120,14 +132,15 @@ class GuardedFSDPStrategy(FSDPStrategy):
             f'FSDP: {count / 1e6:.1f} M parameters in '
             f'{len(FullyShardedDataParallel.fsdp_modules(model))} units, '
             f'shared out among {get_world_size()} processes. Counts of '
-            'parameters after this are of one share.')
+            'parameters after this are of one share.'
+        )
         return model
 
     def build_optim_wrapper(
-            self,
-            optim_wrapper: Union[torch.optim.Optimizer, BaseOptimWrapper,
-                                 dict],
-            model: Optional[nn.Module] = None) -> BaseOptimWrapper:
+        self,
+        optim_wrapper: Union[torch.optim.Optimizer, BaseOptimWrapper, dict],
+        model: Optional[nn.Module] = None,
+    ) -> BaseOptimWrapper:
         """Build the optimiser over the shards by rules for whole weights.
 
         Args:
@@ -139,7 +152,8 @@ class GuardedFSDPStrategy(FSDPStrategy):
             BaseOptimWrapper: The wrapper.
         """
         with FullyShardedDataParallel.summon_full_params(
-                model, writeback=False):
+            model, writeback=False
+        ):
             wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(wrapper, 'clip_func', None) is _CLIP_BY_NORM:
             wrapper.clip_func = _clip_whole(model)
@@ -168,22 +182,26 @@ class GuardedFSDPStrategy(FSDPStrategy):
                 'the checkpoint to resume from was written without FSDP, and '
                 "its optimiser's states fit only there: resume with the "
                 'config that wrote it, or start from its weights alone '
-                '(load_from=FILE without --resume)')
+                '(load_from=FILE without --resume)'
+            )
         # By name: PyTorch 2.1 changed the order that MMEngine relies on.
         share = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model,
             optim=self.optim_wrapper.optimizer,
-            optim_state_dict=state_dict)
+            optim_state_dict=state_dict,
+        )
         share['base_param_settings'] = base
         self.optim_wrapper.load_state_dict(share)
 
-    def save_checkpoint(self,
-                        filename: str,
-                        *,
-                        save_optimizer: bool = True,
-                        save_param_scheduler: bool = True,
-                        extra_ckpt: Optional[dict] = None,
-                        callback: Optional[Callable] = None) -> None:
+    def save_checkpoint(
+        self,
+        filename: str,
+        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        extra_ckpt: Optional[dict] = None,
+        callback: Optional[Callable] = None,
+    ) -> None:
         """Write a checkpoint whose name never stands for half of it.
 
         All processes take part, the first one writes.
@@ -203,7 +221,8 @@ class GuardedFSDPStrategy(FSDPStrategy):
             save_optimizer=save_optimizer,
             save_param_scheduler=save_param_scheduler,
             extra_ckpt=extra_ckpt,
-            callback=callback)
+            callback=callback,
+        )
         if local and is_main_process():
             with open(written, 'rb+') as file:
                 os.fsync(file.fileno())
@@ -216,9 +235,9 @@ _CLIP_BY_NORM = torch.nn.utils.clip_grad_norm_
 def _clip_whole(model: FullyShardedDataParallel) -> Callable[..., Tensor]:
     """``clip_grad_norm_`` over the shards of all processes."""
 
-    def clip(params: Sequence[Tensor],
-             max_norm: float,
-             norm_type: float = 2.) -> Tensor:
+    def clip(
+        params: Sequence[Tensor], max_norm: float, norm_type: float = 2.0
+    ) -> Tensor:
         return model.clip_grad_norm_(max_norm, norm_type)
 
     return clip
@@ -237,9 +256,11 @@ class WholeModel(nn.Module):
         # To the CPU, but not from it: PyTorch 2.13 takes that for a copy, then
         # frees what was not copied, and crashes.
         settings = FullStateDictConfig(
-            offload_to_cpu=get_device() != 'cpu', rank0_only=False)
+            offload_to_cpu=get_device() != 'cpu', rank0_only=False
+        )
         with FullyShardedDataParallel.state_dict_type(
-                model, StateDictType.FULL_STATE_DICT, settings):
+            model, StateDictType.FULL_STATE_DICT, settings
+        ):
             state = model.state_dict()
         learnt = {name for name, _ in model.named_parameters()}
         self._state = {
@@ -267,8 +288,9 @@ class FSDPStrictLoadHook(StrictLoadHook):
         CheckpointError: As :class:`StrictLoadHook` does.
     """
 
-    def after_load_checkpoint(self, runner: FlexibleRunner,
-                              checkpoint: dict) -> None:
+    def after_load_checkpoint(
+        self, runner: FlexibleRunner, checkpoint: dict
+    ) -> None:
         """Put whole weights into the checkpoint, which FSDP then deals out."""
         whole = WholeModel(runner.model)
         load_into(
@@ -276,6 +298,8 @@ class FSDPStrictLoadHook(StrictLoadHook):
             checkpoint,
             prefix='',
             allow_missing=fresh_parts(runner.model.module)
-            if starts_training(runner) else (),
-            name=runner._load_from)
+            if starts_training(runner)
+            else (),
+            name=runner._load_from,
+        )
         checkpoint['state_dict'] = whole.state_dict()

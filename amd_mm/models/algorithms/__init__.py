@@ -4,5 +4,9 @@ from .masked_autoencoder import MaskedAutoencoder, Reconstruction
 from .tinymim import TinyMIM
 
 __all__ = [
-    'AMD', 'AlignedMoCoV3', 'MaskedAutoencoder', 'Reconstruction', 'TinyMIM'
+    'AMD',
+    'AlignedMoCoV3',
+    'MaskedAutoencoder',
+    'Reconstruction',
+    'TinyMIM',
 ]

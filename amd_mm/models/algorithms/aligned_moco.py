@@ -1,10 +1,10 @@
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
+from amd_mm.registry import MODELS
 from mmpretrain.models.selfsup import MoCoV3
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from .aligning import AlignsTokens
 
 
@@ -34,28 +34,32 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
             see other tokens.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 neck: dict,
-                 head: dict,
-                 teacher: dict,
-                 alignment: dict,
-                 tap_pairs: Sequence[Tuple[int, int]],
-                 alignment_weight: float = 1.,
-                 base_momentum: float = 0.01,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        teacher: dict,
+        alignment: dict,
+        tap_pairs: Sequence[Tuple[int, int]],
+        alignment_weight: float = 1.0,
+        base_momentum: float = 0.01,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
         super().__init__(
             backbone,
             neck,
             head,
             base_momentum=base_momentum,
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
 
-    def loss(self, inputs: List[Tensor],
-             data_samples: list) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: List[Tensor], data_samples: list
+    ) -> Dict[str, Tensor]:
         """The training loss.
 
         Args:

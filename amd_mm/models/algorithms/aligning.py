@@ -2,9 +2,9 @@ from contextlib import contextmanager
 from typing import Iterator, List, Sequence, Tuple
 
 import torch
+from amd_mm.registry import MODELS
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from ..mask_generators import TokenPartition
 from ..teachers import CarriesTeacher
 from .amd import split_tap_pairs
@@ -18,9 +18,13 @@ class AlignsTokens(CarriesTeacher):
     has a ViT as its ``backbone``.
     """
 
-    def build_alignment(self, teacher: dict, alignment: dict,
-                        tap_pairs: Sequence[Tuple[int, int]],
-                        weight: float) -> None:
+    def build_alignment(
+        self,
+        teacher: dict,
+        alignment: dict,
+        tap_pairs: Sequence[Tuple[int, int]],
+        weight: float,
+    ) -> None:
         """Build the teacher and the neck.
 
         Args:
@@ -43,21 +47,27 @@ class AlignsTokens(CarriesTeacher):
                 alignment,
                 student_dims=self.backbone.embed_dims,
                 teacher_dims=self.teacher.embed_dims,
-                num_pairs=len(self.student_taps)))
+                num_pairs=len(self.student_taps),
+            )
+        )
 
     def _check_tokens(self) -> None:
         mine, theirs = self.backbone, self.teacher.backbone
         if self.student_taps[-1] > mine.num_layers:
             raise ValueError(
                 f'tap_pairs name student block {self.student_taps[-1]}, the '
-                f'backbone has {mine.num_layers}')
-        seen = [(tuple(mine.patch_resolution), mine.num_extra_tokens),
-                (theirs.token_grid[1:], theirs.num_extra_tokens)]
+                f'backbone has {mine.num_layers}'
+            )
+        seen = [
+            (tuple(mine.patch_resolution), mine.num_extra_tokens),
+            (theirs.token_grid[1:], theirs.num_extra_tokens),
+        ]
         if seen[0] != seen[1]:
             raise ValueError(
                 'teacher and student must see the same tokens, (rows, '
                 f'columns) and class tokens: teacher.backbone has {seen[1]}, '
-                f'backbone has {seen[0]}')
+                f'backbone has {seen[0]}'
+            )
 
     @contextmanager
     def collected_taps(self) -> Iterator[List[List[Tensor]]]:
@@ -69,7 +79,8 @@ class AlignsTokens(CarriesTeacher):
         taps: List[List[Tensor]] = [[] for _ in self.student_taps]
         hooks = [
             self.backbone.layers[number - 1].register_forward_hook(
-                _appender(kept))
+                _appender(kept)
+            )
             for number, kept in zip(self.student_taps, taps)
         ]
         try:
@@ -78,8 +89,9 @@ class AlignsTokens(CarriesTeacher):
             for hook in hooks:
                 hook.remove()
 
-    def alignment_loss(self, taps: List[List[Tensor]],
-                       images: Tensor) -> Tensor:
+    def alignment_loss(
+        self, taps: List[List[Tensor]], images: Tensor
+    ) -> Tensor:
         """Compare with the teacher.
 
         Args:

@@ -1,11 +1,12 @@
+import itertools
 from collections.abc import Sequence
 from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from .. import utils
 from ..mask_generators import TokenPartition
 from ..necks import Aligned
@@ -56,25 +57,36 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
 
     learns_otherwise = True
 
-    def __init__(self,
-                 backbone: dict,
-                 teacher: dict,
-                 neck: dict,
-                 tap_pairs: Sequence[Tuple[int, int]],
-                 mask_generator: dict,
-                 decoder: Optional[dict] = None,
-                 head: Optional[dict] = None,
-                 rec_weight: float = 1.,
-                 direct_weight: float = 1.,
-                 generation_weight: float = 1.,
-                 data_preprocessor: Optional[dict] = None,
-                 compile_blocks: bool = False,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
-        super().__init__(backbone, mask_generator, decoder, head, rec_weight,
-                         data_preprocessor, compile_blocks, init_cfg)
+    def __init__(
+        self,
+        backbone: dict,
+        teacher: dict,
+        neck: dict,
+        tap_pairs: Sequence[Tuple[int, int]],
+        mask_generator: dict,
+        decoder: Optional[dict] = None,
+        head: Optional[dict] = None,
+        rec_weight: float = 1.0,
+        direct_weight: float = 1.0,
+        generation_weight: float = 1.0,
+        data_preprocessor: Optional[dict] = None,
+        compile_blocks: bool = False,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
+        super().__init__(
+            backbone,
+            mask_generator,
+            decoder,
+            head,
+            rec_weight,
+            data_preprocessor,
+            compile_blocks,
+            init_cfg,
+        )
         self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
         self.loss_weights = dict(
-            direct=direct_weight, generation=generation_weight)
+            direct=direct_weight, generation=generation_weight
+        )
         self._check_student_taps()
         self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
         self._check_patches()
@@ -88,23 +100,28 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             neck,
             student_dims=self.backbone.embed_dims,
             teacher_dims=self.teacher.embed_dims,
-            num_pairs=len(self.student_taps))
+            num_pairs=len(self.student_taps),
+        )
         if getattr(MODELS.get(neck['type']), 'aligns_extra', False):
             neck.update(
                 grid=self.backbone.token_grid,
-                pos_embed_type=self.backbone.pos_embed_type)
+                pos_embed_type=self.backbone.pos_embed_type,
+            )
         return neck
 
     def _check_student_taps(self) -> None:
         depth, taps = self.backbone.depth, self.student_taps
         if taps[-1] > depth:
-            raise ValueError(f'tap_pairs name student block {taps[-1]}, the '
-                             f'backbone has {depth}')
+            raise ValueError(
+                f'tap_pairs name student block {taps[-1]}, the '
+                f'backbone has {depth}'
+            )
         if not self.reconstructs and taps[-1] < depth:
             raise ValueError(
                 f'without reconstruction (rec_weight=0) nothing trains the '
-                f'student\'s blocks after its last tap {taps[-1]}: tap block '
-                f'{depth}, or set backbone.depth={taps[-1]}')
+                f"student's blocks after its last tap {taps[-1]}: tap block "
+                f'{depth}, or set backbone.depth={taps[-1]}'
+            )
 
     def _check_patches(self) -> None:
         mine, theirs = self.backbone, self.teacher.backbone
@@ -113,34 +130,41 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 raise ValueError(
                     f'teacher and student must cut the clip alike: {name} is '
                     f'{getattr(theirs, name)} in teacher.backbone and '
-                    f'{getattr(mine, name)} in backbone')
+                    f'{getattr(mine, name)} in backbone'
+                )
         if mine.num_extra_tokens != theirs.num_extra_tokens:
             raise ValueError(
                 'teacher and student must both have a class token or both '
                 f'have none: teacher.backbone has {theirs.num_extra_tokens}, '
                 f'backbone has {mine.num_extra_tokens}; set with_cls_token '
-                'of one of them')
+                'of one of them'
+            )
 
     def _check_losses(self) -> None:
         aligns = dict(
-            direct=self.neck.aligns_visible, generation=self.neck.aligns_extra)
+            direct=self.neck.aligns_visible, generation=self.neck.aligns_extra
+        )
         name = type(self.neck).__name__
         if aligns['generation'] and not self.token_counts()['extra']:
             raise ValueError(
                 f'{name} aligns tokens that only the teacher sees, and equal '
                 'mask ratios leave none: lower teacher_ratio or use '
-                'amd_mm.DirectAlignment')
+                'amd_mm.DirectAlignment'
+            )
         for kind, weight in self.loss_weights.items():
             if aligns[kind] and not weight:
                 raise ValueError(
                     f'{kind}_weight=0 with {name} builds what is never '
                     'trained: choose amd_mm.DirectAlignment or '
-                    'amd_mm.GenerationAlignment for one of the two')
+                    'amd_mm.GenerationAlignment for one of the two'
+                )
 
-    def loss(self,
-             inputs: Tensor,
-             data_samples: Optional[list] = None,
-             partition: Optional[TokenPartition] = None) -> Dict[str, Tensor]:
+    def loss(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        partition: Optional[TokenPartition] = None,
+    ) -> Dict[str, Tensor]:
         """The training loss, equation 8.
 
         Args:
@@ -163,18 +187,21 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             patches,
             partition.visible,
             taps=self.student_taps,
-            stop_after_taps=not self.reconstructs)
+            stop_after_taps=not self.reconstructs,
+        )
         losses = dict()
         if self.reconstructs:
             losses['loss_rec'] = self.reconstruction_loss(
-                student.tokens, patches, partition)
+                student.tokens, patches, partition
+            )
         predicted = self.neck(student.taps, partition)
         losses.update(self.alignment_loss(predicted, teacher_taps))
         losses.update(self.health(student.taps, predicted, teacher_taps))
         return losses
 
-    def alignment_loss(self, predicted: Aligned,
-                       teacher_taps: List[Tensor]) -> Dict[str, Tensor]:
+    def alignment_loss(
+        self, predicted: Aligned, teacher_taps: List[Tensor]
+    ) -> Dict[str, Tensor]:
         """Average the neck's losses over the taps, and weight them."""
         losses = dict()
         for kind, values in self.neck.loss(predicted, teacher_taps).items():
@@ -185,8 +212,12 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         return losses
 
     @torch.no_grad()
-    def health(self, student_taps: List[Tensor], predicted: Aligned,
-               teacher_taps: List[Tensor]) -> Dict[str, Tensor]:
+    def health(
+        self,
+        student_taps: List[Tensor],
+        predicted: Aligned,
+        teacher_taps: List[Tensor],
+    ) -> Dict[str, Tensor]:
         """Cheap figures that tell whether distillation is healthy.
 
         Returns:
@@ -201,32 +232,40 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             theirs = teacher_taps[index]
             if predicted.direct is not None:
                 mine = predicted.direct[index].float()
-                theirs = theirs[:, :mine.shape[1]]
+                theirs = theirs[:, : mine.shape[1]]
             else:
                 mine = predicted.generated[index].float()
-                theirs = theirs[:, -mine.shape[1]:]
+                theirs = theirs[:, -mine.shape[1] :]
             figures[f'cosine_tap{tap}'] = F.cosine_similarity(
-                mine, theirs, dim=-1).mean()
-            figures[f'norm_student_tap{tap}'] = student_taps[index].float(
-            ).norm(dim=-1).mean()
+                mine, theirs, dim=-1
+            ).mean()
+            figures[f'norm_student_tap{tap}'] = (
+                student_taps[index].float().norm(dim=-1).mean()
+            )
             figures[f'norm_teacher_tap{tap}'] = theirs.norm(dim=-1).mean()
         return figures
 
 
 def split_tap_pairs(
-        pairs: Sequence[Tuple[int, int]]) -> Tuple[List[int], List[int]]:
+    pairs: Sequence[Tuple[int, int]],
+) -> Tuple[List[int], List[int]]:
     """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked.
 
     Raises:
         ValueError: If these are no pairs of blocks, rising on both sides.
     """
     if not pairs or not all(
-            isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
-        raise ValueError('tap_pairs is a list of (student block, teacher '
-                         f'block), such as [(6, 12), (12, 24)]; got {pairs}')
+        isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs
+    ):
+        raise ValueError(
+            'tap_pairs is a list of (student block, teacher '
+            f'block), such as [(6, 12), (12, 24)]; got {pairs}'
+        )
     student, teacher = map(list, zip(*pairs))
     for side, taps in (('student', student), ('teacher', teacher)):
-        if taps[0] < 1 or any(a >= b for a, b in zip(taps, taps[1:])):
-            raise ValueError('tap_pairs must name rising blocks, counted from '
-                             f'1; the {side}\'s are {taps}')
+        if taps[0] < 1 or any(a >= b for a, b in itertools.pairwise(taps)):
+            raise ValueError(
+                'tap_pairs must name rising blocks, counted from '
+                f"1; the {side}'s are {taps}"
+            )
     return student, teacher

@@ -2,12 +2,12 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from amd_mm.registry import MODELS
-from ..mask_generators import TokenPartition
 from .. import utils
+from ..mask_generators import TokenPartition
 from ..utils import gather_tokens, token_mask, unpatchify
 
 
@@ -21,6 +21,7 @@ class Reconstruction:
             replaced by their predictions.
         partition (TokenPartition): Who sees what.
     """
+
     clip: Tensor
     completed: Tensor
     partition: TokenPartition
@@ -57,15 +58,17 @@ class MaskedAutoencoder(BaseModel):
 
     learns_otherwise = False  # whether subclasses have a further loss
 
-    def __init__(self,
-                 backbone: dict,
-                 mask_generator: dict,
-                 decoder: Optional[dict] = None,
-                 head: Optional[dict] = None,
-                 rec_weight: float = 1.,
-                 data_preprocessor: Optional[dict] = None,
-                 compile_blocks: bool = False,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        mask_generator: dict,
+        decoder: Optional[dict] = None,
+        head: Optional[dict] = None,
+        rec_weight: float = 1.0,
+        data_preprocessor: Optional[dict] = None,
+        compile_blocks: bool = False,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.mask_generator = MODELS.build(mask_generator)
@@ -76,16 +79,20 @@ class MaskedAutoencoder(BaseModel):
         elif self.learns_otherwise:
             self._drop_unused_norm()
         else:
-            raise ValueError('rec_weight=0 leaves a masked autoencoder '
-                             'nothing to learn from')
+            raise ValueError(
+                'rec_weight=0 leaves a masked autoencoder '
+                'nothing to learn from'
+            )
         if compile_blocks:
             utils.compile_blocks(self)
 
-    def _build_decoder(self, decoder: Optional[dict],
-                       head: Optional[dict]) -> None:
+    def _build_decoder(
+        self, decoder: Optional[dict], head: Optional[dict]
+    ) -> None:
         if decoder is None or head is None:
-            raise ValueError('reconstruction (rec_weight > 0) needs a decoder '
-                             'and a head')
+            raise ValueError(
+                'reconstruction (rec_weight > 0) needs a decoder and a head'
+            )
         self.backbone.check_decodable()
         self.decoder = MODELS.build(
             dict(
@@ -93,9 +100,12 @@ class MaskedAutoencoder(BaseModel):
                 in_dims=self.backbone.embed_dims,
                 patch_dims=self.backbone.patch_dims,
                 grid=self.backbone.token_grid,
-                pos_embed_type=self.backbone.pos_embed_type))
+                pos_embed_type=self.backbone.pos_embed_type,
+            )
+        )
         self.head = MODELS.build(
-            dict(head, in_channels=self.backbone.in_channels))
+            dict(head, in_channels=self.backbone.in_channels)
+        )
 
     def _drop_unused_norm(self) -> None:
         # The taps are taken before the final norm, which only the decoder
@@ -153,19 +163,22 @@ class MaskedAutoencoder(BaseModel):
             raise ValueError(
                 f'inputs of {tuple(clip.shape[2:])} make a grid of {grid} '
                 f'tokens, the backbone was built for '
-                f'{self.backbone.token_grid}: set its {wrong}')
+                f'{self.backbone.token_grid}: set its {wrong}'
+            )
         return patches
 
     def draw_partition(self, patches: Tensor) -> TokenPartition:
         """Draw who sees what of (B, N, P) patches."""
-        return self.mask_generator(patches.shape[0], self.backbone.token_grid,
-                                   patches.device)
+        return self.mask_generator(
+            patches.shape[0], self.backbone.token_grid, patches.device
+        )
 
     def forward(
-            self,
-            inputs: Tensor,
-            data_samples: Optional[list] = None,
-            mode: str = 'tensor') -> Union[Dict[str, Tensor], Tensor, list]:
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        mode: str = 'tensor',
+    ) -> Union[Dict[str, Tensor], Tensor, list]:
         """MMEngine's entry point.
 
         Args:
@@ -192,10 +205,12 @@ class MaskedAutoencoder(BaseModel):
         """Tokens (B, E + N, C) of whole clips, after the final norm."""
         return self.backbone.encode(self.patches_of(inputs)).tokens
 
-    def loss(self,
-             inputs: Tensor,
-             data_samples: Optional[list] = None,
-             partition: Optional[TokenPartition] = None) -> Dict[str, Tensor]:
+    def loss(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        partition: Optional[TokenPartition] = None,
+    ) -> Dict[str, Tensor]:
         """The training loss.
 
         Args:
@@ -212,10 +227,12 @@ class MaskedAutoencoder(BaseModel):
             partition = self.draw_partition(patches)
         tokens = self.backbone.encode(patches, partition.visible).tokens
         return dict(
-            loss_rec=self.reconstruction_loss(tokens, patches, partition))
+            loss_rec=self.reconstruction_loss(tokens, patches, partition)
+        )
 
-    def reconstruction_loss(self, tokens: Tensor, patches: Tensor,
-                            partition: TokenPartition) -> Tensor:
+    def reconstruction_loss(
+        self, tokens: Tensor, patches: Tensor, partition: TokenPartition
+    ) -> Tensor:
         """Decode and compare, weighted.
 
         Args:
@@ -229,14 +246,14 @@ class MaskedAutoencoder(BaseModel):
         wanted = partition.targets
         prediction = self.decoder(tokens, partition.visible, wanted)
         truth = gather_tokens(patches, wanted)
-        return self.rec_weight * self.head(prediction, truth,
-                                           *self.pixel_stats())
+        return self.rec_weight * self.head(
+            prediction, truth, *self.pixel_stats()
+        )
 
     @torch.no_grad()
     def reconstruct(
-            self,
-            inputs: Tensor,
-            partition: Optional[TokenPartition] = None) -> Reconstruction:
+        self, inputs: Tensor, partition: Optional[TokenPartition] = None
+    ) -> Reconstruction:
         """Complete clips from what the student sees.
 
         Args:
@@ -250,27 +267,30 @@ class MaskedAutoencoder(BaseModel):
             RuntimeError: If the model was built without a decoder.
         """
         if not self.reconstructs:
-            raise RuntimeError('this model has no decoder (rec_weight=0), so '
-                               'it cannot reconstruct')
+            raise RuntimeError(
+                'this model has no decoder (rec_weight=0), so '
+                'it cannot reconstruct'
+            )
         patches = self.patches_of(inputs)
         if partition is None:
             partition = self.draw_partition(patches)
         wanted, stats = partition.targets, self.pixel_stats()
         tokens = self.backbone.encode(patches, partition.visible).tokens
         prediction = self.decoder(tokens, partition.visible, wanted)
-        rgb = self.head.to_rgb(prediction, gather_tokens(patches, wanted),
-                               *stats)
+        rgb = self.head.to_rgb(
+            prediction, gather_tokens(patches, wanted), *stats
+        )
         truth = self.head.patches_to_rgb(patches, *stats)
         index = wanted.unsqueeze(-1).expand_as(rgb)
         completed = truth.scatter(1, index, rgb)
         shape = self.backbone.token_grid, self.backbone.patch_shape
         return Reconstruction(
-            unpatchify(truth, *shape), unpatchify(completed, *shape),
-            partition)
+            unpatchify(truth, *shape), unpatchify(completed, *shape), partition
+        )
 
-    def predict(self,
-                inputs: Tensor,
-                data_samples: Optional[Sequence] = None) -> list:
+    def predict(
+        self, inputs: Tensor, data_samples: Optional[Sequence] = None
+    ) -> list:
         """Reconstruct, and put it onto the data samples.
 
         Args:
@@ -283,6 +303,7 @@ class MaskedAutoencoder(BaseModel):
             ``teacher_mask`` (T', H', W'), true where not seen.
         """
         from mmaction.structures import ActionDataSample
+
         result = self.reconstruct(inputs)
         partition, grid = result.partition, self.backbone.token_grid
         masks = [

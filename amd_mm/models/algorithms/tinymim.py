@@ -1,9 +1,9 @@
 from typing import Dict, List, Optional, Tuple, Union
 
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from .. import utils
 from ..mask_generators import TokenPartition
 
@@ -58,23 +58,27 @@ class TinyMIM(BaseModel):
             together.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 teacher: dict,
-                 last_heads: Optional[int] = None,
-                 head: dict = dict(type='amd_mm.TokenRelationHead'),
-                 block: Optional[int] = None,
-                 mask_generator: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 compile_blocks: bool = False,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        teacher: dict,
+        last_heads: Optional[int] = None,
+        head: dict = dict(type='amd_mm.TokenRelationHead'),
+        block: Optional[int] = None,
+        mask_generator: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        compile_blocks: bool = False,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.block = self.backbone.depth if block is None else block
         self.last_heads = last_heads
         if not 2 <= self.block <= self.backbone.depth:
-            raise ValueError(f'block={block} is the student\'s target: one of '
-                             f'2 to {self.backbone.depth}, its last')
+            raise ValueError(
+                f"block={block} is the student's target: one of "
+                f'2 to {self.backbone.depth}, its last'
+            )
         teacher = MODELS.build(teacher)
         # Past nn.Module's __setattr__, which would register a sub-module.
         object.__setattr__(self, 'teacher', teacher)
@@ -94,42 +98,55 @@ class TinyMIM(BaseModel):
         return dict(
             head,
             student_dims=self.backbone.embed_dims,
-            teacher_dims=self.teacher.embed_dims)
+            teacher_dims=self.teacher.embed_dims,
+        )
 
     def _check_tokens(self) -> None:
         mine, theirs = self.backbone, self.teacher.backbone
-        for name in ('token_grid', 'patch_shape', 'in_channels',
-                     'num_extra_tokens'):
+        for name in (
+            'token_grid',
+            'patch_shape',
+            'in_channels',
+            'num_extra_tokens',
+        ):
             if getattr(mine, name) != getattr(theirs, name):
                 raise ValueError(
                     'teacher and student must cut the image into the same '
                     f'tokens: {name} is {getattr(theirs, name)} in '
-                    f'teacher.backbone and {getattr(mine, name)} in backbone')
+                    f'teacher.backbone and {getattr(mine, name)} in backbone'
+                )
 
     def _check_heads(self) -> None:
         if not self.head.reads_relations:
             if self.head.tokens == 'class' and not (
-                    self.backbone.num_extra_tokens):
-                raise ValueError('tokens=\'class\' needs a class token: set '
-                                 'with_cls_token=True in backbone and '
-                                 'teacher.backbone')
+                self.backbone.num_extra_tokens
+            ):
+                raise ValueError(
+                    "tokens='class' needs a class token: set "
+                    'with_cls_token=True in backbone and '
+                    'teacher.backbone'
+                )
             return
         mine, theirs = self.last_heads, self.teacher.num_heads
         if not mine or mine != theirs:
             raise ValueError(
                 'token relations are compared head by head: '
                 f'last_heads={mine} of the student and teacher.num_heads='
-                f'{theirs} must be given and agree')
-        for name, module in (('teacher.backbone', self.teacher.backbone),
-                             ('backbone', self.backbone)):
+                f'{theirs} must be given and agree'
+            )
+        for name, module in (
+            ('teacher.backbone', self.teacher.backbone),
+            ('backbone', self.backbone),
+        ):
             if module.embed_dims % mine:
                 raise ValueError(
                     f'{mine} heads do not divide the width '
                     f'{module.embed_dims} of {name}: choose another '
-                    'last_heads and teacher.num_heads')
+                    'last_heads and teacher.num_heads'
+                )
 
     def _freeze_what_is_not_run(self) -> None:
-        target, *later = self.backbone.blocks[self.block - 1:]
+        target, *later = self.backbone.blocks[self.block - 1 :]
         if self.head.reads_relations:
             for name, parameter in target.named_parameters():
                 if not name.startswith(_BEFORE_RELATIONS):
@@ -152,10 +169,12 @@ class TinyMIM(BaseModel):
         self.teacher.train(mode)
         return self
 
-    def forward(self,
-                inputs: Views,
-                data_samples: Optional[list] = None,
-                mode: str = 'tensor') -> Union[Dict[str, Tensor], Tensor]:
+    def forward(
+        self,
+        inputs: Views,
+        data_samples: Optional[list] = None,
+        mode: str = 'tensor',
+    ) -> Union[Dict[str, Tensor], Tensor]:
         """MMEngine's entry point.
 
         Args:
@@ -192,8 +211,10 @@ class TinyMIM(BaseModel):
         if isinstance(inputs, Tensor):
             inputs = [inputs]
         if len(inputs) > 2:
-            raise ValueError('inputs are one view, or the student\'s and the '
-                             f'teacher\'s of the same crop; got {len(inputs)}')
+            raise ValueError(
+                "inputs are one view, or the student's and the "
+                f"teacher's of the same crop; got {len(inputs)}"
+            )
         for view in inputs:
             grid = self.backbone.grid_of(view)
             if grid != self.backbone.token_grid:
@@ -201,7 +222,8 @@ class TinyMIM(BaseModel):
                     f'images of {tuple(view.shape[2:])} make a grid of {grid} '
                     'tokens, the backbone was built for '
                     f'{self.backbone.token_grid}: set img_size of backbone '
-                    'and teacher.backbone, or the crop of the pipeline')
+                    'and teacher.backbone, or the crop of the pipeline'
+                )
         patches = [self.backbone.patchify(view) for view in inputs]
         return patches[0], patches[-1]
 
@@ -214,16 +236,19 @@ class TinyMIM(BaseModel):
         """
         patches, _ = self.patches_of(inputs)
         last = self.block - self.head.reads_relations
-        (tokens, ) = self.backbone.encode(
-            patches, taps=[last], stop_after_taps=True).taps
+        (tokens,) = self.backbone.encode(
+            patches, taps=[last], stop_after_taps=True
+        ).taps
         if self.head.reads_relations:
             tokens = self.backbone.blocks[last].ln1(tokens)
         return tokens
 
-    def loss(self,
-             inputs: Views,
-             data_samples: Optional[list] = None,
-             partition: Optional[TokenPartition] = None) -> Dict[str, Tensor]:
+    def loss(
+        self,
+        inputs: Views,
+        data_samples: Optional[list] = None,
+        partition: Optional[TokenPartition] = None,
+    ) -> Dict[str, Tensor]:
         """The training loss, TinyMIM section 3.
 
         Args:
@@ -241,18 +266,19 @@ class TinyMIM(BaseModel):
         mine, theirs = self.patches_of(inputs)
         if partition is None and self.mask_generator:
             partition = self.mask_generator(
-                len(mine), self.backbone.token_grid, mine.device)
+                len(mine), self.backbone.token_grid, mine.device
+            )
         visible = partition and partition.visible
         target = self._target(theirs, partition and partition.teacher)
         student = self._student(mine, visible)
         # The student's tokens come first; without masks they are all.
-        return self.head.loss(student, target[..., :student.shape[-2], :])
+        return self.head.loss(student, target[..., : student.shape[-2], :])
 
     def _target(self, patches: Tensor, token_ids: Optional[Tensor]) -> Tensor:
         """(3, B, H, E + K, d), or features (B, E + K, C)."""
         if self.head.reads_relations:
             return self.teacher.query_key_value(patches, token_ids)
-        (features, ) = self.teacher(patches, token_ids)
+        (features,) = self.teacher(patches, token_ids)
         return features
 
     def _student(self, patches: Tensor, token_ids: Optional[Tensor]) -> Tensor:
@@ -262,8 +288,10 @@ class TinyMIM(BaseModel):
                 patches,
                 self.block,
                 token_ids=token_ids,
-                num_heads=self.last_heads)
+                num_heads=self.last_heads,
+            )
             return qkv
-        (features, ) = self.backbone.encode(
-            patches, token_ids, taps=[self.block], stop_after_taps=True).taps
+        (features,) = self.backbone.encode(
+            patches, token_ids, taps=[self.block], stop_after_taps=True
+        ).taps
         return features

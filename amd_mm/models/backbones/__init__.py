@@ -4,6 +4,9 @@ from .image_vit import ImageVisionTransformer
 from .video_vit import VideoVisionTransformer
 
 __all__ = [
-    'EncoderOutput', 'FeatureMapVisionTransformer', 'ImageVisionTransformer',
-    'VideoVisionTransformer', 'check_taps'
+    'EncoderOutput',
+    'FeatureMapVisionTransformer',
+    'ImageVisionTransformer',
+    'VideoVisionTransformer',
+    'check_taps',
 ]

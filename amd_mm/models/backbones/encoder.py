@@ -1,4 +1,6 @@
 """What the video and the image backbone have in common."""
+
+import itertools
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
@@ -18,21 +20,24 @@ class EncoderOutput:
         taps (List[Tensor]): (B, E + K, C) each: the residual stream after the
             blocks asked for, before any final norm.
     """
+
     tokens: Optional[Tensor]
     taps: List[Tensor]
 
 
 def check_taps(taps: Sequence[int], depth: int) -> None:
     """Raise a ValueError unless ``taps`` are rising block numbers from 1."""
-    rising = all(a < b for a, b in zip(taps, taps[1:]))
+    rising = all(a < b for a, b in itertools.pairwise(taps))
     if not rising or any(not 1 <= tap <= depth for tap in taps):
-        raise ValueError(f'taps are rising block numbers from 1 to {depth}, '
-                         f'got {list(taps)}')
+        raise ValueError(
+            f'taps are rising block numbers from 1 to {depth}, '
+            f'got {list(taps)}'
+        )
 
 
 def take_out_pretrained(
-        init_cfg: InitCfg, pretrained: Optional[str],
-        otherwise: InitCfg) -> Tuple[InitCfg, Optional[str], Optional[str]]:
+    init_cfg: InitCfg, pretrained: Optional[str], otherwise: InitCfg
+) -> Tuple[InitCfg, Optional[str], Optional[str]]:
     """Take a ``Pretrained`` out of ``init_cfg``: MMEngine's is not strict.
 
     Args:
@@ -47,11 +52,14 @@ def take_out_pretrained(
     Raises:
         ValueError: If two checkpoints are given.
     """
-    if not isinstance(init_cfg, dict) or str(
-            init_cfg.get('type')).split('.')[-1] != 'Pretrained':
+    if (
+        not isinstance(init_cfg, dict)
+        or str(init_cfg.get('type')).split('.')[-1] != 'Pretrained'
+    ):
         return init_cfg, pretrained, None
     if pretrained:
         raise ValueError(
             f"pretrained='{pretrained}' and init_cfg="
-            f"{dict(init_cfg)} are both given; one checkpoint is enough")
+            f'{dict(init_cfg)} are both given; one checkpoint is enough'
+        )
     return otherwise, init_cfg['checkpoint'], init_cfg.get('prefix')

@@ -1,7 +1,7 @@
+from amd_mm.registry import MODELS
 from mmengine.logging import print_log
 from torch import nn
 
-from amd_mm.registry import MODELS
 from .video_vit import VideoVisionTransformer
 
 
@@ -51,14 +51,20 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
                 self.norm, self.fc_norm = self.fc_norm, None
         if self.pretrained:
             print_log(
-                f"The feature map's norm is {self.pretrained}'s " +
-                ('fc_norm: the checkpoint is fine-tuned'
-                 if fine_tuned else 'norm: the checkpoint is pre-trained'),
-                logger='current')
+                f"The feature map's norm is {self.pretrained}'s "
+                + (
+                    'fc_norm: the checkpoint is fine-tuned'
+                    if fine_tuned
+                    else 'norm: the checkpoint is pre-trained'
+                ),
+                logger='current',
+            )
 
     def _is_fine_tuned(self) -> bool:
         from amd_mm.checkpoints import read_checkpoint, unwrap
+
         prefix = self._pretrained_prefix or ''
         return any(
             name.startswith(prefix) and name.endswith('fc_norm.weight')
-            for name in unwrap(read_checkpoint(self.pretrained)))
+            for name in unwrap(read_checkpoint(self.pretrained))
+        )

@@ -2,21 +2,21 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from .. import utils
 from ..utils import Grid, gather_tokens, patchify, position_table
-from .encoder import (EncoderOutput, InitCfg, check_taps, take_out_pretrained)
+from .encoder import EncoderOutput, InitCfg, check_taps, take_out_pretrained
 
 # The start of MAE: its patch embedding and class token are set apart, see
 # ImageVisionTransformer.init_weights.
 MAE_INIT = [
-    dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.),
-    dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
+    dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
 ]
 
 
@@ -91,36 +91,41 @@ class ImageVisionTransformer(VisionTransformer):
     # Programs differ in it, so checkpoints replace even the fixed one.
     takes_position_table = True
 
-    def __init__(self,
-                 arch: Union[str, dict] = 'base',
-                 img_size: Union[int, Tuple[int, int]] = 224,
-                 patch_size: Union[int, Tuple[int, int]] = 16,
-                 in_channels: int = 3,
-                 out_indices: Union[Sequence[int], int] = -1,
-                 drop_rate: float = 0.,
-                 drop_path_rate: float = 0.,
-                 qkv_bias: bool = True,
-                 norm_cfg: dict = dict(type='LN', eps=1e-6),
-                 final_norm: bool = True,
-                 out_type: str = 'cls_token',
-                 with_cls_token: bool = True,
-                 frozen_stages: int = -1,
-                 interpolate_mode: str = 'bicubic',
-                 layer_scale_init_value: float = 0.,
-                 patch_cfg: dict = dict(),
-                 layer_cfgs: Union[Sequence[dict], dict] = dict(),
-                 pre_norm: bool = False,
-                 init_cfg: InitCfg = MAE_INIT,
-                 use_learnable_pos_emb: bool = False,
-                 pos_embed_type: str = 'sincos_2d',
-                 pretrained: Optional[str] = None,
-                 compile_blocks: bool = False) -> None:
+    def __init__(
+        self,
+        arch: Union[str, dict] = 'base',
+        img_size: Union[int, Tuple[int, int]] = 224,
+        patch_size: Union[int, Tuple[int, int]] = 16,
+        in_channels: int = 3,
+        out_indices: Union[Sequence[int], int] = -1,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        qkv_bias: bool = True,
+        norm_cfg: dict = dict(type='LN', eps=1e-6),
+        final_norm: bool = True,
+        out_type: str = 'cls_token',
+        with_cls_token: bool = True,
+        frozen_stages: int = -1,
+        interpolate_mode: str = 'bicubic',
+        layer_scale_init_value: float = 0.0,
+        patch_cfg: dict = dict(),
+        layer_cfgs: Union[Sequence[dict], dict] = dict(),
+        pre_norm: bool = False,
+        init_cfg: InitCfg = MAE_INIT,
+        use_learnable_pos_emb: bool = False,
+        pos_embed_type: str = 'sincos_2d',
+        pretrained: Optional[str] = None,
+        compile_blocks: bool = False,
+    ) -> None:
         size, patch = to_2tuple(img_size), to_2tuple(patch_size)
         if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(f'img_size={img_size} must be a multiple of '
-                             f'patch_size={patch_size}')
+            raise ValueError(
+                f'img_size={img_size} must be a multiple of '
+                f'patch_size={patch_size}'
+            )
         init_cfg, pretrained, prefix = take_out_pretrained(
-            init_cfg, pretrained, MAE_INIT)
+            init_cfg, pretrained, MAE_INIT
+        )
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -128,7 +133,8 @@ class ImageVisionTransformer(VisionTransformer):
             in_channels=in_channels,
             # The parent counts negative numbers in place.
             out_indices=out_indices
-            if isinstance(out_indices, int) else list(out_indices),
+            if isinstance(out_indices, int)
+            else list(out_indices),
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
             qkv_bias=qkv_bias,
@@ -142,7 +148,8 @@ class ImageVisionTransformer(VisionTransformer):
             patch_cfg=patch_cfg,
             layer_cfgs=layer_cfgs,
             pre_norm=pre_norm,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self._check_patches(patch)
         self._check_heads()
         self.in_channels = in_channels
@@ -157,18 +164,25 @@ class ImageVisionTransformer(VisionTransformer):
 
     def _check_patches(self, patch: Tuple[int, int]) -> None:
         conv = self.patch_embed.projection
-        if (not isinstance(conv, nn.Conv2d) or conv.kernel_size != patch
-                or conv.stride != patch or conv.dilation != (1, 1)):
+        if (
+            not isinstance(conv, nn.Conv2d)
+            or conv.kernel_size != patch
+            or conv.stride != patch
+            or conv.dilation != (1, 1)
+        ):
             raise ValueError(
                 f'patch_cfg makes patches that are no tiles of {patch} '
-                f'pixels ({conv}): tokens could not be embedded one by one')
+                f'pixels ({conv}): tokens could not be embedded one by one'
+            )
 
     def _check_heads(self) -> None:
         for number, layer in enumerate(self.layers, start=1):
             heads = layer.attn.num_heads
             if self.embed_dims % heads:
-                raise ValueError(f'num_heads={heads} of block {number} does '
-                                 f'not divide embed_dims={self.embed_dims}')
+                raise ValueError(
+                    f'num_heads={heads} of block {number} does '
+                    f'not divide embed_dims={self.embed_dims}'
+                )
 
     def _build_position_table(self, learnable: bool) -> None:
         table = self._fixed_table()
@@ -180,8 +194,9 @@ class ImageVisionTransformer(VisionTransformer):
 
     def _fixed_table(self) -> Tensor:
         """(1, E + N, C); class tokens have no position: zeros."""
-        table = position_table(self.token_grid, self.embed_dims,
-                               self.pos_embed_type)
+        table = position_table(
+            self.token_grid, self.embed_dims, self.pos_embed_type
+        )
         return F.pad(table, (0, 0, self.num_extra_tokens, 0))
 
     def init_weights(self) -> None:
@@ -195,8 +210,9 @@ class ImageVisionTransformer(VisionTransformer):
             load_encoder(
                 self,
                 self.pretrained,
-                allow_missing=('ln2', ),
-                prefix=self._pretrained_prefix)
+                allow_missing=('ln2',),
+                prefix=self._pretrained_prefix,
+            )
 
     @torch.no_grad()
     def _init_embedding(self) -> None:
@@ -207,7 +223,7 @@ class ImageVisionTransformer(VisionTransformer):
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
         if self.cls_token is not None:
-            nn.init.normal_(self.cls_token, std=.02)
+            nn.init.normal_(self.cls_token, std=0.02)
 
     def train(self, mode: bool = True) -> 'ImageVisionTransformer':
         """As PyTorch's: MMPretrain's returns nothing."""
@@ -240,7 +256,8 @@ class ImageVisionTransformer(VisionTransformer):
             raise ValueError(
                 'a masked autoencoder reads normed tokens and pools none: set '
                 'backbone.final_norm=True and an out_type other than '
-                '\'avg_featmap\'')
+                "'avg_featmap'"
+            )
 
     def grid_of(self, image: Tensor) -> Grid:
         """Tokens (1, rows, columns) of a (B, C, H, W) image."""
@@ -255,24 +272,30 @@ class ImageVisionTransformer(VisionTransformer):
                 other channels than the patch embedding.
         """
         if image.ndim != 4:
-            raise ValueError('images are (B, C, H, W), got a tensor of shape '
-                             f'{tuple(image.shape)}')
+            raise ValueError(
+                'images are (B, C, H, W), got a tensor of shape '
+                f'{tuple(image.shape)}'
+            )
         if image.shape[1] != self.in_channels:
             raise ValueError(
                 f'the image has {image.shape[1]} channels, the backbone was '
-                f'built with in_channels={self.in_channels}')
+                f'built with in_channels={self.in_channels}'
+            )
         (height, width), (_, rows, cols) = image.shape[2:], self.patch_shape
         if height % rows or width % cols:
             raise ValueError(
                 f'an image of {height}x{width} cannot be cut into patches of '
                 f'{rows}x{cols}: change the size in the pipeline, or the '
-                'patch_size of the backbone')
+                'patch_size of the backbone'
+            )
         return patchify(image.unsqueeze(2), self.patch_shape)
 
-    def embed(self,
-              patches: Tensor,
-              token_ids: Optional[Tensor] = None,
-              grid: Optional[Grid] = None) -> Tensor:
+    def embed(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+    ) -> Tensor:
         """Embed patches, add their positions, put the class token in front.
 
         A convolution whose stride is its kernel is a linear layer, so only the
@@ -290,12 +313,19 @@ class ImageVisionTransformer(VisionTransformer):
         """
         grid = grid or self.token_grid
         extra = self.num_extra_tokens
-        table = resize_pos_embed(self.pos_embed, self.patch_resolution,
-                                 grid[1:], self.interpolate_mode, extra)
+        table = resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid[1:],
+            self.interpolate_mode,
+            extra,
+        )
         places = table[:, extra:]
         if patches.shape[1] != places.shape[1]:
-            raise ValueError(f'{patches.shape[1]} patches do not make the '
-                             f'grid {grid} of {places.shape[1]} tokens')
+            raise ValueError(
+                f'{patches.shape[1]} patches do not make the '
+                f'grid {grid} of {places.shape[1]} tokens'
+            )
         if token_ids is not None:
             patches = gather_tokens(patches, token_ids)
             places = places[0][token_ids]
@@ -309,12 +339,14 @@ class ImageVisionTransformer(VisionTransformer):
         first = self.cls_token + table[:, :extra]
         return torch.cat([first.expand(len(tokens), -1, -1), tokens], 1)
 
-    def encode(self,
-               patches: Tensor,
-               token_ids: Optional[Tensor] = None,
-               taps: Sequence[int] = (),
-               stop_after_taps: bool = False,
-               grid: Optional[Grid] = None) -> EncoderOutput:
+    def encode(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor] = None,
+        taps: Sequence[int] = (),
+        stop_after_taps: bool = False,
+        grid: Optional[Grid] = None,
+    ) -> EncoderOutput:
         """Run the blocks on the class token and some or all patches.
 
         Args:
@@ -341,13 +373,14 @@ class ImageVisionTransformer(VisionTransformer):
         return EncoderOutput(self.norm(tokens), kept)
 
     def query_key_value(
-            self,
-            patches: Tensor,
-            block: int,
-            token_ids: Optional[Tensor] = None,
-            num_heads: Optional[int] = None,
-            taps: Sequence[int] = (),
-            grid: Optional[Grid] = None) -> Tuple[Tensor, List[Tensor]]:
+        self,
+        patches: Tensor,
+        block: int,
+        token_ids: Optional[Tensor] = None,
+        num_heads: Optional[int] = None,
+        taps: Sequence[int] = (),
+        grid: Optional[Grid] = None,
+    ) -> Tuple[Tensor, List[Tensor]]:
         """Query, key and value of a block, TinyMIM section 3.
 
         The blocks before it run; of the block itself only its first norm and
@@ -377,16 +410,23 @@ class ImageVisionTransformer(VisionTransformer):
         layer = self.layers[block - 1]
         heads = num_heads or layer.attn.num_heads
         if self.embed_dims % heads:
-            raise ValueError(f'num_heads={heads} does not divide '
-                             f'embed_dims={self.embed_dims}')
+            raise ValueError(
+                f'num_heads={heads} does not divide '
+                f'embed_dims={self.embed_dims}'
+            )
         tokens, kept = self._run(patches, token_ids, grid, block - 1, taps)
         qkv = layer.attn.qkv(layer.ln1(tokens))
         qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         return qkv, kept
 
-    def _run(self, patches: Tensor, token_ids: Optional[Tensor],
-             grid: Optional[Grid], last: int,
-             taps: Sequence[int]) -> Tuple[Tensor, List[Tensor]]:
+    def _run(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor],
+        grid: Optional[Grid],
+        last: int,
+        taps: Sequence[int],
+    ) -> Tuple[Tensor, List[Tensor]]:
         """The residual stream after block ``last``, and at the taps."""
         tokens = self.drop_after_pos(self.embed(patches, token_ids, grid))
         tokens = self.pre_norm(tokens)

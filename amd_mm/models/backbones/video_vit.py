@@ -1,21 +1,27 @@
 from typing import Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from .. import utils
-from ..utils import (Grid, build_blocks, gather_tokens, patchify,
-                     position_table, resize_position_table)
+from ..utils import (
+    Grid,
+    build_blocks,
+    gather_tokens,
+    patchify,
+    position_table,
+    resize_position_table,
+)
 from ..utils.blocks import DEFAULT_NORM
-from .encoder import (EncoderOutput, InitCfg, check_taps, take_out_pretrained)
+from .encoder import EncoderOutput, InitCfg, check_taps, take_out_pretrained
 
 # MMAction2's own start, spelled out because its default is not a name.
 DEFAULT_INIT = [
-    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.),
-    dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
 ]
 
 
@@ -80,40 +86,47 @@ class VideoVisionTransformer(VisionTransformer):
     input_dims = 5
     num_extra_tokens = 0  # no class token
 
-    def __init__(self,
-                 img_size: Union[int, Tuple[int, int]] = 224,
-                 patch_size: int = 16,
-                 in_channels: int = 3,
-                 embed_dims: int = 768,
-                 depth: int = 12,
-                 num_heads: int = 12,
-                 mlp_ratio: float = 4.,
-                 qkv_bias: bool = True,
-                 qk_scale: Optional[float] = None,
-                 drop_rate: float = 0.,
-                 attn_drop_rate: float = 0.,
-                 drop_path_rate: float = 0.,
-                 norm_cfg: dict = DEFAULT_NORM,
-                 init_values: float = 0.,
-                 use_learnable_pos_emb: bool = False,
-                 num_frames: int = 16,
-                 tubelet_size: int = 2,
-                 use_mean_pooling: bool = True,
-                 pretrained: Optional[str] = None,
-                 return_feat_map: bool = False,
-                 init_cfg: InitCfg = DEFAULT_INIT,
-                 pos_embed_type: str = 'sincos_1d',
-                 fused_attention: bool = True,
-                 compile_blocks: bool = False) -> None:
+    def __init__(
+        self,
+        img_size: Union[int, Tuple[int, int]] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        embed_dims: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: Optional[float] = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        norm_cfg: dict = DEFAULT_NORM,
+        init_values: float = 0.0,
+        use_learnable_pos_emb: bool = False,
+        num_frames: int = 16,
+        tubelet_size: int = 2,
+        use_mean_pooling: bool = True,
+        pretrained: Optional[str] = None,
+        return_feat_map: bool = False,
+        init_cfg: InitCfg = DEFAULT_INIT,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
+        compile_blocks: bool = False,
+    ) -> None:
         height, width = to_2tuple(img_size)
-        if height % patch_size or width % patch_size or (num_frames %
-                                                         tubelet_size):
+        if (
+            height % patch_size
+            or width % patch_size
+            or (num_frames % tubelet_size)
+        ):
             raise ValueError(
                 f'img_size={img_size} must be a multiple of patch_size='
                 f'{patch_size} and num_frames={num_frames} of tubelet_size='
-                f'{tubelet_size}')
+                f'{tubelet_size}'
+            )
         init_cfg, pretrained, prefix = take_out_pretrained(
-            init_cfg, pretrained, DEFAULT_INIT)
+            init_cfg, pretrained, DEFAULT_INIT
+        )
         # The parent builds patch embedding, dropout and final norm; its blocks
         # (depth=0) and its table (square frames only) are replaced below.
         super().__init__(
@@ -129,15 +142,19 @@ class VideoVisionTransformer(VisionTransformer):
             tubelet_size=tubelet_size,
             use_mean_pooling=use_mean_pooling,
             return_feat_map=return_feat_map,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.tubelet_size = tubelet_size
         self.in_channels = in_channels
         self.num_heads = num_heads
         self.pos_embed_type = pos_embed_type
         self.pretrained = pretrained
         self._pretrained_prefix = prefix
-        self.token_grid: Grid = (num_frames // tubelet_size,
-                                 height // patch_size, width // patch_size)
+        self.token_grid: Grid = (
+            num_frames // tubelet_size,
+            height // patch_size,
+            width // patch_size,
+        )
         self.grid_size = self.token_grid[1:]
         self._build_position_table(use_learnable_pos_emb)
         self.blocks = build_blocks(
@@ -152,17 +169,19 @@ class VideoVisionTransformer(VisionTransformer):
             drop_path_rate=drop_path_rate,
             init_values=init_values,
             norm_cfg=norm_cfg,
-            fused_attention=fused_attention)
+            fused_attention=fused_attention,
+        )
         if compile_blocks:
             utils.compile_blocks(self)
 
     def _build_position_table(self, learnable: bool) -> None:
-        table = position_table(self.token_grid, self.embed_dims,
-                               self.pos_embed_type)
+        table = position_table(
+            self.token_grid, self.embed_dims, self.pos_embed_type
+        )
         del self.pos_embed
         if learnable:
             self.pos_embed = nn.Parameter(table.new_zeros(table.shape))
-            nn.init.trunc_normal_(self.pos_embed, std=.02)
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
         else:
             self.register_buffer('pos_embed', table)
 
@@ -176,8 +195,9 @@ class VideoVisionTransformer(VisionTransformer):
             load_encoder(
                 self,
                 self.pretrained,
-                allow_missing=('fc_norm', ),
-                prefix=self._pretrained_prefix)
+                allow_missing=('fc_norm',),
+                prefix=self._pretrained_prefix,
+            )
 
     @property
     def depth(self) -> int:
@@ -197,8 +217,10 @@ class VideoVisionTransformer(VisionTransformer):
     def check_decodable(self) -> None:
         """Raise a ValueError unless a decoder can read the tokens."""
         if self.fc_norm is not None:
-            raise ValueError('a masked autoencoder reads normed tokens: set '
-                             'backbone.use_mean_pooling=False')
+            raise ValueError(
+                'a masked autoencoder reads normed tokens: set '
+                'backbone.use_mean_pooling=False'
+            )
 
     def grid_of(self, clip: Tensor) -> Grid:
         """Tokens along (time, height, width) of a (B, C, T, H, W) clip."""
@@ -214,13 +236,16 @@ class VideoVisionTransformer(VisionTransformer):
         if clip.ndim == 5 and clip.shape[1] != self.in_channels:
             raise ValueError(
                 f'the clip has {clip.shape[1]} channels, the backbone was '
-                f'built with in_channels={self.in_channels}')
+                f'built with in_channels={self.in_channels}'
+            )
         return patchify(clip, self.patch_shape)
 
-    def embed(self,
-              patches: Tensor,
-              token_ids: Optional[Tensor] = None,
-              grid: Optional[Grid] = None) -> Tensor:
+    def embed(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+    ) -> Tensor:
         """Embed patches and add their positions.
 
         A convolution whose stride is its kernel is a linear layer, so only the
@@ -242,19 +267,22 @@ class VideoVisionTransformer(VisionTransformer):
         if patches.shape[1] != table.shape[1]:
             raise ValueError(
                 f'{patches.shape[1]} patches do not make the grid '
-                f'{grid or self.token_grid} of {table.shape[1]} tokens')
+                f'{grid or self.token_grid} of {table.shape[1]} tokens'
+            )
         if token_ids is not None:
             patches = gather_tokens(patches, token_ids)
             table = table[0][token_ids]
         conv = self.patch_embed.projection
         return F.linear(patches, conv.weight.flatten(1), conv.bias) + table
 
-    def encode(self,
-               patches: Tensor,
-               token_ids: Optional[Tensor] = None,
-               taps: Sequence[int] = (),
-               stop_after_taps: bool = False,
-               grid: Optional[Grid] = None) -> EncoderOutput:
+    def encode(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor] = None,
+        taps: Sequence[int] = (),
+        stop_after_taps: bool = False,
+        grid: Optional[Grid] = None,
+    ) -> EncoderOutput:
         """Run the blocks on some or all of a clip's tokens.
 
         Args:

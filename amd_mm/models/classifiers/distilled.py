@@ -1,11 +1,12 @@
 """Distillation while a classifier is fine-tuned: what DMAE compares with."""
+
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from ..algorithms.aligning import AlignsTokens
 from ..teachers import CarriesTeacher
 
@@ -38,24 +39,27 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
             teacher and student tell other numbers of classes apart.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 head: dict,
-                 teacher: dict,
-                 kind: str = 'soft',
-                 temperature: float = 1.,
-                 weight: float = 1.,
-                 neck: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        teacher: dict,
+        kind: str = 'soft',
+        temperature: float = 1.0,
+        weight: float = 1.0,
+        neck: Optional[dict] = None,
+        train_cfg: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
         super().__init__(
             backbone,
             neck,
             head,
             train_cfg=train_cfg,
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         if kind not in KINDS:
             raise ValueError(f'kind is one of {KINDS}, got {kind!r}')
         if temperature <= 0:
@@ -66,7 +70,8 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
             raise ValueError(
                 'teacher and student must tell the same classes apart: '
                 f'teacher.classifier.head has {self.teacher.num_classes}, '
-                f'head has {self.head.num_classes}')
+                f'head has {self.head.num_classes}'
+            )
 
     def loss(self, inputs: Tensor, data_samples: list) -> Dict[str, Tensor]:
         """The training loss.
@@ -81,7 +86,8 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
         features = self.extract_feat(inputs)
         losses = self.head.loss(features, data_samples)
         losses['loss_distillation'] = self.weight * self._distance(
-            self.head(features).float(), self.teacher(inputs))
+            self.head(features).float(), self.teacher(inputs)
+        )
         return losses
 
     def _distance(self, mine: Tensor, theirs: Tensor) -> Tensor:
@@ -93,7 +99,8 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
             F.log_softmax(mine / heat, 1),
             F.log_softmax(theirs / heat, 1),
             reduction='batchmean',
-            log_target=True)
+            log_target=True,
+        )
 
 
 @MODELS.register_module()
@@ -120,24 +127,27 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
             see other tokens.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 head: dict,
-                 teacher: dict,
-                 alignment: dict,
-                 tap_pairs: Sequence[Tuple[int, int]],
-                 alignment_weight: float = 1.,
-                 neck: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[Union[dict, List[dict]]] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        teacher: dict,
+        alignment: dict,
+        tap_pairs: Sequence[Tuple[int, int]],
+        alignment_weight: float = 1.0,
+        neck: Optional[dict] = None,
+        train_cfg: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[Union[dict, List[dict]]] = None,
+    ) -> None:
         super().__init__(
             backbone,
             neck,
             head,
             train_cfg=train_cfg,
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
 
     def loss(self, inputs: Tensor, data_samples: list) -> Dict[str, Tensor]:

@@ -1,11 +1,10 @@
 from typing import Sequence, Tuple
 
 import torch
+from amd_mm.registry import MODELS
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.utils import SampleList
 from torch import Tensor
-
-from amd_mm.registry import MODELS
 
 
 @MODELS.register_module()
@@ -26,10 +25,12 @@ class ClipPreprocessor(ActionDataPreprocessor):
         super().__init__(mean=mean, std=std, format_shape='NCTHW')
         self._non_blocking = True
 
-    def preprocess(self,
-                   inputs: Sequence[Tensor],
-                   data_samples: SampleList,
-                   training: bool = False) -> Tuple[Tensor, SampleList]:
+    def preprocess(
+        self,
+        inputs: Sequence[Tensor],
+        data_samples: SampleList,
+        training: bool = False,
+    ) -> Tuple[Tensor, SampleList]:
         """Stack and normalise.
 
         Args:
@@ -50,6 +51,7 @@ class ClipPreprocessor(ActionDataPreprocessor):
             raise ValueError(
                 'the clips of a batch have to be of one size, and these are '
                 f'of {" and ".join(map(str, sorted(shapes)))}: let the '
-                'pipeline crop or resize to the backbone\'s img_size')
+                "pipeline crop or resize to the backbone's img_size"
+            )
         clips = inputs[0] if len(inputs) == 1 else torch.stack(list(inputs))
         return clips.sub(self.mean).div_(self.std), data_samples

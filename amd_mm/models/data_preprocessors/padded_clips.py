@@ -1,10 +1,9 @@
 from typing import List, Sequence, Tuple
 
+from amd_mm.registry import MODELS
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.utils import SampleList
 from torch import Tensor
-
-from amd_mm.registry import MODELS
 
 
 @MODELS.register_module()
@@ -25,17 +24,21 @@ class PaddedClipPreprocessor(ActionDataPreprocessor):
             backbone's ``patch_size``. Defaults to 16.
     """
 
-    def __init__(self,
-                 mean: Sequence[float],
-                 std: Sequence[float],
-                 size_divisor: int = 16) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size_divisor: int = 16,
+    ) -> None:
         super().__init__(mean=mean, std=std, format_shape='NCTHW')
         self.size_divisor = size_divisor
 
-    def preprocess(self,
-                   inputs: List[Tensor],
-                   data_samples: SampleList,
-                   training: bool = False) -> Tuple[Tensor, SampleList]:
+    def preprocess(
+        self,
+        inputs: List[Tensor],
+        data_samples: SampleList,
+        training: bool = False,
+    ) -> Tuple[Tensor, SampleList]:
         """Pad, stack and normalise.
 
         Args:
@@ -48,15 +51,18 @@ class PaddedClipPreprocessor(ActionDataPreprocessor):
         """
         height, width = (
             self._ceil(max(clip.shape[axis] for clip in inputs))
-            for axis in (2, 3))
+            for axis in (2, 3)
+        )
         return super().preprocess(
-            [self._pad(clip, height, width) for clip in inputs], data_samples,
-            training)
+            [self._pad(clip, height, width) for clip in inputs],
+            data_samples,
+            training,
+        )
 
     def _ceil(self, size: int) -> int:
         return -(-size // self.size_divisor) * self.size_divisor
 
     def _pad(self, clip: Tensor, height: int, width: int) -> Tensor:
         canvas = self.mean.expand(-1, clip.shape[1], height, width).clone()
-        canvas[:, :, :clip.shape[2], :clip.shape[3]] = clip
+        canvas[:, :, : clip.shape[2], : clip.shape[3]] = clip
         return canvas

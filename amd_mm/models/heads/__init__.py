@@ -3,6 +3,8 @@ from .linear_probe_head import LinearProbeHead
 from .pixel_reconstruction import PixelReconstructionHead
 
 __all__ = [
-    'FeatureTargetHead', 'LinearProbeHead', 'PixelReconstructionHead',
-    'TokenRelationHead'
+    'FeatureTargetHead',
+    'LinearProbeHead',
+    'PixelReconstructionHead',
+    'TokenRelationHead',
 ]

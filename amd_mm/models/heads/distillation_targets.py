@@ -1,10 +1,10 @@
 """What a student without a decoder learns from its teacher, TinyMIM."""
+
 from typing import Dict, Optional, Sequence
 
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-
-from amd_mm.registry import MODELS
 
 TOKENS = ('all', 'class')
 
@@ -22,12 +22,15 @@ class TokenRelationHead(BaseModule):
 
     reads_relations = True
 
-    def __init__(self,
-                 relations: Sequence[str] = ('qk', 'vv'),
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        relations: Sequence[str] = ('qk', 'vv'),
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         super().__init__(init_cfg)
         self.loss_module = MODELS.build(
-            dict(type='amd_mm.TokenRelationLoss', relations=relations))
+            dict(type='amd_mm.TokenRelationLoss', relations=relations)
+        )
 
     def loss(self, student: Tensor, teacher: Tensor) -> Dict[str, Tensor]:
         """Compare the relations.
@@ -63,13 +66,14 @@ class FeatureTargetHead(BaseModule):
 
     reads_relations = False
 
-    def __init__(self,
-                 student_dims: int,
-                 teacher_dims: int,
-                 tokens: str = 'all',
-                 loss: dict = dict(
-                     type='amd_mm.FeatureAlignmentLoss', distance='l1'),
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        student_dims: int,
+        teacher_dims: int,
+        tokens: str = 'all',
+        loss: dict = dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         super().__init__(init_cfg)
         if tokens not in TOKENS:
             raise ValueError(f'tokens is one of {TOKENS}, got {tokens!r}')

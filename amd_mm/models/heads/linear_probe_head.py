@@ -1,10 +1,9 @@
 from typing import Any, Optional
 
 import torch
+from amd_mm.registry import MODELS
 from mmaction.models.heads import TimeSformerHead
 from torch import Tensor, nn
-
-from amd_mm.registry import MODELS
 
 
 @MODELS.register_module()
@@ -25,18 +24,21 @@ class LinearProbeHead(TimeSformerHead):
             testing: ``'prob'``, ``'score'`` or None.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 loss_cls: dict = dict(type='mmaction.CrossEntropyLoss'),
-                 init_std: float = 0.01,
-                 average_clips: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        loss_cls: dict = dict(type='mmaction.CrossEntropyLoss'),
+        init_std: float = 0.01,
+        average_clips: Optional[str] = None,
+    ) -> None:
         super().__init__(
             num_classes,
             in_channels,
             loss_cls,
             init_std=init_std,
-            average_clips=average_clips)
+            average_clips=average_clips,
+        )
         self.norm = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:

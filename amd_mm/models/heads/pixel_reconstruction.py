@@ -2,9 +2,8 @@ from typing import Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from amd_mm.registry import MODELS
+from torch import Tensor, nn
 
 TARGETS = ('per_channel', 'per_patch', 'pixels')
 
@@ -33,9 +32,9 @@ class PixelReconstructionHead(nn.Module):
         ValueError: If the target is unknown.
     """
 
-    def __init__(self,
-                 target: str = 'per_channel',
-                 in_channels: int = 3) -> None:
+    def __init__(
+        self, target: str = 'per_channel', in_channels: int = 3
+    ) -> None:
         super().__init__()
         if target not in TARGETS:
             raise ValueError(f'target is one of {TARGETS}, got {target!r}')
@@ -79,14 +78,16 @@ class PixelReconstructionHead(nn.Module):
         return values.transpose(-1, -2).flatten(-2)
 
     @torch.no_grad()
-    def patches_to_rgb(self, patches: Tensor, mean: Tensor,
-                       std: Tensor) -> Tensor:
+    def patches_to_rgb(
+        self, patches: Tensor, mean: Tensor, std: Tensor
+    ) -> Tensor:
         """(B, K, P) of the normalised clip -> the same, RGB in [0, 1]."""
         return self._to_rgb(self._split(patches), mean, std).flatten(-2)
 
     @torch.no_grad()
-    def to_rgb(self, prediction: Tensor, patches: Tensor, mean: Tensor,
-               std: Tensor) -> Tensor:
+    def to_rgb(
+        self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor
+    ) -> Tensor:
         """Turn a prediction into pixels, for looking at it.
 
         Normalised targets know nothing of a patch's brightness and contrast:
@@ -114,8 +115,9 @@ class PixelReconstructionHead(nn.Module):
             values = self._to_rgb(values, mean, std)
         return values.flatten(-2).clamp(0, 1)
 
-    def forward(self, prediction: Tensor, patches: Tensor, mean: Tensor,
-                std: Tensor) -> Tensor:
+    def forward(
+        self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor
+    ) -> Tensor:
         """Mean squared error against :meth:`target`, float32 scalar.
 
         Args:

@@ -1,7 +1,6 @@
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from amd_mm.registry import MODELS
+from torch import Tensor, nn
 
 _DISTANCES = dict(l2=F.mse_loss, l1=F.l1_loss, smooth_l1=F.smooth_l1_loss)
 
@@ -24,8 +23,9 @@ class FeatureAlignmentLoss(nn.Module):
     def __init__(self, distance: str = 'l2', normalize: bool = False) -> None:
         super().__init__()
         if distance not in _DISTANCES:
-            raise ValueError(f'distance is one of {list(_DISTANCES)}, '
-                             f'got {distance!r}')
+            raise ValueError(
+                f'distance is one of {list(_DISTANCES)}, got {distance!r}'
+            )
         self.distance = distance
         self.normalize = normalize
 

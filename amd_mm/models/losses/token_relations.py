@@ -2,9 +2,8 @@ from typing import Dict, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from amd_mm.registry import MODELS
+from torch import Tensor, nn
 
 # What is compared with what, as places in (query, key, value).
 _RELATIONS = dict(qk=(0, 1), vv=(2, 2), qq=(0, 0), kk=(1, 1))
@@ -28,7 +27,7 @@ def token_relation(qkv: Tensor, relation: str) -> Tensor:
     first, second = _RELATIONS[relation]
     with torch.autocast(qkv.device.type, enabled=False):
         left, right = qkv[first].float(), qkv[second].float()
-        logits = left * left.shape[-1]**-.5 @ right.transpose(-2, -1)
+        logits = left * left.shape[-1] ** -0.5 @ right.transpose(-2, -1)
         return logits.log_softmax(-1)
 
 
@@ -52,10 +51,16 @@ class TokenRelationLoss(nn.Module):
     def __init__(self, relations: Sequence[str] = ('qk', 'vv')) -> None:
         super().__init__()
         known, wanted = set(_RELATIONS), list(relations)
-        if (isinstance(relations, str) or not wanted or set(wanted) - known
-                or len(set(wanted)) < len(wanted)):
-            raise ValueError(f'relations are some of {list(_RELATIONS)}, each '
-                             f'once, as a list; got {relations!r}')
+        if (
+            isinstance(relations, str)
+            or not wanted
+            or set(wanted) - known
+            or len(set(wanted)) < len(wanted)
+        ):
+            raise ValueError(
+                f'relations are some of {list(_RELATIONS)}, each '
+                f'once, as a list; got {relations!r}'
+            )
         self.relations = tuple(wanted)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Dict[str, Tensor]:
@@ -76,7 +81,8 @@ class TokenRelationLoss(nn.Module):
                 'relations are compared head by head and token by token: '
                 f'the student has (images, heads, tokens) = '
                 f'{tuple(student.shape[1:4])}, the teacher '
-                f'{tuple(teacher.shape[1:4])}')
+                f'{tuple(teacher.shape[1:4])}'
+            )
         losses = dict()
         for relation in self.relations:
             with torch.no_grad():

@@ -4,11 +4,11 @@ from typing import Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
+from amd_mm.registry import MODELS
 from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from ..utils import Grid
 from .partition import TokenPartition
 
@@ -60,13 +60,15 @@ _ROUNDED = ('masked', 'visible')
 class _AsymmetricMaskGenerator(metaclass=ABCMeta):
     """Nested random masks for a whole batch; subclasses say over what."""
 
-    def __init__(self,
-                 student_ratio: float = 0.9,
-                 teacher_ratio: Optional[float] = None,
-                 decoder_ratio: float = 0.,
-                 generator_ratio: float = 0.,
-                 round_down: str = 'masked',
-                 seed: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        student_ratio: float = 0.9,
+        teacher_ratio: Optional[float] = None,
+        decoder_ratio: float = 0.0,
+        generator_ratio: float = 0.0,
+        round_down: str = 'masked',
+        seed: Optional[int] = None,
+    ) -> None:
         if teacher_ratio is None:
             teacher_ratio = student_ratio
         if not 0 <= teacher_ratio <= student_ratio < 1:
@@ -74,19 +76,29 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                 'ratios are shares of masked tokens with 0 <= teacher_ratio '
                 f'<= student_ratio < 1, got teacher_ratio={teacher_ratio}, '
                 f'student_ratio={student_ratio}: the teacher sees at least '
-                'what the student sees')
-        for name, ratio, what in (('decoder_ratio', decoder_ratio,
-                                   'unseen tokens that is not '
-                                   'reconstructed'),
-                                  ('generator_ratio', generator_ratio,
-                                   "the teacher's extra tokens "
-                                   'that is not generated')):
+                'what the student sees'
+            )
+        for name, ratio, what in (
+            (
+                'decoder_ratio',
+                decoder_ratio,
+                'unseen tokens that is not reconstructed',
+            ),
+            (
+                'generator_ratio',
+                generator_ratio,
+                "the teacher's extra tokens that is not generated",
+            ),
+        ):
             if not 0 <= ratio < 1:
-                raise ValueError(f'{name} is the share of {what}, from 0 to '
-                                 f'below 1, got {ratio}')
+                raise ValueError(
+                    f'{name} is the share of {what}, from 0 to '
+                    f'below 1, got {ratio}'
+                )
         if round_down not in _ROUNDED:
-            raise ValueError(f'round_down is one of {_ROUNDED}, got '
-                             f'{round_down!r}')
+            raise ValueError(
+                f'round_down is one of {_ROUNDED}, got {round_down!r}'
+            )
         self.round_down = round_down
         self.student_ratio = student_ratio
         self.teacher_ratio = teacher_ratio
@@ -125,8 +137,10 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         student = self._masked(self.student_ratio, cells)
         teacher = self._masked(self.teacher_ratio, cells)
         if student == cells:
-            raise ValueError(f'student_ratio={self.student_ratio} leaves '
-                             f'nothing to see on a grid of {grid} tokens')
+            raise ValueError(
+                f'student_ratio={self.student_ratio} leaves '
+                f'nothing to see on a grid of {grid} tokens'
+            )
         per_cell = total // cells
         unseen = student * per_cell
         extra = (student - teacher) * per_cell
@@ -136,12 +150,15 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             extra=extra,
             hidden=teacher * per_cell,
             decoded=unseen - int(self.decoder_ratio * unseen),
-            generated=extra - int(self.generator_ratio * extra))
+            generated=extra - int(self.generator_ratio * extra),
+        )
 
-    def __call__(self,
-                 batch_size: int,
-                 grid: Grid,
-                 device: Union[str, torch.device] = 'cpu') -> TokenPartition:
+    def __call__(
+        self,
+        batch_size: int,
+        grid: Grid,
+        device: Union[str, torch.device] = 'cpu',
+    ) -> TokenPartition:
         """Draw the partition of a batch.
 
         Args:
@@ -156,8 +173,8 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         per_cell = counts['total'] // cells
         generator = self.random.get(device)
         order = torch.rand(
-            batch_size, cells, device=device,
-            generator=generator).argsort(dim=1)
+            batch_size, cells, device=device, generator=generator
+        ).argsort(dim=1)
         sizes = [
             counts[name] // per_cell for name in ('visible', 'extra', 'hidden')
         ]
@@ -168,17 +185,20 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         decoded = generated = None
         if self.decoder_ratio:
             unseen = torch.cat(sets[1:], 1)
-            decoded, _ = running_cells(unseen, counts['decoded'], grid,
-                                       generator)
+            decoded, _ = running_cells(
+                unseen, counts['decoded'], grid, generator
+            )
         if self.generator_ratio:
-            generated, others = running_cells(sets[1], counts['generated'],
-                                              grid, generator)
+            generated, others = running_cells(
+                sets[1], counts['generated'], grid, generator
+            )
             sets[1] = torch.cat([others, generated], 1)
         return TokenPartition(*sets, decoded=decoded, generated=generated)
 
 
-def running_cells(tokens: Tensor, keep: int, grid: Grid,
-                  generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+def running_cells(
+    tokens: Tensor, keep: int, grid: Grid, generator: torch.Generator
+) -> Tuple[Tensor, Tensor]:
     """Choose some of the tokens by running cells, VideoMAE v2 §3.2.
 
     Every 2 x 2 cell of a frame deals its tokens out in turn, one step further
@@ -202,7 +222,8 @@ def running_cells(tokens: Tensor, keep: int, grid: Grid,
     row, col = tokens // cols % rows, tokens % cols
     device = tokens.device
     start = torch.randint(
-        4, (tokens.shape[0], 1), device=device, generator=generator)
+        4, (tokens.shape[0], 1), device=device, generator=generator
+    )
     turn = (row % 2 * 2 + col % 2 + step + start) % 4
     tie = torch.rand(tokens.shape, device=device, generator=generator)
     order = tokens.gather(1, (turn + tie).argsort(dim=1))

@@ -23,6 +23,7 @@ class TokenPartition:
             generator is asked for if not all of them; then ``extra`` ends
             with them.
     """
+
     visible: Tensor
     extra: Tensor
     hidden: Tensor
@@ -32,8 +33,9 @@ class TokenPartition:
     @property
     def num_tokens(self) -> int:
         """Tokens of a clip, N."""
-        return sum(ids.shape[1]
-                   for ids in (self.visible, self.extra, self.hidden))
+        return sum(
+            ids.shape[1] for ids in (self.visible, self.extra, self.hidden)
+        )
 
     @property
     def teacher(self) -> Tensor:
@@ -56,9 +58,9 @@ class TokenPartition:
         return self.extra if self.generated is None else self.generated
 
     @classmethod
-    def from_masks(cls,
-                   student: Tensor,
-                   teacher: Optional[Tensor] = None) -> 'TokenPartition':
+    def from_masks(
+        cls, student: Tensor, teacher: Optional[Tensor] = None
+    ) -> 'TokenPartition':
         """Build a partition from boolean masks (true: masked, not seen).
 
         For tools and tests: boolean indexing makes the host wait.
@@ -74,17 +76,22 @@ class TokenPartition:
         """
         teacher = student if teacher is None else teacher
         if (teacher & ~student).any():
-            raise ValueError('the student sees a token that the teacher does '
-                             'not: its mask must cover the teacher\'s')
+            raise ValueError(
+                'the student sees a token that the teacher does '
+                "not: its mask must cover the teacher's"
+            )
         return cls(
             visible=_positions(~student),
             extra=_positions(student & ~teacher),
-            hidden=_positions(teacher))
+            hidden=_positions(teacher),
+        )
 
 
 def _positions(mask: Tensor) -> Tensor:
     counts = mask.sum(1)
     if (counts != counts[0]).any():
-        raise ValueError('every clip of a batch must have as many tokens '
-                         f'masked, got {counts.tolist()} unmasked')
+        raise ValueError(
+            'every clip of a batch must have as many tokens '
+            f'masked, got {counts.tolist()} unmasked'
+        )
     return mask.nonzero()[:, 1].reshape(mask.shape[0], -1)

@@ -5,14 +5,15 @@ predictions are of the teacher's features on those tokens, *generated* ones of
 its features on the extra tokens, which only the teacher sees. E is the number
 of class tokens (0 for video), which come first and count as visible.
 """
+
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence
 
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from ..mask_generators import TokenPartition
 from ..utils import Grid
 from ..utils.blocks import DEFAULT_NORM
@@ -31,6 +32,7 @@ class Aligned:
             tokens that are generated (all of them by default), which are the
             teacher's last.
     """
+
     direct: Optional[List[Tensor]] = None
     generated: Optional[List[Tensor]] = None
 
@@ -46,6 +48,7 @@ class AlignmentNeck(BaseModule):
         aligns_visible (bool): Whether it makes direct predictions.
         aligns_extra (bool): Whether it makes generated ones.
     """
+
     aligns_visible = False
     aligns_extra = False
 
@@ -54,8 +57,9 @@ class AlignmentNeck(BaseModule):
         self.loss_module = MODELS.build(loss)
 
     @abstractmethod
-    def forward(self, taps: Sequence[Tensor],
-                partition: TokenPartition) -> Aligned:
+    def forward(
+        self, taps: Sequence[Tensor], partition: TokenPartition
+    ) -> Aligned:
         """Predict the teacher's taps from the student's.
 
         Args:
@@ -66,8 +70,9 @@ class AlignmentNeck(BaseModule):
             Aligned: Predictions of the teacher's width.
         """
 
-    def loss(self, predicted: Aligned,
-             teacher_taps: Sequence[Tensor]) -> Dict[str, List[Tensor]]:
+    def loss(
+        self, predicted: Aligned, teacher_taps: Sequence[Tensor]
+    ) -> Dict[str, List[Tensor]]:
         """Compare predictions with the teacher's taps.
 
         Args:
@@ -82,23 +87,26 @@ class AlignmentNeck(BaseModule):
         losses = dict()
         if predicted.direct is not None:
             losses['direct'] = [
-                self.loss_module(mine, theirs[:, :mine.shape[1]])
+                self.loss_module(mine, theirs[:, : mine.shape[1]])
                 for mine, theirs in zip(predicted.direct, teacher_taps)
             ]
         if predicted.generated is not None:
             losses['generation'] = [
-                self.loss_module(mine, theirs[:, -mine.shape[1]:])
+                self.loss_module(mine, theirs[:, -mine.shape[1] :])
                 for mine, theirs in zip(predicted.generated, teacher_taps)
             ]
         return losses
 
 
-def _linears(student_dims: int, teacher_dims: int, num_pairs: int,
-             bias: bool) -> ModuleList:
-    return ModuleList([
-        nn.Linear(student_dims, teacher_dims, bias=bias)
-        for _ in range(num_pairs)
-    ])
+def _linears(
+    student_dims: int, teacher_dims: int, num_pairs: int, bias: bool
+) -> ModuleList:
+    return ModuleList(
+        [
+            nn.Linear(student_dims, teacher_dims, bias=bias)
+            for _ in range(num_pairs)
+        ]
+    )
 
 
 def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> List[Tensor]:
@@ -118,29 +126,38 @@ class DirectAlignment(AlignmentNeck):
         loss (dict): Config of the distance.
         init_cfg (dict | List[dict], optional): Initialisation.
     """
+
     aligns_visible = True
 
-    def __init__(self,
-                 student_dims: int,
-                 teacher_dims: int,
-                 num_pairs: int,
-                 hidden: bool = True,
-                 loss: dict = L2,
-                 init_cfg: InitCfg = XAVIER_INIT) -> None:
+    def __init__(
+        self,
+        student_dims: int,
+        teacher_dims: int,
+        num_pairs: int,
+        hidden: bool = True,
+        loss: dict = L2,
+        init_cfg: InitCfg = XAVIER_INIT,
+    ) -> None:
         super().__init__(loss, init_cfg)
         if hidden:
-            self.projections = ModuleList([
-                nn.Sequential(
-                    nn.Linear(student_dims, teacher_dims), nn.GELU(),
-                    nn.Linear(teacher_dims, teacher_dims))
-                for _ in range(num_pairs)
-            ])
+            self.projections = ModuleList(
+                [
+                    nn.Sequential(
+                        nn.Linear(student_dims, teacher_dims),
+                        nn.GELU(),
+                        nn.Linear(teacher_dims, teacher_dims),
+                    )
+                    for _ in range(num_pairs)
+                ]
+            )
         else:
-            self.projections = _linears(student_dims, teacher_dims, num_pairs,
-                                        True)
+            self.projections = _linears(
+                student_dims, teacher_dims, num_pairs, True
+            )
 
-    def forward(self, taps: Sequence[Tensor],
-                partition: TokenPartition) -> Aligned:
+    def forward(
+        self, taps: Sequence[Tensor], partition: TokenPartition
+    ) -> Aligned:
         return Aligned(direct=_apply(self.projections, taps))
 
 
@@ -165,59 +182,74 @@ class GenerationAlignment(AlignmentNeck):
         loss (dict): Config of the distance.
         init_cfg (dict | List[dict], optional): Initialisation.
     """
+
     aligns_extra = True
     projection_bias = True
 
-    def __init__(self,
-                 student_dims: int,
-                 teacher_dims: int,
-                 num_pairs: int,
-                 grid: Grid,
-                 generator_depth: int = 2,
-                 generator_heads: Optional[int] = None,
-                 norm_cfg: dict = DEFAULT_NORM,
-                 pos_embed_type: str = 'sincos_1d',
-                 fused_attention: bool = True,
-                 loss: dict = L2,
-                 init_cfg: InitCfg = XAVIER_INIT) -> None:
+    def __init__(
+        self,
+        student_dims: int,
+        teacher_dims: int,
+        num_pairs: int,
+        grid: Grid,
+        generator_depth: int = 2,
+        generator_heads: Optional[int] = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
+        loss: dict = L2,
+        init_cfg: InitCfg = XAVIER_INIT,
+    ) -> None:
         super().__init__(loss, init_cfg)
         if generator_depth < 1:
-            raise ValueError('generator_depth is the number of blocks of a '
-                             f'generator, at least 1, got {generator_depth}')
+            raise ValueError(
+                'generator_depth is the number of blocks of a '
+                f'generator, at least 1, got {generator_depth}'
+            )
         if generator_heads is None:
             generator_heads = max(teacher_dims // 64, 1)
         self.build_projections(student_dims, teacher_dims, num_pairs)
-        self.generators = ModuleList([
-            MaskTokenBlocks(
-                teacher_dims,
-                generator_depth,
-                generator_heads,
-                grid,
-                norm_cfg=norm_cfg,
-                pos_embed_type=pos_embed_type,
-                fused_attention=fused_attention,
-                init_cfg=init_cfg) for _ in range(num_pairs)
-        ])
+        self.generators = ModuleList(
+            [
+                MaskTokenBlocks(
+                    teacher_dims,
+                    generator_depth,
+                    generator_heads,
+                    grid,
+                    norm_cfg=norm_cfg,
+                    pos_embed_type=pos_embed_type,
+                    fused_attention=fused_attention,
+                    init_cfg=init_cfg,
+                )
+                for _ in range(num_pairs)
+            ]
+        )
 
-    def build_projections(self, student_dims: int, teacher_dims: int,
-                          num_pairs: int) -> None:
+    def build_projections(
+        self, student_dims: int, teacher_dims: int, num_pairs: int
+    ) -> None:
         """Build what brings the taps to the teacher's width."""
-        self.projections = _linears(student_dims, teacher_dims, num_pairs,
-                                    self.projection_bias)
+        self.projections = _linears(
+            student_dims, teacher_dims, num_pairs, self.projection_bias
+        )
 
-    def generate(self, tokens: Sequence[Tensor],
-                 partition: TokenPartition) -> List[Tensor]:
+    def generate(
+        self, tokens: Sequence[Tensor], partition: TokenPartition
+    ) -> List[Tensor]:
         """(B, E + Kv, Ct) per pair -> (B, Kg, Ct) per pair."""
         return [
-            generator.fill_in(visible, partition.visible,
-                              partition.generation_targets)
+            generator.fill_in(
+                visible, partition.visible, partition.generation_targets
+            )
             for generator, visible in zip(self.generators, tokens)
         ]
 
-    def forward(self, taps: Sequence[Tensor],
-                partition: TokenPartition) -> Aligned:
+    def forward(
+        self, taps: Sequence[Tensor], partition: TokenPartition
+    ) -> Aligned:
         return Aligned(
-            generated=self.generate(_apply(self.projections, taps), partition))
+            generated=self.generate(_apply(self.projections, taps), partition)
+        )
 
 
 @MODELS.register_module()
@@ -227,19 +259,24 @@ class ParallelAlignment(GenerationAlignment):
     Arguments are those of :class:`GenerationAlignment`; the direct branch is
     one linear layer per pair of taps (AMD supplement B).
     """
+
     aligns_visible = True
 
-    def build_projections(self, student_dims: int, teacher_dims: int,
-                          num_pairs: int) -> None:
+    def build_projections(
+        self, student_dims: int, teacher_dims: int, num_pairs: int
+    ) -> None:
         super().build_projections(student_dims, teacher_dims, num_pairs)
-        self.direct_projections = _linears(student_dims, teacher_dims,
-                                           num_pairs, True)
+        self.direct_projections = _linears(
+            student_dims, teacher_dims, num_pairs, True
+        )
 
-    def forward(self, taps: Sequence[Tensor],
-                partition: TokenPartition) -> Aligned:
+    def forward(
+        self, taps: Sequence[Tensor], partition: TokenPartition
+    ) -> Aligned:
         return Aligned(
             direct=_apply(self.direct_projections, taps),
-            generated=super().forward(taps, partition).generated)
+            generated=super().forward(taps, partition).generated,
+        )
 
 
 @MODELS.register_module()
@@ -250,11 +287,14 @@ class SerialAlignment(GenerationAlignment):
     which also enters the generator. Arguments are those of
     :class:`GenerationAlignment`.
     """
+
     aligns_visible = True
     projection_bias = False
 
-    def forward(self, taps: Sequence[Tensor],
-                partition: TokenPartition) -> Aligned:
+    def forward(
+        self, taps: Sequence[Tensor], partition: TokenPartition
+    ) -> Aligned:
         direct = _apply(self.projections, taps)
         return Aligned(
-            direct=direct, generated=self.generate(direct, partition))
+            direct=direct, generated=self.generate(direct, partition)
+        )

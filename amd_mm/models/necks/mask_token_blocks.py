@@ -2,18 +2,18 @@ from typing import Dict, List, Optional, Union
 
 import torch
 import torch.nn.functional as F
+from amd_mm.registry import MODELS
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from ..utils import Grid, build_blocks, position_table
 from ..utils.blocks import DEFAULT_NORM
 
 # The start of the public masked autoencoders.
 XAVIER_INIT = [
-    dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.),
-    dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
+    dict(type='Xavier', layer='Linear', distribution='uniform', bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
 ]
 
 InitCfg = Optional[Union[Dict, List[Dict]]]
@@ -40,18 +40,20 @@ class MaskTokenBlocks(BaseModule):
         init_cfg (dict | List[dict], optional): Initialisation.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 depth: int,
-                 num_heads: int,
-                 grid: Grid,
-                 mlp_ratio: float = 4.,
-                 qkv_bias: bool = True,
-                 key_bias: bool = False,
-                 norm_cfg: dict = DEFAULT_NORM,
-                 pos_embed_type: str = 'sincos_1d',
-                 fused_attention: bool = True,
-                 init_cfg: InitCfg = XAVIER_INIT) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        depth: int,
+        num_heads: int,
+        grid: Grid,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        key_bias: bool = False,
+        norm_cfg: dict = DEFAULT_NORM,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
+        init_cfg: InitCfg = XAVIER_INIT,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.embed_dims = embed_dims
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
@@ -59,7 +61,8 @@ class MaskTokenBlocks(BaseModule):
         self.register_buffer(
             'pos_embed',
             position_table(grid, embed_dims, pos_embed_type),
-            persistent=False)
+            persistent=False,
+        )
         self.blocks = build_blocks(
             depth,
             embed_dims,
@@ -68,12 +71,13 @@ class MaskTokenBlocks(BaseModule):
             qkv_bias=qkv_bias,
             key_bias=key_bias,
             norm_cfg=norm_cfg,
-            fused_attention=fused_attention)
+            fused_attention=fused_attention,
+        )
 
     def init_weights(self) -> None:
         """Initialise; the mask token from a normal of deviation 0.02."""
         super().init_weights()
-        nn.init.trunc_normal_(self.mask_token, std=.02)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def fill_in(self, tokens: Tensor, seen: Tensor, wanted: Tensor) -> Tensor:
         """Predict some tokens from others.
@@ -94,7 +98,7 @@ class MaskTokenBlocks(BaseModule):
         stream = torch.cat([known, asked], 1)
         for block in self.blocks:
             stream = block(stream)
-        return stream[:, tokens.shape[1]:]
+        return stream[:, tokens.shape[1] :]
 
 
 @MODELS.register_module()
@@ -123,24 +127,36 @@ class PixelDecoder(MaskTokenBlocks):
             as in the public programs by default.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 depth: int,
-                 num_heads: int,
-                 in_dims: int,
-                 patch_dims: int,
-                 grid: Grid,
-                 mlp_ratio: float = 4.,
-                 qkv_bias: bool = True,
-                 key_bias: bool = False,
-                 norm_cfg: dict = DEFAULT_NORM,
-                 pos_embed_type: str = 'sincos_1d',
-                 fused_attention: bool = True,
-                 embed_bias: bool = False,
-                 init_cfg: InitCfg = XAVIER_INIT) -> None:
-        super().__init__(embed_dims, depth, num_heads, grid, mlp_ratio,
-                         qkv_bias, key_bias, norm_cfg, pos_embed_type,
-                         fused_attention, init_cfg)
+    def __init__(
+        self,
+        embed_dims: int,
+        depth: int,
+        num_heads: int,
+        in_dims: int,
+        patch_dims: int,
+        grid: Grid,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        key_bias: bool = False,
+        norm_cfg: dict = DEFAULT_NORM,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
+        embed_bias: bool = False,
+        init_cfg: InitCfg = XAVIER_INIT,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            depth,
+            num_heads,
+            grid,
+            mlp_ratio,
+            qkv_bias,
+            key_bias,
+            norm_cfg,
+            pos_embed_type,
+            fused_attention,
+            init_cfg,
+        )
         self.embed = nn.Linear(in_dims, embed_dims, bias=embed_bias)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
         self.head = nn.Linear(embed_dims, patch_dims)

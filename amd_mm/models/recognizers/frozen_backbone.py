@@ -1,8 +1,7 @@
 from typing import Optional
 
-from mmaction.models import Recognizer3D
-
 from amd_mm.registry import MODELS
+from mmaction.models import Recognizer3D
 
 
 @MODELS.register_module()
@@ -21,16 +20,19 @@ class FrozenBackboneRecognizer(Recognizer3D):
         data_preprocessor (dict, optional): As in ``mmaction.Recognizer3D``.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 cls_head: dict,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        cls_head: dict,
+        test_cfg: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+    ) -> None:
         super().__init__(
             backbone,
             cls_head,
             test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor)
+            data_preprocessor=data_preprocessor,
+        )
         self.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'FrozenBackboneRecognizer':

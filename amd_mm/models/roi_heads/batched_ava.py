@@ -1,9 +1,8 @@
 from typing import List, Tuple, Union
 
+from amd_mm.registry import MODELS
 from mmaction.utils import InstanceList, SampleList
 from torch import Tensor
-
-from amd_mm.registry import MODELS
 
 try:
     # Not from the package, which swallows the error.
@@ -18,7 +17,8 @@ except ImportError as error:
             raise ImportError(
                 'action detection needs mmdet and an mmcv with compiled ops '
                 f'({_missing}). Install both with tools/install.sh, or see '
-                'requirements/detection.txt') from _missing
+                'requirements/detection.txt'
+            ) from _missing
 
 
 @MODELS.register_module()
@@ -31,11 +31,13 @@ class BatchedAVARoIHead(AVARoIHead):
     scores change a little. One clip at a time is exact then.
     """
 
-    def predict(self,
-                x: Union[Tensor, Tuple[Tensor]],
-                rpn_results_list: InstanceList,
-                data_samples: SampleList,
-                rescale: bool = True) -> InstanceList:
+    def predict(
+        self,
+        x: Union[Tensor, Tuple[Tensor]],
+        rpn_results_list: InstanceList,
+        data_samples: SampleList,
+        rescale: bool = True,
+    ) -> InstanceList:
         """Score the boxes of each clip.
 
         Args:
@@ -52,4 +54,5 @@ class BatchedAVARoIHead(AVARoIHead):
         """
         metas: List[dict] = [sample.metainfo for sample in data_samples]
         return self.predict_bbox(
-            x, metas, rpn_results_list, rcnn_test_cfg=self.test_cfg)
+            x, metas, rpn_results_list, rcnn_test_cfg=self.test_cfg
+        )

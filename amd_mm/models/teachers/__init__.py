@@ -4,5 +4,8 @@ from .frozen_teacher import FrozenTeacher
 from .relation_teacher import RelationTeacher
 
 __all__ = [
-    'CarriesTeacher', 'FrozenClassifier', 'FrozenTeacher', 'RelationTeacher'
+    'CarriesTeacher',
+    'FrozenClassifier',
+    'FrozenTeacher',
+    'RelationTeacher',
 ]

@@ -1,10 +1,9 @@
 from typing import Optional
 
 import torch
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
-
-from amd_mm.registry import MODELS
 
 
 @MODELS.register_module()
@@ -23,22 +22,26 @@ class FrozenClassifier(BaseModule):
         ValueError: Without a checkpoint unless ``random_init``, or with both.
     """
 
-    def __init__(self,
-                 classifier: dict,
-                 checkpoint: Optional[str] = None,
-                 random_init: bool = False) -> None:
+    def __init__(
+        self,
+        classifier: dict,
+        checkpoint: Optional[str] = None,
+        random_init: bool = False,
+    ) -> None:
         super().__init__()
         if (checkpoint is None) != random_init:
             raise ValueError(
                 'the teacher needs weights: give teacher=dict(checkpoint='
-                '\'FILE\'), a fine-tuned classifier. (random_init=True '
+                "'FILE'), a fine-tuned classifier. (random_init=True "
                 'instead, for tests, distils from noise.) Got '
-                f'checkpoint={checkpoint!r}, random_init={random_init}')
+                f'checkpoint={checkpoint!r}, random_init={random_init}'
+            )
         self.classifier = MODELS.build(classifier)
         if checkpoint is None:
             self.classifier.init_weights()
         else:
             from amd_mm.checkpoints import load_into
+
             load_into(self.classifier, checkpoint)
         self.requires_grad_(False)
         self.eval()

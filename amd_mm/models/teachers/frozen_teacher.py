@@ -1,10 +1,10 @@
 from typing import List, Optional, Sequence
 
 import torch
+from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from amd_mm.registry import MODELS
 from ..backbones import check_taps
 
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
@@ -33,41 +33,48 @@ class FrozenTeacher(BaseModule):
             if a tap is not one of the blocks.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 taps: Sequence[int],
-                 checkpoint: Optional[str] = None,
-                 dtype: str = 'float32',
-                 random_init: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        taps: Sequence[int],
+        checkpoint: Optional[str] = None,
+        dtype: str = 'float32',
+        random_init: bool = False,
+    ) -> None:
         super().__init__()
         if dtype not in _DTYPES:
-            raise ValueError(f'the teacher\'s dtype is one of {list(_DTYPES)},'
-                             f' got {dtype!r}')
+            raise ValueError(
+                f"the teacher's dtype is one of {list(_DTYPES)}, got {dtype!r}"
+            )
         if (checkpoint is None) != random_init:
             raise ValueError(
                 'the teacher needs weights: give teacher=dict(checkpoint='
-                '\'FILE\'), a pre-trained VideoMAE, MAE, AMD, MMAction2 or '
+                "'FILE'), a pre-trained VideoMAE, MAE, AMD, MMAction2 or "
                 'Hugging Face file. (random_init=True instead, for tests, '
                 f'distils from noise.) Got checkpoint={checkpoint!r}, '
-                f'random_init={random_init}')
+                f'random_init={random_init}'
+            )
         self.backbone = MODELS.build(backbone)
         if taps[-1] > self.backbone.depth:
             raise ValueError(
                 f'block {taps[-1]} of the teacher is to be tapped, and the '
                 f'blocks of teacher.backbone are from 1 to '
                 f'{self.backbone.depth}: choose another of its blocks '
-                '(tap_pairs) or a deeper teacher')
+                '(tap_pairs) or a deeper teacher'
+            )
         check_taps(taps, self.backbone.depth)
         self.taps = list(taps)
         if checkpoint is None:
             self.backbone.init_weights()
         else:
             from amd_mm.checkpoints import load_encoder
+
             load_encoder(
                 self.backbone,
                 checkpoint,
-                allow_missing=self.backbone.closing_norms)
-        del self.backbone.blocks[self.taps[-1]:]
+                allow_missing=self.backbone.closing_norms,
+            )
+        del self.backbone.blocks[self.taps[-1] :]
         self.dtype = _DTYPES[dtype]
         for module in self.backbone.modules():
             if isinstance(module, nn.Linear):
@@ -105,7 +112,9 @@ class FrozenTeacher(BaseModule):
         """
         half = self.dtype != torch.float32
         with torch.autocast(
-                patches.device.type, dtype=torch.bfloat16, enabled=half):
+            patches.device.type, dtype=torch.bfloat16, enabled=half
+        ):
             taps = self.backbone.encode(
-                patches, token_ids, taps=self.taps, stop_after_taps=True).taps
+                patches, token_ids, taps=self.taps, stop_after_taps=True
+            ).taps
         return [tap.float() for tap in taps]

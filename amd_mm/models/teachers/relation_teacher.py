@@ -1,10 +1,10 @@
 from typing import Optional
 
 import torch
+from amd_mm.registry import MODELS
 from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor
 
-from amd_mm.registry import MODELS
 from .frozen_teacher import FrozenTeacher
 
 
@@ -36,18 +36,22 @@ class RelationTeacher(FrozenTeacher):
         ValueError: As :class:`FrozenTeacher`.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 block: int,
-                 num_heads: Optional[int] = None,
-                 checkpoint: Optional[str] = None,
-                 dtype: str = 'float32',
-                 random_init: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        block: int,
+        num_heads: Optional[int] = None,
+        checkpoint: Optional[str] = None,
+        dtype: str = 'float32',
+        random_init: bool = False,
+    ) -> None:
         super().__init__(
-            backbone, [block],
+            backbone,
+            [block],
             checkpoint=checkpoint,
             dtype=dtype,
-            random_init=random_init)
+            random_init=random_init,
+        )
         self.num_heads = num_heads
 
     def train(self, mode: bool = True) -> 'RelationTeacher':
@@ -59,9 +63,9 @@ class RelationTeacher(FrozenTeacher):
         return self
 
     @torch.no_grad()
-    def query_key_value(self,
-                        patches: Tensor,
-                        token_ids: Optional[Tensor] = None) -> Tensor:
+    def query_key_value(
+        self, patches: Tensor, token_ids: Optional[Tensor] = None
+    ) -> Tensor:
         """Query, key and value of the target block.
 
         Args:
@@ -75,10 +79,12 @@ class RelationTeacher(FrozenTeacher):
         """
         half = self.dtype != torch.float32
         with torch.autocast(
-                patches.device.type, dtype=torch.bfloat16, enabled=half):
+            patches.device.type, dtype=torch.bfloat16, enabled=half
+        ):
             qkv, _ = self.backbone.query_key_value(
                 patches,
                 self.taps[-1],
                 token_ids=token_ids,
-                num_heads=self.num_heads)
+                num_heads=self.num_heads,
+            )
         return qkv

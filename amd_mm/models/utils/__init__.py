@@ -4,7 +4,15 @@ from .position import POSITION_TABLES, position_table, resize_position_table
 from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
 
 __all__ = [
-    'FusedAttention', 'Grid', 'POSITION_TABLES', 'build_blocks',
-    'compile_blocks', 'gather_tokens', 'patchify', 'position_table', 'resize_position_table',
-    'token_mask', 'unpatchify'
+    'POSITION_TABLES',
+    'FusedAttention',
+    'Grid',
+    'build_blocks',
+    'compile_blocks',
+    'gather_tokens',
+    'patchify',
+    'position_table',
+    'resize_position_table',
+    'token_mask',
+    'unpatchify',
 ]

@@ -1,4 +1,5 @@
 """Transformer blocks: MMAction2's own, with fused attention."""
+
 from typing import Optional
 
 import numpy as np
@@ -28,21 +29,24 @@ class FusedAttention(Attention):
         drop_rate (float): Dropout after the projection.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 qkv_bias: bool = True,
-                 key_bias: bool = False,
-                 qk_scale: Optional[float] = None,
-                 attn_drop_rate: float = 0.,
-                 drop_rate: float = 0.) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        key_bias: bool = False,
+        qk_scale: Optional[float] = None,
+        attn_drop_rate: float = 0.0,
+        drop_rate: float = 0.0,
+    ) -> None:
         super().__init__(
             embed_dims,
             num_heads=num_heads,
             qkv_bias=qkv_bias and not key_bias,
             qk_scale=qk_scale,
             attn_drop_rate=attn_drop_rate,
-            drop_rate=drop_rate)
+            drop_rate=drop_rate,
+        )
         if key_bias:
             self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
 
@@ -59,7 +63,8 @@ class FusedAttention(Attention):
         bias = self.qkv.bias
         if hasattr(self, 'q_bias'):
             bias = torch.cat(
-                (self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+                (self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)
+            )
         qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -67,25 +72,28 @@ class FusedAttention(Attention):
             query,
             key,
             value,
-            dropout_p=self.attn_drop.p if self.training else 0.,
-            scale=self.scale)
+            dropout_p=self.attn_drop.p if self.training else 0.0,
+            scale=self.scale,
+        )
         x = x.transpose(1, 2).reshape(batch, tokens, -1)
         return self.proj_drop(self.proj(x))
 
 
-def build_blocks(depth: int,
-                 embed_dims: int,
-                 num_heads: int,
-                 mlp_ratio: float = 4.,
-                 qkv_bias: bool = True,
-                 key_bias: bool = False,
-                 qk_scale: Optional[float] = None,
-                 drop_rate: float = 0.,
-                 attn_drop_rate: float = 0.,
-                 drop_path_rate: float = 0.,
-                 init_values: float = 0.,
-                 norm_cfg: dict = DEFAULT_NORM,
-                 fused_attention: bool = True) -> ModuleList:
+def build_blocks(
+    depth: int,
+    embed_dims: int,
+    num_heads: int,
+    mlp_ratio: float = 4.0,
+    qkv_bias: bool = True,
+    key_bias: bool = False,
+    qk_scale: Optional[float] = None,
+    drop_rate: float = 0.0,
+    attn_drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    init_values: float = 0.0,
+    norm_cfg: dict = DEFAULT_NORM,
+    fused_attention: bool = True,
+) -> ModuleList:
     """A stack of MMAction2's ViT blocks.
 
     Args:
@@ -113,17 +121,21 @@ def build_blocks(depth: int,
             asked of MMAction2's own attention.
     """
     if key_bias and not fused_attention:
-        raise ValueError('key_bias=True needs fused_attention=True: '
-                         'MMAction2\'s attention has no bias of the key')
+        raise ValueError(
+            'key_bias=True needs fused_attention=True: '
+            "MMAction2's attention has no bias of the key"
+        )
     if embed_dims % num_heads:
-        raise ValueError(f'num_heads={num_heads} does not divide '
-                         f'embed_dims={embed_dims}')
+        raise ValueError(
+            f'num_heads={num_heads} does not divide embed_dims={embed_dims}'
+        )
     attention = dict(
         num_heads=num_heads,
         qkv_bias=qkv_bias,
         qk_scale=qk_scale,
         attn_drop_rate=attn_drop_rate,
-        drop_rate=drop_rate)
+        drop_rate=drop_rate,
+    )
     blocks = ModuleList()
     for drop_path in np.linspace(0, drop_path_rate, depth).tolist():
         block = Block(
@@ -133,9 +145,11 @@ def build_blocks(depth: int,
             # MMAction2 builds no layer scale from an int, silently.
             init_values=float(init_values),
             norm_cfg=norm_cfg,
-            **attention)
+            **attention,
+        )
         if fused_attention:
             block.attn = FusedAttention(
-                embed_dims, key_bias=key_bias, **attention)
+                embed_dims, key_bias=key_bias, **attention
+            )
         blocks.append(block)
     return blocks

@@ -1,8 +1,10 @@
 """``torch.compile`` of transformer blocks, in place."""
+
 from mmaction.models.backbones.vit_mae import Block
 from mmcv.cnn.bricks.drop import DropPath
-from mmpretrain.models.backbones.vision_transformer import \
-    TransformerEncoderLayer
+from mmpretrain.models.backbones.vision_transformer import (
+    TransformerEncoderLayer,
+)
 from torch import nn
 
 # Graphs of one block's code: for a shape, with gradient and without, and for
@@ -30,13 +32,18 @@ def compile_blocks(*modules: nn.Module) -> int:
         RuntimeError: If this torch cannot compile a module in place.
     """
     if not hasattr(nn.Module, 'compile'):
-        raise RuntimeError('compile_blocks=True needs torch 2.2 or later; set '
-                           'it to False or update torch')
+        raise RuntimeError(
+            'compile_blocks=True needs torch 2.2 or later; set '
+            'it to False or update torch'
+        )
     blocks = [
-        block for module in modules for block in module.modules()
+        block
+        for module in modules
+        for block in module.modules()
         if isinstance(block, (Block, TransformerEncoderLayer))
     ]
     from torch._dynamo import config as limits  # imported here: seconds
+
     limits.cache_size_limit = max(limits.cache_size_limit, _MOST_GRAPHS)
     for block in blocks:
         for module in block.modules():

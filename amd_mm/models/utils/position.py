@@ -1,4 +1,5 @@
 """Fixed sin-cos position tables, and tables of one grid used on another."""
+
 import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
@@ -39,18 +40,23 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
     if kind == 'sincos_2d':
         return _image_table(grid, dims)
     if kind != 'sincos_3d':
-        raise ValueError(f'pos_embed_type is one of {POSITION_TABLES}, '
-                         f'got {kind!r}')
+        raise ValueError(
+            f'pos_embed_type is one of {POSITION_TABLES}, got {kind!r}'
+        )
     side = dims // 6 * 2
     if side == 0:
         raise ValueError(f'sincos_3d needs a width of 6 or more, got {dims}')
     time = get_sinusoid_encoding(t, dims - 2 * side)[0]
     row = get_sinusoid_encoding(h, side)[0]
     col = get_sinusoid_encoding(w, side)[0]
-    table = torch.cat([
-        time[:, None, None].expand(t, h, w, -1), row[None, :, None].expand(
-            t, h, w, -1), col[None, None, :].expand(t, h, w, -1)
-    ], -1)
+    table = torch.cat(
+        [
+            time[:, None, None].expand(t, h, w, -1),
+            row[None, :, None].expand(t, h, w, -1),
+            col[None, None, :].expand(t, h, w, -1),
+        ],
+        -1,
+    )
     return table.reshape(1, t * h * w, dims)
 
 
@@ -60,10 +66,11 @@ def _image_table(grid: Grid, dims: int) -> Tensor:
     if frames != 1 or dims % 4:
         raise ValueError(
             'sincos_2d is for images (one frame) and widths that are a '
-            f'multiple of 4, got {frames} frames and a width of {dims}')
+            f'multiple of 4, got {frames} frames and a width of {dims}'
+        )
     # In double precision, as the public program computes it.
     step = torch.arange(dims // 4, dtype=torch.float64) / (dims // 4)
-    rate = 10000.**-step
+    rate = 10000.0**-step
     row = torch.arange(rows, dtype=torch.float64)[:, None] * rate
     col = torch.arange(cols, dtype=torch.float64)[:, None] * rate
     row = torch.cat([row.sin(), row.cos()], 1)[:, None].expand(-1, cols, -1)
@@ -90,11 +97,13 @@ def resize_position_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     table = table.reshape(*old, dims).permute(0, 3, 1, 2)  # T C H W
     if old[1:] != new[1:]:
         table = F.interpolate(
-            table, size=new[1:], mode='bicubic', align_corners=False)
+            table, size=new[1:], mode='bicubic', align_corners=False
+        )
     if old[0] != new[0]:
         table = table.permute(2, 3, 1, 0).flatten(0, 1)  # HW C T
         table = F.interpolate(
-            table, size=new[0], mode='linear', align_corners=False)
+            table, size=new[0], mode='linear', align_corners=False
+        )
         table = table.permute(2, 0, 1)  # T HW C
         return table.reshape(1, -1, dims)
     return table.permute(0, 2, 3, 1).reshape(1, -1, dims)

@@ -1,4 +1,5 @@
 """Pure functions on patches and tokens, with the shape of every tensor."""
+
 from typing import Tuple
 
 import torch
@@ -27,23 +28,27 @@ def patchify(clip: Tensor, patch: Tuple[int, int, int]) -> Tensor:
         ValueError: If the clip is not a whole number of patches.
     """
     if clip.ndim != 5:
-        raise ValueError('a clip is (B, C, T, H, W), got a tensor of shape '
-                         f'{tuple(clip.shape)}')
+        raise ValueError(
+            'a clip is (B, C, T, H, W), got a tensor of shape '
+            f'{tuple(clip.shape)}'
+        )
     batch, channels, *size = clip.shape
     if any(s % p for s, p in zip(size, patch)):
         raise ValueError(
             f'a clip of {size[0]} frames of {size[1]}x{size[2]} cannot be cut '
             f'into patches of {patch[0]} frames of {patch[1]}x{patch[2]}: '
             'change the frames or the size in the pipeline, or the '
-            'tubelet_size or patch_size of the backbone')
+            'tubelet_size or patch_size of the backbone'
+        )
     (t, h, w), (pt, ph, pw) = [s // p for s, p in zip(size, patch)], patch
     clip = clip.reshape(batch, channels, t, pt, h, ph, w, pw)
     clip = clip.permute(0, 2, 4, 6, 1, 3, 5, 7)
     return clip.reshape(batch, t * h * w, channels * pt * ph * pw)
 
 
-def unpatchify(patches: Tensor, grid: Grid, patch: Tuple[int, int,
-                                                         int]) -> Tensor:
+def unpatchify(
+    patches: Tensor, grid: Grid, patch: Tuple[int, int, int]
+) -> Tensor:
     """Put patches back together: the inverse of :func:`patchify`.
 
     Args:
@@ -86,5 +91,6 @@ def token_mask(ids: Tensor, num_tokens: int) -> Tensor:
         Tensor: (B, N), bool, true at ``ids``.
     """
     mask = torch.zeros(
-        ids.shape[0], num_tokens, dtype=torch.bool, device=ids.device)
+        ids.shape[0], num_tokens, dtype=torch.bool, device=ids.device
+    )
     return mask.scatter_(1, ids, True)

@@ -34,9 +34,12 @@ train_dataloader = dict(
             dict(
                 type='mmaction.FormatShape',
                 input_format='NCTHW',
-                collapse=True),
-            dict(type='mmaction.PackActionInputs')
-        ]))
+                collapse=True,
+            ),
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    ),
+)
 # One clip at a time: frames differ in size, and padding changes the scores a
 # little. Clips of one size may be batched.
 val_dataloader = dict(
@@ -60,15 +63,19 @@ val_dataloader = dict(
                 type='amd_mm.SampleAVAClip',
                 clip_len=16,
                 frame_interval=4,
-                test_mode=True),
+                test_mode=True,
+            ),
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, 256)),
             dict(
                 type='mmaction.FormatShape',
                 input_format='NCTHW',
-                collapse=True),
-            dict(type='mmaction.PackActionInputs')
-        ]))
+                collapse=True,
+            ),
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
@@ -76,11 +83,13 @@ val_evaluator = dict(
     ann_file=ann_file_val,
     exclude_file=exclude_file_val,
     label_file=label_file,
-    num_classes=81)
+    num_classes=81,
+)
 test_evaluator = dict(
     type='amd_mm.PerClassAVAMetric',
     ann_file=ann_file_val,
     exclude_file=exclude_file_val,
     label_file=label_file,
     num_classes=81,
-    classwise=True)
+    classwise=True,
+)

@@ -7,4 +7,6 @@ train_dataloader = dict(
         _delete_=True,
         type='amd_mm.VideoFolderDataset',
         data_root='data/videos',
-        pipeline=_base_.train_dataloader.dataset.pipeline))
+        pipeline=_base_.train_dataloader.dataset.pipeline,
+    )
+)

@@ -6,7 +6,8 @@ clips_per_gpu = 16
 _data = dict(
     data_root='data/hmdb51',
     data_prefix=dict(video='videos'),
-    num_classes=num_classes)
+    num_classes=num_classes,
+)
 
 train_pipeline = _base_.train_dataloader.dataset.pipeline
 train_pipeline[1].frame_interval = 2
@@ -20,17 +21,23 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='hmdb51_train_split_1_videos.txt',
         pipeline=train_pipeline,
-        **_data))
+        **_data,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         ann_file='hmdb51_val_split_1_videos.txt',
         pipeline=val_pipeline,
-        **_data))
+        **_data,
+    )
+)
 test_dataloader = dict(
     dataset=dict(
         ann_file='hmdb51_val_split_1_videos.txt',
         pipeline=test_pipeline,
-        **_data))
+        **_data,
+    )
+)
 
 blending = _base_.blending
 blending.augments[0].num_classes = num_classes

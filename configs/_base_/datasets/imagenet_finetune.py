@@ -9,7 +9,8 @@ train_pipeline = [
         type='mmpretrain.RandomResizedCrop',
         scale=224,
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation='bicubic',
+    ),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
     dict(
         type='mmpretrain.RandAugment',
@@ -18,7 +19,8 @@ train_pipeline = [
         total_level=10,
         magnitude_level=9,
         magnitude_std=0.5,
-        hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
+        hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'),
+    ),
     dict(
         type='mmpretrain.RandomErasing',
         erase_prob=0.25,
@@ -27,8 +29,9 @@ train_pipeline = [
         max_area_ratio=1 / 3,
         # BGR, as images are loaded.
         fill_color=[103.53, 116.28, 123.675],
-        fill_std=[57.375, 57.12, 58.395]),
-    dict(type='mmpretrain.PackInputs')
+        fill_std=[57.375, 57.12, 58.395],
+    ),
+    dict(type='mmpretrain.PackInputs'),
 ]
 test_pipeline = [
     dict(type='amd_mm.LoadImage'),
@@ -37,9 +40,10 @@ test_pipeline = [
         scale=256,
         edge='short',
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation='bicubic',
+    ),
     dict(type='mmpretrain.CenterCrop', crop_size=224),
-    dict(type='mmpretrain.PackInputs')
+    dict(type='mmpretrain.PackInputs'),
 ]
 train_dataloader = dict(
     batch_size=128,
@@ -52,7 +56,9 @@ train_dataloader = dict(
     dataset=dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/train',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=128,
     num_workers=8,
@@ -64,7 +70,9 @@ val_dataloader = dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/val',
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpretrain.Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator

@@ -6,9 +6,10 @@ train_pipeline = [
         scale=224,
         crop_ratio_range=(0.2, 1.0),
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation='bicubic',
+    ),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
-    dict(type='mmpretrain.PackInputs')
+    dict(type='mmpretrain.PackInputs'),
 ]
 train_dataloader = dict(
     batch_size=256,
@@ -22,4 +23,6 @@ train_dataloader = dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/train',
         with_label=False,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)

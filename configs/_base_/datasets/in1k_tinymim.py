@@ -6,14 +6,13 @@
 #     configs/tinymim/ablation/tinymim_ablation_no-jitter_vit-base_in1k.py
 _base_ = 'imagenet_pretrain.py'
 student_jitter = dict(
-    type='mmpretrain.ColorJitter',
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.4)
+    type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4
+)
 views = dict(
     type='mmpretrain.MultiView',
     num_views=[1, 1],
-    transforms=[[student_jitter], []])  # the student's, the teacher's
+    transforms=[[student_jitter], []],
+)  # the student's, the teacher's
 one_view = _base_.train_pipeline
 two_views = [*one_view[:-1], views, one_view[-1]]
 train_dataloader = dict(dataset=dict(pipeline=two_views))

@@ -12,10 +12,14 @@ train_dataloader = dict(
                 type='mmaction.SampleFrames',
                 clip_len=16,
                 frame_interval=4,
-                num_clips=1),
+                num_clips=1,
+            ),
             dict(type='amd_mm.CheckedRawFrameDecode', min_frames=16),
             dict(
                 type='amd_mm.RepeatedViews',
                 num_views=_base_.num_views,
-                transforms=_base_.view_transforms)
-        ]))
+                transforms=_base_.view_transforms,
+            ),
+        ],
+    )
+)

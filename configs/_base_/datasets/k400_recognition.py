@@ -14,12 +14,13 @@ view_transforms = [
     dict(
         type='mmaction.RandomResizedCrop',
         area_range=(0.08, 1.0),
-        aspect_ratio_range=(3 / 4, 4 / 3)),
+        aspect_ratio_range=(3 / 4, 4 / 3),
+    ),
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
     dict(type='amd_mm.RandomErasing', probability=0.25, mode='pixel'),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs')
+    dict(type='mmaction.PackActionInputs'),
 ]
 train_dataloader = dict(
     batch_size=clips_per_gpu // num_views,
@@ -41,13 +42,17 @@ train_dataloader = dict(
                 type='mmaction.SampleFrames',
                 clip_len=16,
                 frame_interval=4,
-                num_clips=1),
+                num_clips=1,
+            ),
             dict(type='amd_mm.VideoDecode'),
             dict(
                 type='amd_mm.RepeatedViews',
                 num_views=num_views,
-                transforms=view_transforms)
-        ]))
+                transforms=view_transforms,
+            ),
+        ],
+    ),
+)
 val_dataloader = dict(
     batch_size=16,
     num_workers=8,
@@ -67,13 +72,16 @@ val_dataloader = dict(
                 clip_len=16,
                 frame_interval=4,
                 num_clips=1,
-                test_mode=True),
+                test_mode=True,
+            ),
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, 224)),
             dict(type='mmaction.CenterCrop', crop_size=224),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ]))
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    ),
+)
 # One video at a time, so that model.test_cfg.max_testing_views may limit how
 # many of its views the device holds at once.
 test_dataloader = dict(
@@ -95,13 +103,16 @@ test_dataloader = dict(
                 clip_len=16,
                 frame_interval=4,
                 num_clips=5,
-                test_mode=True),
+                test_mode=True,
+            ),
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, 224)),
             dict(type='mmaction.ThreeCrop', crop_size=224),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ]))
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    ),
+)
 
 val_evaluator = dict(type='mmaction.AccMetric')
 test_evaluator = val_evaluator
@@ -111,8 +122,11 @@ blending = dict(
     type='mmaction.RandomBatchAugment',
     augments=[
         dict(
-            type='mmaction.MixupBlending', alpha=0.8, num_classes=num_classes),
+            type='mmaction.MixupBlending', alpha=0.8, num_classes=num_classes
+        ),
         dict(
-            type='mmaction.CutmixBlending', alpha=1.0, num_classes=num_classes)
+            type='mmaction.CutmixBlending', alpha=1.0, num_classes=num_classes
+        ),
     ],
-    probs=[0.5, 0.5])
+    probs=[0.5, 0.5],
+)

@@ -14,10 +14,11 @@ view_transforms = [
         input_size=224,
         scales=(1, 0.875, 0.75, 0.66),
         max_wh_scale_gap=1,
-        num_fixed_crops=13),
+        num_fixed_crops=13,
+    ),
     dict(type='amd_mm.ResizeClip', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs')
+    dict(type='mmaction.PackActionInputs'),
 ]
 
 train_dataloader = dict(
@@ -27,4 +28,5 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='amd_mm.EpochSeededSampler', shuffle=True),
-    collate_fn=dict(type='amd_mm.one_tensor_collate'))
+    collate_fn=dict(type='amd_mm.one_tensor_collate'),
+)

@@ -8,4 +8,6 @@ train_dataloader = dict(
         data_root='data/sthv2',
         ann_file='sthv2_train_list_videos.txt',
         data_prefix=dict(video='videos'),
-        pipeline=pipeline))
+        pipeline=pipeline,
+    )
+)

@@ -8,4 +8,6 @@ train_dataloader = dict(
         data_root='data/sthv2',
         ann_file='sthv2_train_list_rawframes.txt',
         data_prefix=dict(img='rawframes'),
-        pipeline=pipeline))
+        pipeline=pipeline,
+    )
+)

@@ -8,7 +8,8 @@ model = dict(
         type='amd_mm.PaddedClipPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        size_divisor=16),
+        size_divisor=16,
+    ),
     # 16 frames of 224 x 224 as in pre-training; the position table is
     # resampled to the clip at hand.
     backbone=dict(
@@ -18,7 +19,8 @@ model = dict(
         embed_dims=384,
         depth=12,
         num_heads=6,
-        drop_path_rate=0.2),
+        drop_path_rate=0.2,
+    ),
     roi_head=dict(
         type='amd_mm.BatchedAVARoIHead',
         bbox_roi_extractor=dict(
@@ -26,14 +28,17 @@ model = dict(
             roi_layer_type='RoIAlign',
             featmap_stride=16,
             output_size=8,
-            with_temporal_pool=True),
+            with_temporal_pool=True,
+        ),
         bbox_head=dict(
             type='mmdet.BBoxHeadAVA',
             background_class=True,
             in_channels=384,
             num_classes=81,
             multilabel=True,
-            dropout_ratio=0)),
+            dropout_ratio=0,
+        ),
+    ),
     # Proposals are the annotated boxes (and jittered copies, if asked for):
     # none has to be added. `num` is more than a frame of AVA has.
     train_cfg=dict(
@@ -43,12 +48,17 @@ model = dict(
                 pos_iou_thr=0.9,
                 neg_iou_thr=0.9,
                 min_pos_iou=0.9,
-                iou_calculator=dict(type='mmdet.BboxOverlaps2D')),
+                iou_calculator=dict(type='mmdet.BboxOverlaps2D'),
+            ),
             sampler=dict(
                 type='mmdet.RandomSampler',
                 num=128,
                 pos_fraction=1,
                 neg_pos_ub=-1,
-                add_gt_as_proposals=False),
-            pos_weight=1.0)),
-    test_cfg=dict(rcnn=None))
+                add_gt_as_proposals=False,
+            ),
+            pos_weight=1.0,
+        )
+    ),
+    test_cfg=dict(rcnn=None),
+)

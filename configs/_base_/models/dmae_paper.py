@@ -6,5 +6,6 @@ _base_ = 'image_teachers.py'
 dmae_neck = dict(
     type='amd_mm.DirectAlignment',
     hidden=True,
-    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'))
+    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
+)
 dmae_head = dict(type='amd_mm.PixelReconstructionHead', target='per_patch')

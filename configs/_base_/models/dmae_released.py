@@ -8,6 +8,8 @@ dmae_neck = dict(
     type='amd_mm.DirectAlignment',
     hidden=False,
     loss=dict(
-        type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True),
-    init_cfg=None)
+        type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True
+    ),
+    init_cfg=None,
+)
 dmae_head = dict(type='amd_mm.PixelReconstructionHead', target='pixels')

@@ -6,4 +6,5 @@ image_amd_masks = dict(student_ratio=0.75, teacher_ratio=0.5)
 image_amd_neck = dict(
     type='amd_mm.SerialAlignment',
     generator_depth=2,
-    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2'))
+    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2'),
+)

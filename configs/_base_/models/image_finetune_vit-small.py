@@ -10,7 +10,8 @@ model = dict(
         num_classes=1000,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        to_rgb=True),
+        to_rgb=True,
+    ),
     backbone=dict(
         type='amd_mm.ImageVisionTransformer',
         arch='deit-small',
@@ -19,7 +20,8 @@ model = dict(
         drop_path_rate=0.1,
         out_type='avg_featmap',
         final_norm=False,
-        use_learnable_pos_emb=True),
+        use_learnable_pos_emb=True,
+    ),
     head=dict(
         type='mmpretrain.LinearClsHead',
         num_classes=1000,
@@ -27,9 +29,14 @@ model = dict(
         loss=dict(
             type='mmpretrain.LabelSmoothLoss',
             label_smooth_val=0.1,
-            mode='original'),
-        init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=2e-5)),
-    train_cfg=dict(augments=[
-        dict(type='mmpretrain.Mixup', alpha=0.8),
-        dict(type='mmpretrain.CutMix', alpha=1.0)
-    ]))
+            mode='original',
+        ),
+        init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=2e-5),
+    ),
+    train_cfg=dict(
+        augments=[
+            dict(type='mmpretrain.Mixup', alpha=0.8),
+            dict(type='mmpretrain.CutMix', alpha=1.0),
+        ]
+    ),
+)

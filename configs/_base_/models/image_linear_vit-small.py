@@ -10,17 +10,21 @@ model = dict(
         num_classes=1000,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        to_rgb=True),
+        to_rgb=True,
+    ),
     backbone=dict(
         type='amd_mm.ImageVisionTransformer',
         arch='deit-small',
         img_size=224,
         patch_size=16,
         frozen_stages=12,
-        out_type='cls_token'),
+        out_type='cls_token',
+    ),
     neck=dict(type='mmpretrain.ClsBatchNormNeck', input_features=384),
     head=dict(
         type='mmpretrain.LinearClsHead',
         num_classes=1000,
         in_channels=384,
-        init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=0.01)))
+        init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=0.01),
+    ),
+)

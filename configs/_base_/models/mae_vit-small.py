@@ -7,21 +7,26 @@ model = dict(
         non_blocking=True,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        to_rgb=True),
+        to_rgb=True,
+    ),
     backbone=dict(
         type='amd_mm.ImageVisionTransformer',
         arch='deit-small',
         img_size=224,
-        patch_size=16),
+        patch_size=16,
+    ),
     mask_generator=dict(
         type='amd_mm.AsymmetricRandomMaskGenerator',
         student_ratio=0.75,
-        round_down='visible'),
+        round_down='visible',
+    ),
     decoder=dict(
         type='amd_mm.PixelDecoder',
         embed_dims=512,
         depth=8,
         num_heads=16,
         key_bias=True,
-        embed_bias=True),
-    head=dict(type='amd_mm.PixelReconstructionHead', target='per_patch'))
+        embed_bias=True,
+    ),
+    head=dict(type='amd_mm.PixelReconstructionHead', target='per_patch'),
+)

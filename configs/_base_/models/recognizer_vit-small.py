@@ -7,7 +7,8 @@ model = dict(
         type='mmaction.ActionDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        format_shape='NCTHW'),
+        format_shape='NCTHW',
+    ),
     backbone=dict(
         type='amd_mm.VideoVisionTransformer',
         img_size=224,
@@ -15,10 +16,13 @@ model = dict(
         embed_dims=384,
         depth=12,
         num_heads=6,
-        drop_path_rate=0.1),
+        drop_path_rate=0.1,
+    ),
     cls_head=dict(
         type='mmaction.TimeSformerHead',
         in_channels=384,
         init_std=2e-5,
         label_smooth_eps=0.1,
-        average_clips='prob'))
+        average_clips='prob',
+    ),
+)

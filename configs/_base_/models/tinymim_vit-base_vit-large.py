@@ -3,4 +3,5 @@ _base_ = 'tinymim.py'
 model = dict(
     backbone=dict(arch='base'),
     last_heads=16,
-    teacher=dict(backbone=dict(arch='large'), block=18, num_heads=16))
+    teacher=dict(backbone=dict(arch='large'), block=18, num_heads=16),
+)

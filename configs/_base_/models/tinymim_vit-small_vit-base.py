@@ -5,4 +5,5 @@ _base_ = 'tinymim.py'
 model = dict(
     backbone=dict(arch='deit-small'),
     last_heads=12,
-    teacher=dict(backbone=dict(arch='base'), block=12, num_heads=12))
+    teacher=dict(backbone=dict(arch='base'), block=12, num_heads=12),
+)

@@ -4,4 +4,5 @@ _base_ = 'tinymim.py'
 model = dict(
     backbone=dict(arch='deit-tiny'),
     last_heads=12,
-    teacher=dict(backbone=dict(arch='base'), block=12, num_heads=12))
+    teacher=dict(backbone=dict(arch='base'), block=12, num_heads=12),
+)

@@ -1,4 +1,5 @@
 _base_ = 'videomae_vit-small.py'
 model = dict(
     backbone=dict(embed_dims=768, num_heads=12),
-    decoder=dict(embed_dims=384, num_heads=6))
+    decoder=dict(embed_dims=384, num_heads=6),
+)

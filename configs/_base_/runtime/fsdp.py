@@ -14,11 +14,15 @@ strategy = dict(
         sharding_strategy='FULL_SHARD',
         auto_wrap_policy=dict(
             type='amd_mm.wrap_classes',
-            names=['Block', 'TransformerEncoderLayer']),
-        use_orig_params=True),
+            names=['Block', 'TransformerEncoderLayer'],
+        ),
+        use_orig_params=True,
+    ),
     # Whole weights under the usual names: any config starts from them.
-    state_dict_cfg='full')
+    state_dict_cfg='full',
+)
 
 custom_hooks = [
-    dict(type='amd_mm.FSDPStrictLoadHook'), *_base_.custom_hooks[1:]
+    dict(type='amd_mm.FSDPStrictLoadHook'),
+    *_base_.custom_hooks[1:],
 ]

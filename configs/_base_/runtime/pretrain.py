@@ -9,15 +9,17 @@ default_hooks = dict(
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
     # Whole passes over the data: only these are resumed exactly.
     checkpoint=dict(
-        type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2),
-    sampler_seed=dict(type='mmengine.DistSamplerSeedHook'))
+        type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2
+    ),
+    sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
+)
 custom_hooks = [
     dict(type='amd_mm.StrictLoadHook'),
     dict(type='amd_mm.StepSeedHook'),
     dict(type='amd_mm.FiniteLossHook'),
     dict(type='amd_mm.UnreadableVideosHook'),
     dict(type='amd_mm.ThroughputHook'),
-    dict(type='amd_mm.RunSummaryHook')
+    dict(type='amd_mm.RunSummaryHook'),
 ]
 
 # A resumed run has to draw what the first one would have drawn.
@@ -25,24 +27,28 @@ randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl'),
+)
 # The model has no buffers that change, and gradients need not be copied out of
 # the buckets they travel in. No static_graph: with accumulative_counts > 1 it
 # ends in an internal error of PyTorch (seen with 2.13).
 model_wrapper_cfg = dict(
     type='mmengine.MMDistributedDataParallel',
     broadcast_buffers=False,
-    gradient_as_bucket_view=True)
+    gradient_as_bucket_view=True,
+)
 
 # Averaged over the window: as by default, and the figures of the taps.
 log_processor = dict(
     type='mmengine.LogProcessor',
     window_size=20,
     by_epoch=True,
-    mean_pattern=r'.*(loss|time|data_time|grad_norm|_tap).*')
+    mean_pattern=r'.*(loss|time|data_time|grad_norm|_tap).*',
+)
 visualizer = dict(
     type='mmengine.Visualizer',
-    vis_backends=[dict(type='mmengine.LocalVisBackend')])
+    vis_backends=[dict(type='mmengine.LocalVisBackend')],
+)
 log_level = 'INFO'
 
 load_from = None

@@ -15,15 +15,18 @@ optim_wrapper = dict(
         type='amd_mm.FusedAdamW',
         lr=2.4e-3,
         betas=(0.9, 0.95),
-        weight_decay=0.05),
+        weight_decay=0.05,
+    ),
     clip_grad=dict(max_norm=0.02),
     # As published: no decay of biases (q_bias and v_bias too), norms and other
     # 1-D parameters, nor of mask tokens.
     paramwise_cfg=dict(
-        norm_decay_mult=0.,
-        bias_decay_mult=0.,
-        flat_decay_mult=0.,
-        custom_keys=dict(mask_token=dict(decay_mult=0.))))
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
+        custom_keys=dict(mask_token=dict(decay_mult=0.0)),
+    ),
+)
 
 # By iteration. Start and end are ratios, so that they follow a changed lr.
 param_scheduler = [
@@ -33,14 +36,16 @@ param_scheduler = [
         begin=0,
         end=warmup_epochs,
         by_epoch=True,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='mmengine.CosineAnnealingLR',
         eta_min_ratio=2e-5 / 2.4e-3,
         begin=warmup_epochs,
         end=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs)
 

@@ -15,9 +15,15 @@ optim_wrapper = dict(
     # the patch embedding 0. No weight decay for biases and 1-D parameters.
     constructor='mmaction.LearningRateDecayOptimizerConstructor',
     paramwise_cfg=dict(
-        decay_type='layer_wise', decay_rate=0.75, num_layers=12),
+        decay_type='layer_wise', decay_rate=0.75, num_layers=12
+    ),
     optimizer=dict(
-        type='amd_mm.FusedAdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05))
+        type='amd_mm.FusedAdamW',
+        lr=5e-4,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+    ),
+)
 
 param_scheduler = [
     dict(
@@ -26,16 +32,19 @@ param_scheduler = [
         begin=0,
         end=5,
         by_epoch=True,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='mmengine.CosineAnnealingLR',
         eta_min_ratio=1e-3,
         begin=5,
         end=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')

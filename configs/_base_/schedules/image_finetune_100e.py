@@ -8,14 +8,21 @@ optim_wrapper = dict(
     precision='bf16',
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
     optimizer=dict(
-        type='amd_mm.FusedAdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+        type='amd_mm.FusedAdamW',
+        lr=2e-3,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+    ),
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
-        norm_decay_mult=0.,
-        bias_decay_mult=0.,
-        flat_decay_mult=0.,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
         custom_keys=dict(
-            cls_token=dict(decay_mult=0.), pos_embed=dict(decay_mult=0.))))
+            cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
+        ),
+    ),
+)
 
 # The end (1e-6 of 2e-3) is a ratio: every layer has a learning rate of its
 # own.
@@ -26,17 +33,20 @@ param_scheduler = [
         begin=0,
         end=warmup_epochs,
         by_epoch=True,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='mmengine.CosineAnnealingLR',
         eta_min_ratio=1e-6 / 2e-3,
         begin=warmup_epochs,
         end=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')
 

@@ -8,7 +8,9 @@ optim_wrapper = dict(
     precision='bf16',
     constructor='amd_mm.TrainableOnlyConstructor',
     optimizer=dict(
-        type='mmpretrain.LARS', lr=6.4, momentum=0.9, weight_decay=0.))
+        type='mmpretrain.LARS', lr=6.4, momentum=0.9, weight_decay=0.0
+    ),
+)
 
 param_scheduler = [
     dict(
@@ -17,17 +19,20 @@ param_scheduler = [
         begin=0,
         end=warmup_epochs,
         by_epoch=True,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='mmengine.CosineAnnealingLR',
-        eta_min=0.,
+        eta_min=0.0,
         begin=warmup_epochs,
         end=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')
 

@@ -7,10 +7,15 @@ optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='bf16',
     optimizer=dict(
-        type='amd_mm.FusedAdamW', lr=2.4e-3, betas=(0.9, 0.95),
-        weight_decay=0.05),
+        type='amd_mm.FusedAdamW',
+        lr=2.4e-3,
+        betas=(0.9, 0.95),
+        weight_decay=0.05,
+    ),
     paramwise_cfg=dict(
-        norm_decay_mult=0., bias_decay_mult=0., flat_decay_mult=0.))
+        norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0
+    ),
+)
 
 # By iteration. The start is a ratio, so that it follows a changed lr.
 param_scheduler = [
@@ -20,14 +25,16 @@ param_scheduler = [
         begin=0,
         end=warmup_epochs,
         by_epoch=True,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='mmengine.CosineAnnealingLR',
-        eta_min=0.,
+        eta_min=0.0,
         begin=warmup_epochs,
         end=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs)
 

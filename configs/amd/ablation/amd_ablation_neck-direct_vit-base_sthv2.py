@@ -4,4 +4,6 @@ model = dict(
     neck=dict(
         _delete_=True,
         type='amd_mm.DirectAlignment',
-        loss=_base_.serial_alignment.loss))
+        loss=_base_.serial_alignment.loss,
+    )
+)

@@ -7,4 +7,6 @@ model = dict(
     neck=dict(
         _delete_=True,
         type='amd_mm.DirectAlignment',
-        loss=_base_.serial_alignment.loss))
+        loss=_base_.serial_alignment.loss,
+    ),
+)

@@ -5,5 +5,6 @@
 _base_ = [
     '../../_base_/models/detector_vit-small_k400-ft.py',
     '../../_base_/datasets/ava22_rawframes.py',
-    '../../_base_/schedules/ava_30e.py', '../../_base_/runtime/detection.py'
+    '../../_base_/schedules/ava_30e.py',
+    '../../_base_/runtime/detection.py',
 ]

@@ -9,7 +9,8 @@
 _base_ = [
     '../../_base_/models/image_amd_vit-base_vit-large.py',
     '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/mae_800e.py', '../../_base_/runtime/pretrain.py'
+    '../../_base_/schedules/mae_800e.py',
+    '../../_base_/runtime/pretrain.py',
 ]
 # MAE ViT-L, encoder only, of its authors; any format of
 # tools/convert_checkpoint.py.

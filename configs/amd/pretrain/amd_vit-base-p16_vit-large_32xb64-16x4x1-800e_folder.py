@@ -8,7 +8,7 @@ _base_ = [
     '../../_base_/models/amd_vit-base_vit-large.py',
     '../../_base_/datasets/folder.py',
     '../../_base_/schedules/amd_800e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 # VideoMAE ViT-L, K400, 1600 epochs; any format of tools/convert_checkpoint.py.
 teacher_checkpoint = 'checkpoints/videomae_vit-large_k400-1600e.pth'

@@ -4,7 +4,7 @@ _base_ = [
     '../../_base_/models/amd_vit-base_vit-large.py',
     '../../_base_/datasets/k400_rawframes.py',
     '../../_base_/schedules/amd_800e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 teacher_checkpoint = 'checkpoints/videomae_vit-large_k400-1600e.pth'
 model = dict(teacher=dict(checkpoint=teacher_checkpoint))

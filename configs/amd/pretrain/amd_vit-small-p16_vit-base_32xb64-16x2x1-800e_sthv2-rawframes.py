@@ -4,7 +4,7 @@ _base_ = [
     '../../_base_/models/amd_vit-small_vit-base.py',
     '../../_base_/datasets/sthv2_rawframes.py',
     '../../_base_/schedules/amd_800e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 teacher_checkpoint = 'checkpoints/videomae_vit-base_sthv2-2400e.pth'
 model = dict(teacher=dict(checkpoint=teacher_checkpoint))

@@ -10,7 +10,7 @@ _base_ = [
     '../../_base_/models/amd_vit-small_vit-base.py',
     '../../_base_/datasets/sthv2.py',
     '../../_base_/schedules/amd_800e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 # VideoMAE ViT-B, SSV2, 2400 epochs; any format of tools/convert_checkpoint.py.
 teacher_checkpoint = 'checkpoints/videomae_vit-base_sthv2-2400e.pth'

@@ -5,15 +5,19 @@
 _base_ = [
     '../../_base_/models/recognizer_vit-base.py',
     '../../_base_/datasets/hmdb51_recognition.py',
-    '../../_base_/schedules/finetune.py', '../../_base_/runtime/recognition.py'
+    '../../_base_/schedules/finetune.py',
+    '../../_base_/runtime/recognition.py',
 ]
 # Made by this config of configs/amd/pretrain, or any checkpoint with a ViT-B.
-pretrained = ('work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/'
-              'epoch_200.pth')
+pretrained = (
+    'work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/'
+    'epoch_200.pth'
+)
 model = dict(
     data_preprocessor=dict(blending=_base_.blending),
     backbone=dict(pretrained=pretrained),
-    cls_head=dict(num_classes=_base_.num_classes, dropout_ratio=0.5))
+    cls_head=dict(num_classes=_base_.num_classes, dropout_ratio=0.5),
+)
 
 max_epochs = 60
 param_scheduler = _base_.param_scheduler

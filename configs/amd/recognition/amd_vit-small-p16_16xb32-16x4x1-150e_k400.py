@@ -4,15 +4,19 @@
 _base_ = [
     '../../_base_/models/recognizer_vit-small.py',
     '../../_base_/datasets/k400_recognition.py',
-    '../../_base_/schedules/finetune.py', '../../_base_/runtime/recognition.py'
+    '../../_base_/schedules/finetune.py',
+    '../../_base_/runtime/recognition.py',
 ]
 # Made by this config of configs/amd/pretrain, or any checkpoint with a ViT-S.
-pretrained = ('work_dirs/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400/'
-              'epoch_200.pth')
+pretrained = (
+    'work_dirs/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400/'
+    'epoch_200.pth'
+)
 model = dict(
     data_preprocessor=dict(blending=_base_.blending),
     backbone=dict(pretrained=pretrained),
-    cls_head=dict(num_classes=_base_.num_classes))
+    cls_head=dict(num_classes=_base_.num_classes),
+)
 
 max_epochs = 150
 param_scheduler = _base_.param_scheduler

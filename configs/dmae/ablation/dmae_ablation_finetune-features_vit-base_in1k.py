@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/models/dmae_released.py',
     '../../_base_/datasets/imagenet_finetune.py',
     '../../_base_/schedules/image_finetune_100e.py',
-    '../../_base_/runtime/image_finetune.py'
+    '../../_base_/runtime/image_finetune.py',
 ]
 # Of MAE's authors; any format of tools/convert_checkpoint.py.
 teacher_checkpoint = 'checkpoints/mae_finetuned_vit_large.pth'
@@ -14,6 +14,8 @@ model = dict(
     type='amd_mm.AlignedClassifier',
     backbone=dict(pretrained='checkpoints/mae_pretrain_vit_base.pth'),
     teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
+        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher
+    ),
     alignment=_base_.dmae_neck,
-    tap_pairs=[(9, 18)])
+    tap_pairs=[(9, 18)],
+)

@@ -6,9 +6,11 @@ _base_ = [
     '../../_base_/models/image_finetune_vit-small.py',
     '../../_base_/datasets/imagenet_finetune.py',
     '../../_base_/schedules/image_finetune_100e.py',
-    '../../_base_/runtime/image_finetune.py'
+    '../../_base_/runtime/image_finetune.py',
 ]
 # The end of pre-training, preset `released`.
-start = ('work_dirs/dmae_vit-small-p16_vit-large_released_16xb256-100e_in1k'
-         '/epoch_100.pth')
+start = (
+    'work_dirs/dmae_vit-small-p16_vit-large_released_16xb256-100e_in1k'
+    '/epoch_100.pth'
+)
 model = dict(backbone=dict(pretrained=start))

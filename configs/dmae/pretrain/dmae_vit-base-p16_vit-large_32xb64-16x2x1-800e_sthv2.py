@@ -1,11 +1,14 @@
 # DMAE on video: AMD's symmetric baseline. ViT-B and ViT-L see the same 10 % of
 # the clip; direct alignment alone, an MLP and L2 as AMD's ablations have it.
-_base_ = ('../../amd/pretrain/'
-          'amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py')
+_base_ = (
+    '../../amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
+)
 model = dict(
     mask_generator=dict(teacher_ratio=0.9),
     neck=dict(
         _delete_=True,
         type='amd_mm.DirectAlignment',
         hidden=True,
-        loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2')))
+        loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2'),
+    ),
+)

@@ -4,9 +4,11 @@
 # 16 GPUs x 256 images = 4096 a step at lr 2.4e-3. On 8 GPUs add
 # optim_wrapper.accumulative_counts=2; for another batch, --auto-scale-lr.
 _base_ = [
-    '../../_base_/models/mae_vit-base.py', '../../_base_/models/dmae_paper.py',
+    '../../_base_/models/mae_vit-base.py',
+    '../../_base_/models/dmae_paper.py',
     '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/dmae_100e.py', '../../_base_/runtime/pretrain.py'
+    '../../_base_/schedules/dmae_100e.py',
+    '../../_base_/runtime/pretrain.py',
 ]
 # MAE ViT-L, encoder only, of its authors; any format of
 # tools/convert_checkpoint.py.
@@ -14,7 +16,9 @@ teacher_checkpoint = 'checkpoints/mae_pretrain_vit_large.pth'
 model = dict(
     type='amd_mm.AMD',
     teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
+        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher
+    ),
     neck=_base_.dmae_neck,
     head=_base_.dmae_head,
-    tap_pairs=[(9, 18)])
+    tap_pairs=[(9, 18)],
+)

@@ -7,7 +7,8 @@ _base_ = [
     '../../_base_/models/mae_vit-small.py',
     '../../_base_/models/dmae_paper.py',
     '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/dmae_100e.py', '../../_base_/runtime/pretrain.py'
+    '../../_base_/schedules/dmae_100e.py',
+    '../../_base_/runtime/pretrain.py',
 ]
 # MAE ViT-L, encoder only, of its authors; any format of
 # tools/convert_checkpoint.py.
@@ -15,7 +16,9 @@ teacher_checkpoint = 'checkpoints/mae_pretrain_vit_large.pth'
 model = dict(
     type='amd_mm.AMD',
     teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
+        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher
+    ),
     neck=_base_.dmae_neck,
     head=_base_.dmae_head,
-    tap_pairs=[(9, 18)])
+    tap_pairs=[(9, 18)],
+)

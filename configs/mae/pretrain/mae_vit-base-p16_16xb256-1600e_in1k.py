@@ -5,5 +5,6 @@
 _base_ = [
     '../../_base_/models/mae_vit-base.py',
     '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/mae_1600e.py', '../../_base_/runtime/pretrain.py'
+    '../../_base_/schedules/mae_1600e.py',
+    '../../_base_/runtime/pretrain.py',
 ]

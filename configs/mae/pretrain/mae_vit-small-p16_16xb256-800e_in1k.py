@@ -5,5 +5,6 @@
 _base_ = [
     '../../_base_/models/mae_vit-small.py',
     '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/mae_800e.py', '../../_base_/runtime/pretrain.py'
+    '../../_base_/schedules/mae_800e.py',
+    '../../_base_/runtime/pretrain.py',
 ]

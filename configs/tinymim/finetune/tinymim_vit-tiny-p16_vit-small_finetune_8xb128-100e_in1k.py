@@ -9,8 +9,9 @@ _base_ = [
     '../../_base_/models/image_finetune_vit-tiny.py',
     '../../_base_/datasets/imagenet_finetune.py',
     '../../_base_/schedules/image_finetune_100e.py',
-    '../../_base_/runtime/image_finetune.py'
+    '../../_base_/runtime/image_finetune.py',
 ]
-pretrained = ('work_dirs/tinymim_vit-tiny-p16_vit-small_16xb256-300e_in1k'
-              '/epoch_300.pth')
+pretrained = (
+    'work_dirs/tinymim_vit-tiny-p16_vit-small_16xb256-300e_in1k/epoch_300.pth'
+)
 model = dict(backbone=dict(pretrained=pretrained))

@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/models/tinymim_vit-base_vit-large.py',
     '../../_base_/datasets/in1k_tinymim.py',
     '../../_base_/schedules/tinymim_300e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 # MAE ViT-L, encoder only: mae_pretrain_vit_large.pth of its authors.
 teacher_checkpoint = 'checkpoints/mae_pretrain_vit_large.pth'

@@ -7,10 +7,10 @@ _base_ = [
     '../../_base_/models/tinymim_vit-tiny_vit-small.py',
     '../../_base_/datasets/in1k_tinymim.py',
     '../../_base_/schedules/tinymim_300e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 # The ViT-S that learnt from that ViT-B.
 teacher_checkpoint = (
-    'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k'
-    '/epoch_300.pth')
+    'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
+)
 model = dict(teacher=dict(checkpoint=teacher_checkpoint))

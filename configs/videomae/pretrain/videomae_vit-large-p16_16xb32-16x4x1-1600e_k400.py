@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/models/videomae_vit-large.py',
     '../../_base_/datasets/k400.py',
     '../../_base_/schedules/videomae_1600e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]
 train_dataloader = dict(batch_size=32 // _base_.num_views)
 optim_wrapper = dict(optimizer=dict(lr=3e-4))

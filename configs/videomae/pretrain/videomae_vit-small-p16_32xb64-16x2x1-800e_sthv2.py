@@ -7,5 +7,5 @@ _base_ = [
     '../../_base_/models/videomae_vit-small.py',
     '../../_base_/datasets/sthv2.py',
     '../../_base_/schedules/videomae_800e.py',
-    '../../_base_/runtime/pretrain.py'
+    '../../_base_/runtime/pretrain.py',
 ]

@@ -1,4 +1,4 @@
-"""AIA's boxes of people, from json to MMAction2's pickle.
+r"""AIA's boxes of people, from json to MMAction2's pickle.
 
     python tools/data/ava/aia_to_proposals.py ava_val_det_person_bbox.json \\
         --images ava_val_v2.2_min.json --out proposals.pkl
@@ -9,6 +9,7 @@ the boxes' pixels belong to.
 
 Exit code: 0, or 2 if a file is wrong; nothing is written then.
 """
+
 import argparse
 import sys
 from typing import List, Optional
@@ -21,12 +22,14 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('boxes', help='json list of boxes')
     parser.add_argument(
         '--images',
         required=True,
-        help='json with the key frames under "images"')
+        help='json with the key frames under "images"',
+    )
     parser.add_argument('--out', required=True, help='the pickle to write')
     return parser.parse_args(argv)
 
@@ -41,12 +44,16 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'aia_to_proposals.py: {error}', file=sys.stderr)
         return 2
     if boxes.foreign:
-        print(f'left out: {boxes.foreign} boxes of frames that are not in '
-              f'{args.images}')
+        print(
+            f'left out: {boxes.foreign} boxes of frames that are not in '
+            f'{args.images}'
+        )
     if boxes.repeated:
         print(f'left out: {boxes.repeated} boxes that came before')
-    print(f'{boxes.count} boxes of {len(boxes.proposals)} frames written to '
-          f'{args.out}')
+    print(
+        f'{boxes.count} boxes of {len(boxes.proposals)} frames written to '
+        f'{args.out}'
+    )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Boxes of a person detector, from its csv to MMAction2's pickle.
+r"""Boxes of a person detector, from its csv to MMAction2's pickle.
 
     python tools/data/ava/csv_to_proposals.py boxes.csv proposals.pkl
     python tools/data/ava/csv_to_proposals.py pixels.csv proposals.pkl \\
@@ -11,6 +11,7 @@ width and height. Timestamps are whole seconds.
 
 Exit code: 0, or 2 if a file is wrong; nothing is written then.
 """
+
 import argparse
 import sys
 from typing import List, Optional, Tuple
@@ -23,20 +24,23 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('csv')
     parser.add_argument('out', help='the pickle to write')
     parser.add_argument(
         '--size',
         type=frame_size,
         metavar='WIDTHxHEIGHT',
-        help='of all frames: corners are pixels')
+        help='of all frames: corners are pixels',
+    )
     parser.add_argument(
         '--columns',
         metavar='NAMES',
         type=lambda text: [name.strip() for name in text.split(',')],
         help='what the columns of a csv without a header are, e.g. '
-        'video,timestamp,score,x1,y1,x2,y2; others are ignored')
+        'video,timestamp,score,x1,y1,x2,y2; others are ignored',
+    )
     return parser.parse_args(argv)
 
 
@@ -46,10 +50,11 @@ def frame_size(text: str) -> Tuple[float, float]:
     try:
         size = float(width), float(height)
     except ValueError:
-        size = 0., 0.
+        size = 0.0, 0.0
     if min(size) <= 0:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no size such as 1280x720')
+            f'{text!r} is no size such as 1280x720'
+        )
     return size
 
 
@@ -63,10 +68,16 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'csv_to_proposals.py: {error}', file=sys.stderr)
         return 2
     scored = next(iter(boxes.proposals.values())).shape[1] == 5
-    print(f'{boxes.count} boxes of {len(boxes.proposals)} frames' +
-          ('' if scored else ', without confidences') +
-          (f' ({boxes.repeated} repeated lines left out)' if boxes.
-           repeated else '') + f' written to {args.out}')
+    print(
+        f'{boxes.count} boxes of {len(boxes.proposals)} frames'
+        + ('' if scored else ', without confidences')
+        + (
+            f' ({boxes.repeated} repeated lines left out)'
+            if boxes.repeated
+            else ''
+        )
+        + f' written to {args.out}'
+    )
     return 0
 
 
