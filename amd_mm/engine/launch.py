@@ -141,9 +141,9 @@ def _reject_variables(cfg: Config, options: Dict[str, object]) -> None:
             raise LaunchError(
                 f'--cfg-options {key}=...: `{key}` is a variable of the '
                 'config file, used while the file is read; changing it '
-                'afterwards changes nothing. Set the entry that is made from it, e.g. '
-                'train_dataloader.batch_size for clips_per_gpu (it counts '
-                'videos), model.teacher.checkpoint for teacher_checkpoint, or '
+                'afterwards changes nothing. Set the entry that is made from '
+                'it, e.g. train_dataloader.batch_size for clips_per_gpu (it '
+                'counts videos), model.teacher.checkpoint for teacher_checkpoint, or '
                 'derive a config of your own'
             )
 
