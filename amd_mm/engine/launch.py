@@ -143,8 +143,8 @@ def _reject_variables(cfg: Config, options: Dict[str, object]) -> None:
                 'config file, used while the file is read; changing it '
                 'afterwards changes nothing. Set the entry that is made from '
                 'it, e.g. train_dataloader.batch_size for clips_per_gpu (it '
-                'counts videos), model.teacher.checkpoint for teacher_checkpoint, or '
-                'derive a config of your own'
+                'counts videos), model.teacher.checkpoint for '
+                'teacher_checkpoint, or derive a config of your own'
             )
 
 
