@@ -1,5 +1,7 @@
 """Checkpoints: the public formats, and the loader that leaves nothing out."""
 
+from .converting import Converted, from_amd_mm, is_fixed_table, to_amd_mm
+from .describing import describe_encoder
 from .errors import (
     CheckpointError,
     CheckpointFormatError,
@@ -8,19 +10,15 @@ from .errors import (
 )
 from .formats import (
     FORMATS,
-    Converted,
     Format,
     detect_format,
-    from_amd_mm,
     get_format,
-    is_fixed_table,
     known_formats,
-    to_amd_mm,
-    unwrap,
 )
-from .loading import LoadReport, describe_encoder, load_encoder, load_into
+from .loading import LoadReport, load_encoder, load_into
 from .names import collapse, group_by_reason
 from .reading import read_checkpoint
+from .unwrapping import unwrap
 from .writing import save_weights
 
 __all__ = [

@@ -69,3 +69,11 @@ def group_by_reason(dropped: Mapping[str, str]) -> list[tuple[int, str]]:
         (len(names), f'{collapse(names, brief=True)} ({reason})')
         for reason, names in groups.items()
     ]
+
+
+def first_few(names: Iterable[str], limit: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    shown = ', '.join(names[:limit])
+    more = len(names) - limit
+    return f'{shown} and {more} more' if more > 0 else shown
