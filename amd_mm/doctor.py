@@ -18,7 +18,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 # Names of one package are alternatives; the first one found is shown.
 PACKAGES: Tuple[Tuple[str, ...], ...] = (
@@ -90,7 +90,7 @@ def _version(distribution: str) -> Optional[str]:
         return None
 
 
-def _require(module: str, fix: str = INSTALL) -> object:
+def _require(module: str, fix: str = INSTALL) -> Any:
     """Import a module, or say which one is missing or broken, and the fix."""
     try:
         return importlib.import_module(module)

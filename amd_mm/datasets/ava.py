@@ -10,7 +10,7 @@ nothing meets at all that is an error.
 
 import os
 import os.path as osp
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from amd_mm.registry import DATASETS
@@ -72,7 +72,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         data_prefix: dict = dict(img=''),
         proposal_file: Optional[str] = None,
         start_index: Optional[int] = None,
-        **parent: object,
+        **parent: Any,
     ) -> None:
         if ('img' in data_prefix) == ('video' in data_prefix):
             raise ValueError(
@@ -83,7 +83,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         self.reads_videos = 'video' in data_prefix
         if start_index is None:
             start_index = 0 if self.reads_videos else 1
-        files = dict(parent, proposal_file=proposal_file)
+        files: Dict[str, Any] = dict(parent, proposal_file=proposal_file)
         # The one for AVA-Kinetics has no defaults for these.
         files.setdefault('exclude_file', None)
         files.setdefault('label_file', None)
@@ -326,7 +326,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         self, ends: Dict[str, Tuple[dict, dict]], videos: Iterable[str]
     ) -> List[str]:
         """Videos that end before their last annotated time."""
-        bad = []
+        bad: List[str] = []
         backend = next(
             (
                 one.backend
@@ -335,7 +335,9 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             ),
             None,
         )
-        for video in videos if backend else ():
+        if backend is None:
+            return bad
+        for video in videos:
             info = ends[video][1]
             with open_video(self._path(info), backend) as reader:
                 lasts = len(reader) / reader.avg_fps if reader.avg_fps else 0

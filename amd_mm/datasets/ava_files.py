@@ -19,7 +19,17 @@ What belongs together is a *frame*: a video and a timestamp, with the key
 from collections import Counter
 from dataclasses import dataclass, field
 from pickle import UnpicklingError
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 from amd_mm.utils.checked_pickle import load_numbers
@@ -87,12 +97,12 @@ class AVAAnnotations:
             raise AVADataError(f'{self.path} is empty')
 
 
-def frame_key(video: str, timestamp: int) -> str:
+def frame_key(video: str, timestamp: Union[int, str]) -> str:
     """The key of a frame: ``('abc', 902)`` -> ``'abc,0902'``."""
     return f'{video},{int(timestamp):04d}'
 
 
-def some_of(names: Iterable[str], limit: int = 5) -> str:
+def some_of(names: Iterable[Any], limit: int = 5) -> str:
     """The first few names in order, and how many more there are."""
     names = sorted(names)
     shown = ', '.join(repr(name) for name in names[:limit])
@@ -164,7 +174,7 @@ def _parse(line: str, num_classes: Optional[int]) -> Tuple[str, int, int]:
     return video, _number(int, 'timestamp', timestamp), number
 
 
-def _number(kind: type, name: str, text: str) -> float:
+def _number(kind: type, name: str, text: str) -> Any:
     try:
         return kind(text)
     except ValueError:

@@ -4,7 +4,16 @@ import multiprocessing
 import os
 import time
 from multiprocessing.connection import Connection, wait
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from .video_reader import UnreadableVideoError, open_video, reader_class
 
@@ -69,7 +78,7 @@ class _Worker:
 
     def __init__(
         self,
-        context: multiprocessing.context.BaseContext,
+        context: Any,  # of multiprocessing, with Process and Pipe
         settings: CheckSettings,
     ) -> None:
         self.connection, theirs = context.Pipe()
@@ -138,6 +147,7 @@ def check_videos(
                 index = waiting.pop()
                 worker.give(index, paths[index], settings.timeout)
             for worker, answer, alive in _next_answers(crew, settings):
+                assert worker.index is not None  # it was busy
                 yield worker.index, answer
                 worker.index = None
                 if not alive:
@@ -152,7 +162,7 @@ def _next_answers(
     crew: List[_Worker], settings: CheckSettings
 ) -> List[Tuple[_Worker, Optional[str], bool]]:
     """Wait for answers or for the first deadline."""
-    busy: Dict[Connection, _Worker] = {
+    busy: Dict[Any, _Worker] = {
         worker.connection: worker
         for worker in crew
         if worker.index is not None
@@ -176,7 +186,7 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _process_context() -> multiprocessing.context.BaseContext:
+def _process_context() -> Any:
     """Forked processes where there are: they start at once."""
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context('fork' if 'fork' in methods else None)

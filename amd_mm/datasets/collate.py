@@ -1,6 +1,6 @@
 """Collation of clips that come with several views."""
 
-from typing import Any, Sequence
+from typing import Any, List, Sequence
 
 from amd_mm.registry import FUNCTIONS
 from mmengine.dataset import pseudo_collate
@@ -24,7 +24,7 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
     Raises:
         TypeError: A sample is None or an empty list.
     """
-    samples = []
+    samples: List[Any] = []
     for number, item in enumerate(batch):
         views = item if isinstance(item, (list, tuple)) else [item]
         if not views or any(view is None for view in views):

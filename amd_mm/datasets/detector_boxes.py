@@ -11,7 +11,16 @@ import os
 import pickle
 from itertools import islice
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
@@ -54,13 +63,13 @@ class DetectorBoxes(NamedTuple):
     Attributes:
         proposals (Dict[str, np.ndarray]): Frame key -> (N, 5), or (N, 4) if
             the file has no confidences; the most confident first.
-        count (int): Boxes, each once.
+        num_boxes (int): Boxes, each once.
         repeated (int): Boxes left out because they came before.
         foreign (int): Boxes left out because their frame is not described.
     """
 
     proposals: Dict[str, np.ndarray]
-    count: int
+    num_boxes: int
     repeated: int
     foreign: int = 0
 
@@ -89,9 +98,9 @@ class _Collected:
         row = np.array([values], dtype=np.float64)
         if size is not None:
             row[:, :4] /= np.tile(size, 2)
-        *box, score = (*check_proposals(row)[0], 0.0)[:5]
+        *corners, score = (*check_proposals(row)[0], 0.0)[:5]
         known = self.frames.setdefault(key, {})
-        box = tuple(box)
+        box = tuple(corners)
         self.repeated += box in known
         known[box] = max(score, known.get(box, score))
 
@@ -169,6 +178,7 @@ def read_box_csv(
             f'{path}: no corner is larger than {reach:g}, so they are shares '
             'of the frame already, not pixels: leave the size out'
         )
+    assert names is not None  # there was a line
     _check_scores(path, names, collected)
     return collected.result('score' in names)
 
@@ -203,8 +213,9 @@ def _checked(
         )
     if ('width' in names) != ('height' in names):
         raise AVADataError(f'{path}: {what} has only one of width and height')
-    doubled = {name for name in names if name in _USED and
-               list(names).count(name) > 1}  # yapf: disable
+    doubled = {
+        name for name in names if name in _USED and list(names).count(name) > 1
+    }
     if doubled:
         raise AVADataError(f'{path}: {what} has {some_of(doubled)} twice')
     return list(names)
@@ -345,7 +356,7 @@ def read_aia_boxes(
     return collected.result(True, foreign)
 
 
-def _read_json(path: Union[str, Path]) -> object:
+def _read_json(path: Union[str, Path]) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as error:  # JSON or its encoding

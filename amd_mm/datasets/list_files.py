@@ -138,7 +138,8 @@ def parse_line(
     """
     separator = None if delimiter == ' ' else delimiter
     most = None if multi_class else num_counts + 1
-    name, numbers = line.strip(), []
+    name = line.strip()
+    numbers: List[int] = []
     while most is None or len(numbers) < most:
         parts = name.rsplit(separator, 1)
         if len(parts) < 2 or not _is_integer(parts[1]):

@@ -1,12 +1,18 @@
 """What the datasets of this package share: replacement and bookkeeping."""
 
 import contextlib
-from typing import Any, ContextManager, List, Optional, Tuple
+import traceback
+from typing import TYPE_CHECKING, Any, ContextManager, List, Optional, Tuple
 
 import numpy as np
 
 from .sampling import SampleKey, seeded_randomness
 from .video_reader import UnreadableVideoError, blames_file, describe_error
+
+if TYPE_CHECKING:  # what the mixin is mixed into
+    from mmaction.datasets import BaseActionDataset as _Host
+else:
+    _Host = object
 
 
 def _blames_video(error: Exception) -> bool:
@@ -18,13 +24,11 @@ def _blames_video(error: Exception) -> bool:
     """
     if isinstance(error, OSError):
         return blames_file(error)
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     # PyAV has its own error classes, decord raises RuntimeError as well.
     origins = (
         type(error).__module__,
-        trace.tb_frame.f_globals.get('__name__') or '',
+        frame.f_globals.get('__name__') or '',
     )
     return any(name.split('.')[0] in ('decord', 'av') for name in origins)
 
@@ -34,7 +38,7 @@ def as_list(packed: Any) -> list:
     return packed if isinstance(packed, list) else [packed]
 
 
-class ReplaceUnreadableMixin:
+class ReplaceUnreadableMixin(_Host):
     """Replaces videos that cannot be read, and says so in each sample.
 
     To stand before a ``BaseActionDataset`` among the base classes.
@@ -78,7 +82,8 @@ class ReplaceUnreadableMixin:
                 f'index {int(idx)} is outside the dataset of '
                 f'{len(self)} samples'
             )
-        index, tried, unreadable = int(idx) % len(self), [], []
+        index = int(idx) % len(self)
+        tried, unreadable = [], []
         for attempt in range(self.max_refetch + 1):
             tried.append(index)
             with self._randomness(idx, attempt):
@@ -95,9 +100,10 @@ class ReplaceUnreadableMixin:
                         unreadable=unreadable,
                     )
                     return packed
-                index = self._another_index(tried)
-            if index is None:
+                another = self._another_index(tried)
+            if another is None:
                 break
+            index = another
         raise RuntimeError(self._too_many(unreadable))
 
     def prepare_data(self, idx: int) -> Any:

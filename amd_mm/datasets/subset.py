@@ -63,6 +63,7 @@ class LabelBudget:
         """How many samples of a class that has ``available``."""
         if self.per_class is not None:
             return min(int(self.per_class), available)
+        assert self.fraction is not None  # one of the two
         return max(1, math.floor(self.fraction * available + 0.5))
 
     def choose(self, labels: Sequence[int], names: Sequence[str]) -> List[int]:
@@ -115,9 +116,9 @@ class LabelBudget:
         available = Counter(labels)
         taken = Counter(labels[one] for one in chosen)
         asked = (
-            f'{self.per_class} per class'
-            if self.per_class is not None
-            else f'{100 * self.fraction:g} % of each class'
+            f'{100 * self.fraction:g} % of each class'
+            if self.fraction is not None
+            else f'{self.per_class} per class'
         )
         lines = [
             f'label budget ({asked}, seed {self.seed}): {len(chosen)} of '

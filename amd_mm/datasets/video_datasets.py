@@ -21,10 +21,12 @@ def _join(prefix: Optional[str], name: str) -> str:
     return osp.join(prefix, name) if prefix else name
 
 
-def _labels(entry: ListEntry, multi_class: bool) -> Union[int, List[int]]:
-    if multi_class:
-        return list(entry.labels)
+def _label(entry: ListEntry) -> int:
     return entry.labels[0] if entry.labels else NO_LABEL
+
+
+def _labels(entry: ListEntry, multi_class: bool) -> Union[int, List[int]]:
+    return list(entry.labels) if multi_class else _label(entry)
 
 
 def _label_budget(
@@ -60,7 +62,7 @@ def _within(
     """The entries that a budget allows, and a line in the log about them."""
     if budget is None:
         return entries
-    labels = [_labels(entry, False) for entry in entries]
+    labels = [_label(entry) for entry in entries]
     # One folder of frames may hold several samples, told apart by offsets.
     names = [' '.join(map(str, (e.name, *e.counts[:-1]))) for e in entries]
     try:

@@ -1,7 +1,7 @@
 """AdamW in the fastest form there is for where the parameters are."""
 
 from collections.abc import Iterable
-from typing import Any, Union
+from typing import Any, List, Union
 
 import torch
 from amd_mm.registry import OPTIMIZERS
@@ -37,11 +37,11 @@ def fused_adamw(
     Returns:
         AdamW: The optimiser.
     """
-    groups = list(params)
-    if not isinstance(groups[0], dict):
-        groups = [dict(params=groups)]
+    given: List[Any] = list(params)
+    if not isinstance(given[0], dict):
+        given = [dict(params=given)]
     # Listed here, as looking at the first would use a generator up.
-    groups = [dict(group, params=_listed(group['params'])) for group in groups]
+    groups = [dict(group, params=_listed(group['params'])) for group in given]
     device = groups[0]['params'][0].device.type
     return AdamW(
         groups,

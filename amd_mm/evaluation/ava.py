@@ -135,7 +135,7 @@ class PerClassAVAMetric(AVAMetric):
             # Frames whose labels are all unknown are no annotation here.
             with open(self.ann_file, encoding='utf-8') as file:
                 self._known = {
-                    frame_key(*line.split(',')[:2]) for line in file
+                    frame_key(*line.split(',', 2)[:2]) for line in file
                 }
         if key not in self._known:
             raise AVADataError(
@@ -165,7 +165,7 @@ class PerClassAVAMetric(AVAMetric):
             label: _average_precision(scores[label], hits[label], count)
             for label, count in sorted(counts.items())
         }
-        found = dict(overall=_mean(aps.values()))
+        found = dict(overall=_mean(list(aps.values())))
         for kind, labels in _KINDS.items():
             chosen = [ap for label, ap in aps.items() if label in labels]
             if chosen:
@@ -182,8 +182,8 @@ class PerClassAVAMetric(AVAMetric):
 
     def _match(self, boxes: dict, labels: dict, scores: dict) -> tuple:
         """Scores and hits of all detections, and annotated boxes, by label."""
-        all_scores = {label: [] for label in self.names}
-        all_hits = {label: [] for label in self.names}
+        all_scores: Dict[int, list] = {label: [] for label in self.names}
+        all_hits: Dict[int, list] = {label: [] for label in self.names}
         counts: Dict[int, int] = {}
         for key, (true_boxes, true_labels) in self.annotated.items():
             for label in true_labels:
@@ -241,4 +241,4 @@ def _average_precision(
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(list(values)))
+    return float(np.mean(values))

@@ -101,7 +101,7 @@ class ClassificationReport(ConfusionMatrix):
                 'see test_dataloader.dataset.ann_file and '
                 'model.cls_head.num_classes'
             )
-        if self.names is not None:
+        if self.names is not None and self.label_map is not None:
             check_label_map(self.names, len(score), self.label_map)
 
     def compute_metrics(self, results: List[dict]) -> dict:

@@ -282,6 +282,9 @@ class ClipEncoder(nn.Module):
         std (Sequence[float]): Of each channel.
     """
 
+    mean: Tensor  # (C, 1, 1, 1), as is std
+    std: Tensor
+
     def __init__(
         self,
         backbone: VideoVisionTransformer,
@@ -358,9 +361,9 @@ class ClipEncoder(nn.Module):
         clips = (clips - self.mean) / self.std
         grid = self.backbone.grid_of(clips)
         patches = self.backbone.patchify(clips)
-        return self.backbone.encode(patches, grid=grid).tokens.unflatten(
-            1, grid
-        )
+        tokens = self.backbone.encode(patches, grid=grid).tokens
+        assert tokens is not None  # not stopped after a tap
+        return tokens.unflatten(1, grid)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Features of clips from their tokens.

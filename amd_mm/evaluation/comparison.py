@@ -135,10 +135,10 @@ def _check_same_videos(first: Predictions, second: Predictions) -> None:
             f'{first.labels[at]} and {second.labels[at]}. Test both models '
             'on the same list, unshuffled'
         )
-    for at, (mine, other) in enumerate(zip(first.videos, second.videos)):
-        if mine != other:
+    for at, (name, another) in enumerate(zip(first.videos, second.videos)):
+        if name != another:
             raise PredictionsError(
-                f'entry {at} is video {mine} in {first.source} and {other} '
+                f'entry {at} is video {name} in {first.source} and {another} '
                 f'in {second.source}: test both models on the same list, '
                 'unshuffled'
             )

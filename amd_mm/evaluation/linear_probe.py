@@ -1,12 +1,11 @@
 """What frozen features know: a linear probe and nearest neighbours."""
 
 from dataclasses import dataclass
-from typing import Iterable, Sequence, Tuple
+from typing import Any, Iterable, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 PENALTIES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Weights of the squared coefficients that a linear probe chooses from."""
@@ -63,7 +62,7 @@ class ProbeResult:
     setting: float
 
 
-def load_labelled_clips(dataset: Dataset) -> Tuple[Tensor, Tensor]:
+def load_labelled_clips(dataset: Any) -> Tuple[Tensor, Tensor]:
     """Decode all clips of a dataset, once, for several models.
 
     Args:
@@ -98,6 +97,7 @@ def extract_features(
     Returns:
         Tensor: (number of clips, C), float32, on the CPU.
     """
+    parts: Any = model
     training = model.training
     model.eval()
     features = []
@@ -106,8 +106,8 @@ def extract_features(
         batch = dict(
             inputs=clips[start : start + batch_size], data_samples=None
         )
-        inputs = model.data_preprocessor(batch)['inputs']
-        tokens = model.extract_feat(inputs).float()
+        inputs = parts.data_preprocessor(batch)['inputs']
+        tokens = parts.extract_feat(inputs).float()
         features.append(
             tokens.unflatten(0, (len(inputs), -1)).mean((1, 2)).cpu()
         )

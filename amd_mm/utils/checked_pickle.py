@@ -35,7 +35,16 @@ import re
 from argparse import Namespace
 from contextlib import contextmanager
 from pickle import UnpicklingError
-from typing import BinaryIO, Callable, Iterator, List, Tuple
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Iterator,
+    List,
+    SupportsIndex,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 import torch
@@ -108,10 +117,10 @@ class _CheckedArray(np.ndarray):
             data = data.encode('latin1')  # protocol 2 has no bytes
         super().__setstate__((1, shape, dtype.dtype, fortran_order, data))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> Union[str, tuple]:
         return np.array(self, subok=False).__reduce__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Union[str, tuple]:
         return np.array(self, subok=False).__reduce_ex__(protocol)
 
 
@@ -136,9 +145,9 @@ def _no_bytes() -> bytes:
     return b''
 
 
-def _readers() -> List[Tuple[object, str]]:
+def _readers() -> List[Tuple[Callable, str]]:
     """Pairs of (reader, name in the file), as torch takes them."""
-    readers = [
+    readers: List[Tuple[Callable, str]] = [
         (_HistoryReader, 'mmengine.logging.history_buffer.HistoryBuffer'),
         (_history_method, 'builtins.getattr'),
         (_no_bytes, 'builtins.bytes'),
@@ -154,7 +163,7 @@ def _readers() -> List[Tuple[object, str]]:
     return readers
 
 
-def _qualified_name(entry: object) -> str:
+def _qualified_name(entry: Any) -> str:
     """Name under which torch looks up an entry of its allow list."""
     if isinstance(entry, tuple):
         return entry[1]
@@ -172,7 +181,7 @@ def admit_harmless_objects() -> Iterator[None]:
     readers take their place for the time of the block. Needs torch >= 2.6;
     earlier versions have no such list to extend, and the block does nothing.
     """
-    if torch.__version__ < (2, 6):
+    if torch.__version__ < '2.6':  # compared as a version
         yield
         return
     lists = torch.serialization
@@ -181,7 +190,7 @@ def admit_harmless_objects() -> Iterator[None]:
     before = lists.get_safe_globals()
     kept = [entry for entry in before if _qualified_name(entry) not in names]
     lists.clear_safe_globals()
-    lists.add_safe_globals(kept + readers)
+    lists.add_safe_globals([*kept, *readers])
     try:
         yield
     finally:
@@ -204,9 +213,9 @@ class NumbersUnpickler(pickle.Unpickler):
             ) from None
 
 
-def _array_readers() -> List[Tuple[object, str]]:
+def _array_readers() -> List[Tuple[Callable, str]]:
     """Pairs of (reader, name in the file), for arrays in any protocol."""
-    readers = [
+    readers: List[Tuple[Callable, str]] = [
         (_no_bytes, 'builtins.bytes'),
         (_no_bytes, '__builtin__.bytes'),
         (_CheckedArray, 'numpy.ndarray'),
@@ -224,7 +233,7 @@ def _array_readers() -> List[Tuple[object, str]]:
 
 
 def _checked_buffer(
-    data: bytes, dtype: _CheckedDtype, shape: tuple, order: str
+    data: bytes, dtype: _CheckedDtype, shape: tuple, order: Any
 ) -> np.ndarray:
     """Read an array from protocol 5, which writes it as a buffer."""
     if not isinstance(dtype, _CheckedDtype):

@@ -1,5 +1,6 @@
 """Models in their real size without their memory, to look at."""
 
+from typing import Any, Callable, Iterable, Mapping, Optional
 from unittest import mock
 
 import torch
@@ -11,7 +12,13 @@ from torch.overrides import TorchFunctionMode
 class _WeightsOnMeta(TorchFunctionMode):
     """Weights have shapes but no memory; tables and the like are real."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Iterable[type],
+        args: Iterable[Any] = (),
+        kwargs: Optional[Mapping[str, Any]] = None,
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if func is torch.empty and kwargs.get('device') is None:
             kwargs['device'] = 'meta'

@@ -1,4 +1,4 @@
-from typing import Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from amd_mm.registry import HOOKS
 from mmcv.transforms import LoadImageFromFile
@@ -99,11 +99,12 @@ def _loads_images(dataset: object) -> bool:
     )
 
 
-def _views(dataset: object) -> int:
+def _views(dataset: Any) -> int:
     for transform in _transforms(dataset):
         # MMPretrain's MultiView, which has a list, makes one sample of them.
-        if isinstance(getattr(transform, 'num_views', None), int):
-            return transform.num_views
+        views = getattr(transform, 'num_views', None)
+        if isinstance(views, int):
+            return views
     return 1
 
 
@@ -146,7 +147,7 @@ def _describe(scheduler: _ParamScheduler, peak: float) -> str:
     return f'{type(scheduler).__name__} {span}'
 
 
-def _tokens(model: nn.Module) -> Optional[str]:
+def _tokens(model: Any) -> Optional[str]:
     if not hasattr(model, 'token_counts'):
         return None
     counts = model.token_counts()

@@ -1,5 +1,5 @@
 import os
-from typing import Callable, Dict, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 import torch
 from amd_mm.checkpoints import load_into
@@ -85,6 +85,8 @@ class GuardedFSDPStrategy(FSDPStrategy):
         LaunchError: Without a launcher, or with another ``state_dict_cfg``.
     """
 
+    model_wrapper: Any  # config of the wrapper, of MMEngine's
+
     def build_model(self, model: Union[nn.Module, dict]) -> nn.Module:
         """Build the model, whole, if it can be sharded afterwards.
 
@@ -151,6 +153,7 @@ class GuardedFSDPStrategy(FSDPStrategy):
         Returns:
             BaseOptimWrapper: The wrapper.
         """
+        assert isinstance(model, FullyShardedDataParallel)
         with FullyShardedDataParallel.summon_full_params(
             model, writeback=False
         ):
@@ -250,6 +253,8 @@ class WholeModel(nn.Module):
         model (FullyShardedDataParallel): The model; every process calls this.
     """
 
+    _model: Any  # past nn.Module, which would register it
+
     def __init__(self, model: FullyShardedDataParallel) -> None:
         super().__init__()
         object.__setattr__(self, '_model', model.module)
@@ -269,7 +274,9 @@ class WholeModel(nn.Module):
             for name, value in state.items()
         }
 
-    def state_dict(self, keep_vars: bool = False) -> Dict[str, Tensor]:
+    def state_dict(  # type: ignore[override]
+        self, keep_vars: bool = False
+    ) -> Dict[str, Tensor]:
         """All weights, in memory of their own."""
         if keep_vars:
             return self._state

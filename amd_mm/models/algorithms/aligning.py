@@ -1,5 +1,5 @@
 from contextlib import contextmanager
-from typing import Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
 import torch
 from amd_mm.registry import MODELS
@@ -17,6 +17,8 @@ class AlignsTokens(CarriesTeacher):
     blocks as they compute them. To stand before a model of MMPretrain's that
     has a ViT as its ``backbone``.
     """
+
+    backbone: Any  # built by the model's own class
 
     def build_alignment(
         self,
@@ -111,7 +113,7 @@ class AlignsTokens(CarriesTeacher):
         return self.alignment_weight * torch.stack(values).mean()
 
 
-def _appender(kept: List[Tensor]):
+def _appender(kept: List[Tensor]) -> Callable:
 
     def append(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         kept.append(output)

@@ -233,9 +233,11 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             if predicted.direct is not None:
                 mine = predicted.direct[index].float()
                 theirs = theirs[:, : mine.shape[1]]
-            else:
+            elif predicted.generated is not None:
                 mine = predicted.generated[index].float()
                 theirs = theirs[:, -mine.shape[1] :]
+            else:
+                continue
             figures[f'cosine_tap{tap}'] = F.cosine_similarity(
                 mine, theirs, dim=-1
             ).mean()

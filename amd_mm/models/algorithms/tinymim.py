@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .. import utils
 from ..mask_generators import TokenPartition
+from ..teachers import CarriesTeacher
 
 Views = Union[Tensor, List[Tensor]]
 
@@ -14,7 +15,7 @@ _BEFORE_RELATIONS = ('ln1.', 'attn.qkv.')
 
 
 @MODELS.register_module()
-class TinyMIM(BaseModel):
+class TinyMIM(CarriesTeacher, BaseModel):
     """TinyMIM (CVPR 2023, arXiv 2301.01296).
 
     A small ViT learns, from images without labels, how the tokens of a block
@@ -79,9 +80,7 @@ class TinyMIM(BaseModel):
                 f"block={block} is the student's target: one of "
                 f'2 to {self.backbone.depth}, its last'
             )
-        teacher = MODELS.build(teacher)
-        # Past nn.Module's __setattr__, which would register a sub-module.
-        object.__setattr__(self, 'teacher', teacher)
+        self.carry(MODELS.build(teacher))
         self._check_tokens()
         self.head = MODELS.build(self._complete_head(head))
         self._check_heads()
@@ -156,12 +155,6 @@ class TinyMIM(BaseModel):
         for name in self.backbone.closing_norms:
             if hasattr(self.backbone, name):
                 getattr(self.backbone, name).requires_grad_(False)
-
-    def _apply(self, fn, recurse: bool = True) -> 'TinyMIM':
-        """Take the teacher along: ``.to()``, ``.cuda()`` and the like."""
-        super()._apply(fn, recurse)
-        self.teacher._apply(fn)
-        return self
 
     def train(self, mode: bool = True) -> 'TinyMIM':
         """Take the teacher along: it may have drop path."""
@@ -268,9 +261,11 @@ class TinyMIM(BaseModel):
             partition = self.mask_generator(
                 len(mine), self.backbone.token_grid, mine.device
             )
-        visible = partition and partition.visible
-        target = self._target(theirs, partition and partition.teacher)
-        student = self._student(mine, visible)
+        seen = shown = None  # all tokens
+        if partition is not None:
+            seen, shown = partition.visible, partition.teacher
+        target = self._target(theirs, shown)
+        student = self._student(mine, seen)
         # The student's tokens come first; without masks they are all.
         return self.head.loss(student, target[..., : student.shape[-2], :])
 

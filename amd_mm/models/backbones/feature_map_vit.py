@@ -1,3 +1,5 @@
+from typing import Any
+
 from amd_mm.registry import MODELS
 from mmengine.logging import print_log
 from torch import nn
@@ -31,7 +33,7 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
             Unknown names are an error.
     """
 
-    def __init__(self, **vit: object) -> None:
+    def __init__(self, **vit: Any) -> None:
         super().__init__(use_mean_pooling=False, return_feat_map=True, **vit)
 
     def init_weights(self) -> None:
@@ -40,7 +42,8 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
         Raises:
             CheckpointError: From the strict loader.
         """
-        fine_tuned = bool(self.pretrained) and self._is_fine_tuned()
+        path = self.pretrained or None
+        fine_tuned = path is not None and self._is_fine_tuned(path)
         if fine_tuned:
             # For the loader it is a recogniser's backbone.
             self.norm, self.fc_norm = nn.Identity(), self.norm
@@ -48,7 +51,7 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
             super().init_weights()
         finally:
             if fine_tuned:
-                self.norm, self.fc_norm = self.fc_norm, None
+                self.norm, self.fc_norm = self.get_submodule('fc_norm'), None
         if self.pretrained:
             print_log(
                 f"The feature map's norm is {self.pretrained}'s "
@@ -60,11 +63,11 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
                 logger='current',
             )
 
-    def _is_fine_tuned(self) -> bool:
+    def _is_fine_tuned(self, path: str) -> bool:
         from amd_mm.checkpoints import read_checkpoint, unwrap
 
         prefix = self._pretrained_prefix or ''
         return any(
             name.startswith(prefix) and name.endswith('fc_norm.weight')
-            for name in unwrap(read_checkpoint(self.pretrained))
+            for name in unwrap(read_checkpoint(path))
         )

@@ -85,6 +85,9 @@ class VideoVisionTransformer(VisionTransformer):
     closing_norms = ('norm', 'fc_norm')
     input_dims = 5
     num_extra_tokens = 0  # no class token
+    pos_embed: Tensor  # (1, N, C): a parameter, or a buffer
+    norm: nn.Module
+    fc_norm: Optional[nn.Module]
 
     def __init__(
         self,
@@ -224,7 +227,10 @@ class VideoVisionTransformer(VisionTransformer):
 
     def grid_of(self, clip: Tensor) -> Grid:
         """Tokens along (time, height, width) of a (B, C, T, H, W) clip."""
-        return tuple(s // p for s, p in zip(clip.shape[2:], self.patch_shape))
+        time, height, width = (
+            s // p for s, p in zip(clip.shape[2:], self.patch_shape)
+        )
+        return time, height, width
 
     def patchify(self, clip: Tensor) -> Tensor:
         """Cut a clip (B, C, T, H, W) into patches (B, N, P).
@@ -324,6 +330,7 @@ class VideoVisionTransformer(VisionTransformer):
         """
         grid = self.grid_of(x)
         tokens = self.encode(self.patchify(x), grid=grid).tokens
+        assert tokens is not None  # not stopped after a tap
         if self.return_feat_map:
             return tokens.transpose(1, 2).reshape(-1, self.embed_dims, *grid)
         if self.fc_norm is not None:

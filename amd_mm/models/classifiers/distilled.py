@@ -1,6 +1,6 @@
 """Distillation while a classifier is fine-tuned: what DMAE compares with."""
 
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
@@ -38,6 +38,9 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
         ValueError: If the kind is unknown, the temperature not above 0, or
             teacher and student tell other numbers of classes apart.
     """
+
+    head: Any  # built by ImageClassifier
+    extract_feat: Callable[..., Any]
 
     def __init__(
         self,
@@ -126,6 +129,9 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
         ValueError: If the pairs do not fit the depths, or teacher and student
             see other tokens.
     """
+
+    head: Any  # built by ImageClassifier
+    extract_feat: Callable[..., Any]
 
     def __init__(
         self,

@@ -193,7 +193,8 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                 sets[1], counts['generated'], grid, generator
             )
             sets[1] = torch.cat([others, generated], 1)
-        return TokenPartition(*sets, decoded=decoded, generated=generated)
+        visible, extra, hidden = sets
+        return TokenPartition(visible, extra, hidden, decoded, generated)
 
 
 def running_cells(

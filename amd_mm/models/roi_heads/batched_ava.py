@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     _missing = error
 
-    class AVARoIHead:
+    class AVARoIHead:  # type: ignore[no-redef]
         """Says what is missing when it is built."""
 
         def __init__(self, **kwargs: object) -> None:

@@ -1,3 +1,5 @@
+from typing import Any, Callable
+
 from torch import nn
 
 __all__ = ['CarriesTeacher']
@@ -11,12 +13,14 @@ class CarriesTeacher(nn.Module):
     model among the base classes.
     """
 
+    teacher: Any  # of a class that the model's losses know
+
     def carry(self, teacher: nn.Module) -> None:
         """Take ``teacher`` along as ``self.teacher``."""
         # Past nn.Module's __setattr__, which would register a sub-module.
         object.__setattr__(self, 'teacher', teacher)
 
-    def _apply(self, fn, recurse: bool = True) -> 'CarriesTeacher':
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'CarriesTeacher':
         super()._apply(fn, recurse)
         self.teacher._apply(fn)
         return self

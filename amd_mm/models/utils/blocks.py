@@ -1,6 +1,6 @@
 """Transformer blocks: MMAction2's own, with fused attention."""
 
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class FusedAttention(Attention):
             Tensor: (B, N, C).
         """
         batch, tokens, _ = x.shape
-        bias = self.qkv.bias
+        bias: Optional[Tensor] = self.qkv.bias
         if hasattr(self, 'q_bias'):
             bias = torch.cat(
                 (self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)
@@ -129,7 +129,7 @@ def build_blocks(
         raise ValueError(
             f'num_heads={num_heads} does not divide embed_dims={embed_dims}'
         )
-    attention = dict(
+    attention: Dict[str, Any] = dict(
         num_heads=num_heads,
         qkv_bias=qkv_bias,
         qk_scale=qk_scale,

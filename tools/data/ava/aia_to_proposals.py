@@ -51,7 +51,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     if boxes.repeated:
         print(f'left out: {boxes.repeated} boxes that came before')
     print(
-        f'{boxes.count} boxes of {len(boxes.proposals)} frames written to '
+        f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames written to '
         f'{args.out}'
     )
     return 0

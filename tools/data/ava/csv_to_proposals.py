@@ -69,7 +69,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     scored = next(iter(boxes.proposals.values())).shape[1] == 5
     print(
-        f'{boxes.count} boxes of {len(boxes.proposals)} frames'
+        f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames'
         + ('' if scored else ', without confidences')
         + (
             f' ({boxes.repeated} repeated lines left out)'
