@@ -20,6 +20,8 @@ from setuptools.command.editable_wheel import editable_wheel
 ROOT = Path(__file__).resolve().parent
 PACKAGE = 'amd_mm'
 MIM_ENTRIES = ('configs', 'tools', 'model-index.yml')
+# What running things in these folders leaves there.
+TRACES = ('__pycache__', '*.py[cod]', 'work_dirs', '.*')
 
 
 def read_version() -> str:
@@ -45,7 +47,7 @@ def copy_mim_folder(target: Path) -> None:
             shutil.copytree(
                 source,
                 target / entry,
-                ignore=shutil.ignore_patterns('__pycache__', '*.py[cod]'),
+                ignore=shutil.ignore_patterns(*TRACES),
             )
         else:
             shutil.copy2(source, target / entry)
@@ -93,6 +95,10 @@ class BuildWithMim(build_py):
     """Puts ``.mim`` into the wheel (also into one made from an sdist)."""
 
     def run(self) -> None:
+        """Build, from nothing, and add ``.mim``."""
+        if not self.editable_mode:
+            # setuptools would add to what an older build has left.
+            shutil.rmtree(Path(self.build_lib, PACKAGE), ignore_errors=True)
         super().run()
         if not self.editable_mode:
             copy_mim_folder(Path(self.build_lib, PACKAGE, '.mim'))
@@ -109,6 +115,7 @@ class EditableWheelWithMim(editable_wheel):
     """
 
     def run(self) -> None:
+        """Link ``.mim``, build, and put the folder into the metadata."""
         link_mim_folder()
         super().run()
         names = f'{ROOT / PACKAGE}\n{PACKAGE}\n'
@@ -120,6 +127,7 @@ class DevelopWithMim(develop):
     """``python setup.py develop`` and pip's older editable installs."""
 
     def run(self) -> None:
+        """Link ``.mim`` and install."""
         link_mim_folder()
         super().run()
 
@@ -132,7 +140,7 @@ setup(
     long_description=read_description(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    license_files=['LICENSE'],
+    license_files=['LICENSE', 'NOTICE'],
     keywords='masked autoencoder, distillation, video, action recognition',
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -1,40 +1,26 @@
-"""Environments in which packages are missing, and copies of the repository."""
+"""Environments in which packages are missing, and installed packages."""
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-SITE_PACKAGES = Path(sysconfig.get_path('purelib'))
+from .packages import (  # noqa: F401, the last five are fixtures
+    REPOSITORY,
+    SITE_PACKAGES,
+    editable_python,
+    editable_tree,
+    run,
+    source_tree,
+    succeed,
+    wheel,
+    wheel_python,
+)
 
 RunPython = Callable[..., subprocess.CompletedProcess]
-
-
-def run(
-    command: List[object], cwd: Path, **environment: str
-) -> subprocess.CompletedProcess:
-    """Run a command; its output is text, errors are the caller's business."""
-    return subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def succeed(result: subprocess.CompletedProcess) -> str:
-    """The output of a command that must not fail."""
-    output = result.stdout[-3000:] + result.stderr[-3000:]
-    assert result.returncode == 0, output
-    return result.stdout
 
 
 @pytest.fixture
@@ -84,69 +70,3 @@ def _link_except(source: Path, target: Path, missing: set) -> None:
             _link_except(entry, target / entry.name, inner)
         else:
             (target / entry.name).symlink_to(entry)
-
-
-@pytest.fixture(scope='module')
-def repository_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what gets packaged, so that building leaves no traces."""
-    copy = tmp_path_factory.mktemp('copy') / 'amd_mm'
-    copy.mkdir()
-    for name in ('amd_mm', 'configs', 'tools', 'requirements'):
-        shutil.copytree(
-            REPOSITORY / name,
-            copy / name,
-            ignore=shutil.ignore_patterns('__pycache__', '.mim'),
-        )
-    for path in REPOSITORY.iterdir():
-        if path.is_file():
-            shutil.copy2(path, copy / path.name)
-    return copy
-
-
-def empty_environment(folder: Path) -> Path:
-    """Make a virtual environment that borrows all packages but amd_mm.
-
-    Returns:
-        Path: Its Python. The editable amd_mm of the environment that runs the
-            tests is not seen: its ``.pth`` file is not read from there.
-    """
-    succeed(
-        run(
-            [sys.executable, '-m', 'venv', '--without-pip', folder],
-            folder.parent,
-        )
-    )
-    python = folder / 'bin' / 'python'
-    site = succeed(
-        run(
-            [
-                python,
-                '-c',
-                'import sysconfig; print(sysconfig.get_path("purelib"))',
-            ],
-            folder,
-        )
-    ).strip()
-    Path(site, 'borrowed.pth').write_text(f'{SITE_PACKAGES}\n')
-    return python
-
-
-def pip_install(python: Path, *arguments: object) -> None:
-    """Install into the environment of ``python``, downloading nothing."""
-    succeed(
-        run(
-            [
-                sys.executable,
-                '-m',
-                'pip',
-                '--python',
-                python,
-                'install',
-                '--no-deps',
-                '--no-index',
-                '--no-build-isolation',
-                *arguments,
-            ],
-            python.parent,
-        )
-    )
