@@ -17,11 +17,13 @@ from .formats import (
 )
 from .loading import LoadReport, load_encoder, load_into
 from .names import collapse, group_by_reason
+from .publishing import CODEBASES, Published, publish_encoder
 from .reading import read_checkpoint
 from .unwrapping import unwrap
 from .writing import save_weights
 
 __all__ = [
+    'CODEBASES',
     'FORMATS',
     'CheckpointError',
     'CheckpointFormatError',
@@ -30,6 +32,7 @@ __all__ = [
     'Converted',
     'Format',
     'LoadReport',
+    'Published',
     'collapse',
     'describe_encoder',
     'detect_format',
@@ -40,6 +43,7 @@ __all__ = [
     'known_formats',
     'load_encoder',
     'load_into',
+    'publish_encoder',
     'read_checkpoint',
     'save_weights',
     'to_amd_mm',

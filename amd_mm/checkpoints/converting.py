@@ -19,6 +19,8 @@ from .names import first_few
 from .rules import apply_rules, match_template, revert_rules
 from .unwrapping import unwrap
 
+_JOINT_BIAS = 'qkv.bias'
+
 
 class Converted(NamedTuple):
     """What a conversion gives.
@@ -71,6 +73,8 @@ def to_amd_mm(
     table = get_format(fmt or detect_format(checkpoint))
     state = unwrap(checkpoint)
     _check_kind(state, table)
+    if table.joint_bias:
+        state = _split_biases(state)
     state, dropped = _prepare(state, table)
     renamed, unknown = apply_rules(state, table.rules)
     foreign = [name for name in unknown if name.startswith(table.encoder)]
@@ -129,7 +133,40 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
         dict.fromkeys(unknown, f'has no counterpart in {table.name}')
     )
     _add_decoder_table(renamed, table)
+    if table.joint_bias:
+        renamed = _join_biases(renamed)
     return Converted(renamed, dropped)
+
+
+def _split_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One bias of query, key and value as those of query and of value.
+
+    A bias of the key adds the same to every logit of a query, which softmax
+    takes out again: leaving it out changes nothing.
+    """
+    split: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.endswith(_JOINT_BIAS):
+            block = name.removesuffix(_JOINT_BIAS)
+            split[f'{block}q_bias'], _, split[f'{block}v_bias'] = tensor.chunk(
+                3
+            )
+        else:
+            split[name] = tensor
+    return split
+
+
+def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse of :func:`_split_biases`; the key's bias is zeros."""
+    joined: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        block = name.removesuffix('q_bias')
+        if block != name:
+            parts = tensor, torch.zeros_like(tensor), state[f'{block}v_bias']
+            joined[block + _JOINT_BIAS] = torch.cat(parts)
+        elif not name.endswith('v_bias'):
+            joined[name] = tensor
+    return joined
 
 
 def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
@@ -148,7 +185,7 @@ def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
     if 1 + side**2 != state['pos_embed'].shape[1]:
         return
     # Imported here: it costs seconds, and few files need it.
-    from amd_mm.models.utils import position_table
+    from amd_mm.utils.position import position_table
 
     mask_token = state['mask_token']
     places = position_table(

@@ -24,9 +24,9 @@ from .rule_tables import (
     HF_ATTENTION,
     HF_RULES,
     HF_STACKS,
-    MAE_ENCODER,
     MAE_RULES,
     VIDEOMAE_RULES,
+    VIT_PARTS,
     same_names,
 )
 from .rules import Rule, make_rules
@@ -62,6 +62,8 @@ class Format:
         images (bool | None): Whether the encoder looks at images (True), at
             video (False) or at either (None), which shows in the patch
             embedding.
+        joint_bias (bool): Whether query, key and value have one bias over
+            there, ``qkv.bias``, where ``rules`` has VideoMAE's two.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Format:
     stores_tables: bool = False
     decoder_table: str | None = None
     images: bool | None = False
+    joint_bias: bool = False
 
 
 # Looked at in this order: a format comes before those that it extends.
@@ -154,18 +157,25 @@ FORMATS: dict[str, Format] = {
             wrapper='model',
         ),
         Format(
+            name='timm_video',
+            description="a video ViT in timm's names, with one bias of query, "
+            'key and value',
+            rules=FINETUNE_RULES,
+            marks=(
+                r'^patch_embed\.proj\.',
+                r'^blocks\.\d+\.attn\.qkv\.bias$',
+            ),
+            encoder=VIT_PARTS,
+            wrapper='model',
+            stores_tables=True,
+            joint_bias=True,
+        ),
+        Format(
             name='videomae_finetune',
             description='public VideoMAE, VideoMAE v2 and AMD, fine-tuned',
             rules=FINETUNE_RULES,
             marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
-            encoder=(
-                'patch_embed.',
-                'blocks.',
-                'norm.',
-                'fc_norm.',
-                'pos_embed',
-                'cls_token',
-            ),
+            encoder=VIT_PARTS,
             wrapper='model',
         ),
         Format(
@@ -178,7 +188,7 @@ FORMATS: dict[str, Format] = {
                 r'^blocks\.\d+\.',
                 r'^aligned_feature_projection_heads\.',
             ),
-            encoder=MAE_ENCODER,
+            encoder=VIT_PARTS,
             wrapper='model',
             stores_tables=True,
             decoder_table='decoder_pos_embed',
@@ -190,7 +200,7 @@ FORMATS: dict[str, Format] = {
             'mae_visualize_vit_*) and fine-tuned; TinyMIM; DMAE fine-tuned',
             rules=MAE_RULES,
             marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
-            encoder=MAE_ENCODER,
+            encoder=VIT_PARTS,
             wrapper='model',
             stores_tables=True,
             decoder_table='decoder_pos_embed',

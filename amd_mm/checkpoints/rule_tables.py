@@ -157,7 +157,8 @@ MAE_RULES = (
         ours='decoder.blocks.{i}.',
     ),
 )
-MAE_ENCODER = (
+# What the names of a ViT begin with where it is not a part of something.
+VIT_PARTS = (
     'patch_embed.',
     'blocks.',
     'norm.',

@@ -78,9 +78,12 @@ def our_states(draw, fmt):
         return fill(draw(our_image_shapes(fmt)))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
-    finetuned = fmt in ('mmaction', 'videomae_finetune', 'backbone') or (
-        fmt == 'huggingface' and draw(st.booleans())
-    )
+    finetuned = fmt in (
+        'mmaction',
+        'timm_video',
+        'videomae_finetune',
+        'backbone',
+    ) or (fmt == 'huggingface' and draw(st.booleans()))
     closing = (
         draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
     )
