@@ -399,6 +399,8 @@ else
 fi
 mmcv_version=$(sed -n 's/^mmcv==\([^ ]*\).*/\1/p' "$(pins mmcv)")
 groups=(runtime mim tests)
+# The classic Python is older than what these ask for.
+[ "$classic" = yes ] || groups+=(checks docs)
 [ "$detection" = no ] || groups+=(detection)
 gpu=
 has_gpu && gpu=yes

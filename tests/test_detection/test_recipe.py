@@ -1,7 +1,7 @@
 """The published recipe, read back from what the configs build."""
 
 import pytest
-from amd_mm.utils.meta import build_on_meta
+from amd_mm.models.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from amd_mm.engine import NonFiniteError
 from amd_mm.registry import MODELS
-from amd_mm.utils.meta import build_on_meta
+from amd_mm.models.meta import build_on_meta
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper

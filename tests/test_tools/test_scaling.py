@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from amd_mm.utils.meta import build_on_meta
+from amd_mm.models.meta import build_on_meta
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config

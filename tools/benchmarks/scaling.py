@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from amd_mm.engine.launch import LaunchError, check_config_path
-from amd_mm.utils.meta import build_on_meta
+from amd_mm.models.meta import build_on_meta
 from common import positive, table, write_figures
 from mmengine.config import Config
 

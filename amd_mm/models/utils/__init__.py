@@ -1,7 +1,18 @@
+from amd_mm.utils.position import (
+    POSITION_TABLES,
+    position_table,
+    resize_position_table,
+)
+from amd_mm.utils.tokens import (
+    Grid,
+    gather_tokens,
+    patchify,
+    token_mask,
+    unpatchify,
+)
+
 from .blocks import FusedAttention, build_blocks
 from .compiling import compile_blocks
-from .position import POSITION_TABLES, position_table, resize_position_table
-from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
 
 __all__ = [
     'POSITION_TABLES',

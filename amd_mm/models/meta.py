@@ -34,8 +34,9 @@ def build_on_meta(cfg: Config) -> nn.Module:
     Returns:
         nn.Module: The model; what is no weight (position tables) is real.
     """
-    from amd_mm.models import ImageVisionTransformer, VideoVisionTransformer
     from amd_mm.registry import MODELS
+
+    from .backbones import ImageVisionTransformer, VideoVisionTransformer
 
     model = ConfigDict(cfg.model)
     if model.get('teacher'):
