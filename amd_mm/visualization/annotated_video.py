@@ -2,7 +2,16 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Callable,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import cv2
 import matplotlib
@@ -141,17 +150,45 @@ def rewrite_video(
         UnreadableVideoError: If the video cannot be read.
     """
     path = check_output(path)
+    with open_video(str(video), backend) as reader:
+        fps = reader.avg_fps or _FALLBACK_FPS
+        if path.suffix.lower() == '.gif':
+            step, height = max(1, round(fps / _GIF_FPS)), _GIF_HEIGHT
+        else:
+            step, height = 1, None
+        frames = _frames(reader, step, draw, height)
+        return write_frames(path, frames, fps / step)
+
+
+def write_frames(
+    path: Union[str, Path],
+    frames: Iterable[np.ndarray],
+    fps: float,
+    colours: int = 64,
+) -> Path:
+    """Write pictures as a video, which appears when it is complete.
+
+    Args:
+        path (str | Path): ``.mp4`` (H.264) or ``.gif``; folders are made.
+        frames (Iterable[np.ndarray]): (H, W, 3) each, uint8, RGB, of one
+            size; even sides for H.264.
+        fps (float): Frames a second.
+        colours (int): Of each frame of a ``.gif``, at most 256.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: For another ending.
+    """
+    path = check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.part')
     try:
-        with open_video(str(video), backend) as reader:
-            fps = reader.avg_fps or _FALLBACK_FPS
-            if path.suffix.lower() == '.gif':
-                step = max(1, round(fps / _GIF_FPS))
-                frames = _frames(reader, step, draw, _GIF_HEIGHT)
-                _write_gif(part, frames, fps / step)
-            else:
-                _write_mp4(part, _frames(reader, 1, draw, None), fps)
+        if path.suffix.lower() == '.gif':
+            _write_gif(part, frames, fps, colours)
+        else:
+            _write_mp4(part, frames, fps)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -203,7 +240,7 @@ def legible_size(
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     import av  # here: nothing else of this package needs it for pictures
 
     with av.open(str(path), 'w', format='mp4') as file:
@@ -219,9 +256,11 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
         file.mux(stream.encode())
 
 
-def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+def _write_gif(
+    path: Path, frames: Iterable[np.ndarray], fps: float, colours: int
+) -> None:
     pictures: List[Image.Image] = [
-        Image.fromarray(frame).quantize(64) for frame in frames
+        Image.fromarray(frame).quantize(colours) for frame in frames
     ]
     pictures[0].save(
         path,

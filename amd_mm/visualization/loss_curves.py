@@ -1,63 +1,18 @@
 """Curves of the losses of one or several runs."""
 
-import json
 from pathlib import Path
-from typing import Dict, List, Mapping, Tuple, Union
+from typing import Mapping, Union
 
 from matplotlib.figure import Figure
+
+from .figures import save_figure
+from .training_logs import read_scalars
 
 TITLES = dict(
     loss_rec='reconstruction (pixels)',
     loss_direct='direct alignment (visible tokens)',
     loss_generation='generation alignment (extra tokens)',
 )
-
-Curve = Tuple[List[int], List[float]]
-
-
-def read_scalars(work_dir: Union[str, Path]) -> Dict[str, Curve]:
-    """What MMEngine's ``LocalVisBackend`` logged in a work folder.
-
-    A run that was resumed has several logs; where they overlap the later one
-    counts.
-
-    Args:
-        work_dir (str | Path): The work folder; its logs are in
-            ``<time>/vis_data/scalars.json``.
-
-    Returns:
-        Dict[str, Curve]: Name -> (steps, values), in rising order of steps.
-
-    Raises:
-        FileNotFoundError: If there is no log.
-    """
-    logs = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    if not logs:
-        raise FileNotFoundError(
-            f'no */vis_data/scalars.json below {work_dir}: give the work_dir '
-            'of a training run'
-        )
-    points: Dict[str, Dict[int, float]] = {}
-    for log in logs:
-        for line in log.read_text().splitlines():
-            entry = _parse(line)
-            for name, value in entry.items():
-                if isinstance(value, (int, float)) and 'step' in entry:
-                    points.setdefault(name, {})[int(entry['step'])] = value
-    curves = {}
-    for name, values in points.items():
-        steps = sorted(values)
-        curves[name] = steps, [values[step] for step in steps]
-    return curves
-
-
-def _parse(line: str) -> dict:
-    """A line of a log; a killed run may leave half of one."""
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
 
 
 def draw_loss_curves(
@@ -117,11 +72,3 @@ def draw_loss_curves(
         panel.legend(fontsize=8)
     figure.suptitle(title)
     return save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Union[str, Path]) -> Path:
-    """Write a figure, making the folder, and return the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    return path

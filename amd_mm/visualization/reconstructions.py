@@ -1,23 +1,113 @@
 """Pictures of what student and teacher see, and what is made of it."""
 
+import copy
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from amd_mm.models.algorithms import Reconstruction
 from amd_mm.models.mask_generators import TokenPartition
 from amd_mm.models.utils import token_mask
-from matplotlib.figure import Figure
-from torch import Tensor
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor, nn
 
-from .loss_curves import save_figure
+from .errors import VisualizationError
+from .figures import plain, save_figure
 
 _UNSEEN = (0.93, 0.93, 0.93)
-_BORROWED = (
+BORROWED = (
     'The target is normalised patch by patch: brightness and '
     'contrast of a reconstructed patch are those of the true one.'
 )
+
+
+def borrows_statistics(model: Any) -> bool:
+    """Whether pictures by a model borrow each true patch's mean and deviation.
+
+    Args:
+        model (MaskedAutoencoder): With a decoder.
+    """
+    return model.head.target_type != 'pixels'
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; after it every module is as it was."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in before:
+            module.training = False
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@torch.no_grad()
+def reconstruct(model: Any, inputs: Tensor, seed: int = 0) -> Reconstruction:
+    """Complete clips, with masks that depend on the seed alone.
+
+    Everything that the student does not see is decoded, also where training
+    decodes a part of it. Random states and the mode of the model are left as
+    they were, so that this can be done in the middle of training.
+
+    Args:
+        model (MaskedAutoencoder): With a decoder.
+        inputs (Tensor): Normalised, see :meth:`MaskedAutoencoder.patches_of`;
+            on any device.
+        seed (int): Of the masks.
+
+    Returns:
+        Reconstruction: On the model's device.
+
+    Raises:
+        VisualizationError: If there is no decoder.
+        ValueError: If the inputs are not of the backbone's size.
+    """
+    if not getattr(model, 'reconstructs', False):
+        raise VisualizationError(
+            f'a {type(model).__name__} without decoder reconstructs nothing'
+        )
+    device = next(model.backbone.parameters()).device
+    with evaluating(model):
+        inputs = inputs.to(device)
+        partition = _draw(model, len(model.patches_of(inputs)), seed)
+        return model.reconstruct(inputs, _to(partition, device))
+
+
+def _draw(model: Any, clips: int, seed: int) -> TokenPartition:
+    """A partition of so many clips, on the CPU."""
+    masks = copy.copy(model.mask_generator)
+    masks.random = _Seeded(seed)
+    # A generator of another kind may draw from torch's own.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return masks(clips, model.backbone.token_grid, 'cpu')
+
+
+class _Seeded:
+    """What our mask generators draw from, the same in every step."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def get(self, device: Union[str, torch.device]) -> torch.Generator:
+        return torch.Generator(device).manual_seed(self.seed)
+
+
+def _to(partition: TokenPartition, device: torch.device) -> TokenPartition:
+    return replace(
+        partition,
+        visible=partition.visible.to(device),
+        extra=partition.extra.to(device),
+        hidden=partition.hidden.to(device),
+        decoded=None,
+        generated=None,
+    )
 
 
 def show_tokens(
@@ -72,31 +162,106 @@ def draw_reconstruction(
     Returns:
         Path: The picture.
     """
-    rows = _rows(result, patch)
-    count, length = result.clip.shape[0], result.clip.shape[2]
-    frames = np.linspace(0, length - 1, min(length, max_frames)).astype(int)
-    height = count * len(rows) + 0.35 * (count - 1)
+    figure = reconstruction_figure(
+        result, patch, names, borrows_statistics, max_frames, title
+    )
+    return save_figure(figure, path)
+
+
+def reconstruction_figure(
+    result: Reconstruction,
+    patch: Tuple[int, int, int],
+    names: Optional[Sequence[str]] = None,
+    borrows_statistics: bool = False,
+    max_frames: int = 8,
+    title: str = 'What is seen and what is made of it',
+) -> Figure:
+    """The picture of :func:`draw_reconstruction`, not yet drawn.
+
+    Args:
+        result (Reconstruction): See :func:`draw_reconstruction`.
+        patch (Tuple[int, int, int]): See :func:`draw_reconstruction`.
+        names (Sequence[str], optional): See :func:`draw_reconstruction`.
+        borrows_statistics (bool): See :func:`draw_reconstruction`.
+        max_frames (int): See :func:`draw_reconstruction`.
+        title (str): See :func:`draw_reconstruction`.
+
+    Returns:
+        Figure: To be saved or drawn into memory.
+    """
+    rows, length = views_of(result, patch), result.clip.shape[2]
+    if length == 1:
+        figure = _images_figure(rows, names)
+    else:
+        figure = _clips_figure(rows, names, length, max_frames)
+    figure.suptitle(plain(title), fontsize=13)
+    if borrows_statistics:
+        figure.supxlabel(BORROWED, fontsize=8, color='.3')
+    return figure
+
+
+def _images_figure(
+    views: Sequence[Tuple[str, Tensor]], names: Optional[Sequence[str]]
+) -> Figure:
+    """A row for each image, a column for each view."""
+    count = len(views[0][1])
+    figure = Figure(
+        figsize=(0.6 + 2 * len(views), 1.2 + 2.05 * count),
+        layout='constrained',
+    )
+    axes = figure.subplots(count, len(views), squeeze=False)
+    for column, (caption, images) in zip(axes.T, views):
+        for axis, image in zip(column, images[:, :, 0]):
+            _show(axis, image)
+        column[0].set_title(caption, fontsize=9)
+    for line, name in zip(axes, names or ()):
+        line[0].set_ylabel(_short(name), fontsize=9, color='.3')
+    return figure
+
+
+def _clips_figure(
+    views: Sequence[Tuple[str, Tensor]],
+    names: Optional[Sequence[str]],
+    length: int,
+    max_frames: int,
+) -> Figure:
+    """A block for each clip: a row for each view, time to the right."""
+    count = len(views[0][1])
+    frames = (
+        np.linspace(0, length - 1, min(length, max_frames))
+        .astype(int)
+        .tolist()
+    )
+    height = count * len(views) + 0.35 * (count - 1)
     figure = Figure(
         figsize=(2.1 + 1.05 * len(frames), 1.3 + 1.08 * height),
         layout='constrained',
     )
-    figure.suptitle(title, fontsize=13)
     blocks = figure.subfigures(count, 1, squeeze=False, hspace=0.04)[:, 0]
     for index, block in enumerate(blocks):
         _draw_clip(
-            block, [(caption, clips[index]) for caption, clips in rows], frames
+            block,
+            [(caption, clips[index]) for caption, clips in views],
+            frames,
         )
         if names is not None:
-            block.suptitle(names[index], fontsize=10, color='.3')
-    if borrows_statistics:
-        figure.supxlabel(_BORROWED, fontsize=8, color='.3')
-    return save_figure(figure, path)
+            block.suptitle(plain(names[index]), fontsize=10, color='.3')
+    return figure
 
 
-def _rows(
+def views_of(
     result: Reconstruction, patch: Tuple[int, int, int]
 ) -> List[Tuple[str, Tensor]]:
-    """Captions and clips (B, C, T, H, W), from top to bottom."""
+    """What there is to see of clips.
+
+    Args:
+        result (Reconstruction): From :func:`reconstruct`.
+        patch (Tuple[int, int, int]): Frames, rows and columns of a token.
+
+    Returns:
+        List[Tuple[str, Tensor]]: Captions of two lines, and clips
+        (B, C, T, H, W), RGB in [0, 1].
+    """
     partition: TokenPartition = result.partition
     total, clip = partition.num_tokens, result.clip.float()
 
@@ -104,7 +269,7 @@ def _rows(
         return f'{ids.shape[1]} of {total} tokens'
 
     rows = [
-        ('clip', clip),
+        ('clip' if clip.shape[2] > 1 else 'image', clip),
         (
             f'student sees\n{share(partition.visible)}',
             show_tokens(clip, partition.visible, patch),
@@ -122,18 +287,30 @@ def _rows(
 
 
 def _draw_clip(
-    block, rows: Sequence[Tuple[str, Tensor]], frames: Sequence[int]
+    block: SubFigure,
+    rows: Sequence[Tuple[str, Tensor]],
+    frames: Sequence[int],
 ) -> None:
     axes = block.subplots(len(rows), len(frames), squeeze=False)
     for line, (caption, clip) in zip(axes, rows):
-        pictures = clip.permute(1, 2, 3, 0).clamp(0, 1).cpu().numpy()
         for axis, frame in zip(line, frames):
-            axis.imshow(pictures[frame], interpolation='nearest')
-            axis.set(xticks=[], yticks=[])
-            for spine in axis.spines.values():
-                spine.set_color('.7')
+            _show(axis, clip[:, frame])
         line[0].set_ylabel(
             caption, rotation=0, ha='right', va='center', fontsize=9
         )
     for axis, frame in zip(axes[-1], frames):
         axis.set_xlabel(f'frame {frame + 1}', fontsize=8, color='.3')
+
+
+def _show(axis: Axes, image: Tensor) -> None:
+    """Draw an image (3, H, W), RGB in [0, 1]."""
+    pixels = image.permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+    axis.imshow(pixels, interpolation='nearest')
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_color('.7')
+
+
+def _short(name: str, width: int = 24) -> str:
+    """A name that fits beside an image; ends tell files apart."""
+    return plain(name if len(name) <= width else f'…{name[1 - width :]}')

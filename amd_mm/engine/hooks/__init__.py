@@ -6,11 +6,13 @@ from .step_seed import StepSeedHook
 from .strict_load import StrictLoadHook
 from .throughput import ThroughputHook
 from .unreadable_videos import UnreadableVideosHook
+from .visualization import ReconstructionVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
     'DeferredRuntimeInfoHook',
     'FiniteLossHook',
+    'ReconstructionVisualizationHook',
     'RunSummaryHook',
     'StepSeedHook',
     'StrictLoadHook',

@@ -1,0 +1,334 @@
+"""Models to look into, from checkpoints and configs."""
+
+import inspect
+import os.path as osp
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from amd_mm.checkpoints import (
+    load_encoder,
+    load_into,
+    read_checkpoint,
+    to_amd_mm,
+)
+from amd_mm.evaluation.clip_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ArchitectureError,
+    find_config,
+    infer_backbone,
+    is_config,
+    stride_of,
+)
+from amd_mm.models.algorithms import MaskedAutoencoder, TinyMIM
+from amd_mm.models.backbones import (
+    ImageVisionTransformer,
+    VideoVisionTransformer,
+)
+from amd_mm.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from .errors import VisualizationError
+
+# Stock backbones, whose weights and arguments ours take.
+_STOCK = {
+    'mmaction.VisionTransformer': 'amd_mm.VideoVisionTransformer',
+    'mmpretrain.VisionTransformer': 'amd_mm.ImageVisionTransformer',
+}
+# After the last block; nothing here looks behind that.
+_CLOSING_NORMS = ('norm', 'fc_norm', 'ln1', 'ln2')
+# Arguments that decide what follows the last block, or how to start.
+_ENDS = (
+    'out_type',
+    'final_norm',
+    'return_feat_map',
+    'use_mean_pooling',
+    'pretrained',
+    'init_cfg',
+    'compile_blocks',
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A backbone and how its inputs are normalised.
+
+    Attributes:
+        backbone (nn.Module): One of ours, in evaluation mode.
+        mean (Tensor): (C,), of the inputs, for values up to 255.
+        std (Tensor): (C,).
+        stride (int, optional): From one frame of a clip to the next in
+            training; None is one frame from each equal part of a video.
+    """
+
+    backbone: Any
+    mean: Tensor
+    std: Tensor
+    stride: Optional[int]
+
+    @property
+    def frames(self) -> Optional[int]:
+        """Frames of a clip; None for images."""
+        return frames_of(self.backbone)
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        """Height and width, pixels."""
+        return size_of(self.backbone)
+
+    def patches(self, inputs: Tensor) -> Tensor:
+        """(B, N, P), normalised, of (B, C, T, H, W) or (B, C, H, W), uint8."""
+        values = normalise(inputs, self.mean, self.std)
+        return self.backbone.patchify(values)
+
+
+def frames_of(backbone: Any) -> Optional[int]:
+    """Frames of a clip that a backbone was built for; None for images."""
+    if backbone.input_dims == 4:
+        return None
+    return backbone.token_grid[0] * backbone.patch_shape[0]
+
+
+def size_of(backbone: Any) -> Tuple[int, int]:
+    """Height and width that a backbone was built for, pixels."""
+    (_, rows, columns), patch = backbone.token_grid, backbone.patch_shape
+    return rows * patch[1], columns * patch[2]
+
+
+def normalise(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, C, ...), values up to 255, minus the mean, over the deviation."""
+    shape = (-1, *[1] * (inputs.ndim - 2))
+    mean, std = (one.to(inputs.device).view(shape) for one in (mean, std))
+    return (inputs.float() - mean) / std
+
+
+def config_for(checkpoint: str, config: Optional[str]) -> Optional[Config]:
+    """The config given, or the one that training left beside a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        VisualizationError: If it is no config, or cannot be read.
+    """
+    path = config or find_config(checkpoint)
+    if path is None:
+        return None
+    if not is_config(path):
+        raise VisualizationError(f'{path} is no config file (.py)')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'there is no config file {path}')
+    return Config.fromfile(path)
+
+
+def _model_of(cfg: Config) -> Dict[str, Any]:
+    model = cfg.get('model')
+    if not model or 'type' not in model:
+        raise VisualizationError(f'{cfg.filename} describes no model')
+    return dict(model)
+
+
+def _class_of(cfg: Config, kind: object) -> type:
+    """The class behind a ``type`` of a config."""
+    if isinstance(kind, type):
+        return kind
+    with DefaultScope.overwrite_default_scope(
+        cfg.get('default_scope') or 'mmengine'
+    ):
+        found = MODELS.get(str(kind))
+    if found is None:
+        raise VisualizationError(f'{cfg.filename}: there is no model {kind}')
+    return found
+
+
+def load_autoencoder(
+    checkpoint: str,
+    cfg: Optional[Config],
+    student_ratio: Optional[float] = None,
+    teacher_ratio: Optional[float] = None,
+) -> MaskedAutoencoder:
+    """A model that reconstructs: encoder, decoder and masks, no teacher.
+
+    Args:
+        checkpoint (str): Of any known format, with the decoder's weights.
+        cfg (Config, optional): Its config.
+        student_ratio (float, optional): Share masked for the student, if not
+            the config's.
+        teacher_ratio (float, optional): Share masked for the teacher, if not
+            the config's.
+
+    Returns:
+        MaskedAutoencoder: In evaluation mode, on the CPU. It decodes
+        everything that the student does not see.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit.
+        VisualizationError: If there is nothing that reconstructs.
+    """
+    if cfg is None:
+        raise VisualizationError(
+            f'there is no config beside {checkpoint}: give the one of its '
+            'pre-training (CONFIG CHECKPOINT INPUT), which says how much is '
+            'masked and how the decoder is built'
+        )
+    model = _autoencoder_config(cfg)
+    masks = dict(model['mask_generator'])
+    for name in ('decoder_ratio', 'generator_ratio'):
+        masks.pop(name, None)
+    if student_ratio is not None:
+        masks['student_ratio'] = student_ratio
+    if teacher_ratio is not None:
+        masks['teacher_ratio'] = teacher_ratio
+    model['mask_generator'] = masks
+    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    if not any(name.startswith('decoder.') for name in state):
+        raise VisualizationError(
+            f'{checkpoint} holds no decoder, so noise would be drawn: give a '
+            'checkpoint of pre-training, not one that was fine-tuned or cut '
+            'down to its encoder'
+        )
+    autoencoder = MODELS.build(model)
+    load_into(
+        autoencoder, state, fmt='amd_mm', name=checkpoint, logger='silent'
+    )
+    return autoencoder.eval()
+
+
+def _autoencoder_config(cfg: Config) -> Dict[str, Any]:
+    """What a :class:`MaskedAutoencoder` takes of a config's model."""
+    model = _model_of(cfg)
+    found = _class_of(cfg, model['type'])
+    if issubclass(found, TinyMIM):
+        raise VisualizationError(
+            f'{cfg.filename}: TinyMIM learns relations of tokens and '
+            'reconstructs nothing, it has no decoder'
+        )
+    if not issubclass(found, MaskedAutoencoder):
+        raise VisualizationError(
+            f'{cfg.filename}: a {found.__name__} reconstructs nothing; give '
+            'config and checkpoint of pre-training (VideoMAE, MAE, AMD, DMAE)'
+        )
+    if not model.get('rec_weight', 1):
+        raise VisualizationError(
+            f'{cfg.filename}: with rec_weight=0 the model has no decoder, so '
+            'it cannot reconstruct'
+        )
+    # Without teacher and neck, which reconstruct nothing and are large.
+    known = inspect.signature(MaskedAutoencoder).parameters
+    kept = {name: value for name, value in model.items() if name in known}
+    kept.update(type='amd_mm.MaskedAutoencoder', compile_blocks=False)
+    return kept
+
+
+def load_backbone(checkpoint: str, cfg: Optional[Config]) -> Encoder:
+    """The backbone of a model of any kind, pre-trained or fine-tuned.
+
+    Args:
+        checkpoint (str): Of any known format.
+        cfg (Config, optional): Its config; None infers a video ViT from the
+            weights.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit.
+        VisualizationError: If there is no such backbone.
+    """
+    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    if cfg is None:
+        try:
+            backbone = infer_backbone(state)
+        except ArchitectureError as error:
+            raise VisualizationError(
+                f'{checkpoint}: {error}; give its config after it'
+            ) from None
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        stride: Optional[int] = 4
+    else:
+        model = _model_of(cfg)
+        backbone = model.get('backbone') or {}
+        mean, std = _normalisation(model)
+        stride = stride_of(cfg)
+    return Encoder(
+        _build_backbone(backbone, state, checkpoint),
+        torch.tensor(mean),
+        torch.tensor(std),
+        stride,
+    )
+
+
+def load_teacher(cfg: Config, checkpoint: Optional[str] = None) -> Encoder:
+    """The whole teacher of a config, with the blocks after its last tap.
+
+    Args:
+        cfg (Config): Of AMD, DMAE or TinyMIM.
+        checkpoint (str, optional): Its weights, if they are not where the
+            config says.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit.
+        VisualizationError: If the config has no teacher, or no weights of it.
+    """
+    model = _model_of(cfg)
+    teacher = model.get('teacher') or {}
+    checkpoint = checkpoint or teacher.get('checkpoint')
+    if 'backbone' not in teacher:
+        raise VisualizationError(
+            f'{cfg.filename} has no teacher: name one with its checkpoint'
+        )
+    if not checkpoint:
+        raise VisualizationError(
+            f'{cfg.filename} names no checkpoint of the teacher: give it '
+            '(--teacher FILE)'
+        )
+    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    mean, std = _normalisation(model)
+    return Encoder(
+        _build_backbone(teacher['backbone'], state, checkpoint),
+        torch.tensor(mean),
+        torch.tensor(std),
+        stride_of(cfg),
+    )
+
+
+def tap_pairs_of(cfg: Optional[Config]) -> List[Tuple[int, int]]:
+    """Pairs (block of the student, block of the teacher) of a config."""
+    model = (cfg and cfg.get('model')) or {}
+    return [(one, other) for one, other in model.get('tap_pairs') or ()]
+
+
+def _build_backbone(
+    cfg: Dict[str, Any], state: Dict[str, Tensor], checkpoint: str
+) -> nn.Module:
+    name = str(cfg.get('type', 'none'))
+    kept = {key: value for key, value in cfg.items() if key not in _ENDS}
+    kept['type'] = _STOCK.get(name, name)
+    found = MODELS.get(kept['type'])
+    video = isinstance(found, type) and issubclass(
+        found, VideoVisionTransformer
+    )
+    if video:
+        kept['type'] = 'amd_mm.VideoVisionTransformer'
+    elif not isinstance(found, type) or not issubclass(
+        found, ImageVisionTransformer
+    ):
+        raise VisualizationError(
+            f'the backbone of {checkpoint} is {name}: only the ViTs of this '
+            "package, of MMAction2 and of MMPretrain's VisionTransformer can "
+            'be looked into'
+        )
+    backbone = MODELS.build(kept)
+    load_encoder(
+        backbone,
+        state,
+        allow_missing=_CLOSING_NORMS,
+        fmt='amd_mm',
+        logger='silent',
+    )
+    return backbone.eval()
+
+
+def _normalisation(model: Dict[str, Any]) -> Tuple[Any, Any]:
+    preprocessor = model.get('data_preprocessor') or {}
+    if preprocessor.get('mean') is None:
+        return IMAGENET_MEAN, IMAGENET_STD
+    return preprocessor['mean'], preprocessor['std']

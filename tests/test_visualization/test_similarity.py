@@ -1,0 +1,210 @@
+"""Linear CKA has the properties that it is used for."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from amd_mm.registry import MODELS
+from amd_mm.visualization.model_files import Encoder
+from amd_mm.visualization.similarity import (
+    block_features,
+    cka_matrix,
+    draw_similarity,
+    linear_cka,
+    sample_tokens,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ..test_tools.tool_scripts import load_tool
+from ..tiny import amd, backbone, videomae
+from ..tiny_image import dmae, mae
+from .checkpoints import work_folder
+
+SEEDS = st.integers(0, 2**31)
+SIZES = st.integers(2, 12)
+
+
+def features(seed: int, rows: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, width, generator=generator).double()
+
+
+def hsic_cka(one: Tensor, other: Tensor) -> float:
+    """By its definition: kernels, centring matrix, traces."""
+    count = len(one)
+    centre = torch.eye(count, dtype=one.dtype) - 1 / count
+
+    def hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741, as in the paper
+        return (k @ centre @ l @ centre).trace() / (count - 1) ** 2
+
+    kernels = one @ one.T, other @ other.T
+    norm = hsic(kernels[0], kernels[0]) * hsic(kernels[1], kernels[1])
+    return float(hsic(*kernels) / norm.sqrt())
+
+
+@given(seed=SEEDS, rows=SIZES, widths=st.tuples(SIZES, SIZES))
+def test_equals_the_definition(seed: int, rows: int, widths: tuple) -> None:
+    one, other = (
+        features(seed + index, rows, width) + 5
+        for index, width in enumerate(widths)
+    )
+    value = linear_cka(one, other)
+    assert value == pytest.approx(hsic_cka(one, other), abs=1e-9)
+    assert value == pytest.approx(linear_cka(other, one), abs=1e-9)
+    assert -1e-9 < value < 1 + 1e-9
+
+
+@given(
+    seed=SEEDS,
+    rows=st.integers(3, 12),
+    width=SIZES,
+    scale=st.floats(1e-3, 1e3),
+    shift=st.floats(-10, 10),
+)
+def test_rotation_scale_and_shift_change_nothing(
+    seed: int, rows: int, width: int, scale: float, shift: float
+) -> None:
+    one, other = features(seed, rows, width), features(seed + 1, rows, 5)
+    turn = torch.linalg.qr(features(seed + 2, width, width)).Q
+    moved = scale * one @ turn + shift
+    assert linear_cka(one, moved) == pytest.approx(1, abs=1e-9)
+    assert linear_cka(moved, other) == pytest.approx(
+        linear_cka(one, other), abs=1e-9
+    )
+    # What it is not blind to: a stretch of one direction.
+    stretched = moved @ torch.diag(
+        torch.tensor([9.0] + [1.0] * (width - 1)).double()
+    )
+    assert linear_cka(one, stretched) < 1 - 1e-6
+
+
+def test_what_has_nothing_in_common_is_near_nought() -> None:
+    one, other = features(0, 4000, 6), features(1, 4000, 6)
+    assert linear_cka(one, other) < 0.01
+    assert linear_cka(one, torch.ones(4000, 3)) == 0
+    with pytest.raises(ValueError, match=r'\[5, 6\] rows'):
+        linear_cka(one[:5], other[:6])
+
+
+def test_float32_is_close_enough_with_an_outlying_channel() -> None:
+    one, other = features(0, 300, 20), features(1, 300, 30)
+    one[:, 3] = 1e3 * one[:, 3] + 1e4
+    other[:, :20] += one / 10
+    single = cka_matrix([one.float()], [other.float(), one.float()])
+    double = cka_matrix([one], [other, one])
+    torch.testing.assert_close(single, double, rtol=1e-5, atol=1e-5)
+
+
+def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
+    for cfg, shape in (
+        (backbone(), (2, 3, 8, 64, 64)),
+        (mae()['backbone'], (2, 3, 64, 64)),
+    ):
+        vit = MODELS.build(cfg).eval()
+        vit.init_weights()
+        encoder = Encoder(vit, torch.full((3,), 128.0), torch.ones(3), 4)
+        inputs = torch.randint(0, 256, shape, dtype=torch.uint8)
+        tokens = vit.token_grid[0] * 16
+        chosen = sample_tokens(2, tokens, 11)
+        assert chosen.shape == (2, 5) and chosen.max() < tokens
+        found = block_features(encoder, inputs, chosen)
+        with torch.no_grad():
+            patches = vit.patchify(inputs.float() - 128)
+            taps = vit.encode(patches, taps=[2, 4]).taps
+        for block, tap in zip((found[1], found[3]), taps):
+            tap = tap[:, vit.num_extra_tokens :]
+            expected = torch.stack(
+                [tap[clip, token] for clip in (0, 1) for token in chosen[clip]]
+            )
+            torch.testing.assert_close(block, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tap_pairs_are_framed(tmp_path: Path) -> None:
+    values = torch.rand(4, 6)
+    pictures = [
+        cv2.imread(str(draw_similarity(values, tmp_path / name, pairs)))
+        for name, pairs in (('a.png', []), ('b.png', [(2, 3), (4, 6)]))
+    ]
+    colour = torch.tensor([0x00, 0x5E, 0xD5])  # BGR of the frame
+    counts = [int((torch.tensor(p) == colour).all(-1).sum()) for p in pictures]
+    assert counts[0] == 0 and counts[1] > 100
+
+
+def tool(*arguments: object) -> int:
+    return load_tool('visualize/cka').main(
+        ['--device', 'cpu', *(str(one) for one in arguments)]
+    )
+
+
+def test_the_tool(
+    tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture
+) -> None:
+    teacher = work_folder(
+        tmp_path / 'teacher', videomae(backbone=backbone(64, 6, 1))
+    )
+    cfg = amd()
+    student = work_folder(tmp_path / 'student', cfg)
+    out = tmp_path / 'new' / 'cka.png'
+    call = (*tiny_videos[:2], '--student', student, '--out', out)
+    # The config's teacher has random weights: there is no file.
+    assert tool(*call) == 2
+    assert 'names no checkpoint of the teacher' in capsys.readouterr().err
+    assert tool(*call, '--teacher', teacher) == 0
+    said = capsys.readouterr().out
+    assert '128 patches of 2 inputs, features up to 64 wide' in said
+    assert 'block 2 of the student, 3 of the teacher (aligned' in said
+    with out.with_suffix('.csv').open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4 * 6
+    assert all(0 <= float(line['cka']) <= 1 for line in lines)
+    # The teacher that the config names, and one by itself.
+    cfg['teacher'].update(checkpoint=str(teacher), random_init=False)
+    named = work_folder(tmp_path / 'named', cfg)
+    other = tmp_path / 'other.png'
+    assert tool(tiny_videos[0], '--student', named, '--out', other) == 0
+    assert (
+        tool(
+            tiny_videos[0],
+            '--student',
+            student,
+            '--teacher',
+            student,
+            tmp_path / 'student' / 'config.py',
+            '--out',
+            other,
+        )
+        == 0
+    )
+    with other.with_suffix('.csv').open() as file:
+        same = [
+            line
+            for line in csv.DictReader(file)
+            if line['student'] == line['teacher']
+        ]
+    assert len(same) == 4
+    for line in same:
+        assert float(line['cka']) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_wrong_is_said(
+    tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture
+) -> None:
+    video = work_folder(tmp_path / 'video', videomae())
+    image = work_folder(tmp_path / 'image', dmae())
+    alone = work_folder(
+        tmp_path / 'alone', videomae(backbone=backbone(64, 1, 1))
+    )
+    (alone.parent / 'last_checkpoint').unlink()
+    for call, said in (
+        (('--student', video), 'has no teacher'),
+        (('--student', alone), 'there is no config beside'),
+        (('--student', video, '--teacher', image), 'the grids (time'),
+        (('--student', 'a', 'b', 'c'), '--student takes'),
+        (('--student', video, '--rows', '1'), 'at least 2'),
+    ):
+        assert tool(tiny_videos[0], *call, '--out', tmp_path / 'x.png') == 2
+        assert said in capsys.readouterr().err
