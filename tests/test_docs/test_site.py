@@ -1,0 +1,95 @@
+"""The documentation: its pages agree with the code, and its links hold."""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(name):
+    path = ROOT / 'docs' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'docs_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def table():
+    return load('config_table')
+
+
+def test_the_table_of_configs_is_up_to_date(table):
+    assert table.make_page() == table.PAGE.read_text(encoding='utf-8'), (
+        'run python docs/config_table.py'
+    )
+
+
+def test_the_table_has_every_config(table):
+    links = re.findall(r'\]\((\S+\.py)\)', table.PAGE.read_text())
+    configs = [
+        path.relative_to(table.PAGE.parent).as_posix()
+        for path in table.PAGE.parent.rglob('*.py')
+        if '_base_' not in path.parts
+    ]
+    assert sorted(links) == sorted(configs)
+
+
+def test_results_of_papers_are_those_of_the_algorithms_pages(table):
+    """Only the metafiles and the tables for reading hold these numbers."""
+    for config, metadata in table.read_metafiles().items():
+        if 'Paper' not in metadata:
+            continue
+        path = ROOT / config
+        page = (path.parents[1] / 'README.md').read_text()
+        number = metadata['Paper'].split()[1]
+        assert re.search(rf'\b{re.escape(number)}\b', page), (config, number)
+
+
+def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
+    pytest.importorskip('mkdocstrings', reason='mkdocs is not installed')
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    config = load_config(
+        str(ROOT / 'mkdocs.yml'), site_dir=str(tmp_path), strict=True
+    )
+    build(config)  # strict: a warning, as of a dead link, is an error
+    assert (
+        'Asymmetric Masked Distillation'
+        in (tmp_path / 'index.html').read_text()
+    )
+    api = (tmp_path / 'docs' / 'api' / 'models' / 'index.html').read_text()
+    assert 'amd_mm.models.AMD' in api
+    assert 'tap_pairs' in api
+
+
+def test_a_dead_link_is_an_error(tmp_path):
+    pytest.importorskip('mkdocstrings', reason='mkdocs is not installed')
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+    from mkdocs.exceptions import Abort
+
+    (tmp_path / 'docs').mkdir()
+    shutil.copy(ROOT / 'docs' / 'site.py', tmp_path / 'docs')
+    settings = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())
+    settings.update(nav=[dict(Start='README.md')], plugins=[])
+    (tmp_path / 'mkdocs.yml').write_text(yaml.safe_dump(settings))
+    readme = tmp_path / 'README.md'
+    tools = tmp_path / 'tools'
+    tools.mkdir()
+    (tools / 'run.py').write_text('')
+    for link, dead in (('tools/run.py', False), ('tools/gone.py', True)):
+        readme.write_text(f'# Start\n\nSee [this]({link}).\n')
+        config = load_config(str(tmp_path / 'mkdocs.yml'), strict=True)
+        if dead:
+            with pytest.raises(Abort):
+                build(config)
+        else:
+            build(config)
+            assert (tmp_path / 'site' / 'tools' / 'run.py').is_file()
