@@ -24,7 +24,7 @@ from amd_mm.checkpoints import (
     CheckpointMismatchError,
     read_checkpoint,
 )
-from amd_mm.engine import launch
+from amd_mm.engine import ending, launch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
@@ -340,7 +340,9 @@ def _is_head(name: str) -> bool:
 def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
     """Build the runner and test; gives all metrics."""
     args = parse_args(argv)
+    cfg = runner = None
     try:
+        launch.check_launcher(args.launcher)
         cfg = build_config(args)
         runner = (
             RUNNERS.build(cfg)
@@ -350,13 +352,15 @@ def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
         check_labels(runner.test_dataloader.dataset, _num_classes(cfg))
         log_often_enough(runner)
         return run(runner, args.checkpoint)
-    except launch.USER_ERRORS as error:
-        message = (
-            explain(error, args.checkpoint)
-            if isinstance(error, CheckpointError)
-            else str(error)
-        )
-        sys.exit(f'test.py: {message}' if is_main_process() else 1)
+    except CheckpointError as error:
+        text = explain(error, args.checkpoint)
+        sys.exit(f'test.py: {text}' if is_main_process() else 1)
+    except KeyboardInterrupt:
+        print('test.py: interrupted', file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        ending.leave('test.py', error, cfg, runner)
+        raise
 
 
 if __name__ == '__main__':

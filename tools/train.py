@@ -6,15 +6,16 @@ bash tools/dist_train.sh CONFIG GPUS ...
 
 import argparse
 import sys
+from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.engine import launch
+from amd_mm.engine import ending, launch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a model')
     launch.add_common_arguments(parser)
@@ -51,12 +52,14 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='deterministic cuDNN algorithms',
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def build_config(args: argparse.Namespace) -> Config:
     """Read the config, apply the arguments and check the paths."""
+    launch.check_launcher(args.launcher)
     cfg = launch.load_config(args)
+    launch.check_training(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -74,12 +77,14 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'train_dataloader')
+    launch.check_work_dir(cfg.work_dir)
     return cfg
 
 
-def main() -> None:
+def main(argv: Optional[List[str]] = None) -> None:
     """Build the runner and train."""
-    args = parse_args()
+    args = parse_args(argv)
+    cfg = runner = None
     try:
         cfg = build_config(args)
         runner = (
@@ -88,9 +93,14 @@ def main() -> None:
             else Runner.from_cfg(cfg)
         )
         launch.warn_unscaled_batch(cfg, runner.world_size)
+        launch.check_batches(runner)
         runner.train()
-    except launch.USER_ERRORS as error:
-        sys.exit(f'train.py: {error}')
+    except KeyboardInterrupt:
+        print('train.py: interrupted before training began', file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        ending.leave('train.py', error, cfg, runner)
+        raise
 
 
 if __name__ == '__main__':

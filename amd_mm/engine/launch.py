@@ -10,41 +10,37 @@ import difflib
 import logging
 import os
 import os.path as osp
+import tempfile
+import traceback
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import amd_mm
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import AVADataError, ListFileError
-from mmengine.config import Config, DictAction
+import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from .options import KeyValues, check_options
+from .sentences import LaunchError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# Top-level entries that the runner itself reads and that are plain values. Any
-# other plain top-level value is a variable of the config file.
-_RUNNER_VALUES = (
-    'work_dir',
-    'launcher',
-    'load_from',
-    'resume',
-    'log_level',
-    'default_scope',
-    'experiment_name',
-    'runner_type',
-    'sync_bn',
-    'find_unused_parameters',
-    'compile',
-)
-
-
-class LaunchError(Exception):
-    """Something that the user has to change before the run can start."""
-
-
-# Their messages say what is wrong with which file and what to do: the tools
-# end with that sentence, without a traceback.
-USER_ERRORS = (LaunchError, CheckpointError, ListFileError, AVADataError)
+# What each launcher tells its processes: (variables, how to start them).
+_STARTED_BY = {
+    'pytorch': (
+        ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
+        'bash tools/dist_train.sh CONFIG GPUS',
+    ),
+    'slurm': (
+        ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
+        'bash tools/slurm_train.sh PARTITION JOB CONFIG',
+    ),
+    'mpi': (
+        ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'MASTER_ADDR'),
+        'mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
+    ),
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +58,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         help='override entries of the config: key=value, e.g. '
         'train_dataloader.batch_size=8; lists as key="[a,b]", nested ones '
         'with quotation marks and without spaces',
@@ -84,16 +80,16 @@ def load_config(args: argparse.Namespace) -> Config:
         Config: With launcher, overrides and ``work_dir``.
 
     Raises:
-        LaunchError: If the file is not there, or an override names a variable
-            that nothing reads any more.
+        LaunchError: If the file is not there or no config, or an override
+            changes nothing.
     """
     if args.launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     check_config_path(args.config)
-    cfg = Config.fromfile(args.config)
+    cfg = _read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
-        _reject_variables(cfg, args.cfg_options)
+        check_options(cfg, args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -112,6 +108,14 @@ def config_folder() -> Optional[Path]:
 
 
 def check_config_path(path: str) -> None:
+    """See that there is a config, and suggest one of ours if there is not.
+
+    Args:
+        path (str): As given.
+
+    Raises:
+        LaunchError: If there is none.
+    """
     if osp.isfile(path):
         return
     message = f'there is no config file {path}'
@@ -133,19 +137,80 @@ def check_config_path(path: str) -> None:
     raise LaunchError(message)
 
 
-def _reject_variables(cfg: Config, options: Dict[str, object]) -> None:
-    for key in options:
-        if key not in cfg or key in _RUNNER_VALUES:
-            continue
-        if isinstance(cfg[key], (int, float, str)):
-            raise LaunchError(
-                f'--cfg-options {key}=...: `{key}` is a variable of the '
-                'config file, used while the file is read; changing it '
-                'afterwards changes nothing. Set the entry that is made from '
-                'it, e.g. train_dataloader.batch_size for clips_per_gpu (it '
-                'counts videos), model.teacher.checkpoint for '
-                'teacher_checkpoint, or derive a config of your own'
-            )
+def _read_config(path: str) -> Config:
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        # A config is a program: it can fail in any way.
+        raise LaunchError(
+            f'{_where(error, path)}: this config cannot be read: '
+            f'{type(error).__name__}: {getattr(error, "msg", error)}'
+        ) from error
+
+
+def _where(error: BaseException, path: str) -> str:
+    """File and line of a config, or of one that it derives from."""
+    if isinstance(error, SyntaxError):
+        # MMEngine reads a config, or a base of it, by this name.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            named = frame.f_locals.get('filename')
+            path = named if named and osp.isfile(named) else path
+        return f'{path}, line {error.lineno}' if error.lineno else path
+    lines = [
+        f'{frame.filename}, line {frame.lineno}'
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.name == '<module>' and 'mmengine' not in frame.filename
+    ]
+    return lines[-1] if lines and path.endswith('.py') else path
+
+
+def check_launcher(launcher: str) -> None:
+    """See that a launcher has started this process, and on a GPU of its own.
+
+    Args:
+        launcher (str): One of :data:`LAUNCHERS`.
+
+    Raises:
+        LaunchError: If it did not, or started more processes than GPUs.
+    """
+    if launcher == 'none':
+        return
+    needed, command = _STARTED_BY[launcher]
+    absent = [name for name in needed if name not in os.environ]
+    if absent:
+        raise LaunchError(
+            f'--launcher {launcher} is set by what starts the processes, '
+            f'and {absent[0]} is not in the environment: start with '
+            f'`{command}`, or leave --launcher out for one process'
+        )
+    local = int(os.environ.get('SLURM_LOCALID', os.environ['LOCAL_RANK']))
+    gpus = torch.cuda.device_count()
+    if get_device() == 'cuda' and local >= gpus:
+        raise LaunchError(
+            f'process {local} of this machine (counted from 0) has no GPU: '
+            f'there are {gpus}. Start at most {gpus} processes on a machine: '
+            f'bash tools/dist_train.sh CONFIG {gpus}'
+        )
+
+
+def check_work_dir(path: str) -> None:
+    """Make the work folder now, and see that it can be written to.
+
+    Args:
+        path (str): The folder.
+
+    Raises:
+        LaunchError: If it cannot.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise LaunchError(
+            f'the work folder {path} cannot be written: {error.strerror}. '
+            'Give another: --work-dir FOLDER'
+        ) from error
 
 
 def use_cpu_processes(cfg: Config) -> None:
@@ -355,4 +420,48 @@ def warn_unscaled_batch(cfg: Config, processes: int) -> None:
             'makes larger steps.',
             'current',
             level=logging.WARNING,
+        )
+
+
+def check_training(cfg: Config) -> None:
+    """See that a config trains, and that its numbers go together.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        LaunchError: If it does not.
+    """
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not cfg.get(key):
+            raise LaunchError(
+                f'{cfg.filename} has no {key}: it only tests. Train with a '
+                'config that has one'
+            )
+    clips, views = cfg.get('clips_per_gpu'), cfg.get('num_views')
+    if clips and views and clips % views:
+        raise LaunchError(
+            f'clips_per_gpu={clips} in {cfg.filename} is no multiple of '
+            f'num_views={views}, the clips that are made of each video: set '
+            f'it to {max(clips // views, 1) * views}'
+        )
+
+
+def check_batches(runner: Runner) -> None:
+    """See that there is at least one batch to train on.
+
+    Args:
+        runner (Runner): Built; its training loop is built here.
+
+    Raises:
+        LaunchError: If the data set is smaller than a batch.
+    """
+    loader = runner.train_dataloader
+    if len(loader) == 0:
+        raise LaunchError(
+            f'train_dataloader.batch_size={loader.batch_size} on '
+            f'{runner.world_size} process(es) is more than the '
+            f'{len(loader.dataset)} videos there are, and drop_last leaves '
+            'out what does not fill a batch: nothing would be trained. Set a '
+            'smaller batch_size (it counts videos), or give more data'
         )

@@ -1,8 +1,9 @@
 import os
 import os.path as osp
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape, glob
-from typing import Callable, Iterator, List, Tuple, Union
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Tuple, Union
 
 from amd_mm.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -14,7 +15,25 @@ PARTIAL_SUFFIX = '.partial'
 _BACKEND = 'amd_mm_atomic'
 
 
-def write_atomically(path: str, content: bytes) -> None:
+class SavingError(OSError):
+    """A file that could not be written: no room, or no permission.
+
+    Args:
+        path (str): The file.
+        size (int): What was to be written, bytes.
+        cause (OSError): What the operating system says.
+    """
+
+    def __init__(self, path: str, size: int, cause: OSError) -> None:
+        super().__init__(
+            f'cannot save {path} ({size / 1e6:.1f} MB): '
+            f'{cause.strerror or cause}. What was saved before is untouched: '
+            f'make room in {osp.dirname(osp.abspath(path))} and go on with '
+            '--resume'
+        )
+
+
+def write_atomically(path: str, content: Union[bytes, memoryview]) -> None:
     """Write a file so that its name never stands for half of it.
 
     The content goes to ``<path>.partial``, to the disk, and then takes the
@@ -22,17 +41,31 @@ def write_atomically(path: str, content: bytes) -> None:
 
     Args:
         path (str): The file; its folder is made if missing.
-        content (bytes): What to write.
+        content (bytes | memoryview): What to write.
+
+    Raises:
+        SavingError: If it cannot be written; nothing is left of it, and what
+            was there before is as it was.
     """
     folder = osp.dirname(osp.abspath(path))
-    os.makedirs(folder, exist_ok=True)
     partial = path + PARTIAL_SUFFIX
-    with open(partial, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(partial, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(folder)
+    except OSError as error:
+        _remove_if_there(partial)
+        raise SavingError(path, len(content), error) from error
+
+
+def _remove_if_there(path: str) -> None:
+    """Give back the room that half a file takes."""
+    with suppress(OSError):
+        os.remove(path)
 
 
 def _sync_folder(folder: str) -> None:
@@ -50,7 +83,10 @@ def _sync_folder(folder: str) -> None:
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local file backend with :func:`write_atomically`."""
 
-    def put(self, obj: Union[bytes, memoryview], filepath: str) -> None:
+    def put(
+        self, obj: Union[bytes, memoryview], filepath: Union[str, Path]
+    ) -> None:
+        """Write a file whole or not at all."""
         write_atomically(str(filepath), obj)
 
 
@@ -71,7 +107,7 @@ class _RemoveLater:
     def rmtree(self, dir_path: str) -> None:
         self.removals.append((self._backend.rmtree, dir_path))
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
 
@@ -96,7 +132,10 @@ class AtomicCheckpointHook(CheckpointHook):
     by their own backend.
     """
 
+    file_backend: Any
+
     def before_train(self, runner: Runner) -> None:
+        """Write local files whole, and clear up what another run left."""
         super().before_train(runner)
         if type(self.file_backend) is LocalBackend:
             self.backend_args = dict(backend=_BACKEND)

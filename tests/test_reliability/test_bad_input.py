@@ -1,0 +1,217 @@
+"""A newcomer's mistakes end in one sentence, without a traceback.
+
+The sentence names the file, the key or the value, and says what to do.
+"""
+
+import errno
+import os
+import re
+import socket
+import subprocess
+import sys
+from typing import List
+
+import pytest
+import torch
+from amd_mm.engine import launch
+from amd_mm.engine.hooks import atomic_checkpoint
+from amd_mm.engine.sentences import explain
+from amd_mm.models.algorithms.amd import split_tap_pairs
+
+from tests.test_configs.shrink import REPOSITORY
+from tests.test_reliability.bad_input_cases import CASES, Case, P
+from tests.test_reliability.mistakes import make_project
+from tests.test_tools.tool_scripts import load_tool
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory, make_video):
+    return make_project(tmp_path_factory.mktemp('project'), make_video)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    """What a run does that is not looked at here: asking for compilers."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.chdir(tmp_path)
+    for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID', 'AMD_MM_TRACEBACK'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def arguments(case: Case, project) -> List[str]:
+    def there(text: str) -> str:
+        return text.replace(P, str(project))
+
+    path = project / case.config
+    known = path.exists() or case.config == 'gone.py'
+    argv = [str(path) if known else case.config]
+    argv += map(there, case.more)
+    if case.options:
+        argv += ['--cfg-options', *map(there, case.options)]
+    return argv
+
+
+def end_of(tool: str, argv: List[str], capsys, monkeypatch) -> str:
+    """Run a tool that has to end with a sentence; the sentence."""
+    monkeypatch.setattr(sys, 'argv', [f'{tool}.py'])
+    with pytest.raises(SystemExit) as end:
+        load_tool(tool).main(argv)
+    written = capsys.readouterr()
+    for text in written:
+        assert 'Traceback' not in text
+    code = end.value.code
+    if isinstance(code, int):  # the parser of arguments says it itself
+        assert code == 2
+        code = written.err.strip().splitlines()[-1]
+    assert code.startswith(f'{tool}.py: ')
+    return code
+
+
+@pytest.mark.parametrize('case', CASES, ids=[case.name for case in CASES])
+def test_mistake_ends_in_a_sentence(case, project, capsys, monkeypatch):
+    sentence = end_of(case.tool, arguments(case, project), capsys, monkeypatch)
+    for part in case.says:
+        assert part.replace(P, str(project)) in sentence
+    # A list of names may follow; no part of a program does.
+    assert len(sentence.splitlines()) <= 14
+    assert not re.search(r'File ".*", line \d+', sentence)
+
+
+def test_there_are_enough_cases_and_no_two_of_a_name():
+    assert len({case.name for case in CASES}) == len(CASES) >= 40
+
+
+def test_the_project_itself_trains(project, tmp_path):
+    load_tool('train').main(
+        [str(project / 'pretrain.py'), '--work-dir', str(tmp_path)]
+    )
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_real_process_prints_the_sentence_and_nothing_before_it(project):
+    """Nothing that a captured run might hide: threads, atexit, C++."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(REPOSITORY / 'tools/train.py'),
+            str(project / 'pretrain.py'),
+            '--work-dir',
+            str(project / 'process'),
+            '--cfg-options',
+            'model.tap_pairs="[(2,9)]"',
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stdout + done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('train.py: model.teacher (amd_mm.FrozenTeacher): ')
+
+
+def test_more_processes_than_gpus(project, capsys, monkeypatch):
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for name, value in dict(
+        RANK='3',
+        LOCAL_RANK='3',
+        WORLD_SIZE='4',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT='29500',
+    ).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(launch.LaunchError, match='has no GPU: there are 2'):
+        launch.check_launcher('pytorch')
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    launch.check_launcher('pytorch')
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        server.listen()
+        yield str(server.getsockname()[1])
+
+
+def test_port_in_use(project, capsys, monkeypatch, taken_port):
+    # As in a process that a launcher started on a machine without GPU.
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
+    for name, value in dict(
+        RANK='0',
+        LOCAL_RANK='0',
+        WORLD_SIZE='2',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=taken_port,
+    ).items():
+        monkeypatch.setenv(name, value)
+    argv = [str(project / 'pretrain.py'), '--launcher', 'pytorch']
+    sentence = end_of('train', argv, capsys, monkeypatch)
+    assert f'port {taken_port} is in use' in sentence
+    assert 'PORT=' in sentence
+
+
+def test_dist_train_looks_at_the_port_first(project, taken_port):
+    done = subprocess.run(
+        ['bash', str(REPOSITORY / 'tools/dist_train.sh'), 'config.py', '2'],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PORT=taken_port, PYTHON='/bin/false'),
+    )
+    assert done.returncode == 1
+    assert f'port {taken_port} is in use' in done.stderr
+
+
+@pytest.mark.skipif(
+    not os.path.exists('/dev/full'), reason='needs a full device'
+)
+def test_disk_full_while_saving(project, capsys, monkeypatch, tmp_path):
+    """The second checkpoint does not fit; the first is as it was."""
+    real = open
+
+    def on_full_disk(path, *mode):
+        full = 'epoch_2' in str(path)
+        return real('/dev/full' if full else path, *mode)
+
+    monkeypatch.setattr(atomic_checkpoint, 'open', on_full_disk, raising=False)
+    work = tmp_path / 'work'
+    argv = [str(project / 'pretrain.py'), '--work-dir', str(work)]
+    argv += ['--cfg-options', 'train_cfg.max_epochs=2']
+    argv += ['default_hooks.checkpoint.interval=1']
+    argv += ['default_hooks.checkpoint.max_keep_ckpts=1']
+    sentence = end_of('train', argv, capsys, monkeypatch)
+    assert f'cannot save {work}/epoch_2.pth' in sentence
+    assert os.strerror(errno.ENOSPC) in sentence
+    assert '--resume' in sentence
+    assert [path.name for path in work.glob('epoch_*')] == ['epoch_1.pth']
+    saved = torch.load(work / 'epoch_1.pth', weights_only=False)
+    assert saved['meta']['epoch'] == 1
+    assert (work / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+
+
+def test_traceback_on_request(project, monkeypatch):
+    monkeypatch.setenv('AMD_MM_TRACEBACK', '1')
+    argv = [str(project / 'pretrain.py')]
+    argv += ['--cfg-options', 'model.tap_pairs="[(9,3)]"']
+    with pytest.raises(ValueError, match='student block 9'):
+        load_tool('train').main(argv)
+
+
+def test_mistakes_of_the_program_keep_their_traceback():
+    """Errors of others' code, and those that no ``raise`` of ours made."""
+
+    def own_transform():
+        raise ValueError('not of amd_mm')
+
+    for fails in (
+        own_transform,
+        lambda: split_tap_pairs([(1, 2), 'ab']),  # '1' >= 1: a TypeError
+        lambda: {}['key'],
+    ):
+        with pytest.raises((ValueError, TypeError, KeyError)) as error:
+            fails()
+        assert explain(error.value) is None
+    with pytest.raises(ValueError) as error:
+        split_tap_pairs([(2, 1), (1, 2)])
+    assert 'rising' in explain(error.value)
