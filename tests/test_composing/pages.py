@@ -1,0 +1,38 @@
+"""The code on a page of the documentation."""
+
+import re
+from pathlib import Path
+from typing import Dict
+
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
+
+
+def code_of(page: str) -> Dict[str, str]:
+    """Python files on a page: fenced blocks that begin with ``# NAME.py``.
+
+    Args:
+        page (str): Name of the page in ``docs``.
+
+    Returns:
+        Dict[str, str]: Code by file name, in the order of the page.
+
+    Raises:
+        ValueError: For a block without a name, or a name used twice.
+    """
+    text = (DOCS / page).read_text(encoding='utf-8')
+    files: Dict[str, str] = {}
+    for code in re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S):
+        match = re.match(r'# ([\w/]+\.py)\n', code)
+        if match is None:
+            raise ValueError(f'{page}: a block has no name: {code[:60]!r}')
+        if match[1] in files:
+            raise ValueError(f'{page}: two blocks are called {match[1]}')
+        files[match[1]] = code
+    return files
+
+
+def write_files(files: Dict[str, str], folder: Path) -> None:
+    """Write code to where its names say."""
+    for name, code in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code, encoding='utf-8')
