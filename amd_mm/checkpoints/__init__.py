@@ -20,7 +20,7 @@ from .names import collapse, group_by_reason
 from .publishing import CODEBASES, Published, publish_encoder
 from .reading import read_checkpoint
 from .unwrapping import unwrap
-from .writing import save_weights
+from .writing import file_sha256, save_weights
 
 __all__ = [
     'CODEBASES',
@@ -36,6 +36,7 @@ __all__ = [
     'collapse',
     'describe_encoder',
     'detect_format',
+    'file_sha256',
     'from_amd_mm',
     'get_format',
     'group_by_reason',

@@ -62,7 +62,7 @@ def save_weights(
         else:
             _write_torch(own, partial, get_format(fmt).wrapper, meta)
         os.chmod(partial, 0o666 & ~_umask())
-        digest = _sha256(partial)
+        digest = file_sha256(partial)
         os.replace(partial, target)
     except BaseException:
         os.unlink(partial)
@@ -98,7 +98,8 @@ def _write_torch(
         os.fsync(stream.fileno())
 
 
-def _sha256(path: str) -> str:
+def file_sha256(path: str | os.PathLike) -> str:
+    """The sha256 of a file, as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as stream:
         while chunk := stream.read(1 << 20):
