@@ -10,10 +10,11 @@ from .aligning import AlignsTokens
 
 @MODELS.register_module()
 class AlignedMoCoV3(AlignsTokens, MoCoV3):
-    """MMPretrain's MoCo v3 with the alignment of DMAE.
+    """MMPretrain's MoCo v3 with the alignment of DMAE (CVPR 2023).
 
-    To the contrastive loss comes the distance of the student's features from
-    those of a frozen teacher, on all tokens of both views.
+    To the contrastive loss of MoCo v3 (ICCV 2021, arXiv 2104.02057) comes the
+    distance of the student's features from those of a frozen teacher, on all
+    tokens of both views.
 
     Args:
         backbone (dict): As in MoCo v3: a ViT of MMPretrain's.
@@ -68,7 +69,8 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
             data_samples (list): Not used: no labels are needed.
 
         Returns:
-            Dict[str, Tensor]: ``loss`` (MoCo v3's) and ``loss_direct``.
+            Dict[str, Tensor]: ``loss`` (MoCo v3's) and ``loss_direct``, a
+            scalar each.
         """
         with self.collected_taps() as taps:
             losses = super().loss(inputs, data_samples)

@@ -168,7 +168,9 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         """The training loss, equation 8.
 
         Args:
-            inputs (Tensor): See :meth:`MaskedAutoencoder.patches_of`.
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see
+                :meth:`MaskedAutoencoder.patches_of`.
             data_samples (list, optional): Not used: no labels are needed.
             partition (TokenPartition, optional): Who sees what; drawn by the
                 mask generator by default.
@@ -202,7 +204,19 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
     def alignment_loss(
         self, predicted: Aligned, teacher_taps: List[Tensor]
     ) -> Dict[str, Tensor]:
-        """Average the neck's losses over the taps, and weight them."""
+        """Average the neck's losses over the taps, and weight them.
+
+        Args:
+            predicted (Aligned): What the neck predicts of the teacher.
+            teacher_taps (List[Tensor]): (B, E + Kv + Ke, Ct) each, the
+                visible tokens first.
+
+        Returns:
+            Dict[str, Tensor]: Scalars: weighted ``loss_direct`` and
+            ``loss_generation`` as far as the neck predicts them; unweighted,
+            without gradient, ``direct_tapK`` and ``generation_tapK`` for
+            student block K.
+        """
         losses = dict()
         for kind, values in self.neck.loss(predicted, teacher_taps).items():
             mean = torch.stack(values).mean()
@@ -219,6 +233,12 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         teacher_taps: List[Tensor],
     ) -> Dict[str, Tensor]:
         """Cheap figures that tell whether distillation is healthy.
+
+        Args:
+            student_taps (List[Tensor]): (B, E + Kv, Cs) each.
+            predicted (Aligned): What the neck predicts of the teacher.
+            teacher_taps (List[Tensor]): (B, E + Kv + Ke, Ct) each, float32,
+                the visible tokens first.
 
         Returns:
             Dict[str, Tensor]: For student block K: ``norm_student_tapK`` and
@@ -252,6 +272,13 @@ def split_tap_pairs(
     pairs: Sequence[Tuple[int, int]],
 ) -> Tuple[List[int], List[int]]:
     """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked.
+
+    Args:
+        pairs (Sequence[Tuple[int, int]]): (Block of the student, block of the
+            teacher), counted from 1.
+
+    Returns:
+        Tuple[List[int], List[int]]: The student's and the teacher's blocks.
 
     Raises:
         ValueError: If these are no pairs of blocks, rising on both sides.

@@ -1,3 +1,5 @@
+"""Masked autoencoding: MAE (CVPR 2022) and VideoMAE (NeurIPS 2022)."""
+
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
@@ -31,6 +33,7 @@ class Reconstruction:
 class MaskedAutoencoder(BaseModel):
     """A masked autoencoder: VideoMAE, and MAE on images.
 
+    VideoMAE is arXiv 2203.12602, MAE is arXiv 2111.06377, section 3 of each.
     The student encodes the tokens that it sees and a light decoder predicts
     the pixels of those that it does not see. An image is a clip of one frame;
     what is special about it (a class token, for one) is the backbone's affair.
@@ -182,7 +185,8 @@ class MaskedAutoencoder(BaseModel):
         """MMEngine's entry point.
 
         Args:
-            inputs (Tensor): See :meth:`patches_of`.
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
             data_samples (list, optional): The samples' annotations.
             mode (str): ``loss``, ``tensor`` or ``predict``.
 
@@ -214,7 +218,8 @@ class MaskedAutoencoder(BaseModel):
         """The training loss.
 
         Args:
-            inputs (Tensor): See :meth:`patches_of`.
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
             data_samples (list, optional): Not used: no labels are needed.
             partition (TokenPartition, optional): Who sees what; drawn by the
                 mask generator by default.
@@ -257,11 +262,13 @@ class MaskedAutoencoder(BaseModel):
         """Complete clips from what the student sees.
 
         Args:
-            inputs (Tensor): See :meth:`patches_of`.
-            partition (TokenPartition, optional): Drawn by default.
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
+            partition (TokenPartition, optional): Who sees what of the B * V
+                clips; drawn by default.
 
         Returns:
-            Reconstruction: True and completed clips.
+            Reconstruction: True and completed clips, one for every view.
 
         Raises:
             RuntimeError: If the model was built without a decoder.
@@ -294,7 +301,8 @@ class MaskedAutoencoder(BaseModel):
         """Reconstruct, and put it onto the data samples.
 
         Args:
-            inputs (Tensor): See :meth:`patches_of`.
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
             data_samples (Sequence, optional): One a clip; made if None.
 
         Returns:

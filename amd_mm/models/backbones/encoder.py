@@ -26,7 +26,15 @@ class EncoderOutput:
 
 
 def check_taps(taps: Sequence[int], depth: int) -> None:
-    """Raise a ValueError unless ``taps`` are rising block numbers from 1."""
+    """Check that taps are blocks of an encoder, in rising order.
+
+    Args:
+        taps (Sequence[int]): Block numbers, counted from 1; there may be none.
+        depth (int): Blocks of the encoder.
+
+    Raises:
+        ValueError: If one is not a block, or they do not rise.
+    """
     rising = all(a < b for a, b in itertools.pairwise(taps))
     if not rising or any(not 1 <= tap <= depth for tap in taps):
         raise ValueError(

@@ -310,6 +310,9 @@ class ImageVisionTransformer(VisionTransformer):
 
         Returns:
             Tensor: (B, E + K, C): E = 1 with a class token, else 0.
+
+        Raises:
+            ValueError: If the patches do not fill the grid.
         """
         grid = grid or self.token_grid
         extra = self.num_extra_tokens

@@ -266,6 +266,9 @@ class VideoVisionTransformer(VisionTransformer):
 
         Returns:
             Tensor: (B, K, C).
+
+        Raises:
+            ValueError: If the patches do not fill the grid.
         """
         table = self.pos_embed
         if grid is not None:

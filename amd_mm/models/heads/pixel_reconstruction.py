@@ -81,7 +81,16 @@ class PixelReconstructionHead(nn.Module):
     def patches_to_rgb(
         self, patches: Tensor, mean: Tensor, std: Tensor
     ) -> Tensor:
-        """(B, K, P) of the normalised clip -> the same, RGB in [0, 1]."""
+        """Undo the preprocessor's normalisation, for looking at patches.
+
+        Args:
+            patches (Tensor): (B, K, P), of the normalised clip.
+            mean (Tensor): (C,), the preprocessor's, for values up to 255.
+            std (Tensor): (C,), the preprocessor's.
+
+        Returns:
+            Tensor: (B, K, P), float32, RGB in [0, 1], channel first.
+        """
         return self._to_rgb(self._split(patches), mean, std).flatten(-2)
 
     @torch.no_grad()
@@ -118,13 +127,16 @@ class PixelReconstructionHead(nn.Module):
     def forward(
         self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor
     ) -> Tensor:
-        """Mean squared error against :meth:`target`, float32 scalar.
+        """Mean squared error against :meth:`target`.
 
         Args:
             prediction (Tensor): (B, K, P), from the decoder.
             patches (Tensor): (B, K, P), the true patches, normalised clip.
             mean (Tensor): (C,), the preprocessor's.
             std (Tensor): (C,), the preprocessor's.
+
+        Returns:
+            Tensor: Scalar, float32, the mean over all elements.
         """
         target = self.target(patches, mean, std)
         return F.mse_loss(prediction.float(), target)

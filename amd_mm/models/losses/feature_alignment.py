@@ -46,4 +46,5 @@ class FeatureAlignmentLoss(nn.Module):
         return _DISTANCES[self.distance](prediction, target)
 
     def extra_repr(self) -> str:
+        """The settings, as ``print(model)`` shows them."""
         return f'distance={self.distance}, normalize={self.normalize}'

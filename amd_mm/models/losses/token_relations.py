@@ -33,7 +33,9 @@ def token_relation(qkv: Tensor, relation: str) -> Tensor:
 
 @MODELS.register_module()
 class TokenRelationLoss(nn.Module):
-    """Distance of a student's token relations from a teacher's, TinyMIM.
+    """Distance of a student's token relations from a teacher's.
+
+    TinyMIM (CVPR 2023, arXiv 2301.01296), section 3.2.
 
     A relation is a distribution over the tokens for every token and head, so
     the widths of student and teacher may differ; the numbers of heads may not.
@@ -93,4 +95,5 @@ class TokenRelationLoss(nn.Module):
         return losses
 
     def extra_repr(self) -> str:
+        """The settings, as ``print(model)`` shows them."""
         return f'relations={self.relations}'

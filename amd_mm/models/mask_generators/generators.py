@@ -1,3 +1,5 @@
+"""Who sees which tokens of a clip: nested random masks, AMD section 3.2."""
+
 import math
 from abc import ABCMeta, abstractmethod
 from typing import Dict, Optional, Tuple, Union
@@ -113,11 +115,27 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
 
     @abstractmethod
     def cells(self, grid: Grid) -> int:
-        """How many cells are dealt out on a grid."""
+        """How many cells are dealt out on a grid.
+
+        Args:
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            int: M; each is made of N / M of the N tokens.
+        """
 
     @abstractmethod
     def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
-        """The tokens (B, K') of some cells (B, K), in rising order."""
+        """Which tokens some cells are made of.
+
+        Args:
+            cells (Tensor): (B, m), int64, numbers from 0 to M - 1, rising.
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            Tensor: (B, m * N / M), int64, their positions in the order
+            (t, h, w), rising.
+        """
 
     def counts(self, grid: Grid) -> Dict[str, int]:
         """Sizes of the sets of a clip.
@@ -260,9 +278,26 @@ class AsymmetricTubeMaskGenerator(_AsymmetricMaskGenerator):
     """
 
     def cells(self, grid: Grid) -> int:
+        """How many tubes there are: one for every patch of a frame.
+
+        Args:
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            int: H' * W'.
+        """
         return grid[1] * grid[2]
 
     def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
+        """Every tube is its patch of the frame at each of the T' times.
+
+        Args:
+            cells (Tensor): (B, m), int64, patches of a frame, rising.
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            Tensor: (B, T' * m), int64, positions in the order (t, h, w).
+        """
         starts = torch.arange(grid[0], device=cells.device) * self.cells(grid)
         return (starts[:, None] + cells[:, None]).flatten(1)
 
@@ -271,13 +306,31 @@ class AsymmetricTubeMaskGenerator(_AsymmetricMaskGenerator):
 class AsymmetricRandomMaskGenerator(_AsymmetricMaskGenerator):
     """Random masks over all tokens, in space and in time.
 
-    For images (one frame) these are MAE's masks; for video the agnostic masks
-    of *Masked Autoencoders As Spatiotemporal Learners*. Arguments and errors
-    are those of :class:`AsymmetricTubeMaskGenerator`.
+    For images (one frame) these are MAE's masks (CVPR 2022, section 3); for
+    video the agnostic masks of *Masked Autoencoders As Spatiotemporal
+    Learners* (NeurIPS 2022, section 3). Arguments and errors are those of
+    :class:`AsymmetricTubeMaskGenerator`.
     """
 
     def cells(self, grid: Grid) -> int:
+        """How many tokens there are: each is a cell of its own.
+
+        Args:
+            grid (Grid): Tokens along (time, height, width).
+
+        Returns:
+            int: T' * H' * W'.
+        """
         return math.prod(grid)
 
     def tokens_of(self, cells: Tensor, grid: Grid) -> Tensor:
+        """The cells are the tokens.
+
+        Args:
+            cells (Tensor): (B, m), int64, rising.
+            grid (Grid): Not used.
+
+        Returns:
+            Tensor: (B, m), the same.
+        """
         return cells

@@ -70,6 +70,9 @@ class TokenPartition:
             teacher (Tensor, optional): (B, N), bool, true only where
                 ``student`` is; the student's mask by default.
 
+        Returns:
+            TokenPartition: With the positions of each set in rising order.
+
         Raises:
             ValueError: If rows differ in their counts, or the teacher does not
                 see something that the student sees.

@@ -117,6 +117,9 @@ def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> List[Tensor]:
 class DirectAlignment(AlignmentNeck):
     """Direct alignment: a projection of the visible tokens, AMD section 3.3.
 
+    Also DMAE's (CVPR 2023): its paper has the MLP, its released code the one
+    linear layer.
+
     Args:
         student_dims (int): Width of the student; AMD fills it in.
         teacher_dims (int): Width of the teacher; AMD fills it in.
@@ -158,6 +161,16 @@ class DirectAlignment(AlignmentNeck):
     def forward(
         self, taps: Sequence[Tensor], partition: TokenPartition
     ) -> Aligned:
+        """Project every tap to the teacher's width.
+
+        Args:
+            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            partition (TokenPartition): Not used: what is visible is aligned
+                where it is.
+
+        Returns:
+            Aligned: ``direct``, (B, E + Kv, Ct) for every pair of taps.
+        """
         return Aligned(direct=_apply(self.projections, taps))
 
 
@@ -181,6 +194,9 @@ class GenerationAlignment(AlignmentNeck):
         fused_attention (bool): Fused attention.
         loss (dict): Config of the distance.
         init_cfg (dict | List[dict], optional): Initialisation.
+
+    Raises:
+        ValueError: If a generator would have no block.
     """
 
     aligns_extra = True
@@ -228,7 +244,13 @@ class GenerationAlignment(AlignmentNeck):
     def build_projections(
         self, student_dims: int, teacher_dims: int, num_pairs: int
     ) -> None:
-        """Build what brings the taps to the teacher's width."""
+        """Build what brings the taps to the teacher's width.
+
+        Args:
+            student_dims (int): Width of the student, Cs.
+            teacher_dims (int): Width of the teacher, Ct.
+            num_pairs (int): Pairs of taps; each has a linear layer of its own.
+        """
         self.projections = _linears(
             student_dims, teacher_dims, num_pairs, self.projection_bias
         )
@@ -236,7 +258,17 @@ class GenerationAlignment(AlignmentNeck):
     def generate(
         self, tokens: Sequence[Tensor], partition: TokenPartition
     ) -> List[Tensor]:
-        """(B, E + Kv, Ct) per pair -> (B, Kg, Ct) per pair."""
+        """Generate the teacher's extra tokens from the visible ones.
+
+        Args:
+            tokens (Sequence[Tensor]): (B, E + Kv, Ct) for every pair of taps,
+                the student's at the teacher's width, without positions.
+            partition (TokenPartition): Says where the visible tokens are and
+                which ones to generate.
+
+        Returns:
+            List[Tensor]: (B, Kg, Ct) for every pair of taps.
+        """
         return [
             generator.fill_in(
                 visible, partition.visible, partition.generation_targets
@@ -247,6 +279,15 @@ class GenerationAlignment(AlignmentNeck):
     def forward(
         self, taps: Sequence[Tensor], partition: TokenPartition
     ) -> Aligned:
+        """Project every tap, then generate what only the teacher sees.
+
+        Args:
+            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            partition (TokenPartition): Who sees what.
+
+        Returns:
+            Aligned: ``generated``, (B, Kg, Ct) for every pair of taps.
+        """
         return Aligned(
             generated=self.generate(_apply(self.projections, taps), partition)
         )
@@ -256,8 +297,9 @@ class GenerationAlignment(AlignmentNeck):
 class ParallelAlignment(GenerationAlignment):
     """Direct and generation alignment side by side, nothing shared.
 
-    Arguments are those of :class:`GenerationAlignment`; the direct branch is
-    one linear layer per pair of taps (AMD supplement B).
+    AMD section 3.3 and supplement B: the direct branch is one linear layer
+    per pair of taps. Arguments and errors are those of
+    :class:`GenerationAlignment`.
     """
 
     aligns_visible = True
@@ -265,6 +307,13 @@ class ParallelAlignment(GenerationAlignment):
     def build_projections(
         self, student_dims: int, teacher_dims: int, num_pairs: int
     ) -> None:
+        """Build the generator's linear layers, and those of the direct branch.
+
+        Args:
+            student_dims (int): Width of the student, Cs.
+            teacher_dims (int): Width of the teacher, Ct.
+            num_pairs (int): Pairs of taps; each has two linear layers.
+        """
         super().build_projections(student_dims, teacher_dims, num_pairs)
         self.direct_projections = _linears(
             student_dims, teacher_dims, num_pairs, True
@@ -273,6 +322,16 @@ class ParallelAlignment(GenerationAlignment):
     def forward(
         self, taps: Sequence[Tensor], partition: TokenPartition
     ) -> Aligned:
+        """Predict both sets of the teacher's tokens, independently.
+
+        Args:
+            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            partition (TokenPartition): Who sees what.
+
+        Returns:
+            Aligned: For every pair of taps ``direct``, (B, E + Kv, Ct), and
+            ``generated``, (B, Kg, Ct).
+        """
         return Aligned(
             direct=_apply(self.direct_projections, taps),
             generated=super().forward(taps, partition).generated,
@@ -283,9 +342,9 @@ class ParallelAlignment(GenerationAlignment):
 class SerialAlignment(GenerationAlignment):
     """Serial alignment, AMD's default: one projection serves both.
 
-    A bias-free linear layer per pair of taps gives the direct prediction,
-    which also enters the generator. Arguments are those of
-    :class:`GenerationAlignment`.
+    AMD section 3.3: a bias-free linear layer per pair of taps gives the
+    direct prediction, which also enters the generator. Arguments and errors
+    are those of :class:`GenerationAlignment`.
     """
 
     aligns_visible = True
@@ -294,6 +353,16 @@ class SerialAlignment(GenerationAlignment):
     def forward(
         self, taps: Sequence[Tensor], partition: TokenPartition
     ) -> Aligned:
+        """Predict the visible tokens, and generate the extra from them.
+
+        Args:
+            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            partition (TokenPartition): Who sees what.
+
+        Returns:
+            Aligned: For every pair of taps ``direct``, (B, E + Kv, Ct), and
+            ``generated``, (B, Kg, Ct).
+        """
         direct = _apply(self.projections, taps)
         return Aligned(
             direct=direct, generated=self.generate(direct, partition)

@@ -22,6 +22,8 @@ InitCfg = Optional[Union[Dict, List[Dict]]]
 class MaskTokenBlocks(BaseModule):
     """Transformer blocks that fill in tokens: decoder and generator.
 
+    Both in one: the decoder of a masked autoencoder (MAE and VideoMAE, section
+    3 of both) and AMD's generator of features (section 3.3, supplement B).
     Seen tokens and copies of one learned mask token at the places to fill in,
     each with its fixed position, go through the blocks; what comes out at
     those places is returned.
