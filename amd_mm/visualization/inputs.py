@@ -11,8 +11,7 @@ from amd_mm.datasets import (
     find_videos,
     open_video,
 )
-from amd_mm.evaluation.clip_encoder import ClipSampling
-from mmengine.dataset import Compose
+from amd_mm.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -132,16 +131,35 @@ def _read_video(
     stride: Optional[int],
     backend: str,
 ) -> Tensor:
-    height, width = size
-    if frames is None:
-        with open_video(path, backend) as reader:
-            frame = reader.read([len(reader) // 2])[0]
-        return _fill(Image.fromarray(np.asarray(frame)), size)
-    side = max(height, width)
-    sampling = ClipSampling(frames=frames, stride=stride, size=side)
-    sample = Compose(sampling.pipeline(backend))(
-        dict(filename=path, label=-1, start_index=0, modality='RGB')
+    with open_video(path, backend) as reader:
+        indices = middle_frames(len(reader), frames or 1, stride)
+        pictures = reader.read(indices)
+    filled = [
+        _fill(Image.fromarray(np.asarray(picture)), size)
+        for picture in pictures
+    ]
+    return torch.stack(filled, 1) if frames else filled[0]
+
+
+def middle_frames(total: int, frames: int, stride: Optional[int]) -> List[int]:
+    """The frames of a video's middle clip, as in testing.
+
+    Args:
+        total (int): Frames of the video; those of short ones are repeated.
+        frames (int): Of the clip.
+        stride (int, optional): From one to the next; None takes one from each
+            equal part of the video.
+
+    Returns:
+        List[int]: From 0.
+    """
+    sampling = dict(
+        type='amd_mm.SparseSampleFrames',
+        clip_len=frames,
+        num_clips=1,
+        test_mode=True,
     )
-    top, left = (side - height) // 2, (side - width) // 2
-    clip = sample['inputs'][0]
-    return clip[..., top : top + height, left : left + width]
+    if stride is not None:
+        sampling.update(type='mmaction.SampleFrames', frame_interval=stride)
+    video = dict(total_frames=total, start_index=0)
+    return TRANSFORMS.build(sampling)(video)['frame_inds'].tolist()

@@ -1,9 +1,8 @@
 """Models to look into, from checkpoints and configs."""
 
 import inspect
-import os.path as osp
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from amd_mm.checkpoints import (
@@ -11,15 +10,6 @@ from amd_mm.checkpoints import (
     load_into,
     read_checkpoint,
     to_amd_mm,
-)
-from amd_mm.evaluation.clip_encoder import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    ArchitectureError,
-    find_config,
-    infer_backbone,
-    is_config,
-    stride_of,
 )
 from amd_mm.models.algorithms import MaskedAutoencoder, TinyMIM
 from amd_mm.models.backbones import (
@@ -60,14 +50,11 @@ class Encoder:
         backbone (nn.Module): One of ours, in evaluation mode.
         mean (Tensor): (C,), of the inputs, for values up to 255.
         std (Tensor): (C,).
-        stride (int, optional): From one frame of a clip to the next in
-            training; None is one frame from each equal part of a video.
     """
 
     backbone: Any
     mean: Tensor
     std: Tensor
-    stride: Optional[int]
 
     @property
     def frames(self) -> Optional[int]:
@@ -105,23 +92,6 @@ def normalise(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (inputs.float() - mean) / std
 
 
-def config_for(checkpoint: str, config: Optional[str]) -> Optional[Config]:
-    """The config given, or the one that training left beside a checkpoint.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        VisualizationError: If it is no config, or cannot be read.
-    """
-    path = config or find_config(checkpoint)
-    if path is None:
-        return None
-    if not is_config(path):
-        raise VisualizationError(f'{path} is no config file (.py)')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'there is no config file {path}')
-    return Config.fromfile(path)
-
-
 def _model_of(cfg: Config) -> Dict[str, Any]:
     model = cfg.get('model')
     if not model or 'type' not in model:
@@ -144,7 +114,7 @@ def _class_of(cfg: Config, kind: object) -> type:
 
 def load_autoencoder(
     checkpoint: str,
-    cfg: Optional[Config],
+    cfg: Config,
     student_ratio: Optional[float] = None,
     teacher_ratio: Optional[float] = None,
 ) -> MaskedAutoencoder:
@@ -152,7 +122,7 @@ def load_autoencoder(
 
     Args:
         checkpoint (str): Of any known format, with the decoder's weights.
-        cfg (Config, optional): Its config.
+        cfg (Config): Its config.
         student_ratio (float, optional): Share masked for the student, if not
             the config's.
         teacher_ratio (float, optional): Share masked for the teacher, if not
@@ -166,12 +136,6 @@ def load_autoencoder(
         CheckpointError: If the file cannot be read or does not fit.
         VisualizationError: If there is nothing that reconstructs.
     """
-    if cfg is None:
-        raise VisualizationError(
-            f'there is no config beside {checkpoint}: give the one of its '
-            'pre-training (CONFIG CHECKPOINT INPUT), which says how much is '
-            'masked and how the decoder is built'
-        )
     model = _autoencoder_config(cfg)
     masks = dict(model['mask_generator'])
     for name in ('decoder_ratio', 'generator_ratio'):
@@ -221,38 +185,23 @@ def _autoencoder_config(cfg: Config) -> Dict[str, Any]:
     return kept
 
 
-def load_backbone(checkpoint: str, cfg: Optional[Config]) -> Encoder:
+def load_backbone(checkpoint: str, cfg: Config) -> Encoder:
     """The backbone of a model of any kind, pre-trained or fine-tuned.
 
     Args:
         checkpoint (str): Of any known format.
-        cfg (Config, optional): Its config; None infers a video ViT from the
-            weights.
+        cfg (Config): Its config.
 
     Raises:
         CheckpointError: If the file cannot be read or does not fit.
         VisualizationError: If there is no such backbone.
     """
-    state = to_amd_mm(read_checkpoint(checkpoint)).state
-    if cfg is None:
-        try:
-            backbone = infer_backbone(state)
-        except ArchitectureError as error:
-            raise VisualizationError(
-                f'{checkpoint}: {error}; give its config after it'
-            ) from None
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-        stride: Optional[int] = 4
-    else:
-        model = _model_of(cfg)
-        backbone = model.get('backbone') or {}
-        mean, std = _normalisation(model)
-        stride = stride_of(cfg)
-    return Encoder(
-        _build_backbone(backbone, state, checkpoint),
-        torch.tensor(mean),
-        torch.tensor(std),
-        stride,
+    model = _model_of(cfg)
+    return build_encoder(
+        model.get('backbone') or {},
+        to_amd_mm(read_checkpoint(checkpoint)).state,
+        checkpoint,
+        *_normalisation(model),
     )
 
 
@@ -280,13 +229,39 @@ def load_teacher(cfg: Config, checkpoint: Optional[str] = None) -> Encoder:
             f'{cfg.filename} names no checkpoint of the teacher: give it '
             '(--teacher FILE)'
         )
-    state = to_amd_mm(read_checkpoint(checkpoint)).state
-    mean, std = _normalisation(model)
+    return build_encoder(
+        teacher['backbone'],
+        to_amd_mm(read_checkpoint(checkpoint)).state,
+        checkpoint,
+        *_normalisation(model),
+    )
+
+
+def build_encoder(
+    backbone: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    name: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Encoder:
+    """An encoder from its parts.
+
+    Args:
+        backbone (Mapping[str, Any]): Its config: a ViT of this package, of
+            MMAction2 or of MMPretrain.
+        state (Mapping[str, Tensor]): Weights in our names.
+        name (str): Of the weights, for messages.
+        mean (Sequence[float]): Of each channel, for values up to 255.
+        std (Sequence[float]): Of each channel.
+
+    Raises:
+        CheckpointError: If the weights do not fit.
+        VisualizationError: If it is another backbone.
+    """
     return Encoder(
-        _build_backbone(teacher['backbone'], state, checkpoint),
-        torch.tensor(mean),
-        torch.tensor(std),
-        stride_of(cfg),
+        _build_backbone(backbone, state, name),
+        torch.tensor(mean, dtype=torch.float32),
+        torch.tensor(std, dtype=torch.float32),
     )
 
 
@@ -297,7 +272,7 @@ def tap_pairs_of(cfg: Optional[Config]) -> List[Tuple[int, int]]:
 
 
 def _build_backbone(
-    cfg: Dict[str, Any], state: Dict[str, Tensor], checkpoint: str
+    cfg: Mapping[str, Any], state: Mapping[str, Tensor], checkpoint: str
 ) -> nn.Module:
     name = str(cfg.get('type', 'none'))
     kept = {key: value for key, value in cfg.items() if key not in _ENDS}
@@ -328,7 +303,8 @@ def _build_backbone(
 
 
 def _normalisation(model: Dict[str, Any]) -> Tuple[Any, Any]:
+    """Mean and deviation; without them values up to 255 stay as they are."""
     preprocessor = model.get('data_preprocessor') or {}
     if preprocessor.get('mean') is None:
-        return IMAGENET_MEAN, IMAGENET_STD
+        return [0.0] * 3, [1.0] * 3
     return preprocessor['mean'], preprocessor['std']

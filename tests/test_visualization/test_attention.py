@@ -17,11 +17,11 @@ from amd_mm.visualization.model_files import Encoder
 from mmaction.models.backbones.vit_mae import Attention
 from torch import Tensor
 
-from ..test_tools.tool_scripts import load_tool
 from ..tiny import backbone, videomae
 from ..tiny_image import image_backbone, mae
 from ..tiny_tinymim import tinymim
 from .checkpoints import work_folder
+from .visualize_tools import run_tool
 
 
 def plain_distances(places: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def encoder(cfg: dict) -> Encoder:
     for name, parameter in built.named_parameters():
         if 'qkv' in name or name.endswith('bias'):  # far from uniform
             torch.nn.init.normal_(parameter, std=0.3)
-    return Encoder(built.eval(), torch.zeros(3), torch.full((3,), 255.0), 4)
+    return Encoder(built.eval(), torch.zeros(3), torch.full((3,), 255.0))
 
 
 def test_uniform_attention_is_the_mean_distance() -> None:
@@ -134,9 +134,7 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
 
 
 def tool(*arguments: object) -> int:
-    return load_tool('visualize/attention_distance').main(
-        [str(one) for one in arguments]
-    )
+    return run_tool('attention_distance', *arguments)
 
 
 def test_the_tool(

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ..test_tools.tool_scripts import load_tool
 from ..tiny import amd, backbone, videomae
 from ..tiny_image import dmae, mae
 from .checkpoints import work_folder
+from .visualize_tools import run_tool
 
 SEEDS = st.integers(0, 2**31)
 SIZES = st.integers(2, 12)
@@ -106,7 +106,7 @@ def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
     ):
         vit = MODELS.build(cfg).eval()
         vit.init_weights()
-        encoder = Encoder(vit, torch.full((3,), 128.0), torch.ones(3), 4)
+        encoder = Encoder(vit, torch.full((3,), 128.0), torch.ones(3))
         inputs = torch.randint(0, 256, shape, dtype=torch.uint8)
         tokens = vit.token_grid[0] * 16
         chosen = sample_tokens(2, tokens, 11)
@@ -135,9 +135,7 @@ def test_tap_pairs_are_framed(tmp_path: Path) -> None:
 
 
 def tool(*arguments: object) -> int:
-    return load_tool('visualize/cka').main(
-        ['--device', 'cpu', *(str(one) for one in arguments)]
-    )
+    return run_tool('cka', '--device', 'cpu', *arguments)
 
 
 def test_the_tool(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ..test_engine.toy import ToyModel, toy_runner
-from ..test_tools.tool_scripts import load_tool
+from .visualize_tools import run_tool
 
 
 def write_log(work_dir: Path, stamp: str, entries: list) -> None:
@@ -28,9 +28,7 @@ def train(step: int, loss: float, epoch: int = 1) -> dict:
 
 
 def curves(*arguments: object) -> int:
-    return load_tool('visualize/training_curves').main(
-        [str(one) for one in arguments]
-    )
+    return run_tool('training_curves', *arguments)
 
 
 def test_a_resumed_run_forgets_what_it_did_again(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from amd_mm.visualization.attention_pictures import (
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import config_for, load_backbone
+from sources import find_source
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -95,12 +95,15 @@ def run(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     found: Dict[str, Distances] = {}
     for name, checkpoint, *config in args.model:
-        cfg = config_for(checkpoint, config[0] if config else None)
-        encoder = load_backbone(checkpoint, cfg)
+        source = find_source(checkpoint, *config)
+        encoder = source.encoder()
         encoder.backbone.to(device)
-        stride = encoder.stride if args.stride is None else args.stride or None
         inputs = read_inputs(
-            files, encoder.frames, encoder.size, stride, args.backend
+            files,
+            encoder.frames,
+            encoder.size,
+            source.stride(args.stride),
+            args.backend,
         )
         found[name] = attention_distances(encoder, inputs)
         blocks = found[name].space.mean(1)

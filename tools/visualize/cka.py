@@ -36,8 +36,6 @@ from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.inputs import find_inputs, read_inputs
 from amd_mm.visualization.model_files import (
     Encoder,
-    config_for,
-    load_backbone,
     load_teacher,
     tap_pairs_of,
 )
@@ -49,6 +47,7 @@ from amd_mm.visualization.similarity import (
     sample_tokens,
     write_similarity,
 )
+from sources import Source, find_source
 
 Pairs = List[Tuple[int, int]]
 
@@ -101,31 +100,40 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_pair(args: argparse.Namespace) -> Tuple[Encoder, Encoder, Pairs]:
-    """Student, teacher, and the blocks that training aligns."""
+def find_student(args: argparse.Namespace) -> Source:
+    """The student's checkpoint and config."""
     for name in ('student', 'teacher'):
         if len(getattr(args, name) or ()) > 2:
             raise VisualizationError(f'--{name} takes CHECKPOINT [CONFIG]')
-    checkpoint, *config = args.student
-    cfg = config_for(checkpoint, config[0] if config else None)
-    pairs = tap_pairs_of(cfg)
-    if args.teacher is None:
+    return find_source(*args.student)
+
+
+def load_pair(
+    student: Source, teacher: Optional[List[str]]
+) -> Tuple[Encoder, Encoder, Pairs]:
+    """Student, teacher, and the blocks that training aligns.
+
+    Args:
+        student (Source): From :func:`find_student`.
+        teacher (List[str], optional): CHECKPOINT [CONFIG]; the teacher of the
+            student's config if None.
+    """
+    cfg, pairs = student.cfg, tap_pairs_of(student.cfg)
+    if teacher is None:
         if cfg is None:
             raise VisualizationError(
-                f'there is no config beside {checkpoint} that names a '
-                'teacher: give it (--student CHECKPOINT CONFIG), or '
+                f'there is no config beside {student.checkpoint} that names '
+                'a teacher: give it (--student CHECKPOINT CONFIG), or '
                 '--teacher CHECKPOINT'
             )
-        return load_backbone(checkpoint, cfg), load_teacher(cfg), pairs
-    student = load_backbone(checkpoint, cfg)
-    checkpoint, *config = args.teacher
-    own = config_for(checkpoint, config[0] if config else None)
-    if own is None and cfg is not None and cfg.model.get('teacher'):
-        return student, load_teacher(cfg, checkpoint), pairs
-    teacher = load_backbone(checkpoint, own)
+        return student.encoder(), load_teacher(cfg), pairs
+    source = find_source(*teacher)
+    if source.cfg is None and cfg is not None and cfg.model.get('teacher'):
+        return student.encoder(), load_teacher(cfg, source.checkpoint), pairs
+    other = source.encoder()
     # Another teacher than the config's may have fewer blocks.
-    deep = all(block <= teacher.backbone.depth for _, block in pairs)
-    return student, teacher, pairs if deep else []
+    deep = all(block <= other.backbone.depth for _, block in pairs)
+    return student.encoder(), other, pairs if deep else []
 
 
 def run(args: argparse.Namespace) -> None:
@@ -133,9 +141,9 @@ def run(args: argparse.Namespace) -> None:
     if args.rows < 2:
         raise VisualizationError('--rows must be at least 2')
     files = find_inputs(args.inputs, args.limit)
-    student, teacher, pairs = load_pair(args)
+    source = find_student(args)
+    student, teacher, pairs = load_pair(source, args.teacher)
     check_comparable(student, teacher)
-    stride = student.stride if args.stride is None else args.stride or None
     tokens = 1
     for count in student.backbone.token_grid:
         tokens *= count
@@ -144,7 +152,11 @@ def run(args: argparse.Namespace) -> None:
     for encoder in (student, teacher):
         encoder.backbone.to(device)
         inputs = read_inputs(
-            files, encoder.frames, encoder.size, stride, args.backend
+            files,
+            encoder.frames,
+            encoder.size,
+            source.stride(args.stride),
+            args.backend,
         )
         features.append(block_features(encoder, inputs, chosen))
     values = cka_matrix(*features)

@@ -24,16 +24,11 @@ from typing import List, Optional
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.checkpoints import CheckpointError
 from amd_mm.datasets import BACKENDS, UnreadableVideoError
-from amd_mm.evaluation.clip_encoder import (
-    choose_device,
-    is_config,
-    stride_of,
-)
+from amd_mm.evaluation.clip_encoder import choose_device, is_config
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.inputs import find_inputs, read_inputs
 from amd_mm.visualization.model_files import (
-    config_for,
     frames_of,
     load_autoencoder,
     normalise,
@@ -46,6 +41,7 @@ from amd_mm.visualization.reconstructions import (
     draw_reconstruction,
     reconstruct,
 )
+from sources import find_source
 
 _MOVING = ('.gif', '.mp4')
 _STILL = ('.png', '.pdf', '.svg', '.jpg')
@@ -128,16 +124,23 @@ def run(args: argparse.Namespace) -> None:
     """Reconstruct and draw."""
     check(args)
     files = find_inputs(args.inputs, args.limit)
-    cfg = config_for(args.checkpoint, args.config)
+    source = find_source(args.checkpoint, args.config)
+    if source.cfg is None:
+        raise VisualizationError(
+            f'there is no config beside {args.checkpoint}: give the one of '
+            'its pre-training (CONFIG CHECKPOINT INPUT), which says how much '
+            'is masked and how the decoder is built'
+        )
     model = load_autoencoder(
-        args.checkpoint, cfg, args.student_ratio, args.teacher_ratio
+        args.checkpoint, source.cfg, args.student_ratio, args.teacher_ratio
     )
-    stride = stride_of(cfg)
-    if args.stride is not None:
-        stride = args.stride or None
     backbone, stats = model.backbone, model.pixel_stats()
     inputs = read_inputs(
-        files, frames_of(backbone), size_of(backbone), stride, args.backend
+        files,
+        frames_of(backbone),
+        size_of(backbone),
+        source.stride(args.stride),
+        args.backend,
     )
     device = choose_device(args.device)
     result = reconstruct(
@@ -147,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
     counts = model.token_counts()
     teacher = counts['visible'] + counts['extra']
     print(
-        f'config: {cfg.filename}\n'
+        f'config: {source.cfg.filename}\n'
         f'{len(files)} inputs of {counts["total"]} tokens: the student sees '
         f'{counts["visible"]}'
         + (f', the teacher {teacher}' if counts['extra'] else '')

@@ -33,6 +33,8 @@ class ReconstructionVisualizationHook(Hook):
             first ones, cropped at random once.
         files (Sequence[str], optional): Videos or images to show instead;
             their middle is taken.
+        stride (int, optional): From one frame of these videos to the next;
+            None takes one from each equal part of a video.
         num_frames (int): Frames of a clip to show, evenly spaced.
         seed (int): Of the masks and crops.
         name (str): Of the picture in the backends.
@@ -52,6 +54,7 @@ class ReconstructionVisualizationHook(Hook):
         by_epoch: bool = True,
         num_clips: int = 2,
         files: Optional[Sequence[str]] = None,
+        stride: Optional[int] = 4,
         num_frames: int = 8,
         seed: int = 0,
         name: str = 'reconstruction',
@@ -65,6 +68,7 @@ class ReconstructionVisualizationHook(Hook):
         self.by_epoch = by_epoch
         self.num_clips = num_clips
         self.files = None if files is None else list(files)
+        self.stride = stride
         self.num_frames = num_frames
         self.seed = seed
         self.name = name
@@ -90,7 +94,7 @@ class ReconstructionVisualizationHook(Hook):
         if self.files is None:
             self._inputs, self._names = self._from_dataset(runner, model)
         else:
-            self._inputs, self._names = self._from_files(runner, model)
+            self._inputs, self._names = self._from_files(model)
 
     def after_train_iter(
         self,
@@ -152,11 +156,8 @@ class ReconstructionVisualizationHook(Hook):
         names = [osp.basename(name) for name in batch_names(batch)]
         return inputs.cpu(), names
 
-    def _from_files(
-        self, runner: Runner, model: Any
-    ) -> Tuple[Tensor, List[str]]:
+    def _from_files(self, model: Any) -> Tuple[Tensor, List[str]]:
         """The files, normalised."""
-        from amd_mm.evaluation.clip_encoder import stride_of
         from amd_mm.visualization.inputs import read_inputs
         from amd_mm.visualization.model_files import (
             frames_of,
@@ -169,7 +170,7 @@ class ReconstructionVisualizationHook(Hook):
             paths,
             frames_of(model.backbone),
             size_of(model.backbone),
-            stride_of(runner.cfg),
+            self.stride,
         )
         stats = [one.cpu() for one in model.pixel_stats()]
         return normalise(inputs, *stats), [osp.basename(p) for p in paths]

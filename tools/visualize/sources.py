@@ -1,0 +1,77 @@
+"""Where the models of these tools come from: checkpoints, configs, both."""
+
+import os.path as osp
+from typing import NamedTuple, Optional
+
+from amd_mm.checkpoints import read_checkpoint, to_amd_mm
+from amd_mm.evaluation.clip_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ArchitectureError,
+    find_config,
+    infer_backbone,
+    is_config,
+    stride_of,
+)
+from amd_mm.visualization.errors import VisualizationError
+from amd_mm.visualization.model_files import (
+    Encoder,
+    build_encoder,
+    load_backbone,
+)
+from mmengine.config import Config
+
+
+class Source(NamedTuple):
+    """A model's checkpoint and its config, if there is one.
+
+    Attributes:
+        checkpoint (str): A file, folder or address.
+        cfg (Config, optional): The config given or found.
+    """
+
+    checkpoint: str
+    cfg: Optional[Config]
+
+    def stride(self, asked: Optional[int]) -> Optional[int]:
+        """From one frame of a clip to the next.
+
+        Args:
+            asked (int, optional): On the command line: 0 is one frame from
+                each equal part, None is the config's, or 4.
+        """
+        if asked is not None:
+            return asked or None
+        return 4 if self.cfg is None else stride_of(self.cfg)
+
+    def encoder(self) -> Encoder:
+        """The model's backbone; without config read off the weights."""
+        if self.cfg is not None:
+            return load_backbone(self.checkpoint, self.cfg)
+        state = to_amd_mm(read_checkpoint(self.checkpoint)).state
+        try:
+            backbone = infer_backbone(state)
+        except ArchitectureError as error:
+            raise VisualizationError(
+                f'{self.checkpoint}: {error}; give its config after it'
+            ) from None
+        return build_encoder(
+            backbone, state, self.checkpoint, IMAGENET_MEAN, IMAGENET_STD
+        )
+
+
+def find_source(checkpoint: str, config: Optional[str] = None) -> Source:
+    """A checkpoint with its config, given or left beside it by training.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        VisualizationError: If it is no config.
+    """
+    path = config or find_config(checkpoint)
+    if path is None:
+        return Source(checkpoint, None)
+    if not is_config(path):
+        raise VisualizationError(f'{path} is no config file (.py)')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'there is no config file {path}')
+    return Source(checkpoint, Config.fromfile(path))
