@@ -83,6 +83,7 @@ def read_list_file(
     Raises:
         ListFileError: The file is missing or empty, or a line is wrong; the
             message names file and line and shows the line.
+        ValueError: The delimiter is empty.
     """
     if not delimiter:
         raise ValueError("delimiter is empty; give ' ' or ',' for instance")

@@ -47,6 +47,7 @@ class SampleKey(int):
         seed: int = 0,
         position: Optional[int] = None,
     ) -> 'SampleKey':
+        """An ``int`` is made here: it cannot be changed in ``__init__``."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         key.seed = seed
@@ -72,7 +73,14 @@ class SampleKey(int):
         )
 
     def entropy(self, attempt: int) -> np.random.SeedSequence:
-        """What the randomness of one attempt at this sample grows from."""
+        """What the randomness of one attempt at this sample grows from.
+
+        Args:
+            attempt (int): From 0; how many files were given up before.
+
+        Returns:
+            np.random.SeedSequence: Of (seed, epoch, position, attempt).
+        """
         return np.random.SeedSequence(
             [self.seed % 2**32, self.epoch, self.position % 2**32, attempt]
         )
@@ -125,6 +133,9 @@ class EpochSeededSampler(DefaultSampler):
             Defaults to None, which draws one for all processes.
         round_up (bool): Whether to repeat samples until they divide evenly
             among the processes. Defaults to True.
+
+    Raises:
+        ValueError: The dataset is empty.
     """
 
     def __init__(

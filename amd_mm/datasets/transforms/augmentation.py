@@ -130,6 +130,11 @@ class RandAugment(BaseTransform):
         interpolation (str): For rotating, shearing and translating:
             ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or
             ``'lanczos'``. Defaults to ``'bicubic'``.
+
+    Raises:
+        ValueError: ``policy`` cannot be read (see :func:`parse_policy`), the
+            interpolation is unknown, or ``pad_val`` is no pixel's value.
+        ImportError: MMPretrain cannot be imported.
     """
 
     def __init__(

@@ -49,6 +49,10 @@ class RandomErasing(BaseTransform):
             to ImageNet's.
         std (Sequence[float]): Of the data preprocessor. Defaults to
             ImageNet's.
+
+    Raises:
+        ValueError: The mode is unknown, a number is out of its range, or
+            ``mean`` or ``std`` are not three values.
     """
 
     def __init__(

@@ -44,6 +44,10 @@ class VideoInit(BaseTransform):
             whole clips; the default takes any video, and ``SampleFrames``
             then repeats frames of short ones. Defaults to 1.
         num_threads (int): Decoding threads per worker. Defaults to 1.
+
+    Raises:
+        ValueError: ``min_frames`` or ``num_threads`` is below 1, or the
+            backend is unknown.
     """
 
     def __init__(
@@ -154,6 +158,9 @@ class CheckedRawFrameDecode(RawFrameDecode):
         min_frames (int): A folder with fewer frames (``total_frames``, from
             the list) counts as unreadable, as in :class:`VideoInit`.
             Defaults to 1.
+
+    Raises:
+        ValueError: ``min_frames`` is below 1.
     """
 
     def __init__(

@@ -40,6 +40,9 @@ class RepeatedViews(BaseTransform):
         transforms (list): The inner transforms, ending with packing.
         num_views (int): Samples per clip. Defaults to 4, as AMD and
             VideoMAE pre-train.
+
+    Raises:
+        ValueError: ``num_views`` is below 1.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class RepeatedViews(BaseTransform):
             list[dict] or None: ``num_views`` packed samples, whose
             ``data_samples`` have the metainfo ``view``; None when an inner
             transform gave None.
+
+        Raises:
+            KeyError: There are no frames yet.
         """
         if 'imgs' not in results:
             raise KeyError(

@@ -38,6 +38,9 @@ class SparseSampleFrames(BaseTransform):
         num_clips (int): Clips per video. Defaults to 1.
         test_mode (bool): Fixed places instead of random ones. Defaults to
             False.
+
+    Raises:
+        ValueError: ``clip_len`` or ``num_clips`` is below 1.
     """
 
     def __init__(

@@ -30,6 +30,7 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
     """
 
     def before_train(self, runner: Runner) -> None:
+        """Start with nothing kept; gradient norms are kept from here on."""
         super().before_train(runner)
         self._pending: List[Tuple[str, Any]] = []
         self._pending_steps = 0
@@ -45,6 +46,7 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
         data_batch: DataBatch = None,
         outputs: Optional[dict] = None,
     ) -> None:
+        """Keep the step's values; read them if a log line is due."""
         if self._wrapper is not None:
             norm = self._wrapper.pop_grad_norm()
             if norm is not None:
@@ -62,13 +64,16 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
     def after_train_epoch(
         self, runner: Runner, metrics: Optional[Dict[str, float]] = None
     ) -> None:
+        """Read what the epoch has left."""
         self.flush(runner)
 
     def before_val(self, runner: Runner) -> None:
+        """Read the values up to here, before the validation's are logged."""
         super().before_val(runner)
         self.flush(runner)
 
     def after_train(self, runner: Runner) -> None:
+        """Read what the training has left."""
         self.flush(runner)
         super().after_train(runner)
 

@@ -25,6 +25,7 @@ class FiniteLossHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        """Find the guard; warn if the optimiser wrapper has none."""
         self._wrapper = runner.optim_wrapper
         if not isinstance(self._wrapper, GuardedOptimWrapper):
             self._wrapper = None
@@ -39,13 +40,16 @@ class FiniteLossHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
+        """Tell the guard which videos the step is about to train on."""
         if self._wrapper is not None:
             self._wrapper.set_batch(batch_names(data_batch))
 
     def after_train_epoch(self, runner: Runner) -> None:
+        """Look at the gradient norm that is still on its way."""
         self._check()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Look at the last gradient norm, so that no NaN is saved."""
         self._check()
 
     def _check(self) -> None:

@@ -38,6 +38,7 @@ class RunSummaryHook(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
+        """Log the summary."""
         lines = summary_lines(runner)
         width = max(len(name) for name in lines)
         text = '\n'.join(

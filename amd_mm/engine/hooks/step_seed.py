@@ -26,6 +26,7 @@ class StepSeedHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
+        """Seed ``random``, NumPy and torch for the step."""
         entropy = (abs(int(runner.seed)), runner.iter, get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)

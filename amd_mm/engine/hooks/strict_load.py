@@ -48,6 +48,7 @@ class StrictLoadHook(Hook):
 
 
 def starts_training(runner: Runner) -> bool:
+    """Whether the runner is to train from ``load_from``, not to resume."""
     # The runner builds the loop that it is going to run, then loads.
     return isinstance(runner._train_loop, BaseLoop) and not runner._resume
 

@@ -25,6 +25,7 @@ class ThroughputHook(Hook):
     priority = 55
 
     def before_train(self, runner: Runner) -> None:
+        """Start counting."""
         self._reset()
 
     def after_train_iter(
@@ -34,6 +35,7 @@ class ThroughputHook(Hook):
         data_batch: DataBatch = None,
         outputs: Optional[dict] = None,
     ) -> None:
+        """Count the step; if a log line is due, give it the speed."""
         hub = runner.message_hub
         if 'train/time' not in hub.log_scalars:  # no IterTimerHook
             return

@@ -30,6 +30,9 @@ class UnreadableVideosHook(Hook):
             to 0.05.
         min_fetches (int): How many files a process fetches before the share
             is looked at. Defaults to 100.
+
+    Raises:
+        ValueError: ``max_share`` is no share, or ``min_fetches`` below 1.
     """
 
     priority = 'NORMAL'
