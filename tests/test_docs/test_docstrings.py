@@ -19,6 +19,8 @@ FROM_PAPERS = (
 )
 SOURCE = re.compile(r'section|equation|arXiv|CVPR|NeurIPS|table S?\d', re.I)
 SHAPE = re.compile(r"\((?:[\w' *+/.-]+,)+[\w' *+/.-]*\)|[Ss]calar|\bshape")
+# What gives nothing: also a context manager that yields nothing.
+NOTHING = ('None', 'NoReturn', 'Iterator[None]')
 # MMEngine's points to hook in, and PyTorch's: their arguments are known.
 WELL_KNOWN = re.compile(r'(before|after)_|train$|extra_repr$|process$')
 
@@ -118,13 +120,18 @@ def constructor(node: ast.ClassDef) -> Optional[Function]:
 
 
 def raised(node: Function) -> Set[str]:
-    """Names of the errors that a function itself raises."""
+    """Names of the errors that a function itself raises.
+
+    Not those that another function makes (``raise mismatch(...)``): its name
+    is not the error's.
+    """
     found = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Raise) and isinstance(part.exc, ast.Call):
             error = part.exc.func
             found.add(getattr(error, 'id', getattr(error, 'attr', '')))
-    return found - {'NotImplementedError'}
+    classes = {name for name in found if name[:1].isupper()}
+    return classes - {'NotImplementedError'}
 
 
 def problems(entry: Entry) -> Iterator[str]:
@@ -142,9 +149,10 @@ def problems(entry: Entry) -> Iterator[str]:
         yield f'Args lack {", ".join(lacking)}'
     for one in arguments(function):
         kind = ast.unparse(one.annotation) if one.annotation else ''
-        if re.search(r'(?<!str, )Tensor', kind) and one.arg in known:
-            if not SHAPE.search(known[one.arg]):
-                yield f'no shape is given for {one.arg}'
+        is_tensor = re.search(r'(?<!str, )Tensor', kind)
+        said = known.get(one.arg)
+        if is_tensor and said and not SHAPE.search(said):
+            yield f'no shape is given for {one.arg}'
     missing = raised(function) - {
         name for name in raised(function) if name in entry.all_docs
     }
@@ -156,7 +164,7 @@ def problems(entry: Entry) -> Iterator[str]:
 
 def problems_of_results(entry: Entry, node: Function) -> Iterator[str]:
     kind = ast.unparse(node.returns) if node.returns else 'None'
-    if kind in ('None', 'NoReturn') or node.name.startswith('__'):
+    if kind in NOTHING or node.name.startswith('__'):
         return
     short = len(entry.doc.splitlines()) == 1  # it says what it returns
     parts = sections(entry.doc)
@@ -219,3 +227,13 @@ def test_the_checks_can_fail():
         'has no Returns',
         'no shape is given for what it returns',
     ]
+
+
+def test_the_checks_ask_for_nothing_that_is_not_there():
+    source = (
+        'def f(x: int) -> Iterator[None]:\n'
+        '    """Do.\n\n    Args:\n        x (int): It.\n    """\n'
+        '    raise make_error(x)\n'
+    )
+    node = ast.parse(source).body[0]
+    assert not list(problems(Entry('f', Path('good.py'), node)))
