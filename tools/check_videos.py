@@ -32,6 +32,7 @@ class Item(NamedTuple):
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -123,6 +124,7 @@ def write_lines(path: str, lines: List[str]) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
+    """Check, write both lists, and give the exit code."""
     args = parse_args(argv)
     settings = CheckSettings(
         args.backend, args.min_frames, args.full, args.timeout

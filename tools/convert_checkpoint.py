@@ -35,6 +35,7 @@ from amd_mm.checkpoints import (
 
 
 def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f'formats:\n{known_formats()}',
@@ -101,6 +102,7 @@ def convert(args: argparse.Namespace) -> Converted:
 
 
 def main() -> None:
+    """Convert, say what was dropped, and write unless told only to look."""
     args = parse_args()
     try:
         if args.dst and Path(args.dst).exists() and not args.force:

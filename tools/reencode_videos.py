@@ -72,6 +72,7 @@ class Outcome(NamedTuple):
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
     default = Settings()
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -270,6 +271,7 @@ def check_args(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
+    """Encode what is not there yet, and give the exit code."""
     args = parse_args(argv)
     settings = Settings(
         args.short_side,

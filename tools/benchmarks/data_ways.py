@@ -95,6 +95,7 @@ class EveryFrame(TRANSFORMS.get('amd_mm.VideoDecode')):
     """Decodes also the frames between those that were sampled."""
 
     def transform(self, results: dict) -> dict:
+        """Decode from the first to the last, and keep the sampled ones."""
         wanted = results['frame_inds'].reshape(-1)
         first = wanted.min()
         results['frame_inds'] = np.arange(first, wanted.max() + 1)
@@ -111,6 +112,7 @@ class ResizeBeforeCrop(ResizeClip):
         self.crop = crop
 
     def transform(self, results: dict) -> dict:
+        """Resize ``imgs`` and cut the crop out: (T, H, W, 3), uint8."""
         height, width = results['img_shape']
         frames = results.pop('imgs')
         left, top, right, bottom = self.crop(results)['crop_bbox']
@@ -293,6 +295,7 @@ class PerClip(Lean):
         self.decodes = self.clips_per_video = decodes
 
     def batch(self, paths: Sequence[str], seed: int) -> Tensor:
+        """Clips of some videos, (videos * decodes, C, T, H, W), uint8."""
         samples = [
             self.clips(path, seed + turn)
             for path in paths

@@ -470,6 +470,7 @@ def write_lists(
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -519,6 +520,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
+    """Find the videos, write the lists, and give the exit code."""
     args = parse_args(argv)
     root = Path(args.data_root or f'data/{args.data_set}')
     try:
