@@ -41,6 +41,11 @@ def no_memory(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, 'in_own_process', lambda *_: memory)
 
 
+def ways_of(tool: ModuleType) -> ModuleType:
+    """The module beside the tool that holds the parts of a step."""
+    return importlib.import_module(tool.Way.__module__)
+
+
 def task_of(tool: ModuleType, config: Path, **other) -> tuple:
     task = tool.Task(
         str(config), other.pop('options', {}), None, 2, 1e-5, 'fp32'
@@ -120,7 +125,7 @@ def test_the_plain_way_gives_the_same_gradients(tool: ModuleType) -> None:
     ours = tool.Way(tool.OURS, task, machine)
     plain = tool.Way(tool.PLAIN, task, machine, like=ours)
     clip = ours.clip()
-    partition = tool.draw(ours.model, clip)
+    partition = ways_of(tool).draw(ours.model, clip)
     assert torch.equal(clip, plain.clip())
     losses = [way.parts.losses(clip, partition) for way in (plain,)] + [
         ours.model.loss(clip, None, partition)
@@ -141,7 +146,7 @@ def test_parts_make_the_step(tool: ModuleType) -> None:
     task, machine = task_of(tool, AMD)
     way = tool.Way(tool.OURS, task, machine)
     clip = way.clip()
-    partition = tool.draw(way.model, clip)
+    partition = ways_of(tool).draw(way.model, clip)
     target = way.parts.target(clip, partition)
     theirs = way.parts.teacher(clip, partition)
     tokens, taps = way.parts.student(clip, partition)
@@ -183,9 +188,11 @@ def test_operations_by_hand(tool: ModuleType) -> None:
 def test_nothing_is_timed_when_they_differ(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = tool.PlainParts.decoder
+    right = ways_of(tool).PlainParts.decoder
     monkeypatch.setattr(
-        tool.PlainParts, 'decoder', lambda *given: 1.01 * right(*given)
+        ways_of(tool).PlainParts,
+        'decoder',
+        lambda *given: 1.01 * right(*given),
     )
     with pytest.raises(SystemExit, match='the losses of amd_mm and plain'):
         tool.main([str(AMD), *QUICK, '--against', 'plain'])
