@@ -196,7 +196,7 @@ class GuardedOptimWrapper(OptimWrapper):
             )
 
     def pop_grad_norm(self) -> Optional[Tensor]:
-        """The gradient norm of the last step, once; None if none was made."""
+        """The last gradient norm, a scalar, once; None if none was made."""
         norm, self._grad_norm = self._grad_norm, None
         return norm
 

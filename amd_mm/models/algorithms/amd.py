@@ -176,8 +176,8 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 mask generator by default.
 
         Returns:
-            Dict[str, Tensor]: Weighted ``loss_rec``, ``loss_direct`` and
-            ``loss_generation`` as far as they are computed; unweighted
+            Dict[str, Tensor]: Scalars: weighted ``loss_rec``, ``loss_direct``
+            and ``loss_generation`` as far as they are computed; unweighted
             ``direct_tapK`` and ``generation_tapK`` for student block K; and
             health figures without gradient, see :meth:`health`.
         """
@@ -241,11 +241,11 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 the visible tokens first.
 
         Returns:
-            Dict[str, Tensor]: For student block K: ``norm_student_tapK`` and
-            ``norm_teacher_tapK``, the mean length of a token; and
-            ``cosine_tapK``, the mean cosine of the predicted and the true
-            token of the teacher, on visible tokens if the neck predicts these
-            and else on the extra ones.
+            Dict[str, Tensor]: Scalars for student block K:
+            ``norm_student_tapK`` and ``norm_teacher_tapK``, the mean length
+            of a token; and ``cosine_tapK``, the mean cosine of the predicted
+            and the true token of the teacher, on visible tokens if the neck
+            predicts these and else on the extra ones.
         """
         figures = dict()
         for index, tap in enumerate(self.student_taps):

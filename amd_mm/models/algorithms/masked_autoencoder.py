@@ -129,9 +129,12 @@ class MaskedAutoencoder(BaseModel):
         return counts
 
     def pixel_stats(self) -> Tuple[Tensor, Tensor]:
-        """The preprocessor's mean and std (C,), for values up to 255.
+        """What turns the normalised clip into values up to 255.
 
-        Without normalisation the clip itself is taken to be up to 255.
+        Returns:
+            Tuple[Tensor, Tensor]: The preprocessor's mean and std, (C,) each;
+            zeros and ones if it does not normalise, when the clip itself is
+            taken to be up to 255.
         """
         mean = getattr(self.data_preprocessor, 'mean', None)
         if mean is None:
@@ -171,7 +174,14 @@ class MaskedAutoencoder(BaseModel):
         return patches
 
     def draw_partition(self, patches: Tensor) -> TokenPartition:
-        """Draw who sees what of (B, N, P) patches."""
+        """Draw who sees what.
+
+        Args:
+            patches (Tensor): (B, N, P), all patches of the clips.
+
+        Returns:
+            TokenPartition: Of (B, K) index tensors, on the patches' device.
+        """
         return self.mask_generator(
             patches.shape[0], self.backbone.token_grid, patches.device
         )
@@ -206,7 +216,15 @@ class MaskedAutoencoder(BaseModel):
         raise RuntimeError(f'mode is loss, tensor or predict, got {mode!r}')
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Tokens (B, E + N, C) of whole clips, after the final norm."""
+        """Encode whole clips, without masks.
+
+        Args:
+            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
+                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
+
+        Returns:
+            Tensor: (B * V, E + N, C), after the final norm.
+        """
         return self.backbone.encode(self.patches_of(inputs)).tokens
 
     def loss(

@@ -221,11 +221,18 @@ class TinyMIM(CarriesTeacher, BaseModel):
         return patches[0], patches[-1]
 
     def extract_feat(self, inputs: Views) -> Tensor:
-        """Tokens (B, E + N, C) as far as the student was trained.
+        """Tokens as far as the student was trained.
 
         For relations they are those that enter the projection to query, key
         and value of the target block, after its norm: the rest of the block is
         as it was initialised.
+
+        Args:
+            inputs (Tensor | List[Tensor]): (B, C, H, W), normalised, or two
+                views, of which the student's is encoded.
+
+        Returns:
+            Tensor: (B, E + N, C).
         """
         patches, _ = self.patches_of(inputs)
         last = self.block - self.head.reads_relations
@@ -253,7 +260,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
                 mask generator by default, if there is one.
 
         Returns:
-            Dict[str, Tensor]: What the head returns: ``loss_qk`` and
+            Dict[str, Tensor]: What the head returns, scalars: ``loss_qk`` and
             ``loss_vv`` for TinyMIM's relations.
         """
         mine, theirs = self.patches_of(inputs)

@@ -265,7 +265,13 @@ class ImageVisionTransformer(VisionTransformer):
         return 1, image.shape[2] // rows, image.shape[3] // cols
 
     def patchify(self, image: Tensor) -> Tensor:
-        """Cut an image (B, C, H, W) into patches (B, N, P).
+        """Cut an image into patches, which are not embedded yet.
+
+        Args:
+            image (Tensor): (B, C, H, W), normalised.
+
+        Returns:
+            Tensor: (B, N, P), P values of every patch, channel first.
 
         Raises:
             ValueError: If the image is no whole number of patches, or has

@@ -233,7 +233,13 @@ class VideoVisionTransformer(VisionTransformer):
         return time, height, width
 
     def patchify(self, clip: Tensor) -> Tensor:
-        """Cut a clip (B, C, T, H, W) into patches (B, N, P).
+        """Cut a clip into patches, which are not embedded yet.
+
+        Args:
+            clip (Tensor): (B, C, T, H, W), normalised.
+
+        Returns:
+            Tensor: (B, N, P), P values of every patch, channel first.
 
         Raises:
             ValueError: If the clip is no whole number of patches, or has other

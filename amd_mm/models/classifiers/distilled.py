@@ -84,7 +84,8 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
             data_samples (list): With their labels.
 
         Returns:
-            Dict[str, Tensor]: The head's losses and ``loss_distillation``.
+            Dict[str, Tensor]: The head's losses and ``loss_distillation``, a
+            scalar.
         """
         features = self.extract_feat(inputs)
         losses = self.head.loss(features, data_samples)
@@ -164,7 +165,7 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
             data_samples (list): With their labels.
 
         Returns:
-            Dict[str, Tensor]: The head's losses and ``loss_direct``.
+            Dict[str, Tensor]: The head's losses and ``loss_direct``, a scalar.
         """
         with self.collected_taps() as taps:
             losses = super().loss(inputs, data_samples)

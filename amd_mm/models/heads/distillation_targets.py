@@ -40,7 +40,8 @@ class TokenRelationHead(BaseModule):
             teacher (Tensor): (3, B, H, N, d'), without gradient.
 
         Returns:
-            Dict[str, Tensor]: ``loss_qk`` and ``loss_vv``, or as configured.
+            Dict[str, Tensor]: ``loss_qk`` and ``loss_vv``, or as configured; a
+            scalar each.
         """
         found = self.loss_module(student, teacher)
         return {f'loss_{name}': value for name, value in found.items()}
@@ -89,7 +90,7 @@ class FeatureTargetHead(BaseModule):
             teacher (Tensor): (B, N, C'), without gradient.
 
         Returns:
-            Dict[str, Tensor]: ``loss_feature`` or ``loss_class``.
+            Dict[str, Tensor]: ``loss_feature`` or ``loss_class``, a scalar.
         """
         if self.tokens == 'class':
             student, teacher = student[:, :1], teacher[:, :1]
