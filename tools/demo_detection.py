@@ -20,22 +20,17 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 """
 
 import argparse
-import importlib
 import os.path as osp
 import sys
 from bisect import bisect
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
-import torch
 from amd_mm.checkpoints import (
     CheckpointError,
-    load_into,
-    read_checkpoint,
-    unwrap,
 )
 from amd_mm.datasets import BACKENDS, UnreadableVideoError, open_video
 from amd_mm.datasets.ava_files import (
@@ -45,12 +40,19 @@ from amd_mm.datasets.ava_files import (
     some_of,
 )
 from amd_mm.datasets.detector_boxes import read_box_csv
+from amd_mm.evaluation.action_detector import (
+    ActionDetectorError,
+    Detector,
+    build_detector,
+    check_mmdet,
+    read_detector,
+    recognise,
+)
 from amd_mm.evaluation.clip_encoder import (
     ArchitectureError,
     choose_device,
     find_config,
 )
-from amd_mm.registry import MODELS
 from amd_mm.visualization.annotated_video import (
     check_output,
     legible_size,
@@ -58,7 +60,6 @@ from amd_mm.visualization.annotated_video import (
 )
 from amd_mm.visualization.people import Person, draw_people
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from PIL import Image
@@ -74,27 +75,6 @@ Boxes = Dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares
 
 class DemoError(Exception):
     """Something that the user has to change."""
-
-
-class Detector(NamedTuple):
-    """A model and how it wants to see a clip.
-
-    Attributes:
-        model (nn.Module): In evaluation mode, on its device.
-        pipeline (Compose): From a video, a time and boxes to a sample.
-        fps (int): Frames of a second that its clips count in.
-        labels (Sequence[int]): What its classes stand for, from class 1 on;
-            0 is the background.
-        confidence (float): Of boxes that it was tested with.
-        label_file (str, optional): That its config names.
-    """
-
-    model: torch.nn.Module
-    pipeline: Compose
-    fps: int
-    labels: Sequence[int]
-    confidence: float
-    label_file: Optional[str]
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -187,19 +167,6 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def check_mmdet() -> None:
-    """Raise an ImportError that says what to install."""
-    for name in ('mmdet', 'mmcv.ops'):
-        try:
-            importlib.import_module(name)
-        except (ImportError, AssertionError) as error:
-            raise ImportError(
-                'action detection needs mmdet and an mmcv with compiled ops: '
-                f'{name} does not import ({error}). Install both with '
-                'tools/install.sh, or see requirements/detection.txt'
-            ) from error
-
-
 # -- the action detector ----------------------------------------------------
 
 
@@ -207,45 +174,16 @@ def build(args: argparse.Namespace) -> Detector:
     """The action detector of a checkpoint.
 
     Raises:
-        DemoError: If checkpoint or config are of something else.
+        ActionDetectorError: If checkpoint or config are of something else.
+        DemoError: If no config is given and none is known.
         CheckpointError: If they do not fit, or the file cannot be read.
     """
-    state = unwrap(read_checkpoint(args.checkpoint))
-    if not any(name.startswith('roi_head.') for name in state):
-        kind = (
-            'a recogniser'
-            if any(name.startswith('cls_head.') for name in state)
-            else 'pre-training'
-        )
-        raise DemoError(
-            f'{args.checkpoint} has no roi_head: it is of {kind}, not of an '
-            'action detector. Train one from it (configs/amd/detection), or '
-            'see what the whole video shows (tools/demo.py)'
-        )
+    state = read_detector(args.checkpoint)
     path = args.config or find_config(args.checkpoint)
     cfg = Config.fromfile(path) if path else _config_for(args, state)
     print(f'config: {cfg.filename}')
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    model_cfg = cfg.get('model') or {}
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    if not model_cfg.get('roi_head') or not dataset.get('pipeline'):
-        raise DemoError(
-            f'{cfg.filename} is not of an action detector: it '
-            'needs model.roi_head and test_dataloader'
-        )
-    model_cfg.backbone.pop('pretrained', None)
-    model_cfg.backbone.pop('init_cfg', None)
-    model_cfg.pop('init_cfg', None)
-    model = MODELS.build(model_cfg)
-    load_into(model, state, name=args.checkpoint, logger='silent')
-    classes = model.roi_head.bbox_head.num_classes
-    return Detector(
-        model.to(choose_device(args.device)).eval(),
-        Compose(video_pipeline(dataset.pipeline, args.backend)),
-        dataset.get('fps', 30),
-        dataset.get('custom_classes') or range(1, classes),
-        dataset.get('person_det_score_thr', 0.9),
-        dataset.get('label_file'),
+    return build_detector(
+        cfg, state, args.checkpoint, choose_device(args.device), args.backend
     )
 
 
@@ -263,80 +201,6 @@ def _config_for(args: argparse.Namespace, state: dict) -> Config:
     if head.num_classes < 6:
         head.topk = (1,)
     return cfg
-
-
-def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
-    """The test pipeline of a config, for a video.
-
-    Args:
-        steps (Sequence[dict]): For videos or raw frames.
-        backend (str): The reader.
-
-    Returns:
-        List[dict]: For videos, with one clip around each timestamp.
-
-    Raises:
-        DemoError: If it samples or decodes in a way not known here.
-    """
-    names = [str(step['type']).split('.')[-1] for step in steps]
-    samplers = [
-        i
-        for i, name in enumerate(names)
-        if name in ('SampleAVAClip', 'SampleAVAFrames')
-    ]
-    decoders = [i for i, name in enumerate(names) if name.endswith('Decode')]
-    if not samplers or not decoders:
-        raise DemoError(
-            'the test pipeline of the config needs SampleAVAClip or '
-            f'SampleAVAFrames, and a decoder; it has {", ".join(names)}'
-        )
-    sampler = dict(
-        steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True
-    )
-    return [
-        dict(type='amd_mm.VideoInit', backend=backend),
-        sampler,
-        dict(type='amd_mm.VideoDecode'),
-        *steps[decoders[-1] + 1 :],
-    ]
-
-
-@torch.no_grad()
-def recognise(
-    detector: Detector, video: str, time: float, boxes: np.ndarray
-) -> np.ndarray:
-    """Probabilities of the actions of each person.
-
-    Args:
-        detector (Detector): From :func:`build`.
-        video (str): A file.
-        time (float): Middle of the clip, seconds into the video.
-        boxes (np.ndarray): (N, 4 or 5), N > 0, shares of the frame.
-
-    Returns:
-        np.ndarray: (N, actions), without the background.
-
-    Raises:
-        UnreadableVideoError: If the video cannot be read.
-    """
-    corners = boxes[:, :4].astype(np.float32)
-    sample = detector.pipeline(
-        dict(
-            filename=video,
-            modality='RGB',
-            start_index=0,
-            fps=detector.fps,
-            timestamp=time,
-            timestamp_start=0,
-            shot_info=None,
-            # Nothing is compared with these; boxes are scaled with them.
-            gt_bboxes=corners,
-            gt_labels=np.zeros((len(corners), 1), np.float32),
-            proposals=corners,
-        )
-    )
-    result = detector.model.test_step(pseudo_collate([sample]))[0]
-    return result.pred_instances.scores[:, 1:].float().cpu().numpy()
 
 
 # -- where people are -------------------------------------------------------
@@ -656,6 +520,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         AVADataError,
         CheckpointError,
         DemoError,
+        ActionDetectorError,
         UnreadableVideoError,
         ImportError,
         OSError,

@@ -11,6 +11,7 @@ import torch
 from amd_mm.datasets import open_video
 from amd_mm.datasets.ava_files import read_proposals
 from amd_mm.datasets.transforms import SampleAVAClip
+from amd_mm.evaluation import action_detector
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization.people import Person, draw_people
 from mmengine.config import Config
@@ -273,13 +274,17 @@ def test_a_config_for_raw_frames_serves_for_videos():
         for data in ('ava22', 'ava22-rawframes')
     ]
     videos, frames = (
-        DEMO.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav')
+        action_detector.video_pipeline(
+            cfg.test_dataloader.dataset.pipeline, 'pyav'
+        )
         for cfg in cfgs
     )
     assert videos == frames
     assert videos[0]['backend'] == 'pyav' and videos[1]['clip_len'] == 16
-    with pytest.raises(DEMO.DemoError, match='it has Resize'):
-        DEMO.video_pipeline([dict(type='mmaction.Resize')], 'pyav')
+    with pytest.raises(
+        action_detector.ActionDetectorError, match='it has Resize'
+    ):
+        action_detector.video_pipeline([dict(type='mmaction.Resize')], 'pyav')
 
 
 def test_a_config_for_weights_without_one():
