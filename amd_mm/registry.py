@@ -8,73 +8,43 @@ from any ``default_scope`` and any folder, without ``custom_imports``.
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-_MODELS = ['amd_mm.models']
-_DATASETS = ['amd_mm.datasets']
-_ENGINE = ['amd_mm.engine']
+_MODELS = 'amd_mm.models'
+_DATASETS = 'amd_mm.datasets'
+_ENGINE = 'amd_mm.engine'
+_EVALUATION = 'amd_mm.evaluation'
 
-MODELS = Registry(
-    'model', parent=root.MODELS, scope='amd_mm', locations=_MODELS
-)
-DATASETS = Registry(
-    'dataset', parent=root.DATASETS, scope='amd_mm', locations=_DATASETS
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=root.TRANSFORMS,
-    scope='amd_mm',
-    locations=['amd_mm.datasets.transforms'],
-)
-DATA_SAMPLERS = Registry(
-    'data sampler',
-    parent=root.DATA_SAMPLERS,
-    scope='amd_mm',
-    locations=_DATASETS,
-)
-FUNCTIONS = Registry(
-    'function', parent=root.FUNCTIONS, scope='amd_mm', locations=_DATASETS
-)
-HOOKS = Registry('hook', parent=root.HOOKS, scope='amd_mm', locations=_ENGINE)
-OPTIM_WRAPPERS = Registry(
-    'optim_wrapper',
-    parent=root.OPTIM_WRAPPERS,
-    scope='amd_mm',
-    locations=_ENGINE,
-)
-METRICS = Registry(
-    'metric',
-    parent=root.METRICS,
-    scope='amd_mm',
-    locations=['amd_mm.evaluation'],
-)
+
+def _child(parent: Registry, location: str) -> Registry:
+    """Our registry below one of MMEngine's; ``location`` fills it."""
+    return Registry(
+        parent.name, parent=parent, scope='amd_mm', locations=[location]
+    )
+
+
+MODELS = _child(root.MODELS, _MODELS)
+DATASETS = _child(root.DATASETS, _DATASETS)
+TRANSFORMS = _child(root.TRANSFORMS, 'amd_mm.datasets.transforms')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, _DATASETS)
+FUNCTIONS = _child(root.FUNCTIONS, _DATASETS)
+HOOKS = _child(root.HOOKS, _ENGINE)
+OPTIMIZERS = _child(root.OPTIMIZERS, _ENGINE)
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, _ENGINE)
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, _ENGINE)
+METRICS = _child(root.METRICS, _EVALUATION)
 
 # Nothing of ours is registered in these. They are here because MMEngine looks
 # for a registry of the scope when a config derives from one of this package
-# (``_base_ = 'amd_mm::...'``), and warns where there is none.
-LOOPS = Registry('loop', parent=root.LOOPS, scope='amd_mm', locations=_ENGINE)
-OPTIMIZERS = Registry(
-    'optimizer', parent=root.OPTIMIZERS, scope='amd_mm', locations=_ENGINE
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    scope='amd_mm',
-    locations=_ENGINE,
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=root.PARAM_SCHEDULERS,
-    scope='amd_mm',
-    locations=_ENGINE,
-)
-LOG_PROCESSORS = Registry(
-    'log_processor',
-    parent=root.LOG_PROCESSORS,
-    scope='amd_mm',
-    locations=_ENGINE,
-)
-VISUALIZERS = Registry(
-    'visualizer', parent=root.VISUALIZERS, scope='amd_mm', locations=_ENGINE
-)
-VISBACKENDS = Registry(
-    'vis_backend', parent=root.VISBACKENDS, scope='amd_mm', locations=_ENGINE
-)
+# (``_base_ = 'amd_mm::...'``) or has ``default_scope = 'amd_mm'``, and warns
+# where there is none.
+RUNNERS = _child(root.RUNNERS, _ENGINE)
+RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS, _ENGINE)
+LOOPS = _child(root.LOOPS, _ENGINE)
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, _ENGINE)
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, _MODELS)
+TASK_UTILS = _child(root.TASK_UTILS, _MODELS)
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, _ENGINE)
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS, _ENGINE)
+EVALUATOR = _child(root.EVALUATOR, _EVALUATION)
+INFERENCERS = _child(root.INFERENCERS, _EVALUATION)
+VISUALIZERS = _child(root.VISUALIZERS, _ENGINE)
+VISBACKENDS = _child(root.VISBACKENDS, _ENGINE)

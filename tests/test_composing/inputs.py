@@ -70,7 +70,7 @@ _PRETRAIN = (*_VIDEO_LOADER, *_STUDENT, *_small_clips(96))
 
 # How each config of the pages is shrunk to seconds.
 EXAMPLES: Dict[str, Tuple[str, ...]] = {
-    'more_seen': (*_PRETRAIN, *_ONE_BLOCK),
+    'more_seen': (*_PRETRAIN, *_ONE_BLOCK, 'default_scope=amd_mm'),
     'for_any_program': (
         *_LOADER[:3],
         'train_cfg.max_iters=2',
@@ -109,7 +109,7 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
         'model.neck.in_channels=[192]',
         'train_dataloader.dataset.pipeline.2.scale=(128,128)',
     ),
-    'with_my_neck': _PRETRAIN,
+    'with_my_neck': (*_PRETRAIN, 'default_scope=mmpretrain'),
     'with_my_lab': (*_PRETRAIN, *_ONE_BLOCK),
     'extended': (*_VIDEO_LOADER, *_STUDENT, *_small_clips(96, views=4)),
 }

@@ -77,6 +77,7 @@ def test_example_trains_two_steps(config: str, walked: Walked) -> None:
     )
     losses = re.findall(r'\bloss: (\S+)', logs)
     assert len(losses) == 2 and 'nan' not in losses
+    assert 'Failed to search registry' not in logs
 
 
 def saved(folder: Path, config: str) -> Dict[str, torch.Tensor]:
