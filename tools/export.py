@@ -64,7 +64,8 @@ from amd_mm.evaluation.label_map import (
 )
 from mmengine.config import Config, DictAction
 
-_CLASSIFIERS = ('cls_head.', 'head.')
+# What pre-training leaves to fine-tuning.
+_FINE_TUNED = ('cls_head.', 'head.', 'backbone.fc_norm.', 'backbone.ln2.')
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -281,7 +282,8 @@ def explain(error: CheckpointError, args: argparse.Namespace) -> str:
     """In a sentence, before the loader's list of names."""
     if not isinstance(error, CheckpointMismatchError):
         return str(error)
-    if any(one.startswith(_CLASSIFIERS) for one in error.missing):
+    fits = not error.mismatched and not error.unexpected
+    if fits and all(one.startswith(_FINE_TUNED) for one in error.missing):
         return (
             f'{args.checkpoint} has no classifier for this config: it is from '
             'pre-training or of another method. Fine-tune it first, or export '

@@ -227,6 +227,7 @@ def describe(
         ),
         output=dict(
             name=model.output,
+            shape=['batch', model.num_outputs()],
             dtype='float32',
             meaning='softmax over the last axis gives probabilities; of '
             'several views of a video, average those'
@@ -241,7 +242,9 @@ def _check_notes(
     program: ProgramFormat, found: Difference | None, tolerance: float
 ) -> dict[str, Any]:
     if found is None:
-        return dict(done=False, because=f'{program.checked_by} is missing')
+        return dict(
+            done=False, because=f'{program.checked_by} is not installed'
+        )
     return dict(
         done=True,
         by=f'{program.checked_by} {version(program.checked_by)}',

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from amd_mm.checkpoints import load_into
 from amd_mm.evaluation.clip_encoder import ClipEncoder
-from amd_mm.models.backbones import ImageVisionTransformer
 from amd_mm.registry import MODELS
 from mmaction.models.recognizers import Recognizer3D
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
@@ -235,7 +235,7 @@ def build_encoder(
     model_cfg = _without_starts(cfg)
     backbone_cfg = model_cfg.get('backbone') or {}
     name = str(backbone_cfg.get('type', 'no backbone'))
-    images = _class_of(backbone_cfg, ImageVisionTransformer) is not None
+    images = _class_of(backbone_cfg, VisionTransformer) is not None
     if images:
         if backbone_cfg.get('out_type', 'cls_token') not in _CLOSED:
             backbone_cfg['out_type'] = 'cls_token'

@@ -88,13 +88,16 @@ def _quietly() -> Iterator[None]:
             one.setLevel(level)
 
 
+def _open_batch() -> dict[str, Any]:
+    return {'pixels': {0: torch.export.Dim('batch', min=1)}}
+
+
 def _graph(model: PortableModel) -> Any:
     """The model as an ``ExportedProgram`` with an open batch size."""
-    batch = torch.export.Dim('batch', min=1)
     program = torch.export.export(
         model,
         (model.example(_TRACED_BATCH),),
-        dynamic_shapes={'pixels': {0: batch}},
+        dynamic_shapes=_open_batch(),
         strict=False,
     )
     for part in program.graph_module.modules():
@@ -127,6 +130,7 @@ def _write_onnx(model: PortableModel, path: str) -> None:
             path,
             input_names=[model.input],
             output_names=[model.output],
+            dynamic_shapes=_open_batch(),  # for the name of the axis
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
