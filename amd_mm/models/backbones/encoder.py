@@ -2,9 +2,11 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from torch import Tensor
+
+from ..utils import Grid
 
 InitCfg = Optional[Union[Dict, List[Dict]]]
 
@@ -41,6 +43,91 @@ def check_taps(taps: Sequence[int], depth: int) -> None:
             f'taps are rising block numbers from 1 to {depth}, '
             f'got {list(taps)}'
         )
+
+
+class TokenEncoder:
+    """Running a ViT's blocks on chosen tokens, with taps, and stopping early.
+
+    To stand before a ViT of a host codebase among the base classes. What uses
+    it has ``blocks``, ``norm``, ``patchify`` and ``embed``.
+    """
+
+    blocks: Any  # nn.ModuleList
+    norm: Any  # nn.Module, after the last block
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def enter(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor],
+        grid: Optional[Grid],
+    ) -> Tensor:
+        """The tokens as the first block takes them.
+
+        Args:
+            patches (Tensor): (B, N, P), all patches.
+            token_ids (Tensor, optional): (B, K), int64; see :meth:`encode`.
+            grid (Grid, optional): See :meth:`encode`.
+
+        Returns:
+            Tensor: (B, E + K, C).
+        """
+        raise NotImplementedError
+
+    def encode(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor] = None,
+        taps: Sequence[int] = (),
+        stop_after_taps: bool = False,
+        grid: Optional[Grid] = None,
+    ) -> EncoderOutput:
+        """Run the blocks on the class token, if any, and on some patches.
+
+        Args:
+            patches (Tensor): (B, N, P), all patches of the clip or image.
+            token_ids (Tensor, optional): (B, K), int64, the patches to look
+                at, in the order in which they are returned; all by default.
+            taps (Sequence[int]): Blocks, counted from 1, after which the
+                residual stream is returned, in rising order.
+            stop_after_taps (bool): Run no block after the last tap, nor the
+                final norm.
+            grid (Grid, optional): Tokens along (time, height, width) if they
+                are not of the configured size.
+
+        Returns:
+            EncoderOutput: The tokens and the taps, (B, E + K, C) each.
+
+        Raises:
+            ValueError: If a tap is not one of the blocks.
+        """
+        check_taps(taps, self.depth)
+        last = taps[-1] if stop_after_taps and taps else self.depth
+        tokens, kept = self._run(patches, token_ids, grid, last, taps)
+        if stop_after_taps:
+            return EncoderOutput(None, kept)
+        return EncoderOutput(self.norm(tokens), kept)
+
+    def _run(
+        self,
+        patches: Tensor,
+        token_ids: Optional[Tensor],
+        grid: Optional[Grid],
+        last: int,
+        taps: Sequence[int],
+    ) -> Tuple[Tensor, List[Tensor]]:
+        """The residual stream after block ``last``, and at the taps."""
+        tokens = self.enter(patches, token_ids, grid)
+        kept = []
+        for number, block in enumerate(self.blocks[:last], start=1):
+            tokens = block(tokens)
+            if number in taps:
+                kept.append(tokens)
+        return tokens, kept
 
 
 def take_out_pretrained(

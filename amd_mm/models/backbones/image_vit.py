@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from .. import utils
 from ..utils import Grid, gather_tokens, patchify, position_table
-from .encoder import EncoderOutput, InitCfg, check_taps, take_out_pretrained
+from .encoder import (
+    InitCfg,
+    TokenEncoder,
+    check_taps,
+    take_out_pretrained,
+)
 
 # The start of MAE: its patch embedding and class token are set apart, see
 # ImageVisionTransformer.init_weights.
@@ -21,7 +26,7 @@ MAE_INIT = [
 
 
 @MODELS.register_module()
-class ImageVisionTransformer(VisionTransformer):
+class ImageVisionTransformer(TokenEncoder, VisionTransformer):
     """MMPretrain's ViT, which can also look at some of an image's tokens.
 
     Parameters, names and config arguments are those of
@@ -231,11 +236,6 @@ class ImageVisionTransformer(VisionTransformer):
         return self
 
     @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.layers)
-
-    @property
     def blocks(self) -> nn.ModuleList:
         """The blocks, by the name that the video backbone has for them."""
         return self.layers
@@ -348,38 +348,15 @@ class ImageVisionTransformer(VisionTransformer):
         first = self.cls_token + table[:, :extra]
         return torch.cat([first.expand(len(tokens), -1, -1), tokens], 1)
 
-    def encode(
+    def enter(
         self,
         patches: Tensor,
-        token_ids: Optional[Tensor] = None,
-        taps: Sequence[int] = (),
-        stop_after_taps: bool = False,
-        grid: Optional[Grid] = None,
-    ) -> EncoderOutput:
-        """Run the blocks on the class token and some or all patches.
-
-        Args:
-            patches (Tensor): (B, N, P), all patches of the image.
-            token_ids (Tensor, optional): (B, K), int64, the patches to look
-                at, in the order in which they are returned; all by default.
-            taps (Sequence[int]): Blocks, counted from 1, after which the
-                residual stream is returned, in rising order.
-            stop_after_taps (bool): Run no block after the last tap, nor the
-                final norm.
-            grid (Grid, optional): See :meth:`embed`.
-
-        Returns:
-            EncoderOutput: The tokens and the taps, (B, E + K, C) each.
-
-        Raises:
-            ValueError: If a tap is not one of the blocks.
-        """
-        check_taps(taps, self.depth)
-        last = taps[-1] if stop_after_taps and taps else self.depth
-        tokens, kept = self._run(patches, token_ids, grid, last, taps)
-        if stop_after_taps:
-            return EncoderOutput(None, kept)
-        return EncoderOutput(self.norm(tokens), kept)
+        token_ids: Optional[Tensor],
+        grid: Optional[Grid],
+    ) -> Tensor:
+        """See :meth:`TokenEncoder.enter`."""
+        tokens = self.embed(patches, token_ids, grid)
+        return self.pre_norm(self.drop_after_pos(tokens))
 
     def query_key_value(
         self,
@@ -427,21 +404,3 @@ class ImageVisionTransformer(VisionTransformer):
         qkv = layer.attn.qkv(layer.ln1(tokens))
         qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         return qkv, kept
-
-    def _run(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor],
-        grid: Optional[Grid],
-        last: int,
-        taps: Sequence[int],
-    ) -> Tuple[Tensor, List[Tensor]]:
-        """The residual stream after block ``last``, and at the taps."""
-        tokens = self.drop_after_pos(self.embed(patches, token_ids, grid))
-        tokens = self.pre_norm(tokens)
-        kept = []
-        for number, layer in enumerate(self.layers[:last], start=1):
-            tokens = layer(tokens)
-            if number in taps:
-                kept.append(tokens)
-        return tokens, kept

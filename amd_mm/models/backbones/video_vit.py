@@ -1,4 +1,4 @@
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Tuple, Union
 
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
@@ -16,7 +16,7 @@ from ..utils import (
     resize_position_table,
 )
 from ..utils.blocks import DEFAULT_NORM
-from .encoder import EncoderOutput, InitCfg, check_taps, take_out_pretrained
+from .encoder import InitCfg, TokenEncoder, take_out_pretrained
 
 # MMAction2's own start, spelled out because its default is not a name.
 DEFAULT_INIT = [
@@ -26,7 +26,7 @@ DEFAULT_INIT = [
 
 
 @MODELS.register_module()
-class VideoVisionTransformer(VisionTransformer):
+class VideoVisionTransformer(TokenEncoder, VisionTransformer):
     """MMAction2's ViT, which can also look at some of a clip's tokens.
 
     Parameters, names and config arguments are those of
@@ -203,11 +203,6 @@ class VideoVisionTransformer(VisionTransformer):
             )
 
     @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    @property
     def patch_shape(self) -> Tuple[int, int, int]:
         """Frames, rows and columns of a patch."""
         return self.tubelet_size, self.patch_size, self.patch_size
@@ -290,43 +285,14 @@ class VideoVisionTransformer(VisionTransformer):
         conv = self.patch_embed.projection
         return F.linear(patches, conv.weight.flatten(1), conv.bias) + table
 
-    def encode(
+    def enter(
         self,
         patches: Tensor,
-        token_ids: Optional[Tensor] = None,
-        taps: Sequence[int] = (),
-        stop_after_taps: bool = False,
-        grid: Optional[Grid] = None,
-    ) -> EncoderOutput:
-        """Run the blocks on some or all of a clip's tokens.
-
-        Args:
-            patches (Tensor): (B, N, P), all patches of the clip.
-            token_ids (Tensor, optional): (B, K), int64, the tokens to look at,
-                in the order in which they are returned; all by default.
-            taps (Sequence[int]): Blocks, counted from 1, after which the
-                residual stream is returned, in rising order.
-            stop_after_taps (bool): Run no block after the last tap, nor the
-                final norm.
-            grid (Grid, optional): See :meth:`embed`.
-
-        Returns:
-            EncoderOutput: The tokens and the taps.
-
-        Raises:
-            ValueError: If a tap is not one of the blocks.
-        """
-        check_taps(taps, self.depth)
-        last = taps[-1] if stop_after_taps and taps else self.depth
-        tokens = self.pos_drop(self.embed(patches, token_ids, grid))
-        kept = []
-        for number, block in enumerate(self.blocks[:last], start=1):
-            tokens = block(tokens)
-            if number in taps:
-                kept.append(tokens)
-        if stop_after_taps:
-            return EncoderOutput(None, kept)
-        return EncoderOutput(self.norm(tokens), kept)
+        token_ids: Optional[Tensor],
+        grid: Optional[Grid],
+    ) -> Tensor:
+        """See :meth:`TokenEncoder.enter`."""
+        return self.pos_drop(self.embed(patches, token_ids, grid))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of a clip, as MMAction2's backbone returns them.
