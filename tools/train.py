@@ -10,6 +10,7 @@ from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.engine import ending, launch
+from amd_mm.engine.hooks.stop_signals import restore_handlers
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -96,11 +97,13 @@ def main(argv: Optional[List[str]] = None) -> None:
         launch.check_batches(runner)
         runner.train()
     except KeyboardInterrupt:
-        print('train.py: interrupted before training began', file=sys.stderr)
+        print('train.py: interrupted, nothing was saved', file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         ending.leave('train.py', error, cfg, runner)
         raise
+    finally:
+        restore_handlers()
 
 
 if __name__ == '__main__':

@@ -40,7 +40,7 @@ def write_config(folder, make_video):
     return path
 
 
-def start(config, work_dir, *arguments):
+def start(config, work_dir, *arguments, own_group=False):
     command = [
         sys.executable,
         str(REPOSITORY / 'tools/train.py'),
@@ -55,6 +55,7 @@ def start(config, work_dir, *arguments):
         stderr=subprocess.STDOUT,
         text=True,
         env=dict(os.environ, OMP_NUM_THREADS='1'),
+        start_new_session=own_group,
     )
 
 

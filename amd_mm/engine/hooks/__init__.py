@@ -3,6 +3,7 @@ from .deferred_runtime_info import DeferredRuntimeInfoHook
 from .finite_loss import FiniteLossHook
 from .run_summary import RunSummaryHook
 from .step_seed import StepSeedHook
+from .stop_signals import StopOnSignalHook
 from .strict_load import StrictLoadHook
 from .throughput import ThroughputHook
 from .unreadable_videos import UnreadableVideosHook
@@ -15,6 +16,7 @@ __all__ = [
     'ReconstructionVisualizationHook',
     'RunSummaryHook',
     'StepSeedHook',
+    'StopOnSignalHook',
     'StrictLoadHook',
     'ThroughputHook',
     'UnreadableVideosHook',

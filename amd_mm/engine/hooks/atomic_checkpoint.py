@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 PARTIAL_SUFFIX = '.partial'
-_BACKEND = 'amd_mm_atomic'
+ATOMIC_BACKEND = 'amd_mm_atomic'
 
 
 class SavingError(OSError):
@@ -79,7 +79,7 @@ def _sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-@register_backend(_BACKEND, force=True)
+@register_backend(ATOMIC_BACKEND, force=True)
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local file backend with :func:`write_atomically`."""
 
@@ -138,7 +138,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Write local files whole, and clear up what another run left."""
         super().before_train(runner)
         if type(self.file_backend) is LocalBackend:
-            self.backend_args = dict(backend=_BACKEND)
+            self.backend_args = dict(backend=ATOMIC_BACKEND)
             if is_main_process():
                 self._remove_partial(runner)
 

@@ -7,7 +7,8 @@ default_hooks = dict(
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
-    # Whole passes over the data: only these are resumed exactly.
+    # Whole passes over the data: of others only the checkpoint of a stop
+    # (StopOnSignalHook) is resumed exactly.
     checkpoint=dict(
         type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2
     ),
@@ -20,6 +21,7 @@ custom_hooks = [
     dict(type='amd_mm.UnreadableVideosHook'),
     dict(type='amd_mm.ThroughputHook'),
     dict(type='amd_mm.RunSummaryHook'),
+    dict(type='amd_mm.StopOnSignalHook'),
 ]
 
 # A resumed run has to draw what the first one would have drawn.
