@@ -105,8 +105,8 @@ def stand_in_for_mmaction_drn() -> None:
 
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []
-    package.drn = module
-    module.DRN = DRN
+    vars(package)['drn'] = module
+    vars(module)['DRN'] = DRN
     sys.modules[package.__name__] = package
     sys.modules[module.__name__] = module
 
@@ -161,7 +161,7 @@ def let_mmengine_read_its_own_checkpoints() -> None:
         import torch
     except ImportError:
         return
-    if torch.__version__ < (2, 6) or not _installed('mmengine'):
+    if torch.__version__ < '2.6' or not _installed('mmengine'):
         return
     _after_import('mmengine.runner.checkpoint', _wrap_checkpoint_loader)
 
@@ -182,7 +182,7 @@ def _wrap_checkpoint_loader(module: types.ModuleType) -> None:
         with admit_harmless_objects():
             return original(filename, map_location, logger)
 
-    load_checkpoint.admits_harmless_objects = True
+    vars(load_checkpoint)['admits_harmless_objects'] = True
     loader.load_checkpoint = staticmethod(load_checkpoint)
 
 
@@ -210,17 +210,24 @@ def _wrap_build_dataloader(module: types.ModuleType) -> None:
         diff_rank_seed: bool = False,
     ) -> object:
         """Build a data loader; see ``mmengine.runner.Runner``."""
-        collate = isinstance(dataloader, dict) and dataloader.get('collate_fn')
-        if isinstance(collate, dict) and '_scope_' in collate:
-            dataloader, collate = dict(dataloader), dict(collate)
-            scope, name = collate.pop('_scope_'), collate['type']
-            if isinstance(name, str) and '.' not in name:
-                collate['type'] = f'{scope}.{name}'
-            dataloader['collate_fn'] = collate
+        if isinstance(dataloader, dict):
+            dataloader = _with_scoped_collation(dataloader)
         return original(dataloader, seed, diff_rank_seed)
 
-    build_dataloader.understands_scope = True
+    vars(build_dataloader)['understands_scope'] = True
     module.Runner.build_dataloader = staticmethod(build_dataloader)
+
+
+def _with_scoped_collation(dataloader: dict) -> dict:
+    """Turn ``_scope_`` of a config's collation into a part of its name."""
+    collate = dataloader.get('collate_fn')
+    if not isinstance(collate, dict) or '_scope_' not in collate:
+        return dataloader
+    collate = dict(collate)
+    scope, name = collate.pop('_scope_'), collate['type']
+    if isinstance(name, str) and '.' not in name:
+        collate['type'] = f'{scope}.{name}'
+    return dict(dataloader, collate_fn=collate)
 
 
 def _installed(package: str) -> bool:
@@ -283,6 +290,8 @@ class _AfterImport(MetaPathFinder, Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Execute the module by its own loader, then run the action."""
-        module.__spec__.loader = module.__loader__ = self._loader
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         self.action(module)
