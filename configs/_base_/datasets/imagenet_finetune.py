@@ -3,6 +3,7 @@
 #
 # A part of the labels, balanced over the classes, the same in every run:
 #     --cfg-options train_dataloader.dataset.label_fraction=0.01
+_base_ = 'imagenet_pretrain.py'
 train_pipeline = [
     dict(type='amd_mm.LoadImage'),
     dict(
@@ -47,17 +48,7 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=128,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='amd_mm.EpochSeededSampler', shuffle=True),
-    collate_fn=dict(type='mmengine.default_collate'),
-    dataset=dict(
-        type='amd_mm.ImageDataset',
-        data_root='data/imagenet/train',
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(with_label=True, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=128,

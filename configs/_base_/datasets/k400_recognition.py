@@ -53,66 +53,46 @@ train_dataloader = dict(
         ],
     ),
 )
-val_dataloader = dict(
-    batch_size=16,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='amd_mm.VideoListDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='videos_val'),
-        num_classes=num_classes,
-        test_mode=True,
-        pipeline=[
-            dict(type='amd_mm.VideoInit', backend='decord'),
-            dict(
-                type='mmaction.SampleFrames',
-                clip_len=16,
-                frame_interval=4,
-                num_clips=1,
-                test_mode=True,
-            ),
-            dict(type='amd_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(-1, 224)),
-            dict(type='mmaction.CenterCrop', crop_size=224),
-            dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs'),
-        ],
-    ),
-)
+
+
+def _testing(batch_size: int, num_clips: int, crop: str) -> dict:
+    """The data loader of a test on so many clips of every video."""
+    return dict(
+        batch_size=batch_size,
+        num_workers=8,
+        persistent_workers=True,
+        sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='amd_mm.VideoListDataset',
+            data_root='data/kinetics400',
+            ann_file='kinetics400_val_list_videos.txt',
+            data_prefix=dict(video='videos_val'),
+            num_classes=num_classes,
+            test_mode=True,
+            pipeline=[
+                dict(type='amd_mm.VideoInit', backend='decord'),
+                dict(
+                    type='mmaction.SampleFrames',
+                    clip_len=16,
+                    frame_interval=4,
+                    num_clips=num_clips,
+                    test_mode=True,
+                ),
+                dict(type='amd_mm.VideoDecode'),
+                dict(type='mmaction.Resize', scale=(-1, 224)),
+                dict(type=crop, crop_size=224),
+                dict(type='mmaction.FormatShape', input_format='NCTHW'),
+                dict(type='mmaction.PackActionInputs'),
+            ],
+        ),
+    )
+
+
+val_dataloader = _testing(16, 1, 'mmaction.CenterCrop')
 # One video at a time, so that model.test_cfg.max_testing_views may limit how
 # many of its views the device holds at once.
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='amd_mm.VideoListDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='videos_val'),
-        num_classes=num_classes,
-        test_mode=True,
-        pipeline=[
-            dict(type='amd_mm.VideoInit', backend='decord'),
-            dict(
-                type='mmaction.SampleFrames',
-                clip_len=16,
-                frame_interval=4,
-                num_clips=5,
-                test_mode=True,
-            ),
-            dict(type='amd_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(-1, 224)),
-            dict(type='mmaction.ThreeCrop', crop_size=224),
-            dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs'),
-        ],
-    ),
-)
+test_dataloader = _testing(1, 5, 'mmaction.ThreeCrop')
+del _testing
 
 val_evaluator = dict(type='mmaction.AccMetric')
 test_evaluator = val_evaluator
