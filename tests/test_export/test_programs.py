@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 import torch
 from amd_mm.deployment import (
@@ -28,65 +27,57 @@ from ..test_tools.tool_scripts import load_tool
 from .tiny_models import CLIP_PRETRAINING, CLIPS, IMAGES, write
 
 export = load_tool('export')
-# Only torch, and neither of the batch sizes that were compared.
+# Only torch; from a program and its pixels to what comes out.
 ALONE = """
-import sys, numpy, torch
-program = (
-    torch.jit.load(sys.argv[1])
-    if sys.argv[1].endswith('.pt')
-    else torch.export.load(sys.argv[1]).module()
-)
-pixels = torch.from_numpy(numpy.load(sys.argv[2]))
-with torch.no_grad():
-    numpy.save(sys.argv[3], program(pixels).numpy())
+import sys, torch
+for file in sys.argv[1:]:
+    program = (
+        torch.jit.load(file)
+        if file.endswith('.pt')
+        else torch.export.load(file).module()
+    )
+    with torch.no_grad():
+        torch.save(program(torch.load(file + '.pixels')), file + '.output')
 loaded = {one.split('.')[0] for one in sys.modules}
 assert not loaded & {'amd_mm', 'mmengine', 'mmaction', 'mmcv'}, loaded
 """
 
 
-def run_alone(program, pixels, folder):
-    """The output of a program in a process that has nothing of ours."""
-    given, got = folder / 'given.npy', folder / 'got.npy'
-    np.save(given, pixels.numpy())
+def test_programs_run_where_there_is_only_torch(tmp_path, capsys):
+    """A classifier and an encoder, in a process that has nothing of ours."""
+    expected = {}
+    for name, fmt, takes in (
+        (CLIPS, 'torchscript', 'uint8'),
+        (CLIP_PRETRAINING, 'pt2', 'normalised'),
+    ):
+        config, checkpoint, _ = write(tmp_path, name)
+        out = str(tmp_path / f'x{PROGRAM_FORMATS[fmt].suffix}')
+        call = [config, checkpoint, out, '--format', fmt, '--input', takes]
+        if fmt == 'pt2':
+            call.append('--features')
+        export.main(call)
+        said = capsys.readouterr().out
+        assert 'largest difference from the model 0,' in said
+        make = build_encoder if fmt == 'pt2' else build_classifier
+        model = make(Config.fromfile(config), checkpoint, takes)
+        # Of neither of the batch sizes that were compared.
+        pixels = model.example(5, seed=7)
+        torch.save(pixels, f'{out}.pixels')
+        expected[out] = model(pixels)
     subprocess.run(
-        [sys.executable, '-c', ALONE, str(program), str(given), str(got)],
+        [sys.executable, '-c', ALONE, *expected],
         check=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        cwd=folder,
+        cwd=tmp_path,
     )
-    return torch.from_numpy(np.load(got))
+    for out, output in expected.items():
+        torch.testing.assert_close(torch.load(f'{out}.output'), output)
 
 
-@pytest.mark.parametrize(
-    'name, fmt, features, takes',
-    [
-        (CLIPS, 'torchscript', False, 'uint8'),
-        (CLIP_PRETRAINING, 'pt2', True, 'normalised'),
-    ],
-)
-def test_programs_run_where_there_is_only_torch(
-    tmp_path, capsys, name, fmt, features, takes
-):
-    config, checkpoint, _ = write(tmp_path, name)
-    out = tmp_path / f'x{PROGRAM_FORMATS[fmt].suffix}'
-    options = ['--features'] if features else []
-    export.main(
-        [config, checkpoint, str(out), '--format', fmt, '--input', takes]
-        + options
-    )
-    said = capsys.readouterr().out
-    assert 'largest difference from the model 0,' in said
-    make = build_encoder if features else build_classifier
-    model = make(Config.fromfile(config), checkpoint, takes)
-    pixels = model.example(5, seed=7)
-    torch.testing.assert_close(run_alone(out, pixels, tmp_path), model(pixels))
-
-
-@pytest.mark.parametrize('name', [CLIPS, IMAGES])
-def test_onnx_for_any_batch(tmp_path, name):
+def test_onnx_for_any_batch(tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    config, checkpoint, _ = write(tmp_path, name)
+    config, checkpoint, _ = write(tmp_path, IMAGES)
     out, labels = tmp_path / 'x.onnx', tmp_path / 'labels.txt'
     model = build_classifier(Config.fromfile(config), checkpoint)
     names = [f'class {i}' for i in range(model.num_outputs())]
