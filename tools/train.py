@@ -2,6 +2,9 @@
 
 python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
 bash tools/dist_train.sh CONFIG GPUS ...
+
+Ctrl-C and SIGTERM save a checkpoint, from which --resume goes on exactly; the
+exit code is then 130 or 143.
 """
 
 import argparse

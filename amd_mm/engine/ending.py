@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 import sys
+import time
 import traceback
 from typing import Optional
 
@@ -22,6 +23,7 @@ from .sentences import TRACEBACK, LaunchError, built_from, explain
 # end with that sentence, without a traceback.
 USER_ERRORS = (LaunchError, CheckpointError, ListFileError, AVADataError)
 _SHOWN = 3  # tensors of another shape
+_TO_SPEAK = 3.0  # seconds for the first process
 
 
 def sentence(
@@ -125,6 +127,8 @@ def leave(
         return
     first = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
     if runner is None and not first:
+        # A launcher ends all processes when one has ended.
+        time.sleep(_TO_SPEAK)
         sys.exit(1)
     if get_world_size() > 1 and runner is not None:
         tool = f'{tool} (process {get_rank()})'

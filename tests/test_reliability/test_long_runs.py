@@ -257,6 +257,37 @@ def test_only_its_parent_ends_a_process_of_the_loader():
         assert one.exitcode == 0
 
 
+@pytest.fixture
+def own_signal_handlers():
+    """Torchrun sets handlers and leaves them."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@main_thread
+@pytest.mark.parametrize(
+    'end, code, said',
+    [
+        ('pass', 0, ''),
+        ('raise SystemExit(143)', 143, ''),
+        ('os.kill(os.getpid(), 9)', 137, 'was ended by SIGKILL'),
+    ],
+)
+def test_launcher_ends_as_its_processes_end(
+    tmp_path, capfd, own_signal_handlers, end, code, said
+):
+    script = tmp_path / 'script.py'
+    script.write_text(f'import os\n{end}\n')
+    argv = ['--master_port=0', '--nproc_per_node=2', str(script)]
+    assert load_tool('torchrun').main(argv) == code
+    written = ''.join(capfd.readouterr())
+    assert said in written
+    assert 'Traceback' not in written
+
+
 def test_other_threads_leave_signals_alone():
     before = signal.getsignal(signal.SIGINT)
     hook = StopOnSignalHook()
