@@ -53,6 +53,27 @@ def test_pairs_do_compute_something(levers: ModuleType) -> None:
             assert all(one.float().std() > 0 for one in way())
 
 
+def test_the_teacher_of_the_graph_computes(
+    levers: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levers, 'graph_of', lambda call: call)
+    monkeypatch.setattr(levers, '_TEACHER_TAPS', (1, 2))
+    case = levers.Case(1, 64, 1, torch.device('cpu'))
+    ways = levers.teacher(case)
+    assert len(ways) == 2
+    tokens = case.partition.teacher.shape[1]
+    for way in ways.values():
+        assert [tap.shape for tap in way()] == 2 * [(1, tokens, 64)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_graph_gives_what_the_call_gives(levers: ModuleType) -> None:
+    given = torch.arange(3.0, device='cuda')
+    replay = levers.graph_of(lambda: [given * 2])
+    given.add_(1)
+    assert replay()[0].tolist() == [2.0, 4.0, 6.0]
+
+
 def test_nothing_is_timed_when_they_differ(
     levers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
