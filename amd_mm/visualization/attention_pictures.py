@@ -56,14 +56,19 @@ def draw_attention_distances(
         size = one.patch if unit == 'tokens' else 1
         column[0].set_title(plain(name), fontsize=10)
         _draw(column[0], one.space / size, one.uniform[0] / size)
-        if rows == 2 and one.time is None:
+        last = column[0]
+        if one.time is not None:
+            last = column[1]
+            _draw(last, one.time, one.uniform[1])
+        elif rows == 2:
             column[1].axis('off')
-        elif one.time is not None:
-            _draw(column[1], one.time, one.uniform[1])
-        column[-1].set_xlabel('block', fontsize=9)
+        last.set_xlabel('block', fontsize=9)
     labels = (f'distance within the frame\n({unit})', 'in time\n(frames)')
     for line, label in zip(panels, labels):
-        line[0].set_ylabel(label, fontsize=9)
+        # An image model, which has no second row, may come first.
+        first = next(axis for axis in line if axis.has_data())
+        first.set_ylabel(label, fontsize=9)
+        first.tick_params(labelleft=True)
         line[0].set_ylim(0, 1.06 * max(axis.dataLim.y1 for axis in line))
     handles, texts = panels[0, 0].get_legend_handles_labels()
     figure.legend(

@@ -147,7 +147,7 @@ def test_the_tool(
     small = work_folder(tmp_path / 'c', tinymim())
     out = tmp_path / 'new' / 'distance.png'
     call = (image, tiny_videos[0], '--device', 'cpu', '--out', out)
-    models = ('--model', 'video', video, '--model', 'image', picture)
+    models = ('--model', 'image', picture, '--model', 'video', video)
     assert tool(*call, *models, '--model', 'TinyMIM', small) == 0
     assert 'video: 2 inputs' in capsys.readouterr().out
     assert cv2.imread(str(out)).shape[1] > 800
