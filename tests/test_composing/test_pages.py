@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.test_install.packages import (  # noqa: F401, most are fixtures
+    made_once,
     run,
     source_tree,
     succeed,
@@ -41,13 +42,8 @@ def test_every_example_is_run_and_is_short() -> None:
         assert len(code.splitlines()) <= 26, f'{name}: 25 lines and its name'
 
 
-@pytest.fixture(scope='module')
-def walked(
-    wheel_python: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Walked:
-    """The folder in which all examples were run, and how it went."""
-    folder = tmp_path_factory.mktemp('elsewhere')
+def walk(python: Path, folder: Path) -> None:
+    """Train with every example in a folder; what became of it: a file."""
     write_files({**COMPOSING, **EXTENDING}, folder)
     write_data(folder)
     write_checkpoints(folder)
@@ -55,13 +51,25 @@ def walked(
     plan.write_text(json.dumps(EXAMPLES))
     printed = succeed(
         run(
-            [wheel_python, '-W', 'ignore', WALK, plan, 'test_mine.py'],
+            [python, '-W', 'ignore', WALK, plan, 'test_mine.py'],
             folder,
             PYTHONPATH=str(folder),
             OMP_NUM_THREADS='1',
         )
     )
-    report = json.loads(printed.splitlines()[-1])
+    (folder / 'report.json').write_text(printed.splitlines()[-1])
+
+
+@pytest.fixture(scope='session')
+def walked(
+    wheel_python: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Walked:
+    """The folder in which all examples were run, and how it went."""
+    folder = made_once(
+        tmp_path_factory, 'elsewhere', lambda new: walk(wheel_python, new)
+    )
+    report = json.loads((folder / 'report.json').read_text())
     # Neither the checkout nor its editable install.
     assert wheel_python.parents[2] in Path(report['package']).parents
     return folder, report
