@@ -7,6 +7,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .errors import VisualizationError
+
+PICTURES = ('.png', '.pdf', '.svg', '.jpg')
+"""Endings of pictures that can be written."""
+
 # Told apart also by most colour-blind people (Okabe and Ito), without the
 # yellow, which is too light for lines.
 COLOURS = (
@@ -26,6 +31,21 @@ def save_figure(figure: Figure, path: Union[str, Path]) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def check_picture(path: Union[str, Path]) -> Path:
+    """The path, if a picture can be written to one with this ending.
+
+    Raises:
+        VisualizationError: If not.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in PICTURES:
+        raise VisualizationError(
+            f'{path} has to end in {", ".join(PICTURES[:-1])} or '
+            f'{PICTURES[-1]}'
+        )
     return path
 
 

@@ -11,6 +11,7 @@ from amd_mm.checkpoints import (
     read_checkpoint,
     to_amd_mm,
 )
+from amd_mm.datasets.video_reader import describe_error
 from amd_mm.models.algorithms import MaskedAutoencoder, TinyMIM
 from amd_mm.models.backbones import (
     ImageVisionTransformer,
@@ -137,6 +138,10 @@ def load_autoencoder(
         VisualizationError: If there is nothing that reconstructs.
     """
     model = _autoencoder_config(cfg)
+    if not model.get('mask_generator'):
+        raise VisualizationError(
+            f'{cfg.filename}: the model has no mask_generator'
+        )
     masks = dict(model['mask_generator'])
     for name in ('decoder_ratio', 'generator_ratio'):
         masks.pop(name, None)
@@ -152,7 +157,7 @@ def load_autoencoder(
             'checkpoint of pre-training, not one that was fine-tuned or cut '
             'down to its encoder'
         )
-    autoencoder = MODELS.build(model)
+    autoencoder = _build(model, str(cfg.filename))
     load_into(
         autoencoder, state, fmt='amd_mm', name=checkpoint, logger='silent'
     )
@@ -291,7 +296,7 @@ def _build_backbone(
             "package, of MMAction2 and of MMPretrain's VisionTransformer can "
             'be looked into'
         )
-    backbone = MODELS.build(kept)
+    backbone = _build(kept, f'the backbone of {checkpoint}')
     load_encoder(
         backbone,
         state,
@@ -300,6 +305,20 @@ def _build_backbone(
         logger='silent',
     )
     return backbone.eval()
+
+
+def _build(cfg: Dict[str, Any], name: str) -> Any:
+    """Build what a config describes.
+
+    Raises:
+        VisualizationError: If an argument is missing or unknown.
+    """
+    try:
+        return MODELS.build(cfg)
+    except (KeyError, TypeError) as error:
+        raise VisualizationError(
+            f'{name} cannot be built: {describe_error(error)}'
+        ) from None
 
 
 def _normalisation(model: Dict[str, Any]) -> Tuple[Any, Any]:

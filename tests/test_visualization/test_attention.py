@@ -189,4 +189,8 @@ def test_what_is_wrong_is_said(
     ):
         assert tool(*call, '--device', 'cpu', '--out', tmp_path / 'x.png') == 2
         assert said in capsys.readouterr().err
+    call = (video, '--model', 'a', good, '--out', tmp_path / 'x.what')
+    assert tool(*call) == 2
+    said = capsys.readouterr()
+    assert 'has to end in .png' in said.err and not said.out
     assert not (tmp_path / 'x.png').exists()

@@ -215,6 +215,14 @@ def test_what_is_wrong_is_said(
     config = good.parent / 'config.py'
     empty = tmp_path / 'empty'
     empty.mkdir()
+    broken, unknown, maskless = (
+        tmp_path / f'{name}.py' for name in ('broken', 'unknown', 'maskless')
+    )
+    broken.write_text('model = dict(')
+    unknown.write_text("model = dict(type='amd_mm.Unknown')")
+    maskless.write_text("model = dict(type='amd_mm.MaskedAutoencoder')")
+    misspelt = tmp_path / 'misspelt.py'
+    misspelt.write_text(config.read_text().replace('depth=', 'deep='))
     bad, text = tmp_path / 'bad.mp4', tmp_path / 'bad.png'
     bad.write_bytes(b'no video')
     text.write_text('no image')
@@ -229,6 +237,10 @@ def test_what_is_wrong_is_said(
         ((tmp_path / 'no.pth', video, *out), 'there is no config beside'),
         ((config, tmp_path / 'no.pth', video, *out), 'There is no file'),
         (('no.py', good, video, *out), 'there is no config file no.py'),
+        ((broken, good, video, *out), f'{broken}, line 1: this config'),
+        ((unknown, good, video, *out), 'there is no model amd_mm.Unknown'),
+        ((maskless, good, video, *out), 'the model has no mask_generator'),
+        ((misspelt, good, video, *out), "keyword argument 'deep'"),
         ((alone, video, *out), 'there is no config beside'),
         ((config, encoder, video, *out), 'noise would be drawn'),
         ((relations, video, *out), 'TinyMIM learns relations of tokens and'),

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(
         ((run, *out, '--values', 'accuracy'), 'there is loss, lr'),
         ((run, *out, '--axis', 'epochs'), 'run logged no epochs'),
         ((run, *out, '--smooth', '1'), 'below 1, got 1.0'),
-        ((run, '--out', tmp_path / 'x.what'), 'what'),
+        ((run, '--out', tmp_path / 'x.what'), 'has to end in .png'),
     ):
         assert curves(*call) == 2
         error = capsys.readouterr().err

@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import BACKENDS, UnreadableVideoError
+from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device
 from amd_mm.visualization.attention import Distances, attention_distances
 from amd_mm.visualization.attention_pictures import (
@@ -37,8 +36,9 @@ from amd_mm.visualization.attention_pictures import (
 )
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
+from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from sources import find_source
+from sources import ERRORS, find_source
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Measure every model, then draw."""
+    check_picture(args.out)
     for model in args.model:
         if not 2 <= len(model) <= 3:
             raise VisualizationError(
@@ -119,9 +120,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(
-        make_parser(), run, argv, (CheckpointError, UnreadableVideoError)
-    )
+    return run_tool(make_parser(), run, argv, ERRORS)
 
 
 if __name__ == '__main__':

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import BACKENDS, UnreadableVideoError
+from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
+from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.inputs import find_inputs, read_inputs
 from amd_mm.visualization.model_files import (
     Encoder,
@@ -47,7 +47,7 @@ from amd_mm.visualization.similarity import (
     sample_tokens,
     write_similarity,
 )
-from sources import Source, find_source
+from sources import ERRORS, Source, find_source
 
 Pairs = List[Tuple[int, int]]
 
@@ -138,6 +138,7 @@ def load_pair(
 
 def run(args: argparse.Namespace) -> None:
     """Compare and draw."""
+    check_picture(args.out)
     if args.rows < 2:
         raise VisualizationError('--rows must be at least 2')
     files = find_inputs(args.inputs, args.limit)
@@ -182,9 +183,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(
-        make_parser(), run, argv, (CheckpointError, UnreadableVideoError)
-    )
+    return run_tool(make_parser(), run, argv, ERRORS)
 
 
 if __name__ == '__main__':

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import BACKENDS, UnreadableVideoError
+from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device, is_config
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
+from amd_mm.visualization.figures import PICTURES
 from amd_mm.visualization.inputs import find_inputs, read_inputs
 from amd_mm.visualization.model_files import (
     frames_of,
@@ -41,10 +41,9 @@ from amd_mm.visualization.reconstructions import (
     draw_reconstruction,
     reconstruct,
 )
-from sources import find_source
+from sources import ERRORS, find_source
 
 _MOVING = ('.gif', '.mp4')
-_STILL = ('.png', '.pdf', '.svg', '.jpg')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -109,10 +108,10 @@ def check(args: argparse.Namespace) -> None:
         )
     args.config, args.checkpoint, args.inputs = config, rest[0], rest[1:]
     for path in args.out:
-        if Path(path).suffix.lower() not in _STILL + _MOVING:
+        if Path(path).suffix.lower() not in PICTURES + _MOVING:
             raise VisualizationError(
                 f'--out {path} has to end in one of '
-                f'{", ".join(_STILL + _MOVING)}'
+                f'{", ".join(PICTURES + _MOVING)}'
             )
     if min(args.limit, args.frames, args.fps) < 1:
         raise VisualizationError(
@@ -184,9 +183,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(
-        make_parser(), run, argv, (CheckpointError, UnreadableVideoError)
-    )
+    return run_tool(make_parser(), run, argv, ERRORS)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,11 @@
 """Where the models of these tools come from: checkpoints, configs, both."""
 
-import os.path as osp
+from argparse import Namespace
 from typing import NamedTuple, Optional
 
-from amd_mm.checkpoints import read_checkpoint, to_amd_mm
+from amd_mm.checkpoints import CheckpointError, read_checkpoint, to_amd_mm
+from amd_mm.datasets import UnreadableVideoError
+from amd_mm.engine.launch import LaunchError, load_config
 from amd_mm.evaluation.clip_encoder import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -20,6 +22,9 @@ from amd_mm.visualization.model_files import (
     load_backbone,
 )
 from mmengine.config import Config
+
+ERRORS = (CheckpointError, LaunchError, UnreadableVideoError)
+"""Whose message is for the user."""
 
 
 class Source(NamedTuple):
@@ -64,14 +69,19 @@ def find_source(checkpoint: str, config: Optional[str] = None) -> Source:
     """A checkpoint with its config, given or left beside it by training.
 
     Raises:
-        FileNotFoundError: If there is no such config.
-        VisualizationError: If it is no config.
+        LaunchError: If there is no such config, or it cannot be read.
+        VisualizationError: If it is no config, by its ending.
     """
     path = config or find_config(checkpoint)
     if path is None:
         return Source(checkpoint, None)
     if not is_config(path):
         raise VisualizationError(f'{path} is no config file (.py)')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'there is no config file {path}')
-    return Source(checkpoint, Config.fromfile(path))
+    asked = Namespace(
+        config=path,
+        launcher='none',
+        local_rank=0,
+        cfg_options=None,
+        work_dir=None,
+    )
+    return Source(checkpoint, load_config(asked))

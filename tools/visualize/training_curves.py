@@ -17,6 +17,7 @@ from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.visualization.command_line import run_tool
+from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.training_curves import (
     AXES,
     draw_training_curves,
@@ -64,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Read and draw."""
+    check_picture(args.out)
     path = draw_training_curves(
         named_runs(args.runs),
         args.out,
