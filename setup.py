@@ -172,7 +172,7 @@ setup(
     extras_require={
         'detection': ['mmdet>=3.3.0,<3.4', 'pycocotools', 'shapely'],
         'tools': ['av', 'imageio-ffmpeg', 'matplotlib'],
-        'tests': ['hypothesis', 'pytest', 'pytest-xdist'],
+        'tests': ['filelock', 'hypothesis', 'pytest', 'pytest-xdist'],
     },
     cmdclass={
         'build_py': BuildWithMim,

@@ -70,7 +70,7 @@ def build_config(args: argparse.Namespace) -> Config:
         launch.enable_amp(cfg)
     if args.auto_scale_lr:
         launch.enable_auto_scale_lr(cfg)
-    randomness = cfg.get('randomness') or dict()
+    randomness = cfg.get('randomness') or dict(seed=None)  # a random one
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.diff_rank_seed:

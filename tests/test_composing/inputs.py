@@ -49,8 +49,6 @@ _SMALL_TEACHER = (
 _FLOAT32 = ('optim_wrapper.precision=fp32', 'model.teacher.dtype=float32')
 _ONE_BLOCK = ('model.neck.generator_depth=1',)
 _DEIT_TINY = ('model.backbone.arch=deit-tiny',)
-# tools/train.py takes a config without `randomness` only with a seed.
-_SEED = ('randomness.seed=0',)
 
 
 def _small_clips(side: int, views: int = 3) -> Tuple[str, ...]:
@@ -92,7 +90,6 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
     ),
     'in_mmaction': (
         *_LOADER,
-        *_SEED,
         *_STUDENT,
         'model.cls_head.in_channels=48',
     ),
@@ -104,7 +101,6 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
     ),
     'in_mmdet': (
         *_LOADER,
-        *_SEED,
         *_DEIT_TINY,
         'model.neck.in_channels=[192]',
         'train_dataloader.dataset.pipeline.2.scale=(128,128)',

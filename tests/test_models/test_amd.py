@@ -272,6 +272,16 @@ def test_symmetric_masks_with_direct_alignment_are_dmae_s():
     assert {'loss_rec', 'loss_direct'} <= set(losses)
 
 
+def test_a_neck_of_another_kind_is_named(monkeypatch):
+    class BareNeck(torch.nn.Module):
+        def __init__(self, student_dims, teacher_dims, num_pairs):
+            super().__init__()
+
+    monkeypatch.setitem(MODELS.module_dict, 'BareNeck', BareNeck)
+    with pytest.raises(ValueError, match='BareNeck is no subclass of'):
+        build(dict(amd(), neck=dict(type='amd_mm.BareNeck')))
+
+
 @pytest.mark.parametrize(
     'change, words',
     [

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import utils
 from ..mask_generators import TokenPartition
-from ..necks import Aligned
+from ..necks import Aligned, AlignmentNeck
 from ..teachers import CarriesTeacher
 from .masked_autoencoder import MaskedAutoencoder
 
@@ -141,6 +141,12 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             )
 
     def _check_losses(self) -> None:
+        if not isinstance(self.neck, AlignmentNeck):
+            raise ValueError(
+                f'neck.type={type(self.neck).__name__} is no subclass of '
+                'amd_mm.models.necks.AlignmentNeck, which says what a neck '
+                'aligns; docs/extending.md has an example'
+            )
         aligns = dict(
             direct=self.neck.aligns_visible, generation=self.neck.aligns_extra
         )
