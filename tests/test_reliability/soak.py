@@ -1,16 +1,22 @@
 """Memory and open files of a data loader and its processes, over many steps.
 
-As the kernel counts them (``/proc``), so on Linux only.
+As the kernel counts them (``/proc``), so on Linux only. To be run as a
+program, ``python -m tests.test_reliability.soak FOLDER``: the processes of a
+loader begin with what their parent has, and what they lose would go unnoticed
+into what a long-lived parent has freed.
 """
 
 import gc
+import json
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple
 
 import numpy as np
-from amd_mm.registry import DATASETS
+from amd_mm.datasets import available_backends
+from amd_mm.registry import DATASETS, TRANSFORMS
 from mmengine.runner import Runner
 
 PAGE = os.sysconf('SC_PAGE_SIZE')
@@ -60,7 +66,7 @@ def loader_config(folder: Path, backend: str, pipeline_end: list) -> dict:
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process that are its own: what it shares grows by itself."""
+    """Bytes in memory, without files and what is shared through them."""
     fields = Path(f'/proc/{pid}/statm').read_text().split()
     return (int(fields[1]) - int(fields[2])) * PAGE
 
@@ -127,3 +133,30 @@ def soak(config: dict) -> Dict[str, Soak]:
 def slope(values: List[int]) -> float:
     """Bytes a step, by least squares."""
     return float(np.polyfit(np.arange(len(values)), values, 1)[0])
+
+
+class KeepsFrames:
+    """A transform that loses memory: the first frame of every clip."""
+
+    kept: List[np.ndarray] = []
+
+    def __call__(self, results: dict) -> dict:
+        self.kept.append(results['imgs'][0].copy())
+        return results
+
+
+def main(folder: str) -> None:
+    """Print as JSON what came of each backend, and of ``losing`` memory."""
+    found = {
+        backend: soak(loader_config(Path(folder), backend, []))
+        for backend in ('pyav', 'decord')
+        if backend in available_backends()
+    }
+    TRANSFORMS.register_module(module=KeepsFrames)
+    losing = [dict(type='amd_mm.KeepsFrames')]
+    found['losing'] = soak(loader_config(Path(folder), 'pyav', losing))
+    print(json.dumps(found))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

@@ -1,5 +1,6 @@
 """Runs of days: nothing piles up, and a stop costs nothing."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,17 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from amd_mm.datasets import available_backends
 from amd_mm.engine.hooks import StepSeedHook, StopOnSignalHook
 from amd_mm.engine.hooks.stop_signals import (
     _let_workers_live,
     restore_handlers,
 )
-from amd_mm.registry import TRANSFORMS
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from tests.test_reliability.soak import FRAMES, loader_config, soak
+from tests.test_configs.shrink import REPOSITORY
+from tests.test_reliability.soak import FRAMES, Soak
 from tests.test_reliability.test_distributed import on_two_processes
 from tests.test_reliability.test_resume import (
     EPOCHS,
@@ -49,25 +49,36 @@ TOLERATED = dict(pyav=FRAME // 3, decord=FRAME * FRAMES * 3 // 4)
 
 
 @pytest.fixture(scope='module')
-def one_in_ten_is_bad(tmp_path_factory, make_video):
+def soaked(tmp_path_factory, make_video):
+    """{backend: {process: what it did}}, with one video in ten that is bad."""
     folder = tmp_path_factory.mktemp('soak')
     for index in range(18):
         make_video(str(folder / f'{index}.mp4'), 16, SIZE, seed=index)
     (folder / 'bad.mp4').write_bytes(b'no video' * 100)
-    # Opens in no library, but looks like a video for longer.
+    # Looks like a video for longer.
     whole = (folder / '0.mp4').read_bytes()
     (folder / 'cut.mp4').write_bytes(whole[: len(whole) // 2])
-    return folder
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.test_reliability.soak', str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {
+        name: {process: Soak(*values) for process, values in one.items()}
+        for name, one in found.items()
+    }
 
 
 @linux
 @pytest.mark.parametrize('backend', TOLERATED)
-def test_loader_keeps_memory_and_files(one_in_ten_is_bad, backend):
-    if backend not in available_backends():
+def test_loader_keeps_memory_and_files(soaked, backend):
+    if backend not in soaked:
         pytest.skip(f'{backend} is not installed')
-    for name, one in soak(
-        loader_config(one_in_ten_is_bad, backend, [])
-    ).items():
+    for name, one in soaked[backend].items():
         assert one.growth < TOLERATED[backend], name
         half = len(one.files) // 2
         # The least: a batch may still be on its way.
@@ -75,21 +86,8 @@ def test_loader_keeps_memory_and_files(one_in_ten_is_bad, backend):
 
 
 @linux
-def test_soak_sees_a_frame_kept_of_each_video(one_in_ten_is_bad, monkeypatch):
-    kept = []
-
-    class KeepFrame:
-        def __call__(self, results):
-            kept.append(results['imgs'][0].copy())
-            return results
-
-    monkeypatch.setitem(TRANSFORMS._module_dict, 'KeepFrame', KeepFrame)
-    found = soak(
-        loader_config(
-            one_in_ten_is_bad, 'pyav', [dict(type='amd_mm.KeepFrame')]
-        )
-    )
-    for name, one in found.items():
+def test_soak_sees_a_frame_kept_of_each_video(soaked):
+    for name, one in soaked['losing'].items():
         assert (one.growth > TOLERATED['pyav']) == name.startswith('worker')
 
 
