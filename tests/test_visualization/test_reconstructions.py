@@ -38,6 +38,7 @@ def test_draws_with_and_without_the_note(
         tmp_path / 'new' / 'picture.png',
         names=['first', 'second'],
         borrows_statistics=borrows,
+        max_frames=2,
     )
     assert cv2.imread(str(path)).min() == 0
 
@@ -47,7 +48,10 @@ def test_the_teacher_has_a_row_only_if_it_sees_more(tmp_path: Path) -> None:
         cv2.imread(
             str(
                 draw_reconstruction(
-                    reconstruction(ratio), PATCH, tmp_path / f'{ratio}.png'
+                    reconstruction(ratio),
+                    PATCH,
+                    tmp_path / f'{ratio}.png',
+                    max_frames=2,
                 )
             )
         ).shape[0]
