@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from amd_mm.registry import MODELS
 from amd_mm.models.meta import build_on_meta
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS

@@ -5,8 +5,8 @@ from typing import Optional, Tuple
 
 import pytest
 import torch
-from amd_mm.registry import MODELS, TRANSFORMS
 from amd_mm.models.meta import build_on_meta
+from amd_mm.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
