@@ -115,7 +115,11 @@ def read_list_file(
             raise ListFileError(path, str(error), line, number) from None
         entries.append(ListEntry(*entry, number, line))
     if not entries:
-        raise ListFileError(path, 'the list file has no entries')
+        raise ListFileError(
+            path,
+            'the list file has no entries. Write one sample per line, for '
+            "example 'some folder/clip.mp4 3'",
+        )
     _check_all_or_none_labelled(path, entries)
     return entries
 

@@ -198,6 +198,7 @@ class PyAVReader(VideoReader):
     package = 'av'
     requirement = 'av'
     _container: Any = None
+    _times: Any = None  # timestamps in order, if they are usable
 
     def _open(self, library: ModuleType) -> None:
         self._library_module = library

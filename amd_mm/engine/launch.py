@@ -41,6 +41,12 @@ _STARTED_BY = {
         'mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
     ),
 }
+# Where each says which process of its machine this is.
+_LOCAL_RANK = {
+    'pytorch': 'LOCAL_RANK',
+    'slurm': 'SLURM_LOCALID',
+    'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK',
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +189,7 @@ def check_launcher(launcher: str) -> None:
             f'and {absent[0]} is not in the environment: start with '
             f'`{command}`, or leave --launcher out for one process'
         )
-    local = int(os.environ.get('SLURM_LOCALID', os.environ['LOCAL_RANK']))
+    local = int(os.environ.get(_LOCAL_RANK[launcher], '0'))
     gpus = torch.cuda.device_count()
     if get_device() == 'cuda' and local >= gpus:
         raise LaunchError(

@@ -110,21 +110,32 @@ def test_real_process_prints_the_sentence_and_nothing_before_it(project):
     assert last.startswith('train.py: model.teacher (amd_mm.FrozenTeacher): ')
 
 
-def test_more_processes_than_gpus(project, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    'launcher, environment, local',
+    [
+        (
+            'pytorch',
+            dict(RANK='3', WORLD_SIZE='4', MASTER_ADDR='a', MASTER_PORT='1'),
+            'LOCAL_RANK',
+        ),
+        (
+            'slurm',
+            dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_NODELIST='a'),
+            'SLURM_LOCALID',
+        ),
+    ],
+)
+def test_more_processes_than_gpus(monkeypatch, launcher, environment, local):
     monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
-    for name, value in dict(
-        RANK='3',
-        LOCAL_RANK='3',
-        WORLD_SIZE='4',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT='29500',
-    ).items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    for rank in ('0', '1'):
+        monkeypatch.setenv(local, rank)
+        launch.check_launcher(launcher)
+    monkeypatch.setenv(local, '3')
     with pytest.raises(launch.LaunchError, match='has no GPU: there are 2'):
-        launch.check_launcher('pytorch')
-    monkeypatch.setenv('LOCAL_RANK', '1')
-    launch.check_launcher('pytorch')
+        launch.check_launcher(launcher)
 
 
 @pytest.fixture

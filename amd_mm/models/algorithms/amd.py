@@ -114,7 +114,8 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         if taps[-1] > depth:
             raise ValueError(
                 f'tap_pairs name student block {taps[-1]}, the '
-                f'backbone has {depth}'
+                f'backbone has {depth}: choose one of these, or a deeper '
+                'backbone'
             )
         if not self.reconstructs and taps[-1] < depth:
             raise ValueError(
