@@ -241,7 +241,15 @@ def _spell(name: str, table: Format) -> str:
 
 
 def is_fixed_table(name: str, tensor: Tensor) -> bool:
-    """Whether this is the published 1-D sin-cos position table."""
+    """Whether this is the published 1-D sin-cos position table.
+
+    Args:
+        name (str): Of the weight, in any format.
+        tensor (Tensor): Its values; a table is (1, N, C).
+
+    Returns:
+        bool: Whether it is, up to rounding.
+    """
     if name.rpartition('.')[2] != 'pos_embed' or tensor.ndim != 3:
         return False
     # Imported here: it costs seconds, and few files hold a table.

@@ -16,6 +16,12 @@ class CheckpointFormatError(CheckpointError):
 class CheckpointMismatchError(CheckpointError):
     """The weights do not fit the module they were meant for.
 
+    Args:
+        message (str): What is wrong, for people.
+        missing (tuple[str, ...]): See the attributes.
+        mismatched (dict[str, tuple], optional): See the attributes.
+        unexpected (tuple[str, ...]): See the attributes.
+
     Attributes:
         missing (tuple[str, ...]): Needed by the module, not in the file.
         mismatched (dict[str, tuple]): name -> (shape in the file, shape in

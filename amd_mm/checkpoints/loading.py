@@ -227,6 +227,7 @@ def load_into(
             for this module.
         CheckpointMismatchError: If it does not fit. The message names what is
             missing, what has another shape, and guesses why.
+        ValueError: If ``extra_blocks`` is neither.
     """
     if extra_blocks not in ('error', 'ignore'):
         raise ValueError(

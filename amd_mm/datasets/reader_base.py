@@ -114,6 +114,10 @@ class VideoReader(ABC):
         path (str): A local video file.
         num_threads (int): Decoding threads. One is best when the data loader
             has many workers.
+
+    Raises:
+        UnreadableVideoError: If the file is no video, or has no frames.
+        ImportError: If what the reader is made of is not installed.
     """
 
     package: str  # what the reader imports

@@ -35,6 +35,10 @@ class PortableModel(nn.Module):
         bgr (bool): The core sees blue, green, red.
         takes (str): ``uint8``: pixels, normalised inside; ``normalised``:
             float32, normalised by the caller.
+
+    Raises:
+        ExportError: If ``takes`` is neither, or mean and std are not those of
+            the input's channels.
     """
 
     _mean: Tensor
@@ -90,6 +94,9 @@ class PortableModel(nn.Module):
         Args:
             batch (int): How many.
             seed (int): Of the noise.
+
+        Returns:
+            Tensor: (batch, *size), of the type :attr:`dtype`.
         """
         generator = torch.Generator().manual_seed(seed)
         shape = (batch, *self.size)

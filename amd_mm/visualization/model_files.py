@@ -259,6 +259,9 @@ def build_encoder(
         mean (Sequence[float]): Of each channel, for values up to 255.
         std (Sequence[float]): Of each channel.
 
+    Returns:
+        Encoder: In evaluation mode, on the CPU.
+
     Raises:
         CheckpointError: If the weights do not fit.
         VisualizationError: If it is another backbone.

@@ -139,6 +139,8 @@ def problems(entry: Entry) -> Iterator[str]:
     if not entry.doc:
         yield 'has no docstring'
         return
+    if re.fullmatch(r'See :\w+:`[\w.]+`\.', entry.doc):  # said there
+        return
     function = constructor(node) if isinstance(node, ast.ClassDef) else node
     if function is None:
         return
