@@ -25,6 +25,7 @@ from amd_mm.checkpoints import (
     to_amd_mm,
 )
 from amd_mm.datasets import BACKENDS, UnreadableVideoError
+from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.clip_encoder import (
     ArchitectureError,
     ClipSampling,
@@ -132,7 +133,7 @@ def build(args: argparse.Namespace) -> Recognizer:
     if not osp.isfile(path):
         raise DemoError(f'there is no config file {path}')
     print(f'config: {path}')
-    return _from_config(args, Config.fromfile(path))
+    return _from_config(args, read_config(path))
 
 
 def _from_config(args: argparse.Namespace, cfg: Config) -> Recognizer:
@@ -256,6 +257,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         CheckpointError,
         DemoError,
         LabelMapError,
+        LaunchError,
         UnreadableVideoError,
         ImportError,
         OSError,

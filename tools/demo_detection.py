@@ -40,6 +40,7 @@ from amd_mm.datasets.ava_files import (
     some_of,
 )
 from amd_mm.datasets.detector_boxes import read_box_csv
+from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.action_detector import (
     ActionDetectorError,
     Detector,
@@ -180,7 +181,7 @@ def build(args: argparse.Namespace) -> Detector:
     """
     state = read_detector(args.checkpoint)
     path = args.config or find_config(args.checkpoint)
-    cfg = Config.fromfile(path) if path else _config_for(args, state)
+    cfg = read_config(path) if path else _config_for(args, state)
     print(f'config: {cfg.filename}')
     return build_detector(
         cfg, state, args.checkpoint, choose_device(args.device), args.backend
@@ -521,6 +522,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         CheckpointError,
         DemoError,
         ActionDetectorError,
+        LaunchError,
         UnreadableVideoError,
         ImportError,
         OSError,

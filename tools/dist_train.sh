@@ -10,18 +10,12 @@ fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CONFIG=$1
 GPUS=$2
-PORT=${PORT:-29500}
-if [ "${NODE_RANK:-0}" = 0 ] && (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
-    echo "$0: port $PORT is in use, by another run on this machine perhaps:" \
-        "give this one another, PORT=$((PORT + 1)) bash $0 $*" >&2
-    exit 1
-fi
 
 PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" \
 exec "${PYTHON:-python}" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="$PORT" \
+    --master_port="${PORT:-29500}" \
     --nproc_per_node="$GPUS" \
     "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -192,7 +192,7 @@ def load_config(args: argparse.Namespace) -> Config:
     launch.check_config_path(path)
     if args.config is None:
         print(f'config: {path}')
-    cfg = Config.fromfile(path)
+    cfg = launch.read_config(path)
     cfg.merge_from_dict(args.cfg_options or {})
     return cfg
 

@@ -52,6 +52,7 @@ from amd_mm.datasets import (
     find_videos,
     read_list_file,
 )
+from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.clip_encoder import (
     ArchitectureError,
     ClipEncoder,
@@ -181,7 +182,7 @@ def load_config(args: argparse.Namespace) -> Optional[Config]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'there is no config file {path}')
     print(f'config: {path}')
-    return Config.fromfile(path)
+    return read_config(path)
 
 
 def find_input(args: argparse.Namespace) -> Videos:
@@ -280,6 +281,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         ArchitectureError,
         CheckpointError,
         FeatureFolderError,
+        LaunchError,
         ListFileError,
         ImportError,
         OSError,

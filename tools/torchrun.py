@@ -2,7 +2,8 @@
 
     python tools/torchrun.py --nproc_per_node=8 tools/train.py CONFIG ...
 
-The arguments are those of `torchrun`; tools/dist_train.sh uses it. When a
+The arguments are those of `torchrun`; dist_train.sh and dist_test.sh use it.
+A port that is taken is said before anything is started. When a
 process fails or the run is told to stop, torchrun prints a traceback through
 itself and ends with 1. Here the exit code is that of the first process that
 failed, or 128 and the signal (130 for Ctrl-C, 143 for SIGTERM), and a process
@@ -10,7 +11,9 @@ that the system has killed, which could not say anything, is named.
 """
 
 import signal
+import socket
 import sys
+from argparse import Namespace
 from typing import List, Optional
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -27,8 +30,17 @@ def main(argv: Optional[List[str]] = None) -> int:
     Returns:
         int: The exit code.
     """
+    args = parse_args(argv)
+    if _port_is_taken(args):
+        port = int(args.master_port)
+        print(
+            f'port {port} is in use, by another run on this machine perhaps: '
+            f'give this one another, PORT={port + 1} before the command',
+            file=sys.stderr,
+        )
+        return 1
     try:
-        run(parse_args(argv))
+        run(args)
     except SignalException as error:
         return 128 + error.sigval
     except ChildFailedError as error:
@@ -41,6 +53,17 @@ def main(argv: Optional[List[str]] = None) -> int:
         )
         return 128 - failure.exitcode
     return 0
+
+
+def _port_is_taken(args: Namespace) -> bool:
+    """Whether something answers where the first node is to listen."""
+    if int(args.node_rank):
+        return False
+    try:
+        with socket.create_connection(('127.0.0.1', args.master_port), 1):
+            return True
+    except OSError:
+        return False
 
 
 def _why(name: str) -> str:

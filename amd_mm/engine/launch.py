@@ -92,7 +92,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     check_config_path(args.config)
-    cfg = _read_config(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         check_options(cfg, args.cfg_options)
@@ -143,7 +143,18 @@ def check_config_path(path: str) -> None:
     raise LaunchError(message)
 
 
-def _read_config(path: str) -> Config:
+def read_config(path: str) -> Config:
+    """Read a config, which is a program and can fail in any way.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Config: As it is written.
+
+    Raises:
+        LaunchError: If it fails; the message says where and how.
+    """
     try:
         return Config.fromfile(path)
     except Exception as error:

@@ -17,11 +17,13 @@ from amd_mm.engine import launch
 from amd_mm.engine.hooks import atomic_checkpoint
 from amd_mm.engine.sentences import explain
 from amd_mm.models.algorithms.amd import split_tap_pairs
+from amd_mm.registry import MODELS
 
 from tests.test_configs.shrink import REPOSITORY
 from tests.test_reliability.bad_input_cases import CASES, Case, P
 from tests.test_reliability.mistakes import make_project
 from tests.test_tools.tool_scripts import load_tool
+from tests.tiny import backbone
 
 
 @pytest.fixture(scope='module')
@@ -163,15 +165,53 @@ def test_port_in_use(project, capsys, monkeypatch, taken_port):
     assert 'PORT=' in sentence
 
 
-def test_dist_train_looks_at_the_port_first(project, taken_port):
+def test_the_port_is_looked_at_before_anything_starts(taken_port, capsys):
+    argv = ['--master_port', taken_port, '--nproc_per_node', '2', 'gone.py']
+    assert load_tool('torchrun').main(argv) == 1
+    assert f'port {taken_port} is in use' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('script', ['train', 'test'])
+def test_distributed_scripts_pass_the_port_on(script, tmp_path):
+    arguments = ['config.py', 'file.pth', '2'][:: 2 - (script == 'test')]
     done = subprocess.run(
-        ['bash', str(REPOSITORY / 'tools/dist_train.sh'), 'config.py', '2'],
+        ['bash', str(REPOSITORY / f'tools/dist_{script}.sh'), *arguments],
         capture_output=True,
         text=True,
-        env=dict(os.environ, PORT=taken_port, PYTHON='/bin/false'),
+        env=dict(os.environ, PORT='29511', PYTHON='/bin/echo'),
     )
-    assert done.returncode == 1
-    assert f'port {taken_port} is in use' in done.stderr
+    assert 'tools/torchrun.py' in done.stdout
+    assert '--master_port=29511 --nproc_per_node=2' in done.stdout
+    assert f'tools/{script}.py config.py' in done.stdout
+
+
+@pytest.mark.parametrize('tool', ['demo', 'export', 'extract_features'])
+def test_a_config_that_fails_is_named(tool, capsys, tmp_path):
+    config, weights = tmp_path / 'broken.py', tmp_path / 'weights.pth'
+    config.write_text('model = dict(\n')
+    encoder = MODELS.build(backbone()).state_dict()
+    state = {f'backbone.{name}': value for name, value in encoder.items()}
+    state['cls_head.fc_cls.weight'] = torch.zeros(3, 48)
+    torch.save(state, weights)
+    argv = dict(
+        demo=['clip.mp4', str(weights), '--config', str(config)],
+        export=[str(config), str(weights), 'x.onnx', '--format', 'onnx'],
+        extract_features=[
+            str(config),
+            str(weights),
+            str(tmp_path),
+            '--out',
+            str(tmp_path / 'features'),
+        ],
+    )[tool]
+    try:
+        code = load_tool(tool).main(argv)
+    except SystemExit as end:
+        code = end.code
+    said = capsys.readouterr().err
+    assert code and 'broken.py, line 1: this config cannot be read' in (
+        said + str(code)
+    )
 
 
 @pytest.mark.skipif(
