@@ -198,7 +198,7 @@ def _worker(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
 def _machine(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
     """Full disks, full memory, taken ports."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return (
             'the memory of the GPU is full '
             f'({text.partition(". ")[0]}). Take fewer videos at a time and '

@@ -23,7 +23,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from ..optim_wrappers.guarded import _HostCopy as HostCopy
+from ..optim_wrappers.guarded import HostCopy
 from ..utils import DataBatch
 from .atomic_checkpoint import ATOMIC_BACKEND, write_atomically
 

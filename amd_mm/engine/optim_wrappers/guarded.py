@@ -16,7 +16,7 @@ class NonFiniteError(RuntimeError):
     """A loss or a gradient norm was NaN or infinite."""
 
 
-class _HostCopy:
+class HostCopy:
     """A device scalar on its way to the host, without stopping the queue.
 
     The copy is put into the device's queue when this is built; :meth:`read`
@@ -116,7 +116,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self.defer_grad_norm = False
         self._batch: List[str] = []
         self._grad_norm: Optional[Tensor] = None
-        self._pending_norm: Optional[_HostCopy] = None
+        self._pending_norm: Optional[HostCopy] = None
         self._pending_batch: List[str] = []
 
     @property
@@ -213,7 +213,7 @@ class GuardedOptimWrapper(OptimWrapper):
         if norm is None:  # clipping by value has no norm
             return
         norm = norm.detach()
-        self._pending_norm = _HostCopy(torch.isfinite(norm))
+        self._pending_norm = HostCopy(torch.isfinite(norm))
         self._pending_batch = self._batch
         if self.defer_grad_norm:
             self._grad_norm = norm
@@ -222,16 +222,16 @@ class GuardedOptimWrapper(OptimWrapper):
                 f'train/{self.grad_name}', float(norm)
             )
 
-    def _send_finite_flag(self, loss: Tensor) -> _HostCopy:
+    def _send_finite_flag(self, loss: Tensor) -> HostCopy:
         flag = torch.isfinite(loss).all().to(torch.int32)
         if not is_distributed():
-            return _HostCopy(flag)
+            return HostCopy(flag)
         # All processes must stop: one that stops alone leaves the others in
         # the gradients' all-reduce, with parameters already spoilt by it.
         work = torch_dist.all_reduce(
             flag, op=torch_dist.ReduceOp.MIN, async_op=True
         )
-        return _HostCopy(flag, work)
+        return HostCopy(flag, work)
 
     def _report_loss(self, loss: Tensor) -> None:
         reports = [(get_rank(), loss.item(), self._batch)]
