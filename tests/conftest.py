@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, List, Tuple
 
@@ -24,9 +25,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 
 
-@pytest.fixture(autouse=True)
-def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing of a test's runner is left for the tests after it.
+@contextmanager
+def process_of_its_own() -> Iterator[None]:
+    """Nothing of a runner inside is left for what comes after.
 
     MMEngine keeps the last runner's default scope, iteration, logger and
     visualizer in the process, a launcher its environment variables, and a
@@ -35,12 +36,29 @@ def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     environment = dict(os.environ)
     silenced = logging.root.manager.disable
-    for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
-        monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
+            patch.setattr(kind, '_instance_dict', OrderedDict())
+        yield
     logging.disable(silenced)
     os.environ.clear()
     os.environ.update(environment)
+
+
+@pytest.fixture(autouse=True)
+def isolated() -> Iterator[None]:
+    """Each test is :func:`process_of_its_own`."""
+    with process_of_its_own():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> object:
+    """And so is what makes something for several tests."""
+    if fixturedef.scope == 'function':
+        return (yield)
+    with process_of_its_own():
+        return (yield)
 
 
 def real_data_folder() -> Path:
