@@ -16,6 +16,7 @@ Examples:
 import argparse
 import sys
 from pathlib import Path
+from typing import List, Optional
 
 import amd_mm
 from amd_mm.checkpoints import (
@@ -34,7 +35,7 @@ from amd_mm.checkpoints import (
 )
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -75,7 +76,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='read SRC even if it can run code (only files that you trust)',
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.dst is None and not args.list:
         parser.error('DST is missing (or give --list to look only)')
     return args
@@ -101,9 +102,9 @@ def convert(args: argparse.Namespace) -> Converted:
     return Converted(theirs, {**dropped, **dropped_later})
 
 
-def main() -> None:
+def main(argv: Optional[List[str]] = None) -> None:
     """Convert, say what was dropped, and write unless told only to look."""
-    args = parse_args()
+    args = parse_args(argv)
     try:
         if args.dst and Path(args.dst).exists() and not args.force:
             raise FileExistsError(

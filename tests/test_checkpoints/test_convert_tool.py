@@ -3,10 +3,7 @@
 import argparse
 import hashlib
 import os
-import subprocess
-import sys
 from collections import UserString
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,19 +18,13 @@ from amd_mm.checkpoints import (
 from safetensors import safe_open
 
 from ..golden import draw_state, load_golden
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
+from ..test_tools.tool_scripts import run_tool
 
 
 def run(*args, ok=True):
-    result = subprocess.run(
-        [sys.executable, str(TOOL), *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert (result.returncode == 0) == ok, result.stdout + result.stderr
-    return result.stdout if ok else result.stderr
+    done = run_tool('convert_checkpoint', *args)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout if ok else done.stderr
 
 
 @pytest.fixture

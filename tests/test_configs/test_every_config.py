@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from .shrink import all_configs, make_data, shrink, views_of
 
 CONFIGS = all_configs()
+pytestmark = pytest.mark.no_cover
 
 
 @pytest.fixture(scope='module')

@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from amd_mm.registry import MODELS
 from mmengine.config import Config
 
 from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
+from tests.test_tools.tool_scripts import run_tool
 
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 FOLDER = MAIN.replace('k400', 'folder')
@@ -205,25 +204,15 @@ def test_addresses_are_left_to_who_reads_them():
     launch.check_paths(cfg, 'train_dataloader')
 
 
-def run(tool, *args, **environment):
-    return subprocess.run(
-        [sys.executable, str(TOOLS / tool), *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=dict(os.environ, **environment),
-    )
-
-
 def test_train_py_says_what_is_missing_without_a_traceback(tmp_path):
-    result = run('train.py', CONFIGS / FOLDER, '--work-dir', tmp_path)
+    result = run_tool('train', CONFIGS / FOLDER, '--work-dir', tmp_path)
     assert result.returncode == 1
     assert 'train_dataloader.dataset.data_root' in result.stderr
     assert 'Traceback' not in result.stderr
 
 
 def test_test_py_refuses_a_config_that_only_trains(tmp_path):
-    result = run('test.py', CONFIGS / FOLDER, 'x.pth')
+    result = run_tool('test', CONFIGS / FOLDER, 'x.pth')
     assert result.returncode == 1
     assert 'no test_dataloader' in result.stderr
     assert 'Traceback' not in result.stderr
@@ -273,8 +262,8 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
     cfg.param_scheduler = []
     pretrain = tmp_path / 'tiny_pretrain.py'
     cfg.dump(pretrain)
-    result = run(
-        'train.py',
+    result = run_tool(
+        'train',
         pretrain,
         '--work-dir',
         tmp_path / 'w',
@@ -303,8 +292,8 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
         model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head')
     )
     torch.save(dict(state_dict=model.state_dict()), tuned)
-    result = run(
-        'test.py',
+    result = run_tool(
+        'test',
         recognise,
         tuned,
         '--work-dir',

@@ -12,6 +12,7 @@ from tests.tiny import amd, backbone, videomae
 from tests.tiny_image import image_amd, image_backbone, mae
 from tests.tiny_tinymim import tinymim
 
+pytestmark = pytest.mark.no_cover
 CONFIGS = {
     'amd': (amd, (2, 3, 8, 64, 64)),
     'videomae': (videomae, (2, 3, 8, 64, 64)),
