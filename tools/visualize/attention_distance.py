@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device
 from amd_mm.visualization.attention import Distances, attention_distances
 from amd_mm.visualization.attention_pictures import (
@@ -38,7 +37,7 @@ from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from sources import ERRORS, find_source
+from sources import ERRORS, add_reading_arguments, find_source
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,17 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--unit', choices=UNITS, default=UNITS[0], help='within the frame'
     )
-    parser.add_argument(
-        '--stride',
-        type=int,
-        help="from one frame of a clip to the next (default: the config's, "
-        'or 4; 0: one frame from each equal part of the video)',
-    )
-    parser.add_argument(
-        '--limit', type=int, default=16, help='inputs of a folder (16)'
-    )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    add_reading_arguments(parser, 16)
     return parser
 
 

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
@@ -47,7 +46,7 @@ from amd_mm.visualization.similarity import (
     sample_tokens,
     write_similarity,
 )
-from sources import ERRORS, Source, find_source
+from sources import ERRORS, Source, add_reading_arguments, find_source
 
 Pairs = List[Tuple[int, int]]
 
@@ -86,17 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--seed', type=int, default=0, help='of the choice of patches (0)'
     )
-    parser.add_argument(
-        '--stride',
-        type=int,
-        help="from one frame of a clip to the next (default: the config's, "
-        'or 4; 0: one frame from each equal part of the video)',
-    )
-    parser.add_argument(
-        '--limit', type=int, default=32, help='inputs of a folder (32)'
-    )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    add_reading_arguments(parser, 32)
     return parser
 
 

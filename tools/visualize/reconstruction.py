@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.datasets import BACKENDS
 from amd_mm.evaluation.clip_encoder import choose_device, is_config
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
@@ -41,7 +40,7 @@ from amd_mm.visualization.reconstructions import (
     draw_reconstruction,
     reconstruct,
 )
-from sources import ERRORS, find_source
+from sources import ERRORS, add_reading_arguments, find_source
 
 _MOVING = ('.gif', '.mp4')
 
@@ -78,23 +77,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="share masked for the teacher (default: the config's)",
     )
     parser.add_argument(
-        '--stride',
-        type=int,
-        help="from one frame of a clip to the next (default: the config's, "
-        'or 4; 0: one frame from each equal part of the video)',
-    )
-    parser.add_argument(
-        '--limit', type=int, default=4, help='inputs of a folder (4)'
-    )
-    parser.add_argument(
         '--frames', type=int, default=8, help='to show in a strip (8)'
     )
     parser.add_argument(
         '--fps', type=float, default=6.0, help='of .gif and .mp4 (6)'
     )
     parser.add_argument('--title', help='over a strip')
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    add_reading_arguments(parser, 4)
     return parser
 
 

@@ -1,11 +1,15 @@
 """Where the models of these tools come from: checkpoints, configs, both."""
 
-from argparse import Namespace
+from argparse import ArgumentParser
 from typing import NamedTuple, Optional
 
 from amd_mm.checkpoints import CheckpointError, read_checkpoint, to_amd_mm
-from amd_mm.datasets import UnreadableVideoError
-from amd_mm.engine.launch import LaunchError, load_config
+from amd_mm.datasets import BACKENDS, UnreadableVideoError
+from amd_mm.engine.launch import (
+    LaunchError,
+    check_config_path,
+    read_config,
+)
 from amd_mm.evaluation.clip_encoder import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -77,11 +81,28 @@ def find_source(checkpoint: str, config: Optional[str] = None) -> Source:
         return Source(checkpoint, None)
     if not is_config(path):
         raise VisualizationError(f'{path} is no config file (.py)')
-    asked = Namespace(
-        config=path,
-        launcher='none',
-        local_rank=0,
-        cfg_options=None,
-        work_dir=None,
+    check_config_path(path)
+    return Source(checkpoint, read_config(path))
+
+
+def add_reading_arguments(parser: ArgumentParser, limit: int) -> None:
+    """How clips are read and where models compute.
+
+    Args:
+        parser (ArgumentParser): Of the tool.
+        limit (int): Inputs of a folder by default.
+    """
+    parser.add_argument(
+        '--stride',
+        type=int,
+        help="from one frame of a clip to the next (default: the config's, "
+        'or 4; 0: one frame from each equal part of the video)',
     )
-    return Source(checkpoint, load_config(asked))
+    parser.add_argument(
+        '--limit',
+        type=int,
+        default=limit,
+        help=f'inputs of a folder ({limit})',
+    )
+    parser.add_argument('--device', help='default: the GPU if there is one')
+    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
