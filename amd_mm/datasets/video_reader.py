@@ -202,6 +202,12 @@ class PyAVReader(VideoReader):
 
     def _open(self, library: ModuleType) -> None:
         self._library_module = library
+        # A frame's own conversion to RGB sets itself up for that frame, and
+        # starts a thread for every core.
+        self._reformatter = library.video.reformatter.VideoReformatter()
+        self._threads = {}  # PyAV before 17 knows one thread only
+        if int(library.__version__.split('.')[0]) >= 17:
+            self._threads = dict(threads=self.num_threads)
         self._restart()
         packets = [
             (p.pts, p.is_keyframe)
@@ -298,9 +304,10 @@ class PyAVReader(VideoReader):
                 break
         return result
 
-    @staticmethod
-    def _to_rgb(frame: Any) -> np.ndarray:
-        image = frame.to_ndarray(format='rgb24')
+    def _to_rgb(self, frame: Any) -> np.ndarray:
+        image = self._reformatter.reformat(
+            frame, format='rgb24', **self._threads
+        ).to_ndarray()
         # Quarter turns, counter-clockwise; older PyAV does not tell.
         turns = round(getattr(frame, 'rotation', 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns))
