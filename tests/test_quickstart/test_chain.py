@@ -125,6 +125,28 @@ def test_table_without_fine_tuning() -> None:
     assert list(report.probes_of(scores)) == ['linear', 'neighbours']
 
 
+def test_more_videos_of_ones_own_change_the_task(tmp_path: Path) -> None:
+    own, out = tmp_path / 'own', tmp_path / 'out'
+    own.mkdir()
+    keys = set()
+    for name in ('a.mp4', 'b.mp4', 'a.mp4'):
+        (own / name).write_text(name * (1 + len(keys)))
+        keys.add(quickstart.make_videos(out, own).key())
+    assert len(keys) == 3
+    assert quickstart.make_videos(out, own).key() in keys
+
+
+def test_all_videos_are_decoded_alike() -> None:
+    """One decoder for pre-training, fine-tuning and probes."""
+    found = {report.probe_pipeline()[0]['backend']}
+    for start in ('videomae_student', 'finetune_scratch'):
+        cfg = Config.fromfile(quickstart.CONFIGS / f'quickstart_{start}.py')
+        for loader in ('train_dataloader', 'test_dataloader'):
+            if cfg.get(loader):
+                found.add(cfg[loader].dataset.pipeline[0].get('backend'))
+    assert found == {'pyav'}
+
+
 def test_students_differ_in_nothing_but_the_teacher() -> None:
     alone, amd = (
         Config.fromfile(quickstart.CONFIGS / f'quickstart_{name}_student.py')

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Tuple
 
 import pytest
-from tasks import Crew, Task, TaskError, progress
+from tasks import Crew, Task, TaskError, config_files, progress
 
 
 def python(code: str, folder: Path, **other) -> Task:
@@ -45,6 +45,30 @@ def test_changed_inputs_start_it_and_what_rests_on_it_anew(
     run()
     assert counter.read_text() == 'xx'
     assert not (tmp_path / 'second' / 'leftover').exists()
+
+
+def test_a_changed_fact_starts_it_anew(tmp_path: Path) -> None:
+    code, counter = count(tmp_path)
+    for facts in (('a',), ('a',), ('b',)):
+        Crew(1).run([python(code, tmp_path / 'out', facts=facts)])
+    assert counter.read_text() == 'xx'
+
+
+def test_bases_of_a_config_are_inputs_too(tmp_path: Path) -> None:
+    texts = {
+        'a.py': "_base_ = ['b.py', 'deep/c.py']\nx = _base_.y",
+        'b.py': "_base_ = 'deep/c.py'",
+        'deep/c.py': 'y = 1',
+    }
+    (tmp_path / 'deep').mkdir()
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    found = config_files(tmp_path / 'a.py')
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        'a.py',
+        'b.py',
+        'deep/c.py',
+    ]
 
 
 def test_failure_names_the_log_and_shows_its_end(tmp_path: Path) -> None:

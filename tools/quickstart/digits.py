@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from quickstart import count_cores
-from tasks import Crew, Task, TaskError
+from tasks import Crew, Task, TaskError, config_files
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / 'tools' / 'quickstart'
@@ -85,7 +85,7 @@ def train(
         name,
         out / name,
         command,
-        inputs=tuple(dict.fromkeys((BASE, config))),
+        inputs=config_files(config),
         after=tuple(after),
         resume=('--resume',),
     )

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from tasks import Crew, Task, TaskError
+from tasks import Crew, Task, TaskError, config_files
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / 'tools' / 'quickstart'
 CONFIGS = ROOT / 'configs' / 'quickstart'
-STUDENT_CONFIG = 'quickstart_videomae_student.py'  # the others' base
+STUDENT_CONFIG = 'quickstart_videomae_student.py'
 FINETUNE_CONFIG = 'quickstart_finetune_scratch.py'
 # What the configs' runs end with.
 TEACHER_CHECKPOINT = 'iter_800.pth'
@@ -41,15 +41,26 @@ def make_videos(out: Path, own: Optional[Path] = None) -> Task:
     """The task that makes the videos."""
     program = HERE / 'motion_videos.py'
     command = [str(program), str(out / 'videos')]
+    facts: List[str] = []
     if own is not None:
         command += ['--videos', str(own.resolve())]
-    return Task('videos', out / 'videos', tuple(command), inputs=(program,))
+        facts = [
+            f'{file.relative_to(own)} {file.stat().st_size}'
+            for file in sorted(own.rglob('*'))
+            if file.is_file()
+        ]
+    return Task(
+        'videos',
+        out / 'videos',
+        tuple(command),
+        inputs=(program,),
+        facts=tuple(facts),
+    )
 
 
 def train(
     name: str,
     config: str,
-    base: str,
     out: Path,
     seed: int,
     after: List[Task],
@@ -60,7 +71,6 @@ def train(
     Args:
         name (str): Of the run and its folder.
         config (str): In ``CONFIGS``.
-        base (str): The config that it derives from, or itself.
         out (Path): The quickstart's folder.
         seed (int): Of the run.
         after (List[Task]): What it rests on.
@@ -81,7 +91,7 @@ def train(
         f'{name} (seed {seed})',
         folder,
         command,
-        inputs=tuple(CONFIGS / name for name in (base, config)),
+        inputs=config_files(CONFIGS / config),
         after=tuple(after),
         resume=('--resume',),
     )
@@ -100,7 +110,6 @@ def pretrain(
     return train(
         name,
         config,
-        STUDENT_CONFIG,
         out,
         seed,
         after,
@@ -159,9 +168,7 @@ def finetune(
         checkpoint = student.folder / STUDENT_CHECKPOINT
         options.append(f'model.backbone.pretrained={checkpoint}')
     after = [videos] if student is None else [videos, student]
-    tuning = train(
-        f'finetune-{start}', config, FINETUNE_CONFIG, out, seed, after, options
-    )
+    tuning = train(f'finetune-{start}', config, out, seed, after, options)
     folder = out / f'seed{seed}' / f'test-{start}'
     # All weights come from the checkpoint: `pretrained` is not read.
     command = (

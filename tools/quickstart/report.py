@@ -68,7 +68,7 @@ def random_student(folder: Path, seed: int) -> nn.Module:
 def probe_pipeline(side: int = 32, frames: int = 8) -> List[dict]:
     """The middle of a video, whole."""
     return [
-        dict(type='amd_mm.VideoInit', min_frames=frames),
+        dict(type='amd_mm.VideoInit', backend='pyav', min_frames=frames),
         dict(
             type='mmaction.SampleFrames',
             clip_len=frames,

@@ -1,5 +1,6 @@
 """Runs commands side by side, with logs, progress and resuming."""
 
+import ast
 import hashlib
 import json
 import os
@@ -43,7 +44,8 @@ class Task:
         folder (Path): What it fills; log and state are kept there too.
         command (Tuple[str, ...]): Arguments of Python.
         inputs (Tuple[Path, ...]): Files on which the outcome depends: when
-            one of them or the command changes the task starts anew.
+            one of them, a fact or the command changes the task starts anew.
+        facts (Tuple[str, ...]): What else decides the outcome.
         after (Tuple[Task, ...]): What the outcome rests on.
         resume (Tuple[str, ...]): Further arguments when it was interrupted.
     """
@@ -52,6 +54,7 @@ class Task:
     folder: Path
     command: Tuple[str, ...]
     inputs: Tuple[Path, ...] = ()
+    facts: Tuple[str, ...] = ()
     after: Tuple['Task', ...] = ()
     resume: Tuple[str, ...] = ()
 
@@ -62,7 +65,8 @@ class Task:
 
     def key(self) -> str:
         """A digest of everything that decides the outcome."""
-        digest = hashlib.sha256('\0'.join(self.command).encode())
+        words = '\0'.join(self.command + self.facts)
+        digest = hashlib.sha256(os.fsencode(words))
         for path in self.inputs:
             digest.update(path.read_bytes())
         for task in self.after:
@@ -216,6 +220,31 @@ class Crew:
         with self._lock:
             self._running.remove(process)
         return code
+
+
+def config_files(path: Path) -> Tuple[Path, ...]:
+    """A config of MMEngine and all those that it derives from.
+
+    Only ``_base_`` is read, not run.
+
+    Args:
+        path (Path): The config, whose bases are files beside it.
+
+    Returns:
+        Tuple[Path, ...]: Each file once, the config itself first.
+    """
+    files = {path: None}
+    for statement in ast.parse(path.read_text()).body:
+        if not isinstance(statement, ast.Assign):
+            continue
+        if getattr(statement.targets[0], 'id', None) != '_base_':
+            continue
+        bases = ast.literal_eval(statement.value)
+        for base in [bases] if isinstance(bases, str) else bases:
+            files.update(
+                dict.fromkeys(config_files((path.parent / base).resolve()))
+            )
+    return tuple(files)
 
 
 def progress(line: str) -> Optional[str]:
