@@ -8,20 +8,29 @@ frames), in several processes, each of which may crash or hang without harm
 to the others. Writes the clean list (lines of the given list as they were,
 or for a folder the paths in it) and the bad list (path, tab, reason).
 
+Reader and shortest length are those of the pre-training configs. Fine-tuning
+and testing take shorter videos: --min-frames 1.
+
 Exit code: 0 all videos are readable, 1 some are not, 2 the call is wrong
-(no such folder or list, a bad line, no decoder).
+(no such folder or list, a bad line, no decoder), 130 ended by Ctrl-C: what
+was found by then is in the same two lists with the ending .partial.
 """
 
 import argparse
 import os.path as osp
 import sys
+import tempfile
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
-from amd_mm.datasets import find_videos, read_list_file
+from amd_mm.datasets import VIDEO_EXTENSIONS, find_videos, read_list_file
 from amd_mm.datasets.checking import CheckSettings, check_videos
 from amd_mm.datasets.video_reader import BACKENDS
 from mmengine.utils import ProgressBar
+
+# As in configs/_base_/datasets/k400.py, by test.
+BACKEND = 'pyav'
+MIN_FRAMES = 16
 
 
 class Item(NamedTuple):
@@ -66,12 +75,17 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         default=0,
         help='processes (default: one per core)',
     )
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    parser.add_argument(
+        '--backend',
+        choices=list(BACKENDS),
+        default=BACKEND,
+        help=f'reader, as of amd_mm.VideoInit (default: {BACKEND})',
+    )
     parser.add_argument(
         '--min-frames',
         type=int,
-        default=1,
-        help='a video with fewer frames is bad (default: 1)',
+        default=MIN_FRAMES,
+        help=f'a video with fewer frames is bad (default: {MIN_FRAMES})',
     )
     parser.add_argument(
         '--timeout',
@@ -95,32 +109,112 @@ def collect(args: argparse.Namespace) -> List[Item]:
     entries = read_list_file(
         args.source, delimiter=args.delimiter, multi_class=args.multi_class
     )
-    return [
+    items = [
         Item(osp.join(args.data_root, entry.name), entry.line)
         for entry in entries
     ]
+    if not any(
+        item.path.lower().endswith(VIDEO_EXTENSIONS) or osp.isfile(item.path)
+        for item in items
+    ):
+        raise ValueError(
+            f'{args.source} lists no videos: its names do not end like videos '
+            f'(.mp4 for instance) and {items[0].path} is no file. Lists of '
+            'frame folders are not checked here; for other lists correct '
+            '--data-root or --delimiter'
+        )
+    return items
 
 
 def check(
     items: List[Item], settings: CheckSettings, workers: int
-) -> List[Optional[str]]:
-    """The reason for each item, None for the readable ones."""
-    reasons: List[Optional[str]] = [None] * len(items)
-    paths = [item.path for item in items]
-    bar = ProgressBar(len(items), file=sys.stderr)
-    for index, reason in check_videos(paths, settings, workers):
-        reasons[index] = reason
-        bar.update()
+) -> Dict[int, Optional[str]]:
+    """Reasons by position in ``items``, None for the readable ones.
+
+    Ctrl-C ends it early; what is not there then was not checked.
+    """
+    found: Dict[int, Optional[str]] = {
+        index: 'its name is not utf-8, so no list can hold it; rename it'
+        for index, item in enumerate(items)
+        if item.line != printable(item.line)
+    }
+    rest = [index for index in range(len(items)) if index not in found]
+    paths = [items[index].path for index in rest]
+    bar = ProgressBar(len(rest), file=sys.stderr)
+    try:
+        for number, reason in check_videos(paths, settings, workers):
+            found[rest[number]] = reason
+            bar.update()
+    except KeyboardInterrupt:
+        pass
     print(file=sys.stderr)
-    return reasons
+    return found
+
+
+def printable(text: str) -> str:
+    """Text with a mark in place of bytes that are not utf-8."""
+    return text.encode(errors='surrogateescape').decode(errors='replace')
+
+
+def check_output(path: str) -> None:
+    """Raise OSError for a file that could not be written in the end."""
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if osp.exists(path):
+            open(path, 'a').close()
+        else:
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f'cannot write {path}: {error.strerror}. Give other files with '
+            '--out and --bad'
+        ) from None
 
 
 def write_lines(path: str, lines: List[str]) -> None:
     """Write a text file, one line each."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # Names that are not utf-8 keep their bytes.
     Path(path).write_text(
-        ''.join(line + '\n' for line in lines), encoding='utf-8'
+        ''.join(line + '\n' for line in lines),
+        encoding='utf-8',
+        errors='surrogateescape',
     )
+
+
+def report(
+    items: List[Item],
+    found: Dict[int, Optional[str]],
+    clean_path: str,
+    bad_path: str,
+) -> int:
+    """Write both lists, say what is in them, and give the exit code."""
+    interrupted = len(found) < len(items)
+    if interrupted:  # nobody is to train on it by mistake
+        clean_path, bad_path = clean_path + '.partial', bad_path + '.partial'
+    clean, bad = [], []
+    for index in sorted(found):
+        reason = found[index]
+        if reason is None:
+            clean.append(items[index].line)
+        else:
+            bad.append((items[index].path, reason))
+    write_lines(clean_path, clean)
+    write_lines(bad_path, [f'{path}\t{reason}' for path, reason in bad])
+    for path, reason in bad[:20]:
+        print(f'bad: {printable(path)}: {reason}')
+    if len(bad) > 20:
+        print(f'... and {len(bad) - 20} more')
+    if interrupted:
+        print(
+            f'interrupted: {len(items) - len(found)} of {len(items)} videos '
+            'were not checked'
+        )
+    print(
+        f'{len(clean)} of {len(found)} videos are readable, {len(bad)} are '
+        f'not.\nclean list: {clean_path}\nbad list:   {bad_path}'
+    )
+    return 130 if interrupted else int(bool(bad))
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -140,24 +234,17 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     try:
         items = collect(args)
-        reasons = check(items, settings, args.workers)
+        check_output(clean_path)
+        check_output(bad_path)
+        found = check(items, settings, args.workers)
+        return report(items, found, clean_path, bad_path)
     except (OSError, ValueError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    clean = [i.line for i, reason in zip(items, reasons) if reason is None]
-    bad = [(i.path, reason) for i, reason in zip(items, reasons) if reason]
-    write_lines(clean_path, clean)
-    write_lines(bad_path, [f'{path}\t{reason}' for path, reason in bad])
-    for path, reason in bad[:20]:
-        print(f'bad: {path}: {reason}')
-    if len(bad) > 20:
-        print(f'... and {len(bad) - 20} more')
-    print(
-        f'{len(clean)} of {len(items)} videos are readable, {len(bad)} are '
-        f'not.\nclean list: {clean_path}\nbad list:   {bad_path}'
-    )
-    return 1 if bad else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while it looked for the videos
+        sys.exit(130)

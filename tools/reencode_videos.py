@@ -139,14 +139,20 @@ def targets(names: List[str]) -> Dict[str, str]:
     """Names in DST by names in SRC.
 
     ``x.avi`` becomes ``x.mp4``; where two videos would get the same name,
-    all but one that is an mp4 keep their old ending too (``x.avi.mp4``).
+    all but one that is an mp4 keep their old ending too (``x.avi.mp4``, or
+    ``x.avi.mp4.mp4`` if that is another's).
     """
     wanted = Counter(str(Path(name).with_suffix('.mp4')) for name in names)
+    taken = set(wanted)
     result = {}
     for name in names:
         target = str(Path(name).with_suffix('.mp4'))
-        alone = wanted[target] == 1 or name == target
-        result[name] = target if alone else name + '.mp4'
+        if wanted[target] > 1 and name != target:
+            target = name + '.mp4'
+            while target in taken:
+                target += '.mp4'
+            taken.add(target)
+        result[name] = target
     return result
 
 

@@ -297,7 +297,7 @@ def _explain_unreadable_video(error: Exception) -> None:
         raise launch.LaunchError(
             f'{found.group(1)}. Without it there is no accuracy of this list: '
             'repair the video, or test on the clean list that '
-            'tools/check_videos.py writes'
+            'tools/check_videos.py --min-frames 1 writes'
         ) from error
 
 

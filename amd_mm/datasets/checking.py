@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from multiprocessing.connection import Connection, wait
 from typing import (
@@ -65,11 +66,14 @@ def check_video(path: str, settings: CheckSettings) -> Optional[str]:
 
 def _work(connection: Connection, settings: CheckSettings) -> None:
     """A worker process: take paths, answer with reasons."""
+    # Ctrl-C reaches all processes; a worker that ended by it would look like
+    # a decoder that crashed. It is ended by the process that started it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         while True:
             path = connection.recv()
             connection.send(check_video(path, settings))
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+    except (EOFError, BrokenPipeError):
         pass
 
 
@@ -90,9 +94,14 @@ class _Worker:
         self.index: Optional[int] = None
         self.deadline = 0.0
 
-    def give(self, index: int, path: str, timeout: float) -> None:
-        self.connection.send(path)
+    def give(self, index: int, path: str, timeout: float) -> bool:
+        """Have a video checked; False if the process died while idle."""
+        try:
+            self.connection.send(path)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
         self.index, self.deadline = index, time.monotonic() + timeout
+        return True
 
     def result(self) -> Tuple[bool, Optional[str]]:
         """Whether it lives, and its answer."""
@@ -144,8 +153,13 @@ def check_videos(
             while waiting and len(crew) < count:
                 crew.append(_Worker(context, settings))
             for worker in [w for w in crew if w.index is None][: len(waiting)]:
-                index = waiting.pop()
-                worker.give(index, paths[index], settings.timeout)
+                if worker.give(
+                    waiting[-1], paths[waiting[-1]], settings.timeout
+                ):
+                    waiting.pop()
+                else:  # another takes its place
+                    worker.stop()
+                    crew.remove(worker)
             for worker, answer, alive in _next_answers(crew, settings):
                 assert worker.index is not None  # it was busy
                 yield worker.index, answer
@@ -167,6 +181,8 @@ def _next_answers(
         for worker in crew
         if worker.index is not None
     }
+    if not busy:  # all had died while idle
+        return []
     first = min(worker.deadline for worker in busy.values())
     ready = wait(list(busy), timeout=max(0.0, first - time.monotonic()))
     answers = []

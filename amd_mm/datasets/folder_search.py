@@ -1,8 +1,11 @@
 """Finding the videos below a folder."""
 
+import logging
 import os
 import os.path as osp
 from typing import List, Sequence, Tuple
+
+from mmengine.logging import print_log
 
 from .video_reader import VIDEO_EXTENSIONS
 
@@ -15,7 +18,9 @@ def find_videos(
     """Videos below a folder, by their names' endings.
 
     Hidden files and folders are left out (macOS puts ``._clip.mp4`` next to
-    ``clip.mp4`` on foreign disks); links are followed, each folder once.
+    ``clip.mp4`` on foreign disks); links are followed, each folder once. A
+    sub-folder that cannot be read (a disk's ``lost+found``) is left out with
+    a warning.
 
     Args:
         folder (str): Where to look.
@@ -29,6 +34,7 @@ def find_videos(
     Raises:
         FileNotFoundError: There is no such folder, or no video in it; the
             message names the folder and the endings looked for.
+        OSError: The folder itself cannot be read.
     """
     if not folder:
         raise FileNotFoundError(
@@ -42,7 +48,20 @@ def find_videos(
     endings = _endings(extensions)
     found: List[str] = []
     seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        if error.filename == folder:
+            raise error
+        print_log(
+            f'videos in {error.filename} are left out, as the folder cannot '
+            f'be read: {error.strerror}',
+            'current',
+            logging.WARNING,
+        )
+
+    for place, folders, files in os.walk(
+        folder, onerror=unreadable, followlinks=True
+    ):
         identity = osp.realpath(place)
         if identity in seen:  # a link back up
             folders.clear()

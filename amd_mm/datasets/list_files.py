@@ -81,8 +81,8 @@ def read_list_file(
         list[ListEntry]: In the file's order, at least one.
 
     Raises:
-        ListFileError: The file is missing or empty, or a line is wrong; the
-            message names file and line and shows the line.
+        ListFileError: The file is missing, empty or not in utf-8, or a line
+            is wrong; the message names file and line and shows the line.
         ValueError: The delimiter is empty.
     """
     if not delimiter:
@@ -102,10 +102,7 @@ def read_list_file(
             'of videos, which needs none',
         )
     entries = []
-    # utf-8-sig: editors on Windows put a byte order mark before line 1.
-    for number, line in enumerate(
-        list_from_file(path, encoding='utf-8-sig'), start=1
-    ):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -122,6 +119,20 @@ def read_list_file(
         )
     _check_all_or_none_labelled(path, entries)
     return entries
+
+
+def _lines(path: str) -> List[str]:
+    try:
+        # -sig: editors on Windows put a byte order mark before line 1.
+        return list_from_file(path, encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].count(b'\n')
+        raise ListFileError(
+            path,
+            f'the byte 0x{error.object[error.start]:02x} is not utf-8. '
+            'Save the list as utf-8, and rename files whose names are not',
+            line_number=before + 1,
+        ) from None
 
 
 def parse_line(

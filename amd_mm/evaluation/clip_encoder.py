@@ -18,6 +18,7 @@ from typing import (
 
 import torch
 from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
+from amd_mm.datasets.transforms import clips_for_testing
 from amd_mm.models.backbones import VideoVisionTransformer
 from amd_mm.models.utils import position_table
 from amd_mm.registry import MODELS
@@ -58,19 +59,9 @@ class ClipSampling:
 
         Its ``inputs`` are (clips, C, frames, size, size), uint8, RGB.
         """
-        sampling = dict(
-            type='amd_mm.SparseSampleFrames',
-            clip_len=self.frames,
-            num_clips=self.clips,
-            test_mode=True,
-        )
-        if self.stride is not None:
-            sampling.update(
-                type='mmaction.SampleFrames', frame_interval=self.stride
-            )
         return [
             dict(type='amd_mm.VideoInit', backend=backend),
-            sampling,
+            clips_for_testing(self.frames, self.stride, self.clips),
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, self.size)),
             dict(type='mmaction.CenterCrop', crop_size=self.size),

@@ -11,6 +11,7 @@ from amd_mm.datasets import (
     find_videos,
     open_video,
 )
+from amd_mm.datasets.transforms import clips_for_testing
 from amd_mm.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -153,13 +154,6 @@ def middle_frames(total: int, frames: int, stride: Optional[int]) -> List[int]:
     Returns:
         List[int]: From 0.
     """
-    sampling = dict(
-        type='amd_mm.SparseSampleFrames',
-        clip_len=frames,
-        num_clips=1,
-        test_mode=True,
-    )
-    if stride is not None:
-        sampling.update(type='mmaction.SampleFrames', frame_interval=stride)
+    sampling = clips_for_testing(frames, stride)
     video = dict(total_frames=total, start_index=0)
     return TRANSFORMS.build(sampling)(video)['frame_inds'].tolist()

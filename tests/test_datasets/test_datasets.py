@@ -70,6 +70,28 @@ def test_hidden_files_and_links(tmp_path):
     assert find_videos(str(tmp_path / 'x')) == ['a.mp4', 'link/c.mp4']
 
 
+def test_folders_that_cannot_be_read(tmp_path, monkeypatch, capsys):
+    for name in ('a.mp4', 'locked/b.mp4', 'open/c.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    locked, scandir = [tmp_path / 'locked'], os.scandir
+
+    def refuse(path):  # permissions do not stop root
+        if Path(path) in locked:
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    assert find_videos(str(tmp_path)) == ['a.mp4', 'open/c.mp4']
+    assert (
+        f'videos in {locked[0]} are left out, as the folder cannot be read: '
+        'Permission denied' in capsys.readouterr().out
+    )
+    locked.append(tmp_path)
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        find_videos(str(tmp_path))
+
+
 def test_folders_without_videos(tmp_path):
     (tmp_path / 'notes.txt').touch()
     with pytest.raises(FileNotFoundError) as error:

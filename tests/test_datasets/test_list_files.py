@@ -76,6 +76,15 @@ def test_missing_files(tmp_path):
         read_list_file(write(tmp_path, 'a.mp4 1'), delimiter='')
 
 
+def test_a_list_in_another_encoding(tmp_path):
+    text = 'a.mp4 1\r\nb.mp4 2\r\ncaf\u00e9.mp4 3\r\n'
+    path = write(tmp_path, text, encoding='latin-1')
+    with pytest.raises(ListFileError) as error:
+        read_list_file(path)
+    assert str(error.value).startswith(f'{path}, line 3: the byte 0xe9')
+    assert 'Save the list as utf-8' in str(error.value)
+
+
 def test_windows_files_and_empty_lines(tmp_path):
     path = write(tmp_path, '\ufeffä 1.mp4 1\r\n\r\nb.mp4 2\r\n')
     first, second = read_list_file(path)

@@ -76,6 +76,7 @@ def test_the_run_stops_above_the_share(messages):
         'a b.mp4: empty',
         'c.mp4: text',
         'tools/check_videos.py',
+        '--min-frames',
     ):
         assert part in str(error.value)
 
@@ -180,7 +181,10 @@ def test_the_hook_is_found_by_its_name():
     assert HOOKS.get('amd_mm.UnreadableVideosHook') is UnreadableVideosHook
 
 
-def in_two_processes(rank, port, results):
+BOTH = [('first.mp4', 'empty'), ('second.mp4', 'text')]
+
+
+def in_two_processes(rank, port, log):
     """One of two processes that met different videos."""
     import os
 
@@ -191,37 +195,49 @@ def in_two_processes(rank, port, results):
         WORLD_SIZE='2',
     )
     torch.distributed.init_process_group('gloo')
-    lines = []
-    logger = MMLogger.get_instance(f'two_{rank}')
-    logger.info = lambda text, *values: lines.append(text % values)
-    MMLogger.get_current_instance = staticmethod(lambda: logger)
+    # A runner's logger: the first process alone has a file.
+    MMLogger.get_instance('two', log_file=log)
     hook = UnreadableVideosHook(max_share=1.0)
-    hook.before_train_epoch(None)
-    met = [('a.mp4', 'empty')] if rank else []
-    hook.before_train_iter(None, 0, batch(met, met))
-    hook.after_train_epoch(None)
-    results.put(lines)
+    mine = [('first.mp4', 'empty')] if rank == 0 else []
+    other = [('second.mp4', 'text')] if rank == 1 else []
+    # Each meets its own, then both meet both.
+    for met in (mine + other, BOTH, BOTH):
+        hook.before_train_epoch(None)
+        hook.before_train_iter(None, 0, batch(met))
+        hook.after_train_epoch(None)
+    hook.after_train(None)
     torch.distributed.destroy_process_group()
 
 
-def test_processes_add_up():
+def test_processes_add_up_and_all_names_are_logged(tmp_path):
     import socket
 
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
+    log = tmp_path / 'run.log'
     context = torch.multiprocessing.get_context('fork')
-    results = context.Queue()
     crew = [
-        context.Process(target=in_two_processes, args=(rank, port, results))
+        context.Process(target=in_two_processes, args=(rank, port, str(log)))
         for rank in range(2)
     ]
     for process in crew:
         process.start()
-    lines = [results.get(timeout=60) for _ in crew]
     for process in crew:
-        process.join()
-    # Both know of what one of them met.
-    assert len(lines[0]) == 1 and lines[0] == lines[1]
-    assert '2 of 6 fetched files' in lines[0][0]
-    assert '1 different files' in lines[0][0]
+        process.join(timeout=60)
+    assert [process.exitcode for process in crew] == [0, 0]
+    text = log.read_text()
+    # Each name once, and not only when the first process meets it too.
+    for path, reason in BOTH:
+        said = f'unreadable file replaced: {path} ({reason})'
+        assert text.count(said) == 1
+        assert text.index(said) < text.index('2 of 4 fetched files')
+    # Counts of both, epoch by epoch and at the end.
+    counts = [line for line in text.splitlines() if 'fetched files' in line]
+    assert [line.split(' - ')[-1].split(' fetched')[0] for line in counts] == [
+        '2 of 4',
+        '6 of 10',
+        '10 of 16',
+        '10 of 16',
+    ]
+    assert all('2 different files' in line for line in counts)

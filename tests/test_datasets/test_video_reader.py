@@ -139,6 +139,17 @@ def test_a_noted_rotation_is_applied(tmp_path, ffmpeg, source, backend):
     assert_right_frames(turned, backend, [5, 1], turns=1)
 
 
+@pytest.mark.parametrize('size', [(96, 64), (50, 38)])
+def test_pyavs_pixels_are_those_of_its_frames(tmp_path, make_video, size):
+    """One converter for a video gives what each frame's own would."""
+    av = pytest.importorskip('av')
+    path = make_video(tmp_path / 'clip.mp4', frames=6, size=size)
+    with av.open(path) as file:
+        plain = [f.to_ndarray(format='rgb24') for f in file.decode(video=0)]
+    with open_video(path, 'pyav') as reader:
+        np.testing.assert_array_equal(reader.read(range(6)), plain)
+
+
 @pytest.mark.parametrize('codec', ['libx264', 'libx265'])
 @pytest.mark.parametrize('keyframes', [12, 60])
 def test_pyav_drops_frames_that_nobody_asked_for(
@@ -255,6 +266,20 @@ def test_sound_only(tmp_path, ffmpeg, backend):
     ffmpeg('-f', 'lavfi', '-i', 'sine=d=1', path)
     with pytest.raises(UnreadableVideoError):
         open_video(path, backend)
+
+
+@pytest.mark.parametrize('backend', LOCAL)
+def test_a_stream_without_frames(tmp_path, backend):
+    av = pytest.importorskip('av')
+    path = str(tmp_path / 'none.avi')
+    with av.open(path, 'w') as file:
+        stream = file.add_stream('mpeg4', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        file.start_encoding()
+    with pytest.raises(UnreadableVideoError) as error:
+        open_video(path, backend)
+    if backend != 'decord':  # which fails before it could count
+        assert error.value.reason == 'it has no video frames'
 
 
 @pytest.mark.parametrize('backend', ['decord', 'pyav'])

@@ -1,5 +1,6 @@
 """tools/check_videos.py on files of every kind, and on crashing decoders."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,8 +8,9 @@ import sys
 import time
 
 import pytest
-from amd_mm.datasets import checking
+from amd_mm.datasets import checking, read_list_file
 from amd_mm.datasets.checking import CheckSettings, check_videos
+from mmengine import Config
 
 from .tool_scripts import TOOLS, load_tool
 
@@ -62,19 +64,30 @@ def check(tmp_path, capfd):
 def test_a_folder(folder, check):
     code, clean, bad, out = check(folder)
     assert code == 1
-    assert clean == ['a.mp4', 'more/b c 1.mp4', 'short.avi']
+    assert clean == ['a.mp4', 'more/b c 1.mp4']
     paths, reasons = zip(*(line.split('\t') for line in bad))
-    assert paths == tuple(
-        str(folder / name) for name in ('cut.mp4', 'empty.mp4', 'text.mp4')
-    )
+    names = ('cut.mp4', 'empty.mp4', 'short.avi', 'text.mp4')
+    assert paths == tuple(str(folder / name) for name in names)
     assert reasons[1] == 'the file is empty'
-    assert '3 of 6 videos are readable, 3 are not' in out
+    assert reasons[2] == 'it has 4 frames, fewer than min_frames=16'
+    assert '2 of 6 videos are readable, 4 are not' in out
     assert f'bad: {paths[0]}: {reasons[0]}' in out
+
+
+@pytest.mark.parametrize('name', ['k400', 'sthv2', 'folder'])
+def test_defaults_are_those_of_pretraining(name):
+    """A clean list has what a run then reads."""
+    base = TOOLS.parent / 'configs' / '_base_' / 'datasets' / f'{name}.py'
+    opening = Config.fromfile(base).train_dataloader.dataset.pipeline[0]
+    assert opening.type == 'amd_mm.VideoInit'
+    args = TOOL.parse_args(['x'])
+    assert args.backend == opening.backend
+    assert args.min_frames == opening.min_frames
 
 
 @pytest.mark.parametrize('options', [['--full'], ['--backend', 'opencv']])
 def test_other_ways_to_look(folder, check, options):
-    code, clean, bad, _ = check(folder, *options)
+    code, clean, bad, _ = check(folder, *options, '--min-frames', 1)
     assert (code, len(clean), len(bad)) == (1, 3, 3)
 
 
@@ -109,14 +122,66 @@ def test_wrong_calls(tmp_path, check):
     assert 'no videos in' in check(tmp_path)[3]
     (tmp_path / 'list.txt').write_text('a.mp4 x')
     assert 'line 1' in check(tmp_path / 'list.txt')[3]
+    (tmp_path / 'list.txt').write_text('a.mp4 1')
     assert (
-        'must be positive'
-        in check(tmp_path / 'list.txt', '--timeout', '0', '--delimiter', ';')[
-            3
-        ]
+        'must be positive' in check(tmp_path / 'list.txt', '--timeout', '0')[3]
     )
+    (tmp_path / 'list.txt').write_bytes(b'caf\xe9.mp4 1')
+    assert 'Save the list as utf-8' in check(tmp_path / 'list.txt')[3]
     code = TOOL.main([str(tmp_path / 'list.txt'), '--out', 'x', '--bad', 'x'])
     assert code == 2
+
+
+@pytest.mark.parametrize('line', ['some folder 163 3', 'some folder 163'])
+def test_a_list_of_frame_folders_is_told(tmp_path, check, line):
+    (tmp_path / 'frames.txt').write_text(line)
+    message = check(tmp_path / 'frames.txt', '--data-root', tmp_path)[3]
+    assert message.startswith(f'error: {tmp_path}/frames.txt lists no videos')
+    assert 'Lists of frame folders are not checked here' in message
+
+
+def test_a_list_may_have_names_without_endings(tmp_path, make_video, check):
+    os.rename(make_video(tmp_path / 'v.mp4'), tmp_path / 'clip 7')
+    (tmp_path / 'list.txt').write_text('clip 7 1\ngone 2')
+    code, clean, bad, _ = check(tmp_path / 'list.txt', '--data-root', tmp_path)
+    assert (code, clean, len(bad)) == (1, ['clip 7 1'], 1)
+
+
+def never(*_):
+    raise AssertionError('it started to check')
+
+
+@pytest.mark.parametrize('option', ['--out', '--bad'])
+@pytest.mark.parametrize('where', ['taken/clean.txt', 'folder'])
+def test_outputs_are_tried_before_the_work(
+    tiny_video_folder, tmp_path, monkeypatch, capsys, option, where
+):
+    monkeypatch.setattr(TOOL, 'check_videos', never)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'taken').touch()
+    (tmp_path / 'folder').mkdir()
+    assert TOOL.main([str(tiny_video_folder), option, where]) == 2
+    assert f'error: cannot write {where}: ' in capsys.readouterr().err
+    # Nothing that looks like a result is left.
+    assert not list(tmp_path.glob('*.txt'))
+
+
+def test_a_name_that_no_list_can_hold(tmp_path, make_video, check):
+    folder = tmp_path / 'videos'
+    make_video(folder / 'a.mp4')
+    try:
+        (folder / os.fsdecode(b'caf\xe9.mp4')).write_bytes(b'x')
+    except OSError:
+        pytest.skip('this file system has no names but in utf-8')
+    lists = tmp_path / 'o'
+    assert TOOL.main(
+        [str(folder), '--out', f'{lists}/clean', '--bad', f'{lists}/bad']
+    )
+    # The clean list can be read, the bad list has the name as it is.
+    assert [e.name for e in read_list_file(f'{lists}/clean')] == ['a.mp4']
+    path, reason = (lists / 'bad').read_bytes().split(b'\t')
+    assert path == os.fsencode(folder) + b'/caf\xe9.mp4'
+    assert reason.startswith(b'its name is not utf-8')
 
 
 def test_as_a_program(tiny_video_folder, tmp_path):
@@ -145,12 +210,18 @@ def misbehave(path, settings):
         os._exit(3)
     if 'hang' in path:
         time.sleep(60)
+    if 'ctrl-c' in path:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
     return None if 'good' in path else path
 
 
-@pytest.mark.skipif(
+needs_fork = pytest.mark.skipif(
     not hasattr(os, 'fork'), reason='the stand-in reaches forked processes'
 )
+
+
+@needs_fork
 @pytest.mark.parametrize('workers', [1, 3])
 def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
     monkeypatch.setattr(checking, 'check_video', misbehave)
@@ -174,6 +245,54 @@ def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
         ]
         * 2
     )
+
+
+@needs_fork
+def test_who_dies_while_idle_is_replaced(monkeypatch):
+    """Ended by the system for lack of memory, for instance."""
+    monkeypatch.setattr(checking, 'check_video', misbehave)
+    others = set(multiprocessing.active_children())
+    found = {}
+    paths = ['good1', 'good2', 'bad', 'good3']
+    for index, reason in check_videos(paths, CheckSettings(), workers=1):
+        found[index] = reason
+        # Before it gets its next video.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+            process.join()
+    assert found == {0: None, 1: None, 2: 'bad', 3: None}
+
+
+@needs_fork
+def test_ctrl_c_is_not_taken_for_a_crash(monkeypatch):
+    """It reaches the processes of the crew too."""
+    monkeypatch.setattr(checking, 'check_video', misbehave)
+    found = dict(check_videos(['good ctrl-c', 'good'], CheckSettings(), 1))
+    assert found == {0: None, 1: None}
+
+
+def test_ctrl_c_leaves_what_was_found(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'list.txt').write_text('a.mp4 1\nb.mp4 2\nc.mp4 3\nd.mp4 4')
+    whole = tmp_path / 'list_clean.txt'
+    whole.write_text('of another day')
+
+    def interrupted(paths, settings, workers):
+        yield 2, None
+        yield 0, 'cut'
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TOOL, 'check_videos', interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert TOOL.main(['list.txt']) == 130
+    # Nobody takes these for the whole.
+    assert (tmp_path / 'list_clean.txt.partial').read_text() == 'c.mp4 3\n'
+    assert (tmp_path / 'list_bad.txt.partial').read_text() == 'a.mp4\tcut\n'
+    assert whole.read_text() == 'of another day'
+    assert not (tmp_path / 'list_bad.txt').exists()
+    out = capsys.readouterr().out
+    assert 'interrupted: 2 of 4 videos were not checked' in out
+    assert '1 of 2 videos are readable' in out
+    assert 'list_clean.txt.partial' in out
 
 
 def test_a_wrong_backend_is_not_blamed_on_the_videos():

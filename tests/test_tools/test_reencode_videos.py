@@ -1,9 +1,12 @@
 """tools/reencode_videos.py with a real ffmpeg."""
 
+import re
 import shutil
 
 import cv2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .tool_scripts import load_tool
 
@@ -133,7 +136,8 @@ def test_truncated_videos_are_kept_and_named(
     assert run(tmp_path / 'src', tmp_path / 'dst') == 0
     assert 50 < facts(tmp_path / 'dst' / 'cut.mp4')[2] < 200
     out = capsys.readouterr().out
-    assert '1 of 1 videos are in' in out
+    assert re.search('^kept, but damaged: cut.avi: .+$', out, re.M)
+    assert '1 of 1 videos are in' in out and 'failed: ' not in out
 
 
 def test_names_that_would_collide():
@@ -146,6 +150,33 @@ def test_names_that_would_collide():
         'c.webm': 'c.webm.mp4',
         'd/a.mov': 'd/a.mp4',
     }
+
+
+def test_names_that_would_collide_with_the_way_out():
+    names = ['a.avi', 'a.avi.mp4', 'a.mkv', 'b.mkv', 'b.mkv.avi', 'b.mov']
+    assert TOOL.targets(names) == {
+        'a.avi': 'a.avi.mp4.mp4',
+        'a.avi.mp4': 'a.avi.mp4',
+        'a.mkv': 'a.mkv.mp4',
+        'b.mkv': 'b.mkv.mp4.mp4',
+        'b.mkv.avi': 'b.mkv.mp4',
+        'b.mov': 'b.mov.mp4',
+    }
+
+
+@given(
+    st.sets(
+        st.lists(
+            st.sampled_from(['avi', 'mp4', 'MP4', 'mkv']), min_size=1
+        ).map(lambda endings: '.'.join(['a', *endings]))
+    )
+)
+def test_no_two_videos_get_one_name(names):
+    targets = TOOL.targets(sorted(names))
+    assert targets.keys() == names
+    assert len(set(targets.values())) == len(names)
+    assert all(t.endswith('.mp4') for t in targets.values())
+    assert all(t == n for n, t in targets.items() if n.endswith('.mp4'))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from .loading import CheckedRawFrameDecode, VideoDecode, VideoInit
 from .proposals import GroundTruthProposals
 from .repeated_views import RepeatedViews
 from .resizing import ResizeClip
-from .sampling import SparseSampleFrames
+from .sampling import SparseSampleFrames, clips_for_testing
 
 __all__ = [
     'CheckedRawFrameDecode',
@@ -22,4 +22,5 @@ __all__ = [
     'SparseSampleFrames',
     'VideoDecode',
     'VideoInit',
+    'clips_for_testing',
 ]

@@ -38,11 +38,13 @@ class VideoInit(BaseTransform):
     Args:
         backend (str): ``'decord'``, ``'pyav'``, ``'opencv'`` or
             ``'torchcodec'``; all give the same frames. Defaults to
-            ``'decord'``.
+            ``'decord'``; the pre-training configs have ``'pyav'``, with
+            which a core makes more clips (``tools/benchmarks``).
         min_frames (int): A video with fewer frames counts as unreadable.
             For clips of T frames with stride s, ``(T - 1) * s + 1`` asks for
-            whole clips; the default takes any video, and ``SampleFrames``
-            then repeats frames of short ones. Defaults to 1.
+            whole clips; the default takes any video. At the end of a short
+            one ``SampleFrames`` goes back to its beginning, or repeats a
+            frame with ``out_of_bound_opt='repeat_last'``. Defaults to 1.
         num_threads (int): Decoding threads per worker. Defaults to 1.
 
     Raises:

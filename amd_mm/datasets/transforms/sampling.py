@@ -1,6 +1,6 @@
 """Which frames of a video make a clip."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
@@ -114,3 +114,30 @@ class SparseSampleFrames(BaseTransform):
             f'{type(self).__name__}(clip_len={self.clip_len}, '
             f'num_clips={self.num_clips}, test_mode={self.test_mode})'
         )
+
+
+def clips_for_testing(
+    frames: int, stride: Optional[int], clips: int = 1
+) -> Dict[str, Any]:
+    """The config of the transform that samples clips for testing.
+
+    Args:
+        frames (int): Of a clip.
+        stride (int, optional): From one frame of a clip to the next; the last
+            frame of a video that is shorter is repeated. None is sparse
+            sampling: one frame from each equal part of the video.
+        clips (int): Of a video, evenly spaced; one is its middle.
+
+    Returns:
+        Dict[str, Any]: Of ``mmaction.SampleFrames`` or
+        :class:`SparseSampleFrames`.
+    """
+    sampling = dict(clip_len=frames, num_clips=clips, test_mode=True)
+    if stride is None:
+        return dict(type='amd_mm.SparseSampleFrames', **sampling)
+    return dict(
+        type='mmaction.SampleFrames',
+        frame_interval=stride,
+        out_of_bound_opt='repeat_last',
+        **sampling,
+    )

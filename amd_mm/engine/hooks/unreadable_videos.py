@@ -1,6 +1,6 @@
 """Reports files that could not be read, and stops when there are many."""
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_gather_object
@@ -15,11 +15,12 @@ class UnreadableVideosHook(Hook):
 
     The datasets of :mod:`amd_mm.datasets` note on each sample which files
     could not be read on the way to it (metainfo ``unreadable``). Each such
-    file is logged once, with the reason, by the process that met it. When
-    too large a share of what was fetched is unreadable, the run stops before
-    it trains on a dataset that is not the one it was told to train on. At
-    the end of an epoch in which there were any, and at the end of the run,
-    the counts of all processes are logged.
+    file is logged once, with the reason: at once if the first process met
+    it, whose log is the one that is kept, and at the end of the epoch if
+    another did. When too large a share of what was fetched is unreadable,
+    the run stops before it trains on a dataset that is not the one it was
+    told to train on. At the end of an epoch in which there were any, and at
+    the end of the run, the counts of all processes are logged.
 
     It looks at what is on the host already and never waits for the device.
     Counts start anew when a run is resumed.
@@ -53,6 +54,7 @@ class UnreadableVideosHook(Hook):
         self.fetched = 0
         self.unreadable = 0
         self.reasons: Dict[str, str] = {}
+        self._named: Set[str] = set()
         self._unreadable_before_epoch = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -107,13 +109,17 @@ class UnreadableVideosHook(Hook):
         self.fetched += 1 + len(unreadable)
         self.unreadable += len(unreadable)
         for path, reason in unreadable:
-            if path not in self.reasons:
-                self.reasons[path] = reason
-                # Formatted here: MMEngine's logger drops a second warning
-                # with the same unformatted message.
-                _logger().warning(
-                    f'unreadable file replaced: {path} ({reason})'
-                )
+            self.reasons.setdefault(path, reason)
+            self._name(path, reason)
+
+    def _name(self, path: str, reason: str) -> None:
+        """Log a file, unless that was done before."""
+        if path in self._named:
+            return
+        self._named.add(path)
+        # Formatted here: MMEngine's logger drops a second warning with the
+        # same unformatted message.
+        _logger().warning(f'unreadable file replaced: {path} ({reason})')
 
     def _log_summary(self, only_if_new: Optional[int] = None) -> None:
         # One small exchange per epoch: the processes see different videos.
@@ -124,14 +130,17 @@ class UnreadableVideosHook(Hook):
             return
         fetched = sum(c[0] for c in counts)
         unreadable = sum(c[1] for c in counts)
-        names = set().union(*(c[2] for c in counts))
+        reasons = {path: why for c in counts for path, why in c[2].items()}
+        # MMEngine keeps no log of the other processes' warnings.
+        for path, reason in reasons.items():
+            self._name(path, reason)
         _logger().info(
             '%d of %d fetched files could not be read and were replaced '
             '(%.2f %%, %d different files)',
             unreadable,
             fetched,
             100 * unreadable / max(fetched, 1),
-            len(names),
+            len(reasons),
         )
 
     def _too_many(self, share: float) -> str:
@@ -144,9 +153,10 @@ class UnreadableVideosHook(Hook):
             f'({100 * share:.1f} %) could not be read, more than '
             f'max_share={self.max_share}. The first:\n{first}\n'
             'Videos: `python tools/check_videos.py FOLDER_OR_LIST` finds them '
-            'all and writes a clean list to train on. Images: remove these '
-            'files. Or raise max_share of UnreadableVideosHook if that many '
-            'may be missing.'
+            'all and writes a clean list to train on; give it --backend and '
+            '--min-frames as amd_mm.VideoInit has them, if they are not the '
+            "pre-training configs'. Images: remove these files. Or raise "
+            'max_share of UnreadableVideosHook if that many may be missing.'
         )
 
 

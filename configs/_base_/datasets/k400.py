@@ -13,6 +13,9 @@ train_dataloader = dict(
                 clip_len=16,
                 frame_interval=4,
                 num_clips=1,
+                # Of a video shorter than the clip: the last frame again, as
+                # in VideoMAE's loader, not the first after the last.
+                out_of_bound_opt='repeat_last',
             ),
             dict(type='amd_mm.VideoDecode'),
             dict(

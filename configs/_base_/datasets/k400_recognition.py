@@ -43,6 +43,9 @@ train_dataloader = dict(
                 clip_len=16,
                 frame_interval=4,
                 num_clips=1,
+                # Of a video shorter than the clip: the last frame again, as
+                # in VideoMAE's loader, not the first after the last.
+                out_of_bound_opt='repeat_last',
             ),
             dict(type='amd_mm.VideoDecode'),
             dict(
@@ -77,6 +80,7 @@ def _testing(batch_size: int, num_clips: int, crop: str) -> dict:
                     frame_interval=4,
                     num_clips=num_clips,
                     test_mode=True,
+                    out_of_bound_opt='repeat_last',
                 ),
                 dict(type='amd_mm.VideoDecode'),
                 dict(type='mmaction.Resize', scale=(-1, 224)),
