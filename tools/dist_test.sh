@@ -11,6 +11,11 @@ CONFIG=$1
 CHECKPOINT=$2
 GPUS=$3
 
+if [ "${NNODES:-1}" != 1 ]; then # without these they wait for each other
+    : "${NODE_RANK:?give it with NNODES=$NNODES: 0 on the first node, then 1 ...}"
+    : "${MASTER_ADDR:?give it with NNODES=$NNODES: the name of the first node}"
+fi
+
 PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" \
 exec "${PYTHON:-python}" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \

@@ -11,6 +11,11 @@ TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CONFIG=$1
 GPUS=$2
 
+if [ "${NNODES:-1}" != 1 ]; then # without these they wait for each other
+    : "${NODE_RANK:?give it with NNODES=$NNODES: 0 on the first node, then 1 ...}"
+    : "${MASTER_ADDR:?give it with NNODES=$NNODES: the name of the first node}"
+fi
+
 PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" \
 exec "${PYTHON:-python}" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \
