@@ -197,6 +197,16 @@ def check_video_reading() -> str:
     return '; '.join([detail, *(f'not usable: {line}' for line in broken)])
 
 
+def check_pyav() -> str:
+    """PyAV, without which the pre-training configs need another decoder."""
+    _require(
+        'av',
+        'run: pip install av, or train with --cfg-options '
+        'train_dataloader.dataset.pipeline.0.backend=decord',
+    )
+    return 'decodes for the configs that pre-train on video files'
+
+
 def check_recognition() -> str:
     """MMAction2's recogniser takes our backbone."""
     _require('mmaction.datasets')
@@ -304,6 +314,7 @@ def check_mim() -> str:
 CHECKS: Tuple[Tuple[str, bool, Callable[[], str]], ...] = (
     ('pre-training', True, check_pretraining),
     ('reading videos', True, check_video_reading),
+    ('PyAV', False, check_pyav),
     ('recognition', True, check_recognition),
     ('image', False, check_image),
     ('detection', False, check_detection),

@@ -27,6 +27,8 @@ Options:
   --help          this text
 
 mmcv is compiled once (about 10 minutes on 2 cores) and kept in a cache folder.
+If it cannot be compiled for CUDA, its operators are for the CPU; a run without
+--again tries once more.
 Environment variables:
   AMD_MM_CACHE    the cache folder (default: ~/.cache/amd_mm)
   MAX_JOBS        compilers at a time (default: all cores; fewer if memory
@@ -124,7 +126,8 @@ compiled_so_far() { # compiled_so_far LOG: how far ninja is
 
 heartbeat() { # heartbeat LOG PROGRESS: a sign of life every 15 seconds
     local second=0
-    while sleep 1; do
+    # A last sleep outlives it: the output and the lock are none of its own.
+    while sleep 1 >/dev/null 2>&1 9>&-; do
         second=$((second + 1))
         [ $((second % 15)) -ne 0 ] ||
             printf '      %4d s  %s\n' "$second" "$("$2" "$1")"
@@ -196,19 +199,40 @@ pins() { # pins NAME: the requirements file of that name
 
 state() { "$python" "$root/tools/install_state.py" "$@"; }
 
-imports() { # imports MODULES: can the environment import them all?
-    "$python" -c "import torch, $1" >/dev/null 2>&1
+imports() { # imports MODULES [LOG]: can the environment import them all?
+    # Not from the repository, where amd_mm is found without being installed.
+    (cd "$venv" && "$python" -c "import torch, $1") >>"${2:-/dev/null}" 2>&1
 }
 
 # ---------------------------------------------------------------- the steps
 
+has_environment() { "$python" -m pip --version >/dev/null 2>&1; }
+
+version_of() { # version_of EXE: 3.11, say
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+}
+
+check_base_python() { # --python: is it fit, and of any effect?
+    command -v "$base_python" >/dev/null ||
+        stop "--python: there is no $base_python."
+    python_fits "$base_python" ||
+        stop "--python: $base_python is" \
+            "$("$base_python" -V 2>&1 | head -n 1); needed is $wanted_text."
+    has_environment || return 0
+    [ "$(version_of "$python")" = "$(version_of "$base_python")" ] ||
+        stop "--python: the environment $venv is there already, with Python" \
+            "$(version_of "$python"); remove it, or name another one with" \
+            '--venv DIR.'
+    say "The environment $venv is there already and is kept as it is: --python" \
+        'makes new ones only.'
+}
+
 make_environment() {
-    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        python_fits "$venv/bin/python" ||
-            stop "the environment $venv has" \
-                "$("$venv/bin/python" -V), but $wanted_text is needed." \
-                'Give another one with --venv DIR (and leave the active one' \
-                'with: deactivate).'
+    if has_environment; then
+        python_fits "$python" ||
+            stop "the environment $venv has $("$python" -V), but $wanted_text" \
+                'is needed. Give another one with --venv DIR (and leave the' \
+                'active one with: deactivate).'
         return
     fi
     if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] &&
@@ -216,18 +240,11 @@ make_environment() {
         stop "$venv exists and is no virtual environment; name another one."
     fi
     local base=$base_python
-    if [ -n "$base" ]; then
-        command -v "$base" >/dev/null || stop "--python: there is no $base."
-        python_fits "$base" ||
-            stop "--python: $base is $("$base" -V 2>&1 | head -n 1); needed is" \
-                "$wanted_text."
-    else
-        base=$(find_python) || exit 1
-    fi
+    [ -n "$base" ] || base=$(find_python) || exit 1
     "$base" -c 'import venv, ensurepip' 2>/dev/null ||
         stop "$base cannot make virtual environments: its venv module is" \
             'missing. Install it (Debian, Ubuntu: sudo apt-get install' \
-            "python$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv)."
+            "python$(version_of "$base")-venv)."
     run "$base" -m venv "$venv"
 }
 
@@ -268,86 +285,8 @@ write_bytecode() { # where Python is told not to, as in many containers
         >/dev/null 2>&1 || true
 }
 
-install_mmcv_lite() {
-    if imports mmcv._ext; then
-        say '      the compiled mmcv that is here already is kept'
-        return
-    fi
-    run "$python" -m pip uninstall -y mmcv
-    run "$python" -m pip install --no-deps --no-build-isolation \
-        "mmcv-lite==$mmcv_version"
-}
-
-compile_mmcv() { # compile_mmcv TAG ARCHITECTURES: a new wheel into the cache
-    local tag=$1 architectures=$2 log=$logs/$step_number-build-$1.log
-    local settings=(MMCV_WITH_OPS=1 "MAX_JOBS=${MAX_JOBS:-$(getconf _NPROCESSORS_ONLN)}") headers
-    command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null ||
-        stop "$(compiler_advice)"
-    scratch=$cache/wheels/.building-$$
-    mkdir -p "$scratch/tmp" "$cache/wheels/$tag"
-    settings+=("TMPDIR=$scratch/tmp")
-    if [ -n "$architectures" ]; then
-        # The CUDA headers of the pip packages lie beside torch.
-        headers=$(printf '%s:' "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"/nvidia/*/include)
-        settings+=(FORCE_CUDA=1 "TORCH_CUDA_ARCH_LIST=$architectures"
-            "CUDA_HOME=$(dirname "$(dirname "$nvcc")")"
-            "CPATH=$headers${CPATH:-}")
-    else
-        settings+=(FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=-1)
-    fi
-    say "      compiling mmcv $mmcv_version ($tag); about 20 minutes of one" \
-        "core's work. Its log: $log"
-    quietly "$log" compiled_so_far env "${settings[@]}" \
-        "$python" -m pip wheel -v --no-cache-dir --no-deps \
-        --no-build-isolation "mmcv==$mmcv_version" -w "$scratch" ||
-        { failed_log=$log && return 1; }
-    install_wheel "$scratch" || { failed_log=$log && return 1; }
-    # Only a wheel that was seen to work gets into the cache, at one stroke.
-    mv -f "$scratch"/*.whl "$cache/wheels/$tag/"
-    rm -rf "$scratch"
-    scratch=
-}
-
-install_wheel() { # install_wheel FOLDER: and see whether its operators load
-    "$python" -m pip uninstall -y mmcv-lite mmcv \
-        >>"$logs/$step_number.log" 2>&1
-    quietly "$logs/$step_number.log" last_line "$python" -m pip install \
-        --no-deps --no-index --force-reinstall "$1"/mmcv-*.whl &&
-        imports mmcv._ext
-}
-
-install_mmcv() {
-    local answer tag architectures obstacle folder
-    answer=$(state mmcv-tag "$mmcv_version" ${gpu:+--gpu} --nvcc "$nvcc" \
-        2>>"$logs/$step_number.log") || fail "$logs/$step_number.log"
-    { read -r tag; read -r architectures; read -r obstacle; } <<<"$answer"
-    folder=$cache/wheels/$tag
-    [ -z "$obstacle" ] ||
-        note="mmcv's operators are for the CPU only: $obstacle."
-    if [ "$(cat "$venv/amd-mm-mmcv.tag" 2>/dev/null)" = "$tag" ] &&
-        imports mmcv._ext; then
-        return
-    fi
-    if compgen -G "$folder/mmcv-*.whl" >/dev/null; then
-        say "      from the cache: $folder"
-        if install_wheel "$folder"; then
-            say "$tag" >"$venv/amd-mm-mmcv.tag"
-            return
-        fi
-        say '      the cached wheel does not load; it is compiled anew'
-    fi
-    if ! compile_mmcv "$tag" "$architectures"; then
-        [ -n "$architectures" ] || fail "$failed_log"
-        note="mmcv's operators are for the CPU only: compiling them for CUDA
-      failed, see $failed_log."
-        say '      compiling for CUDA failed; going on with CPU operators'
-        gpu=''
-        rm -rf "$scratch"
-        install_mmcv
-        return
-    fi
-    say "$tag" >"$venv/amd-mm-mmcv.tag"
-}
+# shellcheck source=tools/install_mmcv.sh
+. "$root/tools/install_mmcv.sh"
 
 # ------------------------------------------------------------- command line
 
@@ -402,36 +341,46 @@ groups=(runtime mim tests)
 # The classic Python is older than what these ask for.
 [ "$classic" = yes ] || groups+=(checks docs)
 [ "$detection" = no ] || groups+=(detection)
+pinned=(build no_deps mmcv "${groups[@]}")
 gpu=
 has_gpu && gpu=yes
 nvcc=$(find_nvcc)
 note=
+[ -z "$base_python" ] || check_base_python
 
 # --------------------------------------------------------------- is it done?
 
+find_pins() { # find_pins NAME...: their paths, into the array pin_files
+    local name
+    pin_files=()
+    for name; do pin_files+=("$(pins "$name")"); done
+}
+
 current_key() {
-    local name files=("$root/setup.py" "$root/tools/install.sh")
-    for name in build no_deps mmcv constraints "${groups[@]}"; do
-        files+=("$(pins "$name")")
-    done
-    state key --files "${files[@]}" \
-        --words "$root" "$detection" "$classic" "gpu=$gpu" "nvcc=$nvcc"
+    local scripts=("$root/setup.py" "$root"/tools/install*.sh)
+    find_pins "${pinned[@]}" constraints
+    # Of what other packages pull in, not all is needed everywhere: which of
+    # it is missing is to be as it was after the installation.
+    state key --files "${scripts[@]}" "${pin_files[@]}" \
+        --words "$root" "$detection" "$classic" "gpu=$gpu" "nvcc=$nvcc" \
+        "$(state pins "$(pins constraints)")"
 }
 
 mark() { # mark KEY: note how far this environment is, and with which options
     printf '%s\n' "$1" "$detection" "$classic" >"$stamp"
 }
 
-works() {
-    if [ "$detection" = yes ]; then
-        imports 'mmengine, mmcv._ext, amd_mm'
-    else
-        imports 'mmengine, mmcv, amd_mm'
-    fi
+is_done() {
+    local modules='mmengine, mmcv, amd_mm'
+    [ "$detection" = no ] || modules='mmengine, mmcv._ext, amd_mm'
+    [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$(current_key)" ] || return
+    # Who does not say --again wants operators that failed to be tried again.
+    [ "$again" = yes ] || ! compgen -G "$venv/$failed_builds" >/dev/null || return
+    find_pins "${pinned[@]}"
+    state pins "${pin_files[@]}" >/dev/null && imports "$modules"
 }
 
-if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$(current_key)" ] &&
-    state pins "$(pins build)" "$(pins runtime)" >/dev/null && works; then
+if is_done; then
     [ "$again" = no ] || exit 0
     say "Everything is in place in $venv"
     (cd "$venv" && exec "$python" -m amd_mm.doctor)
@@ -453,7 +402,7 @@ say "amd_mm: installing into $venv"
 
 announce 'virtual environment'
 make_environment
-python_version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+python_version=$(version_of "$python")
 mark unfinished
 
 announce 'PyTorch and build tools'

@@ -41,8 +41,12 @@ def install_key(files: list, words: list) -> str:
 
 
 def installed_version(name: str) -> str:
-    """Version of a package or of its headless build; 'nothing' if neither."""
-    for candidate in (name, f'{name}-headless'):
+    """Version of a package or of a lesser build of it; 'nothing' if none.
+
+    Lesser builds are those of OpenCV without windows and of mmcv without
+    operators.
+    """
+    for candidate in (name, f'{name}-headless', f'{name}-lite'):
         try:
             return importlib.metadata.version(candidate)
         except importlib.metadata.PackageNotFoundError:

@@ -1,12 +1,16 @@
 """The doctor tells what works, whatever is missing."""
 
 import json
+import sys
 from typing import List
 
 import pytest
 from amd_mm import doctor
+from mmengine.config import Config
 
-from .conftest import RunPython
+from .conftest import REPOSITORY, RunPython
+
+DATASETS = REPOSITORY / 'configs' / '_base_' / 'datasets'
 
 
 def findings(result: object) -> dict:
@@ -22,14 +26,35 @@ def test_complete_installation(python_without: RunPython) -> None:
         assert findings(result)[name]['works'], findings(result)[name]
 
 
-def test_without_detection(python_without: RunPython) -> None:
-    run_python = python_without('mmdet', 'mmcv._ext', 'decord')
+def test_without_detection_and_decoders(python_without: RunPython) -> None:
+    run_python = python_without('mmdet', 'mmcv._ext', 'decord', 'av')
     result = run_python('-m', 'amd_mm.doctor', '--json')
     assert result.returncode == 0, result.stdout
-    detection = findings(result)['detection']
+    found = findings(result)
+    for name in ('pre-training', 'recognition', 'image'):
+        assert found[name]['works'], found[name]
+    assert found['reading videos']['detail'] == 'decoders: opencv'
+    detection, pyav = found['detection'], found['PyAV']
     assert not detection['works'] and 'mmcv._ext' in detection['why']
     assert 'tools/install.sh' in detection['fix']
-    assert 'decord' not in findings(result)['reading videos']['detail']
+    assert pyav['why'] == 'the module av is not installed'
+    assert 'pip install av' in pyav['fix']
+
+
+def test_option_in_place_of_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the doctor says of a missing PyAV is true of the configs."""
+    monkeypatch.setitem(sys.modules, 'av', None)
+    with pytest.raises(doctor.Problem) as problem:
+        doctor.check_pyav()
+    key, _, backend = problem.value.fix.split()[-1].partition('=')
+    for name in ('k400', 'sthv2', 'folder'):
+        cfg = Config.fromfile(DATASETS / f'{name}.py')
+        opener = cfg.train_dataloader.dataset.pipeline[0]
+        assert opener.backend == 'pyav'
+        cfg.merge_from_dict({key: backend})
+        opener = cfg.train_dataloader.dataset.pipeline[0]
+        assert opener.type == 'amd_mm.VideoInit'
+        assert opener.backend == 'decord'
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""tools/install.sh: what it refuses and how it fails; nothing is installed."""
+"""tools/install.sh: what it refuses and how it fails; nothing is installed.
+
+How its steps go is in ``test_install_steps``.
+"""
 
 import re
 import subprocess
@@ -110,6 +113,20 @@ def test_state_reports_pins_that_are_not_met(tmp_path: Path) -> None:
     succeed(run([sys.executable, STATE, 'pins', pins], tmp_path))
 
 
+@pytest.mark.parametrize('build', ['one', 'one-lite', 'one-headless'])
+def test_state_accepts_lesser_builds(tmp_path: Path, build: str) -> None:
+    info = tmp_path / f'{build.replace("-", "_")}-2.1.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Name: {build}\nVersion: 2.1\n')
+    pins = tmp_path / 'pins.txt'
+    pins.write_text('one==2.1\n')
+    command = [sys.executable, STATE, 'pins', pins]
+    succeed(run(command, tmp_path, PYTHONPATH=str(tmp_path)))
+    pins.write_text('one==2.2\n')
+    result = run(command, tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.stdout == 'one==2.2, found 2.1\n'
+
+
 def test_key_changes_with_what_it_is_made_of(tmp_path: Path) -> None:
     pins = tmp_path / 'pins.txt'
 
@@ -183,5 +200,6 @@ def test_nothing_is_pinned_twice(folder: Path) -> None:
 
 
 def test_no_package_host_is_named() -> None:
-    for path in [SCRIPT, STATE, *REQUIREMENTS.rglob('*.txt')]:
+    scripts = SCRIPT.parent.glob('install*')
+    for path in [*scripts, *REQUIREMENTS.rglob('*.txt')]:
         assert '://' not in path.read_text(), path

@@ -157,5 +157,6 @@ def test_declared_needs_are_what_the_package_imports(wheel: Path) -> None:
         re.split(r'[<>=!; ]', need)[0] for need in needs if 'extra' not in need
     }
     assert {'mmengine', 'mmaction2', 'mmpretrain', 'torch'} <= plain
+    assert 'av' in plain  # the pre-training configs decode with it
     # Compiled or not is the user's choice, and detection is optional.
     assert not plain & {'mmcv', 'mmcv-lite', 'mmdet', 'openmim'}
