@@ -31,7 +31,7 @@ def apply_import_fixes() -> None:
     stand_in_for_mmaction_drn()
     allow_launchers_without_cuda()
     name_package_for_config_inheritance()
-    let_mmengine_read_its_own_checkpoints()
+    let_mmengine_read_checkpoints_safely()
     let_inherited_configs_name_a_collation()
 
 
@@ -146,43 +146,39 @@ def name_package_for_config_inheritance() -> None:
     utils.MODULE2PACKAGE.setdefault('amd_mm', 'amd_mm')
 
 
-def let_mmengine_read_its_own_checkpoints() -> None:
-    """Let a run resume under ``torch.load(weights_only=True)``.
+def let_mmengine_read_checkpoints_safely() -> None:
+    """Let MMEngine load its own checkpoints, and run nothing in any.
 
     From PyTorch 2.6 on ``torch.load`` accepts tensors and plain containers
     only. A checkpoint of MMEngine also holds the history of its log values,
-    so ``--resume`` fails with ``Weights only load failed``. While MMEngine
-    reads a checkpoint (and only then) the readers of
-    :mod:`amd_mm.utils.checked_pickle` admit those histories, and the
-    arguments in VideoMAE's files. Unnecessary once
-    MMEngine writes them as tensors or lists them itself (not so in 0.10.7).
+    so ``--resume`` fails with ``Weights only load failed``. Before 2.6, and
+    for addresses still, MMEngine's way to load runs whatever a file asks for.
+    While it reads a checkpoint (and only then) there is
+    :func:`amd_mm.utils.checked_pickle.checked_loading`. Unnecessary once
+    MMEngine asks for weights only and writes the histories as tensors (not so
+    in 0.10.7).
     """
-    try:
-        import torch
-    except ImportError:
-        return
-    if torch.__version__ < '2.6' or not _installed('mmengine'):
-        return
-    _after_import('mmengine.runner.checkpoint', _wrap_checkpoint_loader)
+    if _installed('torch') and _installed('mmengine'):
+        _after_import('mmengine.runner.checkpoint', _wrap_checkpoint_loader)
 
 
 def _wrap_checkpoint_loader(module: types.ModuleType) -> None:
     """Make ``CheckpointLoader.load_checkpoint`` admit what does no harm."""
-    from .utils.checked_pickle import admit_harmless_objects
+    from .utils.checked_pickle import checked_loading
 
     loader = module.CheckpointLoader
     original = loader.load_checkpoint
-    if getattr(original, 'admits_harmless_objects', False):
+    if getattr(original, 'reads_checked', False):
         return
 
     def load_checkpoint(
         filename: str, map_location: object = None, logger: object = 'current'
     ) -> dict:
         """Load a checkpoint; see ``mmengine.runner.CheckpointLoader``."""
-        with admit_harmless_objects():
+        with checked_loading():
             return original(filename, map_location, logger)
 
-    vars(load_checkpoint)['admits_harmless_objects'] = True
+    vars(load_checkpoint)['reads_checked'] = True
     loader.load_checkpoint = staticmethod(load_checkpoint)
 
 

@@ -14,6 +14,7 @@ Examples:
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import List, Optional
@@ -102,14 +103,36 @@ def convert(args: argparse.Namespace) -> Converted:
     return Converted(theirs, {**dropped, **dropped_later})
 
 
+def check_destination(path: Path, force: bool) -> None:
+    """See that a file can be written, before the work is done.
+
+    Args:
+        path (Path): The file; missing folders will be made.
+        force (bool): Whether an existing file may be replaced.
+
+    Raises:
+        OSError: If not; says why.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f'{path} is a folder; give the name of a file in it.'
+        )
+    if path.exists() and not force:
+        raise FileExistsError(f'{path} exists; give another name or --force.')
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f'{path} cannot be written: {folder} is no folder in which you '
+            'may write; give another DST.'
+        )
+
+
 def main(argv: Optional[List[str]] = None) -> None:
     """Convert, say what was dropped, and write unless told only to look."""
     args = parse_args(argv)
     try:
-        if args.dst and Path(args.dst).exists() and not args.force:
-            raise FileExistsError(
-                f'{args.dst} exists; give another name or --force.'
-            )
+        if args.dst:
+            check_destination(Path(args.dst), args.force)
         state, dropped = convert(args)
         for count, text in group_by_reason(dropped):
             print(f'  dropped {count}: {text}')
@@ -124,7 +147,7 @@ def main(argv: Optional[List[str]] = None) -> None:
             amd_mm_version=amd_mm.__version__,
         )
         digest = save_weights(state, args.dst, args.to, meta, args.force)
-    except (CheckpointError, FileExistsError) as error:
+    except (CheckpointError, OSError) as error:
         sys.exit(f'convert_checkpoint: {error}')
     print(f'wrote {args.dst}\n  sha256 {digest}')
 

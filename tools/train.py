@@ -3,11 +3,12 @@
 python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
 bash tools/dist_train.sh CONFIG GPUS ...
 
-Ctrl-C and SIGTERM save a checkpoint, from which --resume goes on exactly; the
-exit code is then 130 or 143.
+Ctrl-C and SIGTERM save a checkpoint, from which --resume goes on as if nothing
+had been; the exit code is then 130 or 143.
 """
 
 import argparse
+import os
 import sys
 from typing import List, Optional
 
@@ -54,7 +55,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--deterministic',
         action='store_true',
-        help='deterministic cuDNN algorithms',
+        help='algorithms that give the same sums twice, also on a GPU; slower',
     )
     return parser.parse_args(argv)
 
@@ -77,6 +78,8 @@ def build_config(args: argparse.Namespace) -> Config:
         randomness['diff_rank_seed'] = True
     if args.deterministic:
         randomness['deterministic'] = True
+        # Without it cuBLAS refuses, and PyTorch with it.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     cfg.randomness = randomness
     launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)

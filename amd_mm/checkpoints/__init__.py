@@ -1,6 +1,6 @@
 """Checkpoints: the public formats, and the loader that leaves nothing out."""
 
-from .converting import Converted, from_amd_mm, is_fixed_table, to_amd_mm
+from .converting import Converted, from_amd_mm, to_amd_mm
 from .describing import describe_encoder
 from .errors import (
     CheckpointError,
@@ -19,6 +19,7 @@ from .loading import LoadReport, load_encoder, load_into
 from .names import collapse, group_by_reason
 from .publishing import CODEBASES, Published, publish_encoder
 from .reading import read_checkpoint
+from .tables import is_fixed_table
 from .unwrapping import unwrap
 from .writing import file_sha256, save_weights
 

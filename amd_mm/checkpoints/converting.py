@@ -17,6 +17,7 @@ from .formats import (
 )
 from .names import first_few
 from .rules import apply_rules, match_template, revert_rules
+from .tables import is_fixed_table
 from .unwrapping import unwrap
 
 _JOINT_BIAS = 'qkv.bias'
@@ -238,22 +239,3 @@ def _spell(name: str, table: Format) -> str:
         if fields is not None:
             return usual.format(**fields)
     return name
-
-
-def is_fixed_table(name: str, tensor: Tensor) -> bool:
-    """Whether this is the published 1-D sin-cos position table.
-
-    Args:
-        name (str): Of the weight, in any format.
-        tensor (Tensor): Its values; a table is (1, N, C).
-
-    Returns:
-        bool: Whether it is, up to rounding.
-    """
-    if name.rpartition('.')[2] != 'pos_embed' or tensor.ndim != 3:
-        return False
-    # Imported here: it costs seconds, and few files hold a table.
-    from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
-
-    table = get_sinusoid_encoding(tensor.shape[1], tensor.shape[2])
-    return torch.allclose(tensor.float().cpu(), table, atol=1e-4)

@@ -17,8 +17,9 @@ from .errors import CheckpointFormatError
 from .formats import detect_format
 from .mismatches import describe_mismatch
 from .names import collapse, group_by_reason
-from .planning import Grid, make_plan
+from .planning import make_plan
 from .reading import read_checkpoint
+from .tables import Grid
 from .unwrapping import unwrap
 
 # A "format" for messages: no conversion was needed.
@@ -186,7 +187,9 @@ def load_into(
     otherwise nothing is loaded at all. Excepted, and reported:
 
     - fixed sin-cos tables (buffers): a video ViT keeps its own, an image ViT
-      takes the file's, which is not the same in all programs;
+      takes the file's, which is not the same in all programs. A table of the
+      file that is as large and neither the same nor another sin-cos table
+      was learned, and does not fit;
     - a position table of another size is resampled, bicubic in space and
       linear in time, when both grids are known;
     - a closing norm of the file (``norm``, ``fc_norm``) that the module does
@@ -252,7 +255,7 @@ def load_into(
         module, state, prefix, allow_missing, extra_blocks, source_grid
     )
     label = f'{name} ({fmt})'
-    if plan.lacking or plan.mismatched or plan.foreign:
+    if not plan.fits:
         raise describe_mismatch(label, module, state, prefix, plan)
     if not plan.copies:
         raise CheckpointFormatError(

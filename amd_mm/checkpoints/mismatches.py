@@ -58,6 +58,11 @@ def describe_mismatch(
             'in the file, without a place in the model '
             f'({len(plan.foreign)}): {collapse(plan.foreign)}'
         )
+    if plan.replaced:
+        lines.append(
+            'a learned position table, where the model has a fixed one: '
+            f'{collapse(plan.replaced)}'
+        )
     inside = ENCODER.removeprefix(prefix)
     theirs, ours = describe_encoder(state), describe_encoder(targets, inside)
     lines.append(f'The file has {theirs}; the model {ours}.')
@@ -102,6 +107,11 @@ def _hints(plan: Plan, their_depth: int, our_depth: int) -> list[str]:
     elif their_depth > our_depth and plan.foreign:
         hints.append(
             f"extra_blocks='ignore' takes the first {our_depth} blocks."
+        )
+    if plan.replaced:
+        hints.append(
+            "Set the model's use_learnable_pos_emb=True, or pos_embed_type "
+            "to the file's if that is a fixed table of another kind."
         )
     tops = sorted({_part(name) for name in plan.lacking})
     if plan.lacking and not any(

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from .describing import ENCODER, block_numbers
+from .tables import Grid, is_sincos_table, is_table, same_table
 
 # What comes after the last block: a pre-training file has one, a fine-tuned
 # file the other. Not having a place for one changes nothing before it.
 _CLOSING_NORMS = ('norm.', 'fc_norm.', 'ln1.', 'ln2.')
-
-Grid = tuple[int, int, int]
 
 
 @dataclass
@@ -30,6 +29,14 @@ class Plan:
     lacking: list[str] = field(default_factory=list)
     mismatched: dict[str, tuple] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not (
+            self.lacking or self.mismatched or self.foreign or self.replaced
+        )
 
 
 def make_plan(
@@ -52,7 +59,7 @@ def make_plan(
             position table.
 
     Returns:
-        Plan: It fits if ``lacking``, ``mismatched`` and ``foreign`` are empty.
+        Plan: Copied only if it ``fits``.
     """
     plan = Plan()
     targets = module.state_dict(keep_vars=True)
@@ -64,7 +71,7 @@ def make_plan(
             plan.unexpected.append(name)
     for name, target in targets.items():
         tensor = offered.get(name)
-        if _is_table(name):
+        if is_table(name):
             _plan_table(
                 plan, module, name, target, tensor, source_grid, allow_missing
             )
@@ -99,22 +106,42 @@ def _plan_table(
         isinstance(target, nn.Parameter)
         or getattr(owner, 'takes_position_table', False)
     )
+    allowed = _matches(name, allow_missing)
     if fixed:
-        if tensor is not None and not _same_table(tensor, target):
-            plan.other_table = True
-            plan.recomputed[name] = (
-                f"kept the model's fixed table {tuple(target.shape)}; the "
-                f'file has another, {tuple(tensor.shape)}. Check img_size, '
-                'num_frames and pos_embed_type if that is a surprise'
-            )
+        _plan_fixed(plan, owner, name, target, tensor, allowed)
     elif tensor is None:
-        (
-            plan.missing if _matches(name, allow_missing) else plan.lacking
-        ).append(name)
+        (plan.missing if allowed else plan.lacking).append(name)
     elif tensor.shape == target.shape:
         plan.copies[name] = tensor
     else:
         _plan_resize(plan, owner, name, target, tensor, source_grid)
+
+
+def _plan_fixed(
+    plan: Plan,
+    owner: nn.Module,
+    name: str,
+    target: Tensor,
+    tensor: Tensor | None,
+    allowed: bool,
+) -> None:
+    """Keep a fixed table, unless that replaces a learned one of the file."""
+    if tensor is None or same_table(tensor, target):
+        return
+    grid = _grid_of(owner, target.shape[1])
+    if (
+        tensor.shape == target.shape
+        and not allowed
+        and not is_sincos_table(name, tensor, grid)
+    ):
+        plan.replaced.append(name)
+        return
+    plan.other_table = True
+    plan.recomputed[name] = (
+        f"kept the model's fixed table {tuple(target.shape)}; the "
+        f'file has another, {tuple(tensor.shape)}. Check img_size, '
+        'num_frames and pos_embed_type if that is a surprise'
+    )
 
 
 def _plan_resize(
@@ -154,7 +181,7 @@ def _plan_extra(
     """Decide about a tensor of the file that the module has no place for."""
     inner = name.removeprefix(encoder)
     block = re.match(r'(?:blocks|layers)\.(\d+)\.', inner)
-    if _is_table(name):
+    if is_table(name):
         plan.recomputed[name] = 'the model computes its own'
     elif not name.startswith(encoder) or inner.startswith(_CLOSING_NORMS):
         plan.unexpected.append(name)
@@ -162,16 +189,6 @@ def _plan_extra(
         plan.dropped[name] = f'the model stops after {depth} blocks'
     else:
         plan.foreign.append(name)
-
-
-def _is_table(name: str) -> bool:
-    return name.rpartition('.')[2] == 'pos_embed'
-
-
-def _same_table(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(
-        one.float().cpu(), other.detach().float().cpu(), atol=1e-3
-    )
 
 
 def _grid_of(owner: nn.Module, tokens: int) -> Grid | None:

@@ -8,11 +8,12 @@ import pickle
 import re
 import struct
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from amd_mm.utils.checked_pickle import admit_harmless_objects
+from amd_mm.utils.checked_pickle import checked_loading
 from mmengine.fileio import get_file_backend
 from torch import Tensor
 
@@ -188,7 +189,7 @@ def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
 
 def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
     try:
-        with admit_harmless_objects():
+        with nullcontext() if unsafe else checked_loading():
             return torch.load(
                 stream, map_location='cpu', weights_only=not unsafe
             )

@@ -30,10 +30,13 @@ name in the file                          read by
 ========================================  ====================================
 """
 
+import os
 import pickle
 import re
+import types
 from argparse import Namespace
 from contextlib import contextmanager
+from functools import partial
 from pickle import UnpicklingError
 from typing import (
     Any,
@@ -196,6 +199,71 @@ def admit_harmless_objects() -> Iterator[None]:
     finally:
         lists.clear_safe_globals()
         lists.add_safe_globals(before)
+
+
+@contextmanager
+def checked_loading() -> Iterator[None]:
+    """Have ``torch.load`` read weights and nothing that could run code.
+
+    Whoever calls it inside of the block, and whatever the default of this
+    PyTorch. Beside weights it reads what is harmless: MMEngine's log
+    histories, and the arguments in VideoMAE's files. Nothing is forced upon
+    who sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, which is PyTorch's name
+    for a wish to the contrary.
+    """
+    load = torch.load
+    if not _safe_loading_is_off():
+        torch.load = partial(_load_checked, load)
+    try:
+        with admit_harmless_objects():
+            yield
+    finally:
+        torch.load = load
+
+
+def _safe_loading_is_off() -> bool:
+    wish = os.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '0')
+    return wish.lower() in ('1', 'y', 'yes', 'true')
+
+
+def _load_checked(
+    load: Callable, file: object, map_location: object = None, **options: Any
+) -> object:
+    """``torch.load`` with our choice of the unpickler."""
+    if torch.__version__ < '2.6':  # compared as a version
+        # It has no list of what to admit beside weights, so the unpickler is
+        # ours: it reads the same as later versions do.
+        options.update(weights_only=False, pickle_module=_checked_pickle())
+    else:
+        options['weights_only'] = True
+    return load(file, map_location, **options)
+
+
+def _checked_pickle() -> types.ModuleType:
+    """A stand-in for ``pickle`` that looks up harmless things only."""
+    from torch import _weights_only_unpickler as weights
+
+    known = dict(weights._get_allowed_globals())
+    known.update({name: reader for reader, name in _array_readers()})
+    known.update({name: reader for reader, name in _readers()})
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            # What Python 2 called it is what files of protocol 2 have.
+            module = {'__builtin__': 'builtins'}.get(module, module)
+            if f'{module}.{name}' not in known:
+                raise UnpicklingError(
+                    f'Weights only load failed: unsupported class '
+                    f'{module}.{name}'
+                )
+            return known[f'{module}.{name}']
+
+    def load(file: BinaryIO, encoding: str = 'ASCII') -> object:
+        return Unpickler(file, encoding=encoding).load()
+
+    module = types.ModuleType('amd_mm_checked_pickle')
+    vars(module).update(Unpickler=Unpickler, load=load)
+    return module
 
 
 class NumbersUnpickler(pickle.Unpickler):

@@ -39,10 +39,6 @@ def source(tmp_path, public):
     return path
 
 
-@pytest.mark.skipif(
-    torch.__version__ < (2, 6),
-    reason='torch < 2.6 cannot let single classes through',
-)
 def test_there_and_back(tmp_path, source, public):
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
     said = run(source, ours)
@@ -83,6 +79,22 @@ def test_looking_and_refusing(tmp_path, public):
     said = run(tmp_path / 'gone.pth', tmp_path / 'c.pth', ok=False)
     assert said.startswith('convert_checkpoint: There is no file')
     assert 'Traceback' not in said
+
+
+def test_a_place_to_write_is_looked_for_first(tmp_path, monkeypatch):
+    """The source is not even looked at; root may write anywhere."""
+    (tmp_path / 'file').touch()
+    for target, words in (
+        (tmp_path / 'file' / 'new' / 'x.pth', 'file is no folder in which'),
+        (tmp_path, 'is a folder'),
+    ):
+        said = run(tmp_path / 'gone.pth', target, '--force', ok=False)
+        assert said.startswith('convert_checkpoint: ') and words in said
+        assert said.count('\n') == 1
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    said = run(tmp_path / 'gone.pth', tmp_path / 'new' / 'x.pth', ok=False)
+    assert f'{tmp_path} is no folder in which you may write' in said
+    assert os.listdir(tmp_path) == ['file']
 
 
 def test_converting_knowingly(tmp_path, public):

@@ -401,6 +401,21 @@ def test_fixed_tables_stay_where_they_are_computed():
         from_amd_mm(ours, 'huggingface')
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_fixed_tables_are_known_in_half_precision(dtype):
+    from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
+
+    ours = fill(encoder_shapes(2, 384))
+    ours['backbone.pos_embed'] = get_sinusoid_encoding(1568, 384)
+    ours = {name: tensor.to(dtype) for name, tensor in ours.items()}
+    _, dropped = from_amd_mm(ours, 'huggingface')
+    assert 'backbone.pos_embed' in dropped
+    # Far less than what is learned.
+    ours['backbone.pos_embed'] = ours['backbone.pos_embed'] + 0.02
+    with pytest.raises(CheckpointFormatError, match='backbone.pos_embed'):
+        from_amd_mm(ours, 'huggingface')
+
+
 def test_unknown_format_name():
     with pytest.raises(CheckpointFormatError, match="'timm' is no known"):
         from_amd_mm({}, 'timm')

@@ -246,6 +246,36 @@ def test_another_fixed_table_is_a_warning(caplog):
     assert 'pos_embed_type' in report.recomputed['pos_embed']
 
 
+@pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
+def test_a_learned_table_never_makes_way_for_a_fixed_one(cls):
+    source = backbone(use_learnable_pos_emb=True)
+    target = backbone(cls)
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_encoder(target, weights(source), logger=None)
+    assert 'learned position table' in str(error.value)
+    assert 'use_learnable_pos_emb=True' in str(error.value)
+    report = load_encoder(
+        target, weights(source), allow_missing=('pos_embed',), logger=None
+    )
+    assert list(report.recomputed) == ['pos_embed']
+    learning = backbone(cls, use_learnable_pos_emb=True)
+    load_encoder(learning, weights(source), logger=None)
+    assert torch.equal(learning.pos_embed, source.pos_embed)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d'])
+def test_half_precision_is_no_other_table(dtype, kind):
+    state = {
+        name: tensor.to(dtype)
+        for name, tensor in weights(backbone(pos_embed_type=kind)).items()
+    }
+    same = load_encoder(backbone(pos_embed_type=kind), state, logger=None)
+    assert not same.recomputed
+    if kind == 'sincos_3d':  # fixed, though not the model's: a warning
+        assert load_encoder(backbone(), state, logger=None).recomputed
+
+
 def test_a_learned_table_is_resampled():
     source = backbone(use_learnable_pos_emb=True)
     target = backbone(

@@ -10,14 +10,33 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.checkpoints import CheckpointReadError, read_checkpoint
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
+from torch.torch_version import TorchVersion
 
 WEIGHTS = {'blocks.0.weight': torch.arange(6.0), 'head': torch.ones(2, 3)}
 
-needs_allow_list = pytest.mark.skipif(
-    torch.__version__ < (2, 6),
-    reason='torch < 2.6 cannot let single classes through',
-)
+
+@pytest.fixture(params=['installed', '2.1.2'])
+def version(request, monkeypatch):
+    """PyTorch as it is, and with the default and the lacks of 2.1."""
+    if request.param == 'installed':
+        return
+    load = torch.load
+
+    def unsafe_by_default(file, map_location=None, **options):
+        return load(file, map_location, **{'weights_only': False, **options})
+
+    def has_none(*readers):
+        raise AttributeError('PyTorch 2.1 has no list of safe globals')
+
+    monkeypatch.setattr(torch, 'load', unsafe_by_default)
+    for name in ('add', 'clear', 'get'):
+        monkeypatch.setattr(
+            torch.serialization, f'{name}_safe_globals', has_none
+        )
+    monkeypatch.setattr(torch, '__version__', TorchVersion(request.param))
 
 
 class Evil:
@@ -41,11 +60,9 @@ def assert_weights(state):
         assert torch.equal(state[name], WEIGHTS[name])
 
 
-@needs_allow_list
 @pytest.mark.parametrize('zipped', [True, False])
-def test_a_namespace_needs_no_unsafe_loading(tmp_path, zipped):
+def test_a_namespace_needs_no_unsafe_loading(tmp_path, version, zipped):
     """The public VideoMAE and AMD programs save their arguments."""
-    before = set(torch.serialization.get_safe_globals())
     args = argparse.Namespace(
         model='vit', opt_betas=[0.9, 0.95], nested=argparse.Namespace(a=1)
     )
@@ -58,15 +75,11 @@ def test_a_namespace_needs_no_unsafe_loading(tmp_path, zipped):
     assert_weights(checkpoint['model'])
     assert checkpoint['args'].opt_betas == [0.9, 0.95]
     # For that one read only.
-    assert set(torch.serialization.get_safe_globals()) == before
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
 
 
-@needs_allow_list
-def test_log_histories_of_mmengine_need_no_unsafe_loading(tmp_path):
-    from mmengine.logging import HistoryBuffer
-
+def test_log_histories_of_mmengine_need_no_unsafe_loading(tmp_path, version):
     history = HistoryBuffer([3.0, 2.0], [1, 1])
     path = save(
         dict(
@@ -83,7 +96,7 @@ def test_log_histories_of_mmengine_need_no_unsafe_loading(tmp_path):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_code_in_a_file_is_not_run(tmp_path, zipped):
+def test_code_in_a_file_is_not_run(tmp_path, version, zipped):
     trace = tmp_path / 'trace'
     path = save(
         dict(model=WEIGHTS, extra=Evil(f'touch {trace}')),
@@ -98,7 +111,43 @@ def test_code_in_a_file_is_not_run(tmp_path, zipped):
     assert 'evil.pth' in text and '--unsafe' in text
 
 
-def test_getattr_is_no_way_out(tmp_path):
+@pytest.mark.parametrize('address', ['{}/evil.pth', 'https://x.org/evil.pth'])
+def test_mmengine_runs_no_code_either(tmp_path, version, cache, address):
+    """Of `load_from`, `tools/test.py CHECKPOINT` and `init_cfg`."""
+    trace = tmp_path / 'trace'
+    cache.mkdir(parents=True)
+    for folder in (cache, tmp_path):  # as if it had been downloaded
+        save(
+            dict(state_dict=WEIGHTS, extra=Evil(f'touch {trace}')),
+            folder / 'evil.pth',
+        )
+    torch_load = torch.load
+    with pytest.raises(pickle.UnpicklingError, match='Weights only load'):
+        CheckpointLoader.load_checkpoint(address.format(tmp_path))
+    assert not trace.exists()
+    assert torch.load is torch_load
+
+
+def test_mmengine_reads_its_own(tmp_path, version):
+    history = HistoryBuffer([3.0, 2.0], [1, 1])
+    best = np.float64(0.5)
+    content = dict(state_dict=WEIGHTS, hub=dict(loss=history), best=best)
+    path = save(content, tmp_path / 'epoch_3.pth')
+    checkpoint = CheckpointLoader.load_checkpoint(str(path))
+    assert_weights(checkpoint['state_dict'])
+    assert type(checkpoint['hub']['loss']) is HistoryBuffer
+    assert checkpoint['hub']['loss'].statistics('max') == 3.0
+    assert checkpoint['best'] == best
+
+
+def test_who_switches_safe_loading_off_gets_it(tmp_path, version, monkeypatch):
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    path = save(dict(model=WEIGHTS, extra=Harmless()), tmp_path / 'h.pth')
+    checkpoint = CheckpointLoader.load_checkpoint(str(path))
+    assert isinstance(checkpoint['extra'], Harmless)
+
+
+def test_getattr_is_no_way_out(tmp_path, version):
     """What log histories need must not reach anything else."""
 
     class Getattr:
@@ -114,7 +163,7 @@ class Harmless:
     """Not known to anybody, does nothing."""
 
 
-def test_unsafe_is_a_choice(tmp_path):
+def test_unsafe_is_a_choice(tmp_path, version):
     path = save(dict(model=WEIGHTS, extra=Harmless()), tmp_path / 'h.pth')
     with pytest.raises(CheckpointReadError, match='test_reading.Harmless'):
         read_checkpoint(path)

@@ -244,3 +244,30 @@ def test_write_atomically_makes_folders_and_leaves_no_partial(tmp_path):
     write_atomically(str(path), b'22')
     assert path.read_bytes() == b'22'
     assert [p.name for p in path.parent.iterdir()] == ['b.bin']
+
+
+@pytest.mark.parametrize(
+    'counts, interval, said',
+    [(1, 1, None), (2, 1, None), (3, 3, None), (3, 1, '3'), (8, 1, '2')],
+)
+def test_checkpoints_inside_a_step_are_pointed_out(
+    tmp_path, counts, interval, said
+):
+    """Of 4 batches an epoch; the gradients so far are in no checkpoint."""
+    hooks = dict(HOOKS, checkpoint=dict(HOOKS['checkpoint']))
+    hooks['checkpoint']['interval'] = interval
+    wrapper = dict(
+        optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts
+    )
+    runner = toy_runner(
+        tmp_path,
+        default_hooks=hooks,
+        optim_wrapper=wrapper,
+        custom_hooks=[],
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+    )
+    runner.train()
+    (log,) = tmp_path.glob('*/*.log')
+    warned = f'accumulative_counts={counts} does not divide the 4 batches'
+    assert (warned in log.read_text()) == (said is not None)
+    assert said is None or f'a multiple of {said}' in log.read_text()

@@ -13,7 +13,7 @@ from amd_mm.registry import MODELS
 from mmengine.config import Config
 
 from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
-from tests.test_tools.tool_scripts import run_tool
+from tests.test_tools.tool_scripts import load_tool, run_tool
 
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 FOLDER = MAIN.replace('k400', 'folder')
@@ -304,6 +304,19 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
     assert result.returncode == 0, result.stderr
     assert 'acc/top1' in result.stdout + result.stderr
     assert (tmp_path / 'p.pkl').is_file()
+
+
+def test_deterministic_lets_cublas_be_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, 'check_paths', lambda cfg, loader: None)
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', 'to be restored')
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG')
+    train = load_tool('train')
+    given = [str(CONFIGS / MAIN), '--work-dir', str(tmp_path)]
+    train.build_config(train.parse_args(given))
+    assert 'CUBLAS_WORKSPACE_CONFIG' not in os.environ
+    cfg = train.build_config(train.parse_args([*given, '--deterministic']))
+    assert cfg.randomness == dict(seed=0, deterministic=True)
+    assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
 
 
 @pytest.mark.parametrize('launcher, rank', [('none', None), ('pytorch', '3')])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import REPOSITORY, RunPython, run, succeed
+from .packages import made_once
 
 HEAVY = (
     'cv2',
@@ -59,6 +60,32 @@ def test_pretraining_step_without(
     printed = succeed(
         python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK)
     )
+    assert 'step' in printed and 'loss tensor(' in printed
+
+
+@pytest.fixture(scope='session')
+def numpy_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with numpy 2, as pip downloads it; the environment has 1.26."""
+
+    def download(folder: Path) -> None:
+        pip = [sys.executable, '-m', 'pip', 'install', '--no-deps']
+        answer = run([*pip, '--target', folder, 'numpy>=2,<3'], folder)
+        if answer.returncode:
+            pytest.skip(f'pip gets no numpy 2: {answer.stderr[-300:]}')
+
+    return made_once(tmp_path_factory, 'numpy_2', download)
+
+
+def test_pretraining_step_on_numpy_2(
+    python_without: RunPython, numpy_2: Path
+) -> None:
+    code = (
+        f'import sys; sys.path.insert(0, {str(numpy_2)!r}); '
+        "import numpy; print('numpy', numpy.__version__); "
+    )
+    run_python = python_without('mmdet', 'decord', 'mmcv._ext')
+    printed = succeed(run_python('-c', code + ONE_STEP + BENCHMARK))
+    assert 'numpy 2.' in printed
     assert 'step' in printed and 'loss tensor(' in printed
 
 

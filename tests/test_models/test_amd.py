@@ -6,6 +6,7 @@ import pytest
 import torch
 from amd_mm.models import TokenPartition
 from amd_mm.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 
@@ -35,7 +36,8 @@ def batch(clips=2):
         )
         for _ in range(clips)
     ]
-    return dict(inputs=inputs, data_samples=[None] * clips)
+    samples = [ActionDataSample() for _ in range(clips)]
+    return dict(inputs=inputs, data_samples=samples)
 
 
 def teacher_state(model):
@@ -65,6 +67,34 @@ def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
     for tap in (2, 4):
         assert -1 <= float(log[f'cosine_tap{tap}']) <= 1
         assert float(log[f'norm_teacher_tap{tap}']) > 0
+
+
+def test_serial_alignment_trains_without_the_direct_loss():
+    """The direct prediction is also what the generator starts from."""
+    model = build(amd(direct_weight=0.0))
+    data = model.data_preprocessor(batch(), True)
+    partition = model.draw_partition(model.patches_of(data['inputs']))
+    losses = model.loss(data['inputs'], partition=partition)
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+    both = build(amd()).loss(data['inputs'], partition=partition)
+    assert set(both) - set(losses) == {
+        'loss_direct',
+        'direct_tap2',
+        'direct_tap4',
+    }
+    # Of what is trained, as when nothing else is predicted.
+    student = model.backbone.encode(
+        model.patches_of(data['inputs']), partition.visible, taps=(2, 4)
+    ).taps
+    made = model.neck(student, partition).generated[0]
+    theirs = model.teacher(
+        model.patches_of(data['inputs']), partition.teacher
+    )[0][:, -made.shape[1] :]
+    torch.testing.assert_close(
+        losses['cosine_tap2'],
+        torch.cosine_similarity(made, theirs, dim=-1).mean(),
+    )
 
 
 def test_loss_weights_scale_their_terms():
@@ -198,14 +228,47 @@ def test_reconstruct_replaces_what_the_student_does_not_see():
     same = (mine - true).abs().amax(-1) < 1e-6
     for row, seen in zip(same, result.partition.visible):
         assert row.nonzero().flatten().tolist() == seen.tolist()
-    samples = (
-        model(**data, mode='predict')
-        if data['data_samples'][0]
-        else model.predict(data['inputs'])
-    )
-    assert samples[0].completed.shape == (3, 8, 64, 64)
-    assert samples[0].student_mask.shape == (4, 4, 4)
-    assert samples[0].student_mask.float().mean() == 0.75
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_predict_mode_puts_reconstructions_onto_the_samples(given):
+    model = build(amd()).eval()
+    data = model.data_preprocessor(batch(), False)
+    if not given:
+        del data['data_samples']
+    samples = model(**data, mode='predict')
+    assert len(samples) == 2
+    for index, sample in enumerate(samples):
+        assert not given or sample is data['data_samples'][index]
+        raw = batch()['inputs'][index][0] / 255
+        torch.testing.assert_close(sample.clip, raw, rtol=1e-4, atol=1e-4)
+        assert sample.student_mask.shape == (4, 4, 4)
+        assert sample.student_mask.float().mean() == 0.75
+        assert sample.teacher_mask.float().mean() == 0.5
+        assert not (sample.teacher_mask & ~sample.student_mask).any()
+        # (T', H', W') -> (T, H, W): what is seen stays as it is, no more.
+        hidden = sample.student_mask
+        for axis, size in enumerate(model.backbone.patch_shape):
+            hidden = hidden.repeat_interleave(size, axis)
+        assert torch.equal(
+            (sample.completed != sample.clip).any(0) & ~hidden,
+            torch.zeros_like(hidden),
+        )
+        assert (sample.completed != sample.clip).any(0)[hidden].all()
+
+
+def test_reconstruct_takes_a_partition():
+    model = build(videomae()).eval()
+    clips = model.data_preprocessor(batch(), False)['inputs']
+    order = torch.arange(64).flip(0).expand(2, -1)
+    mine = TokenPartition(order[:, :8], order[:, 8:8], order[:, 8:])
+    result = model.reconstruct(clips, mine)
+    assert result.partition is mine
+    true = model.backbone.patchify(result.clip)
+    kept = (model.backbone.patchify(result.completed) == true).all(-1)
+    assert kept[:, -8:].all() and not kept[:, :-8].any()
+    again = model.reconstruct(clips, mine)
+    torch.testing.assert_close(again.completed, result.completed)
 
 
 def test_tensor_mode_gives_tokens_of_the_whole_clip():
@@ -292,7 +355,18 @@ def test_a_neck_of_another_kind_is_named(monkeypatch):
         (dict(tap_pairs=[(4, 3), (2, 6)]), "the student's are"),
         (dict(tap_pairs=[(0, 3)]), 'counted from 1'),
         (dict(tap_pairs=[(2, 3)], rec_weight=0.0), 'nothing trains'),
-        (dict(direct_weight=0.0), 'direct_weight=0 with SerialAlignment'),
+        (
+            dict(neck='ParallelAlignment', direct_weight=0.0),
+            'direct_weight=0 with ParallelAlignment',
+        ),
+        (
+            dict(neck='DirectAlignment', direct_weight=0.0),
+            'direct_weight=0 with DirectAlignment',
+        ),
+        (
+            dict(direct_weight=0.0, generation_weight=0.0),
+            'generation_weight=0 with SerialAlignment',
+        ),
         (
             dict(mask_generator=videomae()['mask_generator']),
             'equal mask ratios',

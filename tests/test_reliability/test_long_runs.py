@@ -14,13 +14,16 @@ import pytest
 import torch
 from amd_mm.engine.hooks import StepSeedHook, StopOnSignalHook
 from amd_mm.engine.hooks.stop_signals import (
+    TrainingStopped,
     _let_workers_live,
     restore_handlers,
 )
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
 from tests.test_configs.shrink import REPOSITORY
+from tests.test_engine.toy import toy_runner
 from tests.test_reliability.soak import FRAMES, Soak
 from tests.test_reliability.test_distributed import on_two_processes
 from tests.test_reliability.test_resume import (
@@ -125,13 +128,16 @@ def told_at(monkeypatch, iteration, number):
 
 
 @main_thread
+@pytest.mark.parametrize('counts', [1, 2])
 def test_stopped_twice_and_resumed_equals_uninterrupted(
-    tmp_path, make_video, monkeypatch, capfd
+    tmp_path, make_video, monkeypatch, capfd, counts
 ):
     """Ctrl-C on a real run with workers, then SIGTERM; both mid-epoch."""
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     config = write_config(tmp_path, make_video)
     cfg = Config.fromfile(config)
+    cfg.optim_wrapper.accumulative_counts = counts
+    cfg.dump(config)
     cfg.train_dataloader.update(num_workers=2, persistent_workers=True)
     in_workers = tmp_path / 'in_workers.py'
     cfg.dump(in_workers)
@@ -146,14 +152,16 @@ def test_stopped_twice_and_resumed_equals_uninterrupted(
     curves = [read_lines(stopped)]
     at = max(curves[0])
     assert PER_EPOCH < at < EPOCHS * PER_EPOCH
+    assert at % counts == 0
     first = stopped / f'stopped_at_iter_{at}.pth'
     assert f'SIGINT: stopped after iteration {at} and saved {first}' in output
     assert (stopped / 'last_checkpoint').read_text() == str(first)
 
     # In the last epoch, unless Ctrl-C has come as late as that.
-    second = max(at + 1, 2 * PER_EPOCH + 3)
+    told = max(at + 1, 2 * PER_EPOCH + 3)
+    second = told + told % counts  # the end of the optimiser's step
     with monkeypatch.context() as patched:
-        told_at(patched, second, signal.SIGTERM)
+        told_at(patched, told, signal.SIGTERM)
         with pytest.raises(SystemExit) as end:
             train(config, stopped, '--resume')
     assert end.value.code == 128 + signal.SIGTERM
@@ -183,6 +191,60 @@ def test_stopped_twice_and_resumed_equals_uninterrupted(
     mine, theirs = (
         torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)
         for folder in (stopped, whole)
+    )
+    assert equal(mine['state_dict'], theirs['state_dict'])
+    assert equal(mine['optimizer']['state'], theirs['optimizer']['state'])
+
+
+class Told(Hook):
+    """Asks a :class:`StopOnSignalHook` to stop, in one iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        for hook in runner.hooks:
+            stops = isinstance(hook, StopOnSignalHook)
+            if stops and runner.iter + 1 == self.iteration:
+                hook._told = signal.SIGTERM
+
+
+def train_toy(folder, counts, *hooks, resume=False):
+    """2 epochs of 4 batches, with a stop if a hook asks for it."""
+    wrapper = dict(
+        type='amd_mm.GuardedOptimWrapper',
+        precision='fp32',
+        optimizer=dict(type='AdamW', lr=0.1),
+        accumulative_counts=counts,
+    )
+    custom = [dict(type='amd_mm.StopOnSignalHook'), *hooks]
+    try:
+        toy_runner(
+            folder, optim_wrapper=wrapper, custom_hooks=custom, resume=resume
+        ).train()
+    finally:
+        restore_handlers()
+
+
+@pytest.mark.parametrize(
+    'counts, told, stopped',
+    [(2, 2, 2), (2, 5, 6), (3, 1, 3), (3, 4, 6), (3, 7, 8)],
+)
+def test_stops_where_no_gradient_waits(tmp_path, counts, told, stopped):
+    """3 does not divide the 4 batches of an epoch; the run has 8."""
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    train_toy(whole, counts)
+    if stopped < 8:
+        with pytest.raises(TrainingStopped):
+            train_toy(broken, counts, Told(told))
+        note = (broken / 'last_checkpoint').read_text()
+        assert note.endswith(f'stopped_at_iter_{stopped}.pth')
+        train_toy(broken, counts, resume=True)
+    else:
+        train_toy(broken, counts, Told(told))
+    mine, theirs = (
+        torch.load(folder / 'epoch_2.pth', weights_only=False)
+        for folder in (broken, whole)
     )
     assert equal(mine['state_dict'], theirs['state_dict'])
     assert equal(mine['optimizer']['state'], theirs['optimizer']['state'])

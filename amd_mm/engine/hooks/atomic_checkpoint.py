@@ -1,3 +1,4 @@
+import math
 import os
 import os.path as osp
 from contextlib import contextmanager, suppress
@@ -127,6 +128,11 @@ class AtomicCheckpointHook(CheckpointHook):
       ``max_keep_ckpts``;
     - what a killed run left half-written is removed at the next start.
 
+    Gradients that wait for more batches of their step
+    (``accumulative_counts``) are in no checkpoint. Where one would fall inside
+    a step, so that the run resumed from it is not the uninterrupted one, the
+    log says so before training.
+
     Arguments are those of ``mmengine.CheckpointHook``. Checkpoints that go to
     another place than a local folder (``backend_args``, ``s3://``) are written
     by their own backend.
@@ -137,10 +143,26 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Write local files whole, and clear up what another run left."""
         super().before_train(runner)
+        self._warn_about_split_steps(runner)
         if type(self.file_backend) is LocalBackend:
             self.backend_args = dict(backend=ATOMIC_BACKEND)
             if is_main_process():
                 self._remove_partial(runner)
+
+    def _warn_about_split_steps(self, runner: Runner) -> None:
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        epoch = len(runner.train_dataloader) if self.by_epoch else 1
+        batches = self.interval * epoch
+        if self.interval <= 0 or batches % counts == 0:
+            return
+        runner.logger.warning(
+            f'optim_wrapper.accumulative_counts={counts} does not divide the '
+            f'{batches} batches between two checkpoints, so some fall inside '
+            'a step, whose gradients they do not hold: a run resumed from one '
+            'of these is not exactly the uninterrupted one. Take a divisor of '
+            f'{batches}, or make default_hooks.checkpoint.interval a multiple '
+            f'of {counts // math.gcd(epoch, counts)}'
+        )
 
     def _remove_partial(self, runner: Runner) -> None:
         for folder in {self.out_dir, runner.work_dir}:

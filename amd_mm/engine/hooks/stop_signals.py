@@ -56,7 +56,9 @@ class TrainingStopped(SystemExit):
 class StopOnSignalHook(Hook):
     """Ends the run on Ctrl-C or SIGTERM so that it can go on exactly there.
 
-    A signal is noted, and when the step is done
+    A signal is noted, and when the step of the optimiser is done (with
+    ``accumulative_counts`` after the last of its batches, since no checkpoint
+    holds the gradients of those before)
 
     - all processes agree to stop. It is enough that one of them was told.
       They exchange one number a step, on the way while the next step is
@@ -68,11 +70,12 @@ class StopOnSignalHook(Hook):
     A run resumed from it begins with the batch that would have been the next
     one: those of the epoch that are done are skipped without being read. With
     the samplers and seeds of this package's configs it computes what an
-    uninterrupted run would have computed. (After ``IterBasedTrainLoop``,
-    MMEngine itself skips, by reading.) If the number of batches is not what
-    it was (another batch size, another number of processes, other data), the
-    epoch begins anew and the log says so. When a later checkpoint is there,
-    the one of the stop is removed.
+    uninterrupted run would have computed: bit for bit on a CPU, and on a GPU
+    as far as its kernels are deterministic, which ``--deterministic`` asks
+    for. (After ``IterBasedTrainLoop``, MMEngine itself skips, by reading.) If
+    the number of batches is not what it was (another batch size, another
+    number of processes, other data), the epoch begins anew and the log says
+    so. When a later checkpoint is there, the one of the stop is removed.
 
     A second Ctrl-C ends at once and saves nothing. A signal during validation
     counts after the first step of the next epoch. Processes of data loaders
@@ -182,7 +185,7 @@ class StopOnSignalHook(Hook):
         if by_epoch and batch_idx + 1 == len(runner.train_dataloader):
             return
         number = self._agreed()
-        if number:
+        if number and _step_is_done(runner):
             done = batch_idx + 1 if by_epoch else 0
             self._stop(runner, number, runner.iter + 1, done)
 
@@ -200,7 +203,7 @@ class StopOnSignalHook(Hook):
             self._undo = None
         if runner.epoch + 1 < runner.max_epochs:
             number = self._agreed()
-            if number:
+            if number and _step_is_done(runner):
                 self._stop(runner, number, runner.iter, None)
         self._remove_superseded(runner)
 
@@ -264,6 +267,13 @@ class StopOnSignalHook(Hook):
         for name in os.listdir(runner.work_dir):
             if name.startswith('stopped_at_iter_') and name.endswith('.pth'):
                 os.remove(osp.join(runner.work_dir, name))
+
+
+def _step_is_done(runner: Runner) -> bool:
+    """Whether no gradients wait for more batches; on all processes alike."""
+    wrapper = runner.optim_wrapper
+    # Several optimisers, and DeepSpeed's, do not accumulate in this way.
+    return not hasattr(wrapper, '_inner_count') or wrapper.should_update()
 
 
 def _note_of(runner: Runner) -> str:

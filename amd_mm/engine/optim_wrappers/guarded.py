@@ -66,7 +66,7 @@ class HostCopy:
 
 @OPTIM_WRAPPERS.register_module()
 class GuardedOptimWrapper(OptimWrapper):
-    """MMEngine's wrapper with bf16 and a guard, and without a wait per step.
+    """MMEngine's wrapper with bf16 and a guard that keeps the device busy.
 
     - ``precision='bf16'`` runs the forward under ``torch.autocast`` of the
       parameters' own device type (CPU or CUDA). bfloat16 has float32's range,
@@ -74,14 +74,19 @@ class GuardedOptimWrapper(OptimWrapper):
       float16 take MMEngine's ``AmpOptimWrapper``.
     - A loss that is NaN or infinite stops the run before the optimiser is
       touched, on every process at once, naming the videos of the batch. The
-      flag travels to the host while the device computes the backward pass, so
-      the guard does not stall the device's queue. Gradients accumulated so far
-      are dropped as well.
+      flag travels to the host on a stream of its own. The host puts the
+      backward pass into the device's queue and then waits for the flag, once
+      in each step: for the device to have done the forward pass (and the
+      flag's all-reduce), not the backward. So the queue does not run dry, and
+      the host is never more than a backward pass ahead of the device.
+      Gradients accumulated so far are dropped as well.
     - A gradient norm that is NaN or infinite (possible with a finite loss) is
-      noticed one step later, for the same reason, and before any checkpoint is
-      written (:class:`~amd_mm.engine.FiniteLossHook`).
+      noticed one step later, when the next forward pass is in the queue, and
+      before any checkpoint is written
+      (:class:`~amd_mm.engine.FiniteLossHook`).
     - MMEngine turns the gradient norm into a Python float in every step, which
-      makes the host wait for the device. Here
+      makes the host wait until the device has done the backward pass, with
+      nothing left in its queue. Here
       :class:`~amd_mm.engine.DeferredRuntimeInfoHook` collects the tensor and
       reads it when a log line is due; without that hook it is logged as in
       MMEngine.

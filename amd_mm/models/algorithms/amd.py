@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Dict, List, Optional, Tuple, Union
 
 import torch
@@ -43,7 +44,9 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         decoder (dict, optional): See :class:`MaskedAutoencoder`.
         head (dict, optional): See :class:`MaskedAutoencoder`.
         rec_weight (float): Weight of the reconstruction; 0 builds no decoder.
-        direct_weight (float): Weight of direct alignment.
+        direct_weight (float): Weight of direct alignment; 0, with a neck
+            that trains without (:class:`SerialAlignment`), leaves this loss
+            and its figures out.
         generation_weight (float): Weight of generation alignment.
         data_preprocessor (dict): See :class:`MaskedAutoencoder`.
         compile_blocks (bool): See :class:`MaskedAutoencoder`.
@@ -159,11 +162,14 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 'amd_mm.DirectAlignment'
             )
         for kind, weight in self.loss_weights.items():
-            if aligns[kind] and not weight:
+            if not aligns[kind] or weight:
+                continue
+            if kind not in self.neck.trains_without:
                 raise ValueError(
                     f'{kind}_weight=0 with {name} builds what is never '
                     'trained: choose amd_mm.DirectAlignment or '
-                    'amd_mm.GenerationAlignment for one of the two'
+                    'amd_mm.GenerationAlignment for one of the two, or '
+                    'amd_mm.MaskedAutoencoder for neither'
                 )
 
     def loss(
@@ -203,10 +209,26 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             losses['loss_rec'] = self.reconstruction_loss(
                 student.tokens, patches, partition
             )
-        predicted = self.neck(student.taps, partition)
+        predicted = self.weighted(self.neck(student.taps, partition))
         losses.update(self.alignment_loss(predicted, teacher_taps))
         losses.update(self.health(student.taps, predicted, teacher_taps))
         return losses
+
+    def weighted(self, predicted: Aligned) -> Aligned:
+        """Leave out predictions whose loss has a weight of 0.
+
+        They are not trained to be like the teacher's features, so figures of
+        them would say nothing about the distillation.
+
+        Args:
+            predicted (Aligned): All that the neck predicts.
+
+        Returns:
+            Aligned: What is compared with the teacher.
+        """
+        kinds = dict(direct='direct', generation='generated')
+        left_out = [kinds[k] for k, w in self.loss_weights.items() if not w]
+        return replace(predicted, **dict.fromkeys(left_out))
 
     def alignment_loss(
         self, predicted: Aligned, teacher_taps: List[Tensor]

@@ -8,7 +8,7 @@ of class tokens (0 for video), which come first and count as visible.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModule, ModuleList
@@ -47,10 +47,14 @@ class AlignmentNeck(BaseModule):
     Attributes:
         aligns_visible (bool): Whether it makes direct predictions.
         aligns_extra (bool): Whether it makes generated ones.
+        trains_without (Tuple[str, ...]): Losses, ``direct`` or
+            ``generation``, that may have a weight of 0: another one trains
+            all parameters.
     """
 
     aligns_visible = False
     aligns_extra = False
+    trains_without: Tuple[str, ...] = ()
 
     def __init__(self, loss: dict = L2, init_cfg: InitCfg = XAVIER_INIT):
         super().__init__(init_cfg=init_cfg)
@@ -348,6 +352,8 @@ class SerialAlignment(GenerationAlignment):
     """
 
     aligns_visible = True
+    # The projection feeds the generator.
+    trains_without = ('direct',)
     projection_bias = False
 
     def forward(
