@@ -12,7 +12,7 @@ Makes small videos whose classes can only be told from motion, pre-trains a
 tiny teacher on them (VideoMAE), distils a tinier student from it (AMD), and
 shows what came out: loss curves, a picture of what student and teacher see,
 and how well frozen features tell the motions apart, against the same student
-trained by VideoMAE alone and with random weights. At most 10 minutes on 2 CPU
+trained by VideoMAE alone and with random weights. About six minutes on two CPU
 cores, after the installation, which it does as well if need be.
 
 Options:

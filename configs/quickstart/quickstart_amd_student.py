@@ -17,7 +17,7 @@ model = dict(
             use_mean_pooling=False,
             **_base_.clip,
         ),
-        checkpoint='work_dirs/quickstart/seed0/teacher/iter_800.pth',
+        checkpoint='work_dirs/quickstart/seed0/teacher/iter_1000.pth',
     ),
     neck=neck,
     tap_pairs=[(2, 3), (4, 5)],

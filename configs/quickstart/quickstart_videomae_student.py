@@ -41,7 +41,7 @@ train_dataloader = dict(
     ),
 )
 
-max_iters = 500
+max_iters = 600
 optim_wrapper = dict(
     precision='fp32', optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=1.0)
 )

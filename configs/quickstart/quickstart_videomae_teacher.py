@@ -3,7 +3,7 @@
 _base_ = 'quickstart_videomae_student.py'
 model = dict(backbone=dict(embed_dims=144, depth=5))
 
-max_iters = 800
+max_iters = 1000
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].end = max_iters
 train_cfg = dict(max_iters=max_iters)

@@ -44,3 +44,14 @@ def test_the_pictures_are_there_and_small() -> None:
     assert len(links) == 4
     for link in links:
         assert (PAGE.parent / link).stat().st_size < 150_000, link
+
+
+def test_the_quickstarts_checkpoints_are_those_it_leaves() -> None:
+    quickstart = (TOOLS / 'quickstart' / 'quickstart.py').read_text()
+    left = dict(
+        re.findall(r"^(\w+)_CHECKPOINT = '(\S+)'$", quickstart, re.MULTILINE)
+    )
+    named = re.findall(r'\$run/(\w+)[\w-]*/(\w+\.pth)', PAGE.read_text())
+    assert len(named) > 3
+    for model, checkpoint in named:
+        assert checkpoint == left[model.upper()], (model, checkpoint)

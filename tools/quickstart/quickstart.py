@@ -20,8 +20,8 @@ CONFIGS = ROOT / 'configs' / 'quickstart'
 STUDENT_CONFIG = 'quickstart_videomae_student.py'
 FINETUNE_CONFIG = 'quickstart_finetune_scratch.py'
 # What the configs' runs end with.
-TEACHER_CHECKPOINT = 'iter_800.pth'
-STUDENT_CHECKPOINT = 'iter_500.pth'
+TEACHER_CHECKPOINT = 'iter_1000.pth'
+STUDENT_CHECKPOINT = 'iter_600.pth'
 FINETUNED_CHECKPOINT = 'epoch_30.pth'
 
 
