@@ -381,13 +381,18 @@ class OpenCVReader(VideoReader):
 
 
 class TorchCodecReader(VideoReader):
-    """torchcodec: PyTorch's own decoder, when installed (with ffmpeg)."""
+    """torchcodec: PyTorch's own decoder, when installed (with ffmpeg).
+
+    It seeks by timestamps, and lands on wrong frames where there are none:
+    AVI and MPEG program streams are decoded from the beginning instead.
+    """
 
     package = 'torchcodec.decoders'
     requirement = 'torchcodec'
     _decoder: Any = None
 
     def _open(self, library: ModuleType) -> None:
+        self._seekable = _has_seek_table(self.path)
         self._decoder = library.VideoDecoder(
             self.path,
             dimension_order='NHWC',
@@ -398,7 +403,15 @@ class TorchCodecReader(VideoReader):
         self._avg_fps = float(self._decoder.metadata.average_fps or 0)
 
     def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
-        return list(self._decoder.get_frames_at(indices).data.numpy())
+        if self._seekable:
+            return list(self._decoder.get_frames_at(indices).data.numpy())
+        wanted = set(indices)
+        frames = []
+        for index in range(max(wanted, default=-1) + 1):
+            frame = self._decoder.get_frame_at(index)
+            if index in wanted:
+                frames.append(frame.data.numpy())
+        return frames
 
     def _release(self) -> None:
         self._decoder = None
