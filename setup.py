@@ -160,7 +160,7 @@ setup(
     # `mmcv` (compiled) or as `mmcv-lite`, and pip cannot choose; see
     # tools/install.sh, which also pins every version.
     install_requires=[
-        'av',  # imported late: what the pre-training configs decode with
+        'av',  # imported late: what the configs decode with
         'importlib_metadata',  # imported by mmaction2, which forgets to say so
         'mmaction2>=1.2.0,<1.3',
         'mmengine>=0.10.7,<0.11',

@@ -198,13 +198,13 @@ def check_video_reading() -> str:
 
 
 def check_pyav() -> str:
-    """PyAV, without which the pre-training configs need another decoder."""
+    """PyAV, without which the configs need another decoder."""
     _require(
         'av',
         'run: pip install av, or train with --cfg-options '
         'train_dataloader.dataset.pipeline.0.backend=decord',
     )
-    return 'decodes for the configs that pre-train on video files'
+    return 'decodes for the configs that read video files'
 
 
 def check_recognition() -> str:

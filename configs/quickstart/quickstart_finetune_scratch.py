@@ -26,7 +26,7 @@ model = dict(
 # classes.
 num_views = 2
 train_pipeline = _base_.train_dataloader.dataset.pipeline
-train_pipeline[0].update(backend='pyav', min_frames=8)
+train_pipeline[0].min_frames = 8
 train_pipeline[1].update(clip_len=8, frame_interval=1)
 train_pipeline[3].update(
     num_views=num_views,
@@ -45,7 +45,7 @@ train_pipeline[3].update(
 )
 # Tested on the middle of a video, whole.
 test_pipeline = _base_.val_dataloader.dataset.pipeline
-test_pipeline[0].update(backend='pyav', min_frames=8)
+test_pipeline[0].min_frames = 8
 test_pipeline[1].update(clip_len=8, frame_interval=1)
 test_pipeline[3].scale = (-1, 32)
 test_pipeline[4].crop_size = 32

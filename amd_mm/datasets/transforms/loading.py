@@ -38,8 +38,8 @@ class VideoInit(BaseTransform):
     Args:
         backend (str): ``'decord'``, ``'pyav'``, ``'opencv'`` or
             ``'torchcodec'``; all give the same frames. Defaults to
-            ``'decord'``; the pre-training configs have ``'pyav'``, with
-            which a core makes more clips (``tools/benchmarks``).
+            ``'decord'``; the configs have ``'pyav'``, with which a core
+            makes more clips (``tools/benchmarks``).
         min_frames (int): A video with fewer frames counts as unreadable.
             For clips of T frames with stride s, ``(T - 1) * s + 1`` asks for
             whole clips; the default takes any video. At the end of a short

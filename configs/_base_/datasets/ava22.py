@@ -26,7 +26,7 @@ train_dataloader = dict(
         num_classes=81,
         pipeline=[
             dict(type='amd_mm.GroundTruthProposals'),
-            dict(type='amd_mm.VideoInit', backend='decord'),
+            dict(type='amd_mm.VideoInit', backend='pyav'),
             dict(type='amd_mm.SampleAVAClip', clip_len=16, frame_interval=4),
             dict(type='amd_mm.VideoDecode'),
             dict(type='mmaction.Resize', scale=(-1, 256)),
@@ -58,7 +58,7 @@ val_dataloader = dict(
         num_classes=81,
         test_mode=True,
         pipeline=[
-            dict(type='amd_mm.VideoInit', backend='decord'),
+            dict(type='amd_mm.VideoInit', backend='pyav'),
             dict(
                 type='amd_mm.SampleAVAClip',
                 clip_len=16,

@@ -37,7 +37,7 @@ train_dataloader = dict(
         data_prefix=dict(video='videos_train'),
         num_classes=num_classes,
         pipeline=[
-            dict(type='amd_mm.VideoInit', backend='decord'),
+            dict(type='amd_mm.VideoInit', backend='pyav'),
             dict(
                 type='mmaction.SampleFrames',
                 clip_len=16,
@@ -73,7 +73,7 @@ def _testing(batch_size: int, num_clips: int, crop: str) -> dict:
             num_classes=num_classes,
             test_mode=True,
             pipeline=[
-                dict(type='amd_mm.VideoInit', backend='decord'),
+                dict(type='amd_mm.VideoInit', backend='pyav'),
                 dict(
                     type='mmaction.SampleFrames',
                     clip_len=16,
