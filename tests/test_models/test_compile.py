@@ -22,6 +22,10 @@ CONFIGS = {
 }
 
 
+# Before, weights are part of a graph: no two blocks share one.
+SHARES_GRAPHS = torch.__version__ >= (2, 5)
+
+
 @pytest.fixture(autouse=True)
 def fresh_compiler():
     """Graphs of other tests are not counted."""
@@ -109,9 +113,12 @@ def test_same_losses_gradients_and_names(name, without_codegen):
     for model, expected in ((plain, False), (compiled, True)):
         blocks = blocks_of(model, getattr(model, 'teacher', nn.Identity()))
         assert {is_compiled(block) for block in blocks} == {expected}
-    assert 1 <= graphs < len(blocks)
+    assert graphs >= 1
+    if SHARES_GRAPHS:
+        assert graphs < len(blocks)
 
 
+@pytest.mark.skipif(not SHARES_GRAPHS, reason='PyTorch before 2.5')
 def test_deeper_models_need_no_further_graphs(without_codegen):
     counts = []
     for depth in (2, 6):
@@ -146,7 +153,8 @@ def test_generated_code_gives_the_same():
         outputs.append(model(clip))
         outputs[-1].square().sum().backward()
         gradients.append([one.grad for one in model.blocks.parameters()])
-    assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 1
+    graphs = torch._dynamo.utils.counters['stats']['unique_graphs']
+    assert graphs == 1 or (graphs and not SHARES_GRAPHS)
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
         gradients[1], gradients[0], rtol=1e-3, atol=1e-5

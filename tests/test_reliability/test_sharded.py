@@ -28,6 +28,9 @@ from .test_distributed import (
 FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400-fsdp.py'
 PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 STEPS = 4
+shards = pytest.mark.skipif(
+    torch.__version__ < (2, 2), reason='PyTorch 2.1 has no FSDP on CPUs'
+)
 
 
 def optim_cfg(counts=1):
@@ -109,6 +112,7 @@ def both_ways(rank):
     return found
 
 
+@shards
 def test_two_processes_learn_what_one_does(monkeypatch):
     found = on_two_processes(both_ways)
     monkeypatch.setattr(AMD, 'draw_partition', draw_from_content)
@@ -217,12 +221,14 @@ def assert_same_curves(mine, theirs):
         )
 
 
+@shards
 def test_runs_with_fsdp_log_what_ddp_logs(runs):
     logs, _ = runs
     assert len(logs['ddp']['train/loss']) == 4
     assert_same_curves(logs['fsdp'], logs['ddp'])
 
 
+@shards
 def test_fsdp_resumes_where_it_was(runs):
     logs, folder = runs
     assert_same_curves(logs['resumed'], logs['fsdp'])
@@ -236,6 +242,7 @@ def test_fsdp_resumes_where_it_was(runs):
         torch.testing.assert_close(mine['optimizer']['state'][name], states)
 
 
+@shards
 def test_checkpoints_are_those_of_any_run(runs):
     logs, folder = runs
     mine, theirs = (

@@ -16,6 +16,7 @@ import gc
 import statistics
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import (
     Any,
@@ -59,8 +60,18 @@ from step_ways import (
     Way,
     has_parts,
 )
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+try:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    plain_attention = partial(sdpa_kernel, SDPBackend.MATH)
+except ImportError:  # before PyTorch 2.3
+    plain_attention = partial(
+        torch.backends.cuda.sdp_kernel,
+        enable_flash=False,
+        enable_mem_efficient=False,
+    )
 
 # Relative difference of a step's losses: what rounding explains, with room.
 _TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)
@@ -134,7 +145,7 @@ def count_flops(task: Task, machine: Machine) -> Dict[str, float]:
 def _counted(step: Callable[[], object]) -> float:
     with (
         FlopCounterMode(display=False) as counter,
-        sdpa_kernel(SDPBackend.MATH),
+        plain_attention(),
     ):
         step()
     return float(counter.get_total_flops())

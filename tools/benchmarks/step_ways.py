@@ -237,9 +237,12 @@ class Way:
         ]
         self.optimizer = torch.optim.AdamW(groups, **settings)
         self.max_norm = (cfg.get('clip_grad') or {}).get('max_norm')
-        self.scaler = torch.amp.GradScaler(
-            self.machine.device, enabled=self.dtype == 'fp16'
-        )
+        scaled = self.dtype == 'fp16'
+        if hasattr(torch.amp, 'GradScaler'):
+            device = self.machine.device
+            self.scaler = torch.amp.GradScaler(device, enabled=scaled)
+        else:  # before PyTorch 2.3
+            self.scaler = torch.cuda.amp.GradScaler(enabled=scaled)
 
     def autocast(self) -> ContextManager:
         """The context of forward passes."""

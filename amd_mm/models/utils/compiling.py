@@ -15,12 +15,12 @@ _MOST_GRAPHS = 64
 def compile_blocks(*modules: nn.Module) -> int:
     """Compile every transformer block in some modules, in place.
 
-    Blocks of one shape share a graph, so a model compiles a handful of them
-    whatever its depth. Nothing is wrapped: names in ``state_dict`` stay as
-    they are, and a run may be resumed with the other setting. (MMEngine's
-    ``compile`` option puts ``_orig_mod`` into checkpoints and compiles the
-    logging along with the step.) Compilation happens at the first call of a
-    block and needs a C++ compiler on a CPU, Triton on a GPU.
+    Blocks of one shape share a graph from PyTorch 2.5 on, so a model compiles
+    a handful of them whatever its depth. Nothing is wrapped: names in
+    ``state_dict`` stay as they are, and a run may be resumed with the other
+    setting. (MMEngine's ``compile`` option puts ``_orig_mod`` into checkpoints
+    and compiles the logging along with the step.) Compilation happens at the
+    first call of a block and needs a C++ compiler on a CPU, Triton on a GPU.
 
     Args:
         *modules (nn.Module): In which to look.
