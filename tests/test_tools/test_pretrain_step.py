@@ -68,7 +68,8 @@ def test_against_the_plain_way(
     out = tmp_path / 'new' / 'figures.json'
     tool.main([str(AMD), *QUICK, '--against', 'plain', '--json', str(out)])
     text = capsys.readouterr().out
-    assert 'losses of 3 steps' in text and torch.__version__ in text
+    assert 'losses of 3 steps' in text
+    assert f'torch: {torch.__version__.partition("+")[0]}' in text
     rows = rows_of(text)
     assert {
         'amd_mm',
