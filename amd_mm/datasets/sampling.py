@@ -133,6 +133,9 @@ class EpochSeededSampler(DefaultSampler):
             Defaults to None, which draws one for all processes.
         round_up (bool): Whether to repeat samples until they divide evenly
             among the processes. Defaults to True.
+        infinite (bool): Go on with the next epoch by itself, for
+            ``IterBasedTrainLoop``, which otherwise waits two seconds between
+            epochs. Defaults to False.
 
     Raises:
         ValueError: The dataset is empty.
@@ -144,15 +147,22 @@ class EpochSeededSampler(DefaultSampler):
         shuffle: bool = True,
         seed: Optional[int] = None,
         round_up: bool = True,
+        infinite: bool = False,
     ) -> None:
         if len(dataset) == 0:
             raise ValueError('the dataset is empty: nothing to sample from')
         super().__init__(
             dataset, shuffle=shuffle, seed=seed, round_up=round_up
         )
+        self.infinite = infinite
 
     def __iter__(self) -> Iterator[SampleKey]:
-        """Keys of this process in this epoch."""
+        """Keys of this process in this epoch, and in those after it."""
         epoch, seed = self.epoch, self.seed
-        for index in super().__iter__():
-            yield SampleKey(index, epoch, seed)
+        while True:
+            for index in super().__iter__():
+                yield SampleKey(index, epoch, seed)
+            if not self.infinite:
+                return
+            epoch += 1
+            self.set_epoch(epoch)

@@ -36,6 +36,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     pin_memory=False,
+    sampler=dict(infinite=True),
     dataset=dict(
         data_root='work_dirs/quickstart/videos/unlabelled', pipeline=pipeline
     ),

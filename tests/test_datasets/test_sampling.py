@@ -1,5 +1,6 @@
 """Keys, seeds and the order in which samples come."""
 
+import itertools
 import pickle
 import random
 
@@ -136,6 +137,22 @@ def test_workers_do_not_matter_and_resuming_goes_on():
     assert not torch.equal(everything[:11, 2], everything[11:22, 2])
     assert not torch.equal(everything, epochs(loader(0, seed=4), range(3)))
     assert len(epochs(loader(2, drop_last=True), [0])) == 8
+
+
+def test_an_infinite_sampler_goes_on_as_others_begin_again():
+    dataset = list(range(6))
+    begun_again = EpochSeededSampler(dataset, seed=3)
+    expected = []
+    for epoch in range(2, 5):
+        begun_again.set_epoch(epoch)
+        expected += list(begun_again)
+    sampler = EpochSeededSampler(dataset, seed=3, infinite=True)
+    sampler.set_epoch(2)
+    assert len(sampler) == 6
+    found = list(itertools.islice(sampler, 18))
+    assert [repr(key) for key in found] == [repr(key) for key in expected]
+    loader = DataLoader(dataset, batch_size=3, sampler=sampler)
+    assert len(list(itertools.islice(loader, 7))) == 7 > len(loader)
 
 
 def test_the_seed_may_be_left_to_mmengine():
