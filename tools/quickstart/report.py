@@ -14,6 +14,7 @@ from typing import Dict, List, Optional
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
 from amd_mm.checkpoints import load_into
+from amd_mm.evaluation.clip_encoder import ClipSampling
 from amd_mm.evaluation.linear_probe import (
     LabelledFeatures,
     extract_features,
@@ -67,21 +68,9 @@ def random_student(folder: Path, seed: int) -> nn.Module:
 
 def probe_pipeline(side: int = 32, frames: int = 8) -> List[dict]:
     """The middle of a video, whole."""
-    return [
-        dict(type='amd_mm.VideoInit', backend='pyav', min_frames=frames),
-        dict(
-            type='mmaction.SampleFrames',
-            clip_len=frames,
-            frame_interval=1,
-            num_clips=1,
-            test_mode=True,
-        ),
-        dict(type='amd_mm.VideoDecode'),
-        dict(type='mmaction.Resize', scale=(-1, side)),
-        dict(type='mmaction.CenterCrop', crop_size=side),
-        dict(type='mmaction.FormatShape', input_format='NCTHW'),
-        dict(type='mmaction.PackActionInputs'),
-    ]
+    pipeline = ClipSampling(frames, stride=1, size=side).pipeline('pyav')
+    pipeline[0]['min_frames'] = frames
+    return pipeline
 
 
 def labelled_videos(videos: Path, name: str) -> torch.utils.data.Dataset:
