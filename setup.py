@@ -44,11 +44,7 @@ def copy_mim_folder(target: Path) -> None:
     for entry in MIM_ENTRIES:
         source = ROOT / entry
         if source.is_dir():
-            shutil.copytree(
-                source,
-                target / entry,
-                ignore=shutil.ignore_patterns(*TRACES),
-            )
+            shutil.copytree(source, target / entry, ignore=shutil.ignore_patterns(*TRACES))
         else:
             shutil.copy2(source, target / entry)
 
@@ -135,8 +131,7 @@ class DevelopWithMim(develop):
 setup(
     name=PACKAGE,
     version=read_version(),
-    description='Asymmetric Masked Distillation for small vision '
-    'transformers, on MMEngine',
+    description='Asymmetric Masked Distillation for small vision transformers, on MMEngine',
     long_description=read_description(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',

@@ -11,18 +11,14 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
 
 # torch.library forgets a definition when its Library object is collected.
-_operator_libraries: List[object] = []
+_operator_libraries: list[object] = []
 
-_LAUNCHER_VARIABLES = (
-    'LOCAL_RANK',
-    'SLURM_LOCALID',
-    'OMPI_COMM_WORLD_LOCAL_RANK',
-)
+_LAUNCHER_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
 
 def apply_import_fixes() -> None:
@@ -57,10 +53,7 @@ def define_missing_torchvision_operators() -> None:
     library = torch.library.Library('torchvision', 'DEF')
     for name in ('nms', 'qnms'):
         if not hasattr(torch.ops.torchvision, name):
-            library.define(
-                f'{name}(Tensor dets, Tensor scores, '
-                'float iou_threshold) -> Tensor'
-            )
+            library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
     _operator_libraries.append(library)
 
 
@@ -201,9 +194,7 @@ def _wrap_build_dataloader(module: types.ModuleType) -> None:
         return
 
     def build_dataloader(
-        dataloader: object,
-        seed: Optional[int] = None,
-        diff_rank_seed: bool = False,
+        dataloader: object, seed: int | None = None, diff_rank_seed: bool = False
     ) -> object:
         """Build a data loader; see ``mmengine.runner.Runner``."""
         if isinstance(dataloader, dict):
@@ -241,15 +232,12 @@ def _package_folder(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _after_import(
-    name: str, action: Callable[[types.ModuleType], None]
-) -> None:
+def _after_import(name: str, action: Callable[[types.ModuleType], None]) -> None:
     """Call ``action(module)`` now, or right after ``name`` is imported."""
     if name in sys.modules:
         action(sys.modules[name])
     elif not any(
-        isinstance(finder, _AfterImport) and finder.name == name
-        for finder in sys.meta_path
+        isinstance(finder, _AfterImport) and finder.name == name for finder in sys.meta_path
     ):
         sys.meta_path.insert(0, _AfterImport(name, action))
 
@@ -257,18 +245,13 @@ def _after_import(
 class _AfterImport(MetaPathFinder, Loader):
     """Finder that runs an action once, after one module was imported."""
 
-    def __init__(
-        self, name: str, action: Callable[[types.ModuleType], None]
-    ) -> None:
+    def __init__(self, name: str, action: Callable[[types.ModuleType], None]) -> None:
         self.name = name
         self.action = action
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Optional[Sequence[str]],
-        target: Optional[types.ModuleType] = None,
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """Find ``name`` as usual, but load it through this object."""
         if fullname != self.name:
             return None
@@ -278,9 +261,7 @@ class _AfterImport(MetaPathFinder, Loader):
             self._loader, spec.loader = spec.loader, self
         return spec
 
-    def create_module(
-        self, spec: importlib.machinery.ModuleSpec
-    ) -> Optional[types.ModuleType]:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
         """Leave the creation of the module to its own loader."""
         return self._loader.create_module(spec)
 

@@ -16,12 +16,13 @@ import platform
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 # Names of one package are alternatives; the first one found is shown.
-PACKAGES: Tuple[Tuple[str, ...], ...] = (
+PACKAGES: tuple[tuple[str, ...], ...] = (
     ('amd_mm',),
     ('torch',),
     ('torchvision',),
@@ -73,9 +74,9 @@ class Finding:
     fix: str = ''
 
 
-def installed_versions() -> Dict[str, Optional[str]]:
+def installed_versions() -> dict[str, str | None]:
     """Versions of the packages that matter; None for one that is missing."""
-    versions: Dict[str, Optional[str]] = {'python': platform.python_version()}
+    versions: dict[str, str | None] = {'python': platform.python_version()}
     for names in PACKAGES:
         found = [(name, _version(name)) for name in names if _version(name)]
         name, version = found[0] if found else (names[0], None)
@@ -83,7 +84,7 @@ def installed_versions() -> Dict[str, Optional[str]]:
     return versions
 
 
-def _version(distribution: str) -> Optional[str]:
+def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -95,14 +96,10 @@ def _require(module: str, fix: str = INSTALL) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Problem(
-            f'the module {error.name} is not installed', fix
-        ) from error
+        raise Problem(f'the module {error.name} is not installed', fix) from error
     except Exception as error:
         # A broken package can fail in any way, an assertion included.
-        raise Problem(
-            _one_line(module, error), _fix_for(error, fix)
-        ) from error
+        raise Problem(_one_line(module, error), _fix_for(error, fix)) from error
 
 
 def _one_line(what: str, error: Exception) -> str:
@@ -138,9 +135,7 @@ def check_pretraining() -> str:
     model = MODELS.build(_tiny_amd())
     clips = torch.zeros(1, 1, 3, 4, 32, 32)
     losses = model(clips, [], mode='loss')
-    total = sum(
-        value for name, value in losses.items() if name.startswith('loss')
-    )
+    total = sum(value for name, value in losses.items() if name.startswith('loss'))
     total.backward()
     return 'one step of a tiny AMD model was made'
 
@@ -163,17 +158,11 @@ def _tiny_amd() -> dict:
     return dict(
         type='amd_mm.AMD',
         backbone=vit(32),
-        teacher=dict(
-            type='amd_mm.FrozenTeacher', backbone=vit(48), random_init=True
-        ),
+        teacher=dict(type='amd_mm.FrozenTeacher', backbone=vit(48), random_init=True),
         mask_generator=dict(
-            type='amd_mm.AsymmetricTubeMaskGenerator',
-            student_ratio=0.75,
-            teacher_ratio=0.5,
+            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.75, teacher_ratio=0.5
         ),
-        decoder=dict(
-            type='amd_mm.PixelDecoder', embed_dims=16, depth=1, num_heads=1
-        ),
+        decoder=dict(type='amd_mm.PixelDecoder', embed_dims=16, depth=1, num_heads=1),
         neck=dict(type='amd_mm.SerialAlignment', generator_depth=1),
         head=dict(type='amd_mm.PixelReconstructionHead'),
         tap_pairs=[(1, 1), (2, 2)],
@@ -227,9 +216,7 @@ def check_image() -> str:
 
 def check_detection() -> str:
     """MMDetection and mmcv's compiled operators, for AVA."""
-    fix = (
-        'run: bash tools/install.sh (without --no-detection; it compiles mmcv)'
-    )
+    fix = 'run: bash tools/install.sh (without --no-detection; it compiles mmcv)'
     if _version('mmcv-lite') and not _version('mmcv'):
         raise Problem('mmcv-lite has no compiled operators', fix)
     _require('mmcv._ext', fix)
@@ -246,8 +233,7 @@ def check_gpu() -> str:
     torch = _require('torch')
     if torch.version.cuda is None and torch.version.hip is None:
         raise Problem(
-            'this PyTorch is a CPU build',
-            'nothing to do on a machine without an NVIDIA GPU',
+            'this PyTorch is a CPU build', 'nothing to do on a machine without an NVIDIA GPU'
         )
     if not torch.cuda.is_available():
         raise Problem(
@@ -256,9 +242,7 @@ def check_gpu() -> str:
             f'the driver new enough for CUDA {torch.version.cuda}?',
         )
     count = torch.cuda.device_count()
-    detail = (
-        f'{count} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}'
-    )
+    detail = f'{count} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}'
     if not torch.cuda.is_bf16_supported():
         detail += "; no bfloat16: take precision='fp32'"
     if not _mmcv_has_cuda():
@@ -289,18 +273,14 @@ def check_mim() -> str:
             '-W',
             'ignore',
             '-c',
-            'from mim.utils import get_installed_path; '
-            "print(get_installed_path('amd_mm'))",
+            "from mim.utils import get_installed_path; print(get_installed_path('amd_mm'))",
         ],
         cwd=sys.prefix,
         capture_output=True,
         text=True,
         check=False,
     )
-    fix = (
-        'run: pip install --no-deps --no-build-isolation -e . (in the '
-        'repository)'
-    )
+    fix = 'run: pip install --no-deps --no-build-isolation -e . (in the repository)'
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ['no message'])[-1]
         raise Problem(f'mim does not find amd_mm: {last}', fix)
@@ -311,7 +291,7 @@ def check_mim() -> str:
     return f'mim train amd_mm <config>, from {folder}'
 
 
-CHECKS: Tuple[Tuple[str, bool, Callable[[], str]], ...] = (
+CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ('pre-training', True, check_pretraining),
     ('reading videos', True, check_video_reading),
     ('PyAV', False, check_pyav),
@@ -323,7 +303,7 @@ CHECKS: Tuple[Tuple[str, bool, Callable[[], str]], ...] = (
 )
 
 
-def examine() -> List[Finding]:
+def examine() -> list[Finding]:
     """Make every check; a failure of one is a finding, not an error."""
     return [_examine_one(*check) for check in CHECKS]
 
@@ -335,31 +315,25 @@ def _examine_one(name: str, core: bool, check: Callable[[], str]) -> Finding:
         return Finding(name, core, False, why=str(problem), fix=problem.fix)
     except Exception as error:
         # What a check runs belongs to others and may fail in any way.
-        return Finding(
-            name, core, False, why=_one_line(name, error), fix=INSTALL
-        )
+        return Finding(name, core, False, why=_one_line(name, error), fix=INSTALL)
 
 
-def report(versions: Dict[str, Optional[str]], findings: List[Finding]) -> str:
+def report(versions: dict[str, str | None], findings: list[Finding]) -> str:
     """The text that is printed without ``--json``."""
-    found = [
-        f'{name} {version}' for name, version in versions.items() if version
-    ]
+    found = [f'{name} {version}' for name, version in versions.items() if version]
     missing = [name for name, version in versions.items() if not version]
     lines = [*_wrapped('versions', found), *_wrapped('not installed', missing)]
     for finding in findings:
         mark = 'works' if finding.works else 'DOES NOT WORK'
         if not finding.core and not finding.works:
             mark = 'no'
-        lines.append(
-            f'{finding.name:<15} {mark}: {finding.detail or finding.why}'
-        )
+        lines.append(f'{finding.name:<15} {mark}: {finding.detail or finding.why}')
         if finding.fix:
             lines.append(f'{"":<15} {finding.fix}')
     return '\n'.join(lines)
 
 
-def _wrapped(title: str, words: List[str], width: int = 79) -> List[str]:
+def _wrapped(title: str, words: list[str], width: int = 79) -> list[str]:
     lines, line = [], f'{title:<15}'
     for index, word in enumerate(words):
         word += ',' if index + 1 < len(words) else ''
@@ -386,14 +360,10 @@ def _without_chatter() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the report; 0 when everything of the core works, else 1."""
-    parser = argparse.ArgumentParser(
-        prog='python -m amd_mm.doctor', description=__doc__
-    )
-    parser.add_argument(
-        '--json', action='store_true', help='print the report as JSON'
-    )
+    parser = argparse.ArgumentParser(prog='python -m amd_mm.doctor', description=__doc__)
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
     options = parser.parse_args(arguments)
     with _without_chatter():
         versions, findings = installed_versions(), examine()

@@ -16,9 +16,7 @@ _EVALUATION = 'amd_mm.evaluation'
 
 def _child(parent: Registry, location: str) -> Registry:
     """Our registry below one of MMEngine's; ``location`` fills it."""
-    return Registry(
-        parent.name, parent=parent, scope='amd_mm', locations=[location]
-    )
+    return Registry(parent.name, parent=parent, scope='amd_mm', locations=[location])
 
 
 MODELS = _child(root.MODELS, _MODELS)

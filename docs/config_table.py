@@ -9,8 +9,9 @@ does not say (the data's name, the paper's number) from the metafiles.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import yaml
 from mmengine.config import Config, ConfigDict
@@ -78,12 +79,12 @@ class Row(NamedTuple):
     paper: str
 
 
-def find_configs(folder: str) -> List[Path]:
+def find_configs(folder: str) -> list[Path]:
     """Configs of one algorithm, those of each kind together."""
     return sorted((ROOT / 'configs' / folder).rglob('*.py'))
 
 
-def read_metafiles() -> Dict[str, dict]:
+def read_metafiles() -> dict[str, dict]:
     """Metadata by the config's path in the repository."""
     metadata = {}
     for path in (ROOT / 'configs').glob('*/metafile.yml'):
@@ -111,7 +112,7 @@ def teacher_of(model: ConfigDict) -> str:
     return size_of((teacher.get('classifier') or teacher).backbone)
 
 
-def weights_of(model: ConfigDict) -> List[str]:
+def weights_of(model: ConfigDict) -> list[str]:
     """Keys of the weights that training reads."""
     keys = []
     if model.get('teacher'):
@@ -131,7 +132,7 @@ def length_of(train_cfg: ConfigDict) -> str:
     return f'{train_cfg.max_iters} iterations'
 
 
-def data_of(path: Path, metadata: Optional[dict]) -> str:
+def data_of(path: Path, metadata: dict | None) -> str:
     """The data's name: of the metafile, or by the end of the config's name."""
     if metadata:
         return metadata['Training Data']
@@ -139,7 +140,7 @@ def data_of(path: Path, metadata: Optional[dict]) -> str:
     return next(DATA[word] for word in reversed(words) if word in DATA)
 
 
-def read_row(path: Path, metadata: Optional[dict]) -> Row:
+def read_row(path: Path, metadata: dict | None) -> Row:
     """Read a config."""
     cfg = Config.fromfile(path)
     scale = cfg.get('auto_scale_lr') or {}
@@ -158,7 +159,7 @@ def read_row(path: Path, metadata: Optional[dict]) -> Row:
     )
 
 
-def as_table(rows: List[Row]) -> Iterator[str]:
+def as_table(rows: list[Row]) -> Iterator[str]:
     """Lines of markdown."""
     yield '| config | data | student | teacher | epochs | a step | reads | paper |'
     yield '|---|---|---|---|---|---|---|---|'
@@ -173,12 +174,10 @@ def make_page() -> str:
     lines = [INTRODUCTION]
     for folder, name in FOLDERS.items():
         lines += [f'## {name}', '', f'[About them]({folder}/README.md).', '']
-        by_kind: Dict[str, List[Row]] = {}
+        by_kind: dict[str, list[Row]] = {}
         for path in find_configs(folder):
             entry = metadata.get(path.relative_to(ROOT).as_posix())
-            by_kind.setdefault(path.parent.name, []).append(
-                read_row(path, entry)
-            )
+            by_kind.setdefault(path.parent.name, []).append(read_row(path, entry))
         for kind in sorted(by_kind, key=[*KINDS, folder].index):
             if kind in KINDS:
                 lines += [f'### {name}: {KINDS[kind]}', '']

@@ -6,8 +6,8 @@ pages from there and carries the files that they link.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -49,15 +49,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     docs = Path(config.docs_dir)
     theme = [file for file in files if Path(file.src_dir or '') != docs]
     own = [
-        File(name, str(root), config.site_dir, config.use_directory_urls)
-        for name in sorted(names)
+        File(name, str(root), config.site_dir, config.use_directory_urls) for name in sorted(names)
     ]
     return Files(theme + own)
 
 
-def on_page_markdown(
-    markdown: str, page: Page, config: MkDocsConfig, files: Files
-) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links to a folder lead to its page."""
     folder = (root_of(config) / page.file.src_uri).parent
 

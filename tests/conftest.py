@@ -3,9 +3,9 @@
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple
 
 # Before torch and OpenCV start their thread pools.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -79,25 +79,17 @@ def real_data_folder() -> Path:
 
 
 @pytest.fixture(scope='session')
-def real_videos() -> List[str]:
+def real_videos() -> list[str]:
     """Paths of real videos, sorted; skips where there are none."""
     folder = real_data_folder() / 'videos'
-    paths = sorted(
-        str(path)
-        for path in folder.rglob('*')
-        if path.suffix.lower() in _VIDEO_ENDINGS
-    )
+    paths = sorted(str(path) for path in folder.rglob('*') if path.suffix.lower() in _VIDEO_ENDINGS)
     if not paths:
         pytest.skip(f'no real videos in {folder}')
     return paths
 
 
 def write_video(
-    path: str,
-    frames: int = 24,
-    size: Tuple[int, int] = (64, 48),
-    fps: float = 25.0,
-    seed: int = 0,
+    path: str, frames: int = 24, size: tuple[int, int] = (64, 48), fps: float = 25.0, seed: int = 0
 ) -> str:
     """Write a small real video file: a smooth texture that moves.
 
@@ -119,9 +111,7 @@ def write_video(
     width, height = size
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    texture = cv2.resize(
-        coarse, (width, height), interpolation=cv2.INTER_CUBIC
-    )
+    texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     step = rng.choice([-3, 3], 2)
     codec = 'XVID' if path.lower().endswith('.avi') else 'mp4v'
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), fps, size)
@@ -145,24 +135,15 @@ def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Shared by all tests: not to be changed.
     """
     folder = tmp_path_factory.mktemp('tiny_videos')
-    names = (
-        'a.mp4',
-        'b.mp4',
-        'more/c.mp4',
-        'more/deep/d clip 1.mp4',
-        'more/e.avi',
-        'z/f.MP4',
-    )
+    names = ('a.mp4', 'b.mp4', 'more/c.mp4', 'more/deep/d clip 1.mp4', 'more/e.avi', 'z/f.MP4')
     for seed, name in enumerate(names):
         write_video(folder / name, frames=20 + 2 * seed, seed=seed)
     return folder
 
 
 @pytest.fixture(scope='session')
-def tiny_videos(tiny_video_folder: Path) -> List[str]:
+def tiny_videos(tiny_video_folder: Path) -> list[str]:
     """Paths of the videos in ``tiny_video_folder``, sorted."""
     return sorted(
-        str(path)
-        for path in tiny_video_folder.rglob('*')
-        if path.suffix.lower() in _VIDEO_ENDINGS
+        str(path) for path in tiny_video_folder.rglob('*') if path.suffix.lower() in _VIDEO_ENDINGS
     )

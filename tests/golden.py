@@ -71,9 +71,7 @@ def load_golden(file: str) -> dict[str, np.ndarray]:
 def assert_close(actual: Tensor, expected: np.ndarray | float) -> None:
     """Compare with a golden value, within its tolerance."""
     torch.testing.assert_close(
-        actual.detach(),
-        torch.as_tensor(np.asarray(expected), dtype=actual.dtype),
-        **TOLERANCE,
+        actual.detach(), torch.as_tensor(np.asarray(expected), dtype=actual.dtype), **TOLERANCE
     )
 
 

@@ -6,9 +6,7 @@ MEAN = [123.675, 116.28, 103.53]
 STD = [58.395, 57.12, 57.375]
 
 
-def backbone(
-    embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any
-) -> dict:
+def backbone(embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any) -> dict:
     """Config of a ViT over 8 frames of 64x64: a grid of (4, 4, 4) tokens."""
     return dict(
         type='amd_mm.VideoVisionTransformer',
@@ -23,12 +21,7 @@ def backbone(
 
 
 def preprocessor() -> dict:
-    return dict(
-        type='mmaction.ActionDataPreprocessor',
-        mean=MEAN,
-        std=STD,
-        format_shape='NCTHW',
-    )
+    return dict(type='mmaction.ActionDataPreprocessor', mean=MEAN, std=STD, format_shape='NCTHW')
 
 
 def videomae(**other: Any) -> dict:
@@ -37,12 +30,8 @@ def videomae(**other: Any) -> dict:
         type='amd_mm.MaskedAutoencoder',
         data_preprocessor=preprocessor(),
         backbone=backbone(),
-        mask_generator=dict(
-            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.75
-        ),
-        decoder=dict(
-            type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3
-        ),
+        mask_generator=dict(type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.75),
+        decoder=dict(type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3),
         head=dict(type='amd_mm.PixelReconstructionHead'),
     )
     cfg.update(other)
@@ -57,11 +46,7 @@ def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
         neck_cfg = dict(type=f'amd_mm.{neck}')
     cfg = videomae(
         type='amd_mm.AMD',
-        teacher=dict(
-            type='amd_mm.FrozenTeacher',
-            backbone=backbone(64, 6, 1),
-            random_init=True,
-        ),
+        teacher=dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), random_init=True),
         neck=neck_cfg,
         tap_pairs=[(2, 3), (4, 6)],
     )

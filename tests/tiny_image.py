@@ -5,9 +5,7 @@ from typing import Any
 from .tiny import MEAN, STD
 
 
-def image_backbone(
-    embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any
-) -> dict:
+def image_backbone(embed_dims: int = 48, depth: int = 4, num_heads: int = 3, **other: Any) -> dict:
     """Config of a ViT over images of 64x64: a grid of (1, 4, 4) tokens."""
     cfg = dict(
         type='amd_mm.ImageVisionTransformer',
@@ -24,12 +22,7 @@ def image_backbone(
 
 
 def image_preprocessor() -> dict:
-    return dict(
-        type='mmpretrain.SelfSupDataPreprocessor',
-        mean=MEAN,
-        std=STD,
-        to_rgb=True,
-    )
+    return dict(type='mmpretrain.SelfSupDataPreprocessor', mean=MEAN, std=STD, to_rgb=True)
 
 
 def mae(**other: Any) -> dict:
@@ -38,9 +31,7 @@ def mae(**other: Any) -> dict:
         type='amd_mm.MaskedAutoencoder',
         data_preprocessor=image_preprocessor(),
         backbone=image_backbone(),
-        mask_generator=dict(
-            type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75
-        ),
+        mask_generator=dict(type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75),
         decoder=dict(
             type='amd_mm.PixelDecoder',
             embed_dims=32,
@@ -60,18 +51,12 @@ def dmae(**other: Any) -> dict:
     cfg = mae(
         type='amd_mm.AMD',
         teacher=dict(
-            type='amd_mm.FrozenTeacher',
-            backbone=image_backbone(64, 6, 4),
-            random_init=True,
+            type='amd_mm.FrozenTeacher', backbone=image_backbone(64, 6, 4), random_init=True
         ),
         neck=dict(
             type='amd_mm.DirectAlignment',
             hidden=False,
-            loss=dict(
-                type='amd_mm.FeatureAlignmentLoss',
-                distance='l1',
-                normalize=True,
-            ),
+            loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True),
             init_cfg=None,
         ),
         tap_pairs=[(3, 4)],
@@ -85,9 +70,7 @@ def image_amd(**other: Any) -> dict:
     cfg = dmae(
         neck=dict(type='amd_mm.SerialAlignment', generator_depth=1),
         mask_generator=dict(
-            type='amd_mm.AsymmetricRandomMaskGenerator',
-            student_ratio=0.75,
-            teacher_ratio=0.5,
+            type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75, teacher_ratio=0.5
         ),
         tap_pairs=[(2, 3), (4, 6)],
     )

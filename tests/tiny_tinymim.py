@@ -3,9 +3,7 @@
 from typing import Any
 
 
-def vit(
-    embed_dims: int = 48, depth: int = 12, num_heads: int = 3, **other: Any
-) -> dict:
+def vit(embed_dims: int = 48, depth: int = 12, num_heads: int = 3, **other: Any) -> dict:
     """Config of a ViT over images of 64x64: a class token and 16 patches."""
     arch = dict(
         embed_dims=embed_dims,
@@ -13,9 +11,7 @@ def vit(
         num_heads=num_heads,
         feedforward_channels=4 * embed_dims,
     )
-    return dict(
-        type='amd_mm.ImageVisionTransformer', arch=arch, img_size=64, **other
-    )
+    return dict(type='amd_mm.ImageVisionTransformer', arch=arch, img_size=64, **other)
 
 
 def teacher(block: int = 5, num_heads: int = 4, **other: Any) -> dict:

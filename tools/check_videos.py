@@ -21,7 +21,7 @@ import os.path as osp
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 from amd_mm.datasets import VIDEO_EXTENSIONS, find_videos, read_list_file
 from amd_mm.datasets.checking import CheckSettings, check_videos
@@ -40,41 +40,26 @@ class Item(NamedTuple):
     line: str
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('source', help='a folder of videos, or a list file')
     parser.add_argument(
-        '--data-root',
-        default='',
-        help='folder that the names in the list start from',
+        '--data-root', default='', help='folder that the names in the list start from'
     )
     parser.add_argument(
         '--delimiter',
         default=' ',
-        help='between name and label in the list; a space (default) stands '
-        'for any white space',
+        help='between name and label in the list; a space (default) stands for any white space',
     )
     parser.add_argument(
-        '--multi-class',
-        action='store_true',
-        help='lines of the list have one or more labels',
+        '--multi-class', action='store_true', help='lines of the list have one or more labels'
     )
-    parser.add_argument(
-        '--out', help='the clean list to write (default: NAME_clean.txt)'
-    )
-    parser.add_argument(
-        '--bad', help='the bad list to write (default: NAME_bad.txt)'
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=0,
-        help='processes (default: one per core)',
-    )
+    parser.add_argument('--out', help='the clean list to write (default: NAME_clean.txt)')
+    parser.add_argument('--bad', help='the bad list to write (default: NAME_bad.txt)')
+    parser.add_argument('--workers', type=int, default=0, help='processes (default: one per core)')
     parser.add_argument(
         '--backend',
         choices=list(BACKENDS),
@@ -88,34 +73,20 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help=f'a video with fewer frames is bad (default: {MIN_FRAMES})',
     )
     parser.add_argument(
-        '--timeout',
-        type=float,
-        default=60.0,
-        help='seconds that one video may take (default: 60)',
+        '--timeout', type=float, default=60.0, help='seconds that one video may take (default: 60)'
     )
-    parser.add_argument(
-        '--full', action='store_true', help='decode all frames'
-    )
+    parser.add_argument('--full', action='store_true', help='decode all frames')
     return parser.parse_args(argv)
 
 
-def collect(args: argparse.Namespace) -> List[Item]:
+def collect(args: argparse.Namespace) -> list[Item]:
     """The videos to check, from a folder or from a list."""
     if osp.isdir(args.source):
-        return [
-            Item(osp.join(args.source, name), name)
-            for name in find_videos(args.source)
-        ]
-    entries = read_list_file(
-        args.source, delimiter=args.delimiter, multi_class=args.multi_class
-    )
-    items = [
-        Item(osp.join(args.data_root, entry.name), entry.line)
-        for entry in entries
-    ]
+        return [Item(osp.join(args.source, name), name) for name in find_videos(args.source)]
+    entries = read_list_file(args.source, delimiter=args.delimiter, multi_class=args.multi_class)
+    items = [Item(osp.join(args.data_root, entry.name), entry.line) for entry in entries]
     if not any(
-        item.path.lower().endswith(VIDEO_EXTENSIONS) or osp.isfile(item.path)
-        for item in items
+        item.path.lower().endswith(VIDEO_EXTENSIONS) or osp.isfile(item.path) for item in items
     ):
         raise ValueError(
             f'{args.source} lists no videos: its names do not end like videos '
@@ -126,14 +97,12 @@ def collect(args: argparse.Namespace) -> List[Item]:
     return items
 
 
-def check(
-    items: List[Item], settings: CheckSettings, workers: int
-) -> Dict[int, Optional[str]]:
+def check(items: list[Item], settings: CheckSettings, workers: int) -> dict[int, str | None]:
     """Reasons by position in ``items``, None for the readable ones.
 
     Ctrl-C ends it early; what is not there then was not checked.
     """
-    found: Dict[int, Optional[str]] = {
+    found: dict[int, str | None] = {
         index: 'its name is not utf-8, so no list can hold it; rename it'
         for index, item in enumerate(items)
         if item.line != printable(item.line)
@@ -167,27 +136,19 @@ def check_output(path: str) -> None:
             tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(
-            f'cannot write {path}: {error.strerror}. Give other files with '
-            '--out and --bad'
+            f'cannot write {path}: {error.strerror}. Give other files with --out and --bad'
         ) from None
 
 
-def write_lines(path: str, lines: List[str]) -> None:
+def write_lines(path: str, lines: list[str]) -> None:
     """Write a text file, one line each."""
     # Names that are not utf-8 keep their bytes.
     Path(path).write_text(
-        ''.join(line + '\n' for line in lines),
-        encoding='utf-8',
-        errors='surrogateescape',
+        ''.join(line + '\n' for line in lines), encoding='utf-8', errors='surrogateescape'
     )
 
 
-def report(
-    items: List[Item],
-    found: Dict[int, Optional[str]],
-    clean_path: str,
-    bad_path: str,
-) -> int:
+def report(items: list[Item], found: dict[int, str | None], clean_path: str, bad_path: str) -> int:
     """Write both lists, say what is in them, and give the exit code."""
     interrupted = len(found) < len(items)
     if interrupted:  # nobody is to train on it by mistake
@@ -206,10 +167,7 @@ def report(
     if len(bad) > 20:
         print(f'... and {len(bad) - 20} more')
     if interrupted:
-        print(
-            f'interrupted: {len(items) - len(found)} of {len(items)} videos '
-            'were not checked'
-        )
+        print(f'interrupted: {len(items) - len(found)} of {len(items)} videos were not checked')
     print(
         f'{len(clean)} of {len(found)} videos are readable, {len(bad)} are '
         f'not.\nclean list: {clean_path}\nbad list:   {bad_path}'
@@ -217,20 +175,15 @@ def report(
     return 130 if interrupted else int(bool(bad))
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Check, write both lists, and give the exit code."""
     args = parse_args(argv)
-    settings = CheckSettings(
-        args.backend, args.min_frames, args.full, args.timeout
-    )
+    settings = CheckSettings(args.backend, args.min_frames, args.full, args.timeout)
     stem = Path(osp.abspath(args.source)).stem
     clean_path = args.out or f'{stem}_clean.txt'
     bad_path = args.bad or f'{stem}_bad.txt'
     if len({osp.abspath(p) for p in (args.source, clean_path, bad_path)}) < 3:
-        print(
-            'error: --out and --bad must be two files other than the list',
-            file=sys.stderr,
-        )
+        print('error: --out and --bad must be two files other than the list', file=sys.stderr)
         return 2
     try:
         items = collect(args)

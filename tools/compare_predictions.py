@@ -12,8 +12,8 @@ the first minus accuracy of the second, in percentage points.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
 
 from amd_mm.evaluation.comparison import (
     ClassDifference,
@@ -21,23 +21,14 @@ from amd_mm.evaluation.comparison import (
     compare_predictions,
     write_comparison,
 )
-from amd_mm.evaluation.label_map import (
-    LabelMapError,
-    check_label_map,
-    read_label_map,
-)
-from amd_mm.evaluation.predictions import (
-    Predictions,
-    PredictionsError,
-    read_predictions,
-)
+from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
+from amd_mm.evaluation.predictions import Predictions, PredictionsError, read_predictions
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('first', help='predictions of the one model (.pkl)')
     parser.add_argument('second', help='predictions of the other (.pkl)')
@@ -47,9 +38,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         metavar=('FIRST', 'SECOND'),
         help='of the models (default: the names of the files)',
     )
-    parser.add_argument(
-        '--labels', help='class names: a text file with one a line, or .json'
-    )
+    parser.add_argument('--labels', help='class names: a text file with one a line, or .json')
     parser.add_argument(
         '--top',
         type=int,
@@ -73,7 +62,7 @@ def read(path: str) -> Predictions:
     return read_predictions(path)
 
 
-def class_names(path: Optional[str], num_classes: int) -> List[str]:
+def class_names(path: str | None, num_classes: int) -> list[str]:
     """From the label map, else numbers."""
     if path is None:
         return [f'class {label}' for label in range(num_classes)]
@@ -82,7 +71,7 @@ def class_names(path: Optional[str], num_classes: int) -> List[str]:
     return names
 
 
-def headline(result: Comparison, models: Tuple[str, str]) -> str:
+def headline(result: Comparison, models: tuple[str, str]) -> str:
     """Both accuracies and their difference, in a line."""
     return (
         f'top-1 of {result.videos} videos: {models[0]} '
@@ -92,11 +81,7 @@ def headline(result: Comparison, models: Tuple[str, str]) -> str:
     )
 
 
-def table(
-    rows: Sequence[ClassDifference],
-    names: Sequence[str],
-    models: Tuple[str, str],
-) -> str:
+def table(rows: Sequence[ClassDifference], names: Sequence[str], models: tuple[str, str]) -> str:
     """Classes as text."""
     cells = [('difference', *models, 'videos', 'class')]
     for row in rows:
@@ -111,32 +96,20 @@ def table(
         )
     widths = [max(map(len, column)) for column in zip(*cells)][:-1]
     return '\n'.join(
-        '  '.join(
-            [
-                *(cell.rjust(width) for cell, width in zip(line, widths)),
-                line[-1],
-            ]
-        )
+        '  '.join([*(cell.rjust(width) for cell, width in zip(line, widths)), line[-1]])
         for line in cells
     )
 
 
 def draw(
-    result: Comparison,
-    names: Sequence[str],
-    models: Tuple[str, str],
-    top: int,
-    path: Path,
+    result: Comparison, names: Sequence[str], models: tuple[str, str], top: int, path: Path
 ) -> None:
     """The bar chart."""
     # Imported here: it takes seconds, and a wrong call should not.
     from amd_mm.visualization import draw_class_differences
 
     parts = [
-        [
-            (f'{names[one.label]} ({one.videos})', 100 * one.difference)
-            for one in part
-        ]
+        [(f'{names[one.label]} ({one.videos})', 100 * one.difference) for one in part]
         for part in result.largest(top)
     ]
     difference = 100 * (result.first - result.second)
@@ -148,7 +121,7 @@ def draw(
     )
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Compare, print and write."""
     args = parse_args(argv)
     models = tuple(args.names or (args.first, args.second))
@@ -156,9 +129,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         result = compare_predictions(*map(read, (args.first, args.second)))
         names = class_names(args.labels, result.num_classes)
-        csv_path = write_comparison(
-            result, names, models, out / 'class_differences.csv'
-        )
+        csv_path = write_comparison(result, names, models, out / 'class_differences.csv')
         picture = out / 'class_differences.png'
         draw(result, names, models, args.top, picture)
     except (PredictionsError, LabelMapError, OSError) as error:

@@ -17,7 +17,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 import amd_mm
 from amd_mm.checkpoints import (
@@ -36,19 +35,15 @@ from amd_mm.checkpoints import (
 )
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f'formats:\n{known_formats()}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'src', help='a file, a Hugging Face folder or an http(s) address'
-    )
-    parser.add_argument(
-        'dst', nargs='?', help='what to write: .pth or .safetensors'
-    )
+    parser.add_argument('src', help='a file, a Hugging Face folder or an http(s) address')
+    parser.add_argument('dst', nargs='?', help='what to write: .pth or .safetensors')
     parser.add_argument(
         '--to',
         default='amd_mm',
@@ -65,13 +60,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='format of SRC (default: auto, recognised from the names)',
     )
     parser.add_argument(
-        '--list',
-        action='store_true',
-        help='print the names and shapes; DST may be left out',
+        '--list', action='store_true', help='print the names and shapes; DST may be left out'
     )
-    parser.add_argument(
-        '--force', action='store_true', help='replace an existing DST'
-    )
+    parser.add_argument('--force', action='store_true', help='replace an existing DST')
     parser.add_argument(
         '--unsafe',
         action='store_true',
@@ -92,14 +83,9 @@ def convert(args: argparse.Namespace) -> Converted:
     ours, dropped = to_amd_mm(checkpoint, source_format)
     theirs, dropped_later = from_amd_mm(ours, args.to)
     values = sum(tensor.numel() for tensor in theirs.values())
-    print(
-        f'{args.src}: {source_format} '
-        f'({get_format(source_format).description})'
-    )
+    print(f'{args.src}: {source_format} ({get_format(source_format).description})')
     print(f'  encoder: {describe_encoder(ours)}')
-    print(
-        f'  as {args.to}: {len(theirs)} tensors, {values / 1e6:.2f} M values'
-    )
+    print(f'  as {args.to}: {len(theirs)} tensors, {values / 1e6:.2f} M values')
     return Converted(theirs, {**dropped, **dropped_later})
 
 
@@ -114,9 +100,7 @@ def check_destination(path: Path, force: bool) -> None:
         OSError: If not; says why.
     """
     if path.is_dir():
-        raise IsADirectoryError(
-            f'{path} is a folder; give the name of a file in it.'
-        )
+        raise IsADirectoryError(f'{path} is a folder; give the name of a file in it.')
     if path.exists() and not force:
         raise FileExistsError(f'{path} exists; give another name or --force.')
     folder = next(one for one in path.absolute().parents if one.exists())
@@ -127,7 +111,7 @@ def check_destination(path: Path, force: bool) -> None:
         )
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Convert, say what was dropped, and write unless told only to look."""
     args = parse_args(argv)
     try:
@@ -141,11 +125,7 @@ def main(argv: Optional[List[str]] = None) -> None:
                 print(f'  {name} {tuple(tensor.shape)} {tensor.dtype}')
         if args.dst is None:
             return
-        meta = dict(
-            converted_from=args.src,
-            format=args.to,
-            amd_mm_version=amd_mm.__version__,
-        )
+        meta = dict(converted_from=args.src, format=args.to, amd_mm_version=amd_mm.__version__)
         digest = save_weights(state, args.dst, args.to, meta, args.force)
     except (CheckpointError, OSError) as error:
         sys.exit(f'convert_checkpoint: {error}')

@@ -14,16 +14,11 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 import argparse
 import os.path as osp
 import sys
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
-from amd_mm.checkpoints import (
-    CheckpointError,
-    load_into,
-    read_checkpoint,
-    to_amd_mm,
-)
+from amd_mm.checkpoints import CheckpointError, load_into, read_checkpoint, to_amd_mm
 from amd_mm.datasets import BACKENDS, UnreadableVideoError
 from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.clip_encoder import (
@@ -33,16 +28,9 @@ from amd_mm.evaluation.clip_encoder import (
     find_config,
     infer_backbone,
 )
-from amd_mm.evaluation.label_map import (
-    LabelMapError,
-    check_label_map,
-    read_label_map,
-)
+from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
 from amd_mm.registry import MODELS
-from amd_mm.visualization.annotated_video import (
-    check_output,
-    write_annotated_video,
-)
+from amd_mm.visualization.annotated_video import check_output, write_annotated_video
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
@@ -70,33 +58,25 @@ class Recognizer(NamedTuple):
     num_classes: int
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('video')
     parser.add_argument('checkpoint', help='a file, folder or address')
     parser.add_argument(
         '--config',
-        help="the model's config (default: the one beside the checkpoint, or "
-        'read off the weights)',
+        help="the model's config (default: the one beside the checkpoint, or read off the weights)",
     )
     parser.add_argument(
-        '--labels',
-        metavar='FILE',
-        help='class names: a text file with one a line, or .json',
+        '--labels', metavar='FILE', help='class names: a text file with one a line, or .json'
     )
-    parser.add_argument(
-        '--out', metavar='FILE', help='annotated video: .mp4 or .gif'
-    )
+    parser.add_argument('--out', metavar='FILE', help='annotated video: .mp4 or .gif')
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     group = parser.add_argument_group('for models without a config')
-    group.add_argument(
-        '--clips', type=int, default=3, help='evenly spaced (3)'
-    )
+    group.add_argument('--clips', type=int, default=3, help='evenly spaced (3)')
     group.add_argument(
         '--stride',
         type=int,
@@ -141,8 +121,7 @@ def _from_config(args: argparse.Namespace, cfg: Config) -> Recognizer:
     model_cfg = cfg.get('model') or {}
     if not model_cfg.get('cls_head') or not cfg.get('test_dataloader'):
         raise DemoError(
-            f'{cfg.filename} is not of a recogniser: it needs '
-            'model.cls_head and test_dataloader'
+            f'{cfg.filename} is not of a recogniser: it needs model.cls_head and test_dataloader'
         )
     model_cfg.backbone.pop('pretrained', None)
     model_cfg.backbone.pop('init_cfg', None)
@@ -181,9 +160,7 @@ def _from_weights(args: argparse.Namespace, state: dict) -> Recognizer:
             ),
         )
     )
-    load_into(
-        model, state, fmt='amd_mm', name=args.checkpoint, logger='silent'
-    )
+    load_into(model, state, fmt='amd_mm', name=args.checkpoint, logger='silent')
     sampling = ClipSampling(
         frames=args.frames or backbone['num_frames'],
         stride=args.stride or None,
@@ -236,9 +213,7 @@ def run(args: argparse.Namespace) -> None:
         check_label_map(labels, recognizer.num_classes, args.labels)
     scores = recognise(recognizer, args.video)
     values, index = scores.topk(min(TOP, len(scores)))
-    rows = [
-        (labels[i], value) for i, value in zip(index.tolist(), values.tolist())
-    ]
+    rows = [(labels[i], value) for i, value in zip(index.tolist(), values.tolist())]
     print(f'{args.video}:')
     for name, value in rows:
         print(f'  {100 * value:5.1f} %  {name}')
@@ -247,7 +222,7 @@ def run(args: argparse.Namespace) -> None:
         print(f'wrote {args.out}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read the command line, run, and say what is wrong with it."""
     args = parse_args(argv)
     try:

@@ -24,21 +24,14 @@ import os.path as osp
 import sys
 from bisect import bisect
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
-from amd_mm.checkpoints import (
-    CheckpointError,
-)
+from amd_mm.checkpoints import CheckpointError
 from amd_mm.datasets import BACKENDS, UnreadableVideoError, open_video
-from amd_mm.datasets.ava_files import (
-    AVADataError,
-    read_label_map,
-    read_proposals,
-    some_of,
-)
+from amd_mm.datasets.ava_files import AVADataError, read_label_map, read_proposals, some_of
 from amd_mm.datasets.detector_boxes import read_box_csv
 from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.action_detector import (
@@ -49,16 +42,8 @@ from amd_mm.evaluation.action_detector import (
     read_detector,
     recognise,
 )
-from amd_mm.evaluation.clip_encoder import (
-    ArchitectureError,
-    choose_device,
-    find_config,
-)
-from amd_mm.visualization.annotated_video import (
-    check_output,
-    legible_size,
-    rewrite_video,
-)
+from amd_mm.evaluation.clip_encoder import ArchitectureError, choose_device, find_config
+from amd_mm.visualization.annotated_video import check_output, legible_size, rewrite_video
 from amd_mm.visualization.people import Person, draw_people
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -71,40 +56,32 @@ _CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'amd/detection'
 _CONFIG = 'amd_vit-{}-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
 _SIZES = {384: 'small', 768: 'base'}
 
-Boxes = Dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares
+Boxes = dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares
 
 
 class DemoError(Exception):
     """Something that the user has to change."""
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('video')
     parser.add_argument('checkpoint', help='a file or address')
-    parser.add_argument(
-        '--config', help="the model's config (default: see above)"
-    )
+    parser.add_argument('--config', help="the model's config (default: see above)")
     parser.add_argument(
         '--labels',
         metavar='FILE',
-        help="AVA's action list (.pbtxt); default: the one that the config "
-        'names, if it is there',
+        help="AVA's action list (.pbtxt); default: the one that the config names, if it is there",
     )
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     group = parser.add_argument_group('where people are (one of both)')
+    group.add_argument('--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
     group.add_argument(
-        '--proposals', metavar='FILE', help='boxes: .pkl, or else a csv'
-    )
-    group.add_argument(
-        '--video-id',
-        help='what the video is called there (default: its name without '
-        'ending)',
+        '--video-id', help='what the video is called there (default: its name without ending)'
     )
     group.add_argument(
         '--starts-at',
@@ -113,9 +90,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         metavar='SECOND',
         help='timestamp of the first frame (0)',
     )
-    group.add_argument(
-        '--pixels', action='store_true', help="the csv's corners are pixels"
-    )
+    group.add_argument('--pixels', action='store_true', help="the csv's corners are pixels")
     group.add_argument('--detector-config', help='of mmdet')
     group.add_argument('--detector-checkpoint')
     group.add_argument(
@@ -131,9 +106,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     )
     group = parser.add_argument_group('what is written')
     group.add_argument('--out', metavar='FILE', help='video: .mp4 or .gif')
-    group.add_argument(
-        '--frames', metavar='FOLDER', help='a PNG of each second looked at'
-    )
+    group.add_argument('--frames', metavar='FOLDER', help='a PNG of each second looked at')
     group.add_argument(
         '--every',
         type=float,
@@ -142,25 +115,15 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='from one clip to the next (1); of a file, seconds that it has',
     )
     group.add_argument(
-        '--threshold',
-        type=float,
-        default=0.3,
-        help='least probability of an action (0.3)',
+        '--threshold', type=float, default=0.3, help='least probability of an action (0.3)'
     )
-    group.add_argument(
-        '--top', type=int, default=5, help='actions of a person (5)'
-    )
+    group.add_argument('--top', type=int, default=5, help='actions of a person (5)')
     args = parser.parse_args(argv)
     detector = args.detector_config, args.detector_checkpoint
     if None in detector and any(detector):
-        parser.error(
-            '--detector-config and --detector-checkpoint belong together'
-        )
+        parser.error('--detector-config and --detector-checkpoint belong together')
     if (args.proposals is None) == (None in detector):
-        parser.error(
-            'either --proposals, or --detector-config and '
-            '--detector-checkpoint'
-        )
+        parser.error('either --proposals, or --detector-config and --detector-checkpoint')
     if args.out is None and args.frames is None:
         parser.error('nothing to write: --out FILE or --frames FOLDER')
     if args.every <= 0 or args.top < 1:
@@ -183,9 +146,7 @@ def build(args: argparse.Namespace) -> Detector:
     path = args.config or find_config(args.checkpoint)
     cfg = read_config(path) if path else _config_for(args, state)
     print(f'config: {cfg.filename}')
-    return build_detector(
-        cfg, state, args.checkpoint, choose_device(args.device), args.backend
-    )
+    return build_detector(cfg, state, args.checkpoint, choose_device(args.device), args.backend)
 
 
 def _config_for(args: argparse.Namespace, state: dict) -> Config:
@@ -207,9 +168,7 @@ def _config_for(args: argparse.Namespace, state: dict) -> Config:
 # -- where people are -------------------------------------------------------
 
 
-def boxes_from_file(
-    args: argparse.Namespace, size: Tuple[int, int], lasts: float
-) -> Boxes:
+def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], lasts: float) -> Boxes:
     """The boxes of the video in a file.
 
     Args:
@@ -230,9 +189,7 @@ def boxes_from_file(
             raise DemoError('--pixels is for a csv; a pickle has shares')
         proposals = read_proposals(path)
     else:
-        proposals = read_box_csv(
-            path, size=size if args.pixels else None
-        ).proposals
+        proposals = read_box_csv(path, size=size if args.pixels else None).proposals
     video = args.video_id or osp.splitext(osp.basename(args.video))[0]
     found = {}
     for key, boxes in proposals.items():
@@ -262,9 +219,7 @@ def boxes_from_file(
     return inside
 
 
-def boxes_from_detector(
-    args: argparse.Namespace, times: Sequence[float]
-) -> Boxes:
+def boxes_from_detector(args: argparse.Namespace, times: Sequence[float]) -> Boxes:
     """The boxes that a detector of mmdet finds.
 
     Args:
@@ -281,9 +236,7 @@ def boxes_from_detector(
     for name in (path, args.detector_checkpoint):
         if '://' not in name and not osp.isfile(name):
             raise DemoError(f'there is no file {name}')
-    model = init_detector(
-        path, args.detector_checkpoint, device=choose_device(args.device)
-    )
+    model = init_detector(path, args.detector_checkpoint, device=choose_device(args.device))
     found = {}
     with open_video(args.video, args.backend) as reader:
         bar = _bar('people', len(times))
@@ -291,12 +244,8 @@ def boxes_from_detector(
             number = min(round(time * reader.avg_fps), len(reader) - 1)
             frame = reader.read([number])[0]
             # mmdet's pipelines expect BGR, as from a file.
-            result = inference_detector(
-                model, np.ascontiguousarray(frame[..., ::-1])
-            )
-            found[time] = _people_of(
-                result.pred_instances, args.category, frame.shape
-            )
+            result = inference_detector(model, np.ascontiguousarray(frame[..., ::-1]))
+            found[time] = _people_of(result.pred_instances, args.category, frame.shape)
             bar.update()
         print(file=sys.stderr)
     return found
@@ -312,9 +261,7 @@ def _detector_config(name: str) -> str:
     return osp.join(get_installed_path(package), '.mim', 'configs', path)
 
 
-def _people_of(
-    instances: object, category: int, shape: Tuple[int, int, int]
-) -> np.ndarray:
+def _people_of(instances: object, category: int, shape: tuple[int, int, int]) -> np.ndarray:
     """The boxes (N, 5) of one category, as shares."""
     chosen = instances[instances.labels == category].cpu()
     height, width = shape[:2]
@@ -328,9 +275,9 @@ def _confident(boxes: np.ndarray, confidence: float) -> np.ndarray:
     return boxes[boxes[:, 4] >= confidence]
 
 
-def _spaced(times: Sequence[float], every: float) -> List[float]:
+def _spaced(times: Sequence[float], every: float) -> list[float]:
     """Some of the times, at least so far apart."""
-    chosen: List[float] = []
+    chosen: list[float] = []
     for time in sorted(times):
         if not chosen or time - chosen[-1] >= every - 1e-6:
             chosen.append(time)
@@ -353,9 +300,7 @@ def run(args: argparse.Namespace) -> None:
     check_mmdet()
     names = read_label_map(args.labels) if args.labels else None
     detector = build(args)
-    confidence = (
-        detector.confidence if args.confidence is None else args.confidence
-    )
+    confidence = detector.confidence if args.confidence is None else args.confidence
     if args.proposals:
         found = boxes_from_file(args, (width, height), lasts)
         times = _spaced(list(found), args.every)
@@ -368,16 +313,14 @@ def run(args: argparse.Namespace) -> None:
     boxes = sum(map(len, found.values()))
     print(f'{boxes} people of confidence {confidence:g} at {len(times)} times')
     if not boxes:
-        raise DemoError(
-            f'there is nobody of confidence {confidence:g}; see --confidence'
-        )
+        raise DemoError(f'there is nobody of confidence {confidence:g}; see --confidence')
     names = names or _names_of(detector)
     people = predict(args, detector, names, found)
     report(people)
     write(args, people)
 
 
-def _names_of(detector: Detector) -> Dict[int, str]:
+def _names_of(detector: Detector) -> dict[int, str]:
     path = detector.label_file
     if path and osp.isfile(path):
         return read_label_map(path)
@@ -386,11 +329,8 @@ def _names_of(detector: Detector) -> Dict[int, str]:
 
 
 def predict(
-    args: argparse.Namespace,
-    detector: Detector,
-    names: Dict[int, str],
-    found: Boxes,
-) -> Dict[float, List[Person]]:
+    args: argparse.Namespace, detector: Detector, names: dict[int, str], found: Boxes
+) -> dict[float, list[Person]]:
     """What people do at each time.
 
     Args:
@@ -403,7 +343,7 @@ def predict(
         Dict[float, List[Person]]: Seconds into the video -> people.
     """
     bar = _bar('actions', len(found))
-    people: Dict[float, List[Person]] = {}
+    people: dict[float, list[Person]] = {}
     for time, boxes in found.items():
         people[time] = []
         if len(boxes):
@@ -418,11 +358,8 @@ def predict(
 
 
 def _best(
-    args: argparse.Namespace,
-    labels: Sequence[int],
-    names: Dict[int, str],
-    scores: np.ndarray,
-) -> List[tuple]:
+    args: argparse.Namespace, labels: Sequence[int], names: dict[int, str], scores: np.ndarray
+) -> list[tuple]:
     order = np.argsort(-scores, kind='stable')[: args.top]
     return [
         (names.get(labels[i], f'action {labels[i]}'), float(scores[i]))
@@ -431,13 +368,10 @@ def _best(
     ]
 
 
-def report(people: Dict[float, List[Person]]) -> None:
+def report(people: dict[float, list[Person]]) -> None:
     """Print the actions that were seen most often."""
     counts = Counter(
-        name
-        for group in people.values()
-        for person in group
-        for name, _ in person.actions
+        name for group in people.values() for person in group for name, _ in person.actions
     )
     total = sum(map(len, people.values()))
     if not counts:
@@ -446,7 +380,7 @@ def report(people: Dict[float, List[Person]]) -> None:
         print(f'  {count:4d} of {total}  {name}')
 
 
-def write(args: argparse.Namespace, people: Dict[float, List[Person]]) -> None:
+def write(args: argparse.Namespace, people: dict[float, list[Person]]) -> None:
     """Write the video and the frames."""
     if args.frames is not None:
         paths = write_frames(args, people)
@@ -459,18 +393,14 @@ def write(args: argparse.Namespace, people: Dict[float, List[Person]]) -> None:
         def draw(frame: np.ndarray, time: float) -> np.ndarray:
             bar.update()
             shown = nearest(times, time, args.every)
-            return (
-                frame if shown is None else draw_people(frame, people[shown])
-            )
+            return frame if shown is None else draw_people(frame, people[shown])
 
         rewrite_video(args.video, args.out, draw, args.backend)
         print(file=sys.stderr)
         print(f'wrote {args.out}')
 
 
-def nearest(
-    times: Sequence[float], time: float, every: float
-) -> Optional[float]:
+def nearest(times: Sequence[float], time: float, every: float) -> float | None:
     """Which of the times a frame belongs to.
 
     Args:
@@ -482,15 +412,11 @@ def nearest(
         float, optional: The nearest, the earlier of two.
     """
     place = bisect(times, time)
-    near = min(
-        times[max(place - 1, 0) : place + 1], key=lambda one: abs(one - time)
-    )
+    near = min(times[max(place - 1, 0) : place + 1], key=lambda one: abs(one - time))
     return near if abs(near - time) <= every / 2 + 1e-6 else None
 
 
-def write_frames(
-    args: argparse.Namespace, people: Dict[float, List[Person]]
-) -> List[Path]:
+def write_frames(args: argparse.Namespace, people: dict[float, list[Person]]) -> list[Path]:
     """Write a PNG of each time: ``NAME_0902.png``, as in the file."""
     folder = Path(args.frames)
     folder.mkdir(parents=True, exist_ok=True)
@@ -511,7 +437,7 @@ def _bar(what: str, count: int) -> ProgressBar:
     return ProgressBar(count, file=sys.stderr)
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read the command line, run, and say what is wrong with it."""
     args = parse_args(argv)
     try:

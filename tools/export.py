@@ -28,7 +28,6 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 import amd_mm
 from amd_mm.checkpoints import (
@@ -52,31 +51,20 @@ from amd_mm.deployment import (
     export_program,
 )
 from amd_mm.engine import launch
-from amd_mm.evaluation.clip_encoder import (
-    ArchitectureError,
-    find_config,
-    is_config,
-)
-from amd_mm.evaluation.label_map import (
-    LabelMapError,
-    check_label_map,
-    read_label_map,
-)
+from amd_mm.evaluation.clip_encoder import ArchitectureError, find_config, is_config
+from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
 from mmengine.config import Config, DictAction
 
 # What pre-training leaves to fine-tuning.
 _FINE_TUNED = ('cls_head.', 'head.', 'backbone.fc_norm.', 'backbone.ln2.')
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'files', nargs='+', metavar='[CONFIG] CHECKPOINT OUT', help='see above'
-    )
+    parser.add_argument('files', nargs='+', metavar='[CONFIG] CHECKPOINT OUT', help='see above')
     parser.add_argument(
         '--format',
         required=True,
@@ -87,8 +75,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     group.add_argument(
         '--features',
         action='store_true',
-        help='the bare backbone, pre-trained or fine-tuned: features, not '
-        'scores',
+        help='the bare backbone, pre-trained or fine-tuned: features, not scores',
     )
     group.add_argument(
         '--input',
@@ -106,8 +93,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         '--tolerance',
         type=float,
         default=1e-4,
-        help='largest difference from the model, as a share of its largest '
-        'output (1e-4)',
+        help='largest difference from the model, as a share of its largest output (1e-4)',
     )
     group.add_argument(
         '--cfg-options',
@@ -115,9 +101,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         action=DictAction,
         help='override entries of the config: key=value',
     )
-    group.add_argument(
-        '--force', action='store_true', help='replace an existing OUT'
-    )
+    group.add_argument('--force', action='store_true', help='replace an existing OUT')
     args = parser.parse_args(argv)
     if not 2 <= len(args.files) <= 3:
         parser.error('give [CONFIG] CHECKPOINT OUT, two or three of them')
@@ -131,23 +115,12 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def _refuse_program_options(
-    parser: argparse.ArgumentParser, args: argparse.Namespace
-) -> None:
-    for name in (
-        'config',
-        'features',
-        'input',
-        'labels',
-        'tolerance',
-        'cfg_options',
-        'force',
-    ):
+def _refuse_program_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ('config', 'features', 'input', 'labels', 'tolerance', 'cfg_options', 'force'):
         if getattr(args, name) != parser.get_default(name):
             what = 'CONFIG' if name == 'config' else f'--{name}'
             parser.error(
-                f'{what.replace("_", "-")} is for programs; --format '
-                f'{args.format} writes weights'
+                f'{what.replace("_", "-")} is for programs; --format {args.format} writes weights'
             )
 
 
@@ -158,8 +131,7 @@ def export_weights(args: argparse.Namespace) -> Path:
         args.out,
         args.format,
         meta=dict(
-            exported_from=os.path.basename(args.checkpoint),
-            amd_mm_version=amd_mm.__version__,
+            exported_from=os.path.basename(args.checkpoint), amd_mm_version=amd_mm.__version__
         ),
     )
     print(
@@ -186,8 +158,7 @@ def load_config(args: argparse.Namespace) -> Config:
         )
     if not is_config(path):
         raise launch.LaunchError(
-            f'{path} is no config file (.py): the order is CONFIG CHECKPOINT '
-            'OUT'
+            f'{path} is no config file (.py): the order is CONFIG CHECKPOINT OUT'
         )
     launch.check_config_path(path)
     if args.config is None:
@@ -204,27 +175,19 @@ def export_model(args: argparse.Namespace) -> Exported:
     build = build_encoder if args.features else build_classifier
     model = build(cfg, args.checkpoint, args.input)
     found = export_program(
-        model,
-        args.out,
-        args.format,
-        args.tolerance,
-        _facts(args, cfg, model),
-        args.force,
+        model, args.out, args.format, args.tolerance, _facts(args, cfg, model), args.force
     )
     _report(args, model, found)
     return found
 
 
-def _facts(
-    args: argparse.Namespace, cfg: Config, model: PortableModel
-) -> dict:
+def _facts(args: argparse.Namespace, cfg: Config, model: PortableModel) -> dict:
     """What the description says of where the model comes from."""
     checkpoint = Path(args.checkpoint)
     facts: dict = dict(
         config=os.path.basename(cfg.filename),
         checkpoint=dict(
-            name=checkpoint.name,
-            sha256=file_sha256(checkpoint) if checkpoint.is_file() else None,
+            name=checkpoint.name, sha256=file_sha256(checkpoint) if checkpoint.is_file() else None
         ),
         command=args.command,
     )
@@ -238,9 +201,7 @@ def _facts(
     return facts
 
 
-def _report(
-    args: argparse.Namespace, model: PortableModel, found: Exported
-) -> None:
+def _report(args: argparse.Namespace, model: PortableModel, found: Exported) -> None:
     shape = ', '.join(map(str, ('batch', *model.size)))
     print(
         f'{found.path}: {model.input} ({shape}) '
@@ -292,7 +253,7 @@ def explain(error: CheckpointError, args: argparse.Namespace) -> str:
     return f"{args.checkpoint} is not of the config's model.\n{error}"
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Read the command line, export, and say what is wrong with it."""
     args = parse_args(argv)
     try:
@@ -303,13 +264,7 @@ def main(argv: Optional[List[str]] = None) -> None:
             export_model(args)
     except CheckpointError as error:
         sys.exit(f'export.py: {explain(error, args)}')
-    except (
-        launch.LaunchError,
-        ArchitectureError,
-        ExportError,
-        LabelMapError,
-        OSError,
-    ) as error:
+    except (launch.LaunchError, ArchitectureError, ExportError, LabelMapError, OSError) as error:
         sys.exit(f'export.py: {error}')
 
 

@@ -40,18 +40,12 @@ import os.path as osp
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
 from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import (
-    BACKENDS,
-    VIDEO_EXTENSIONS,
-    ListFileError,
-    find_videos,
-    read_list_file,
-)
+from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, ListFileError, find_videos, read_list_file
 from amd_mm.engine.launch import LaunchError, read_config
 from amd_mm.evaluation.clip_encoder import (
     ArchitectureError,
@@ -79,22 +73,16 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 class Videos(NamedTuple):
     """Videos: where they are, and what they are called below DIR."""
 
-    paths: List[str]
-    names: List[str]
+    paths: list[str]
+    names: list[str]
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'sources',
-        nargs='+',
-        metavar='[CONFIG] CHECKPOINT INPUT',
-        help='see above',
-    )
+    parser.add_argument('sources', nargs='+', metavar='[CONFIG] CHECKPOINT INPUT', help='see above')
     parser.add_argument('--out', required=True, metavar='DIR')
     parser.add_argument(
         '--clips',
@@ -102,13 +90,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         default=1,
         help='clips of a video, evenly spaced (default: 1, its middle)',
     )
+    parser.add_argument('--tokens', action='store_true', help='keep every token, not the mean')
     parser.add_argument(
-        '--tokens', action='store_true', help='keep every token, not the mean'
-    )
-    parser.add_argument(
-        '--frames',
-        type=int,
-        help='frames of a clip (default: as in training, mostly 16)',
+        '--frames', type=int, help='frames of a clip (default: as in training, mostly 16)'
     )
     parser.add_argument(
         '--stride',
@@ -117,27 +101,19 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         'or 4; 0: one frame from each equal part of the video)',
     )
     parser.add_argument(
-        '--size',
-        type=int,
-        help='height and width, pixels (default: as in training, mostly 224)',
+        '--size', type=int, help='height and width, pixels (default: as in training, mostly 224)'
     )
     parser.add_argument(
-        '--heads',
-        type=int,
-        help='attention heads, if they are not 64 wide and there is no config',
+        '--heads', type=int, help='attention heads, if they are not 64 wide and there is no config'
     )
-    parser.add_argument(
-        '--batch-size', type=int, default=8, help='clips at a time (8)'
-    )
+    parser.add_argument('--batch-size', type=int, default=8, help='clips at a time (8)')
     parser.add_argument(
         '--workers',
         type=int,
         default=min(4, os.cpu_count() or 1),
         help='decoding processes (default: up to 4)',
     )
-    parser.add_argument(
-        '--device', default=None, help='default: the GPU if there is one'
-    )
+    parser.add_argument('--device', default=None, help='default: the GPU if there is one')
     parser.add_argument(
         '--dtype',
         choices=DTYPES,
@@ -146,20 +122,13 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     parser.add_argument(
-        '--data-root',
-        default='',
-        metavar='DIR',
-        help='folder that the names in a list start from',
+        '--data-root', default='', metavar='DIR', help='folder that the names in a list start from'
     )
     parser.add_argument(
-        '--delimiter',
-        default=' ',
-        help='between name and label in a list (default: white space)',
+        '--delimiter', default=' ', help='between name and label in a list (default: white space)'
     )
     parser.add_argument(
-        '--strict',
-        action='store_true',
-        help='exit with 1 if any video is unreadable',
+        '--strict', action='store_true', help='exit with 1 if any video is unreadable'
     )
     args = parser.parse_args(argv)
     if not 2 <= len(args.sources) <= 3:
@@ -172,7 +141,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def load_config(args: argparse.Namespace) -> Optional[Config]:
+def load_config(args: argparse.Namespace) -> Config | None:
     """The config that was given, or lies beside the checkpoint."""
     path = args.config or find_config(args.checkpoint)
     if path is None:
@@ -200,13 +169,11 @@ def find_input(args: argparse.Namespace) -> Videos:
 
 
 def choose_sampling(
-    args: argparse.Namespace, encoder: ClipEncoder, cfg: Optional[Config]
+    args: argparse.Namespace, encoder: ClipEncoder, cfg: Config | None
 ) -> ClipSampling:
     """Which frames to look at: as asked for, else as in training."""
     sampling = ClipSampling(
-        frames=args.frames or encoder.frames,
-        clips=args.clips,
-        size=args.size or encoder.size,
+        frames=args.frames or encoder.frames, clips=args.clips, size=args.size or encoder.size
     )
     if args.stride is not None:
         sampling = replace(sampling, stride=args.stride or None)
@@ -221,9 +188,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     cfg = load_config(args)
     videos = find_input(args)
-    encoder = ClipEncoder.from_checkpoint(
-        args.checkpoint, cfg, args.frames, args.size, args.heads
-    )
+    encoder = ClipEncoder.from_checkpoint(args.checkpoint, cfg, args.frames, args.size, args.heads)
     sampling = choose_sampling(args, encoder, cfg)
     backbone = encoder.backbone
     print(
@@ -244,12 +209,9 @@ def run(args: argparse.Namespace) -> int:
     files = file_names(videos.names)
     left = sum(not folder.has(file) for file in files)
     print(
-        f'{len(files)} videos, {len(files) - left} of them done before; '
-        f'to {args.out} on {device}'
+        f'{len(files)} videos, {len(files) - left} of them done before; to {args.out} on {device}'
     )
-    encode = encoder.encode_with(
-        device, getattr(torch, args.dtype), args.tokens
-    )
+    encode = encoder.encode_with(device, getattr(torch, args.dtype), args.tokens)
     bar = ProgressBar(left, file=sys.stderr) if left else None
     problems = extract(
         encode,
@@ -272,7 +234,7 @@ def run(args: argparse.Namespace) -> int:
     return int(len(named) == len(files) or bool(args.strict and named))
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read the command line, extract, and say what is wrong with it."""
     args = parse_args(argv)
     try:
@@ -289,10 +251,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'extract_features.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            '\ninterrupted; the same command goes on where it was',
-            file=sys.stderr,
-        )
+        print('\ninterrupted; the same command goes on where it was', file=sys.stderr)
         return 130
 
 

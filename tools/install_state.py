@@ -76,14 +76,11 @@ def cuda_obstacle(nvcc: str) -> str:
         return 'this PyTorch is a CPU build, so the GPU is not used at all'
     if not torch.cuda.is_available():
         return (
-            'PyTorch finds no usable GPU (the driver may be too old for '
-            f'CUDA {torch.version.cuda})'
+            f'PyTorch finds no usable GPU (the driver may be too old for CUDA {torch.version.cuda})'
         )
     if not nvcc:
         return 'there is no CUDA compiler (nvcc)'
-    answer = subprocess.run(
-        [nvcc, '--version'], capture_output=True, text=True, check=False
-    ).stdout
+    answer = subprocess.run([nvcc, '--version'], capture_output=True, text=True, check=False).stdout
     found = re.search(r'release (\d+)\.(\d+)', answer)
     if found is None:
         return f'{nvcc} --version does not tell its release'
@@ -117,10 +114,7 @@ def mmcv_tag(version: str, gpu: bool, nvcc: str) -> tuple:
             )
             architectures = ';'.join(f'{a}.{b}' for a, b in found)
             flavour = '-'.join(
-                [
-                    'cu' + torch.version.cuda.replace('.', ''),
-                    *(f'sm{a}{b}' for a, b in found),
-                ]
+                ['cu' + torch.version.cuda.replace('.', ''), *(f'sm{a}{b}' for a, b in found)]
             )
     python = 'cp{}{}'.format(*sys.version_info[:2])
     platform = re.sub(r'\W', '_', sysconfig.get_platform())
@@ -135,11 +129,7 @@ def main() -> int:
     if arguments.command == 'key':
         print(install_key(arguments.files, arguments.words))
     elif arguments.command == 'mmcv-tag':
-        print(
-            '\n'.join(
-                mmcv_tag(arguments.version, arguments.gpu, arguments.nvcc)
-            )
-        )
+        print('\n'.join(mmcv_tag(arguments.version, arguments.gpu, arguments.nvcc)))
     else:
         unmet = unmet_pins(arguments.files)
         print('\n'.join(unmet))

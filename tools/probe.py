@@ -31,7 +31,6 @@ import os.path as osp
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
@@ -39,22 +38,9 @@ import torch
 from amd_mm.checkpoints import CheckpointError
 from amd_mm.datasets import ListFileError, ReplaceUnreadableMixin
 from amd_mm.engine.launch import LaunchError, load_config
-from amd_mm.evaluation.clip_encoder import (
-    ArchitectureError,
-    ClipEncoder,
-    choose_device,
-)
-from amd_mm.evaluation.feature_files import (
-    FeatureFolder,
-    FeatureFolderError,
-    extract,
-    file_names,
-)
-from amd_mm.evaluation.linear_probe import (
-    LabelledFeatures,
-    linear_probe,
-    nearest_neighbours,
-)
+from amd_mm.evaluation.clip_encoder import ArchitectureError, ClipEncoder, choose_device
+from amd_mm.evaluation.feature_files import FeatureFolder, FeatureFolderError, extract, file_names
+from amd_mm.evaluation.linear_probe import LabelledFeatures, linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.utils import ProgressBar
@@ -62,17 +48,15 @@ from mmengine.utils import ProgressBar
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(
-        '--work-dir',
-        help='for features and results (default: work_dirs/<config name>)',
+        '--work-dir', help='for features and results (default: work_dirs/<config name>)'
     )
     parser.add_argument(
         '--cfg-options',
@@ -97,12 +81,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--no-linear',
         action='store_true',
-        help='leave out the linear classifier (slow without a GPU on large '
-        'sets)',
+        help='leave out the linear classifier (slow without a GPU on large sets)',
     )
-    parser.add_argument(
-        '--batch-size', type=int, default=16, help='clips at a time (16)'
-    )
+    parser.add_argument('--batch-size', type=int, default=16, help='clips at a time (16)')
     parser.add_argument(
         '--workers',
         type=int,
@@ -125,7 +106,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 def build_datasets(
     cfg: Config, views: str
-) -> Tuple[ReplaceUnreadableMixin, ReplaceUnreadableMixin]:
+) -> tuple[ReplaceUnreadableMixin, ReplaceUnreadableMixin]:
     """Training and test set, both with the pipeline of a test.
 
     Args:
@@ -159,7 +140,7 @@ def build_datasets(
     return datasets[0], datasets[1]
 
 
-def names_of(dataset: ReplaceUnreadableMixin) -> List[str]:
+def names_of(dataset: ReplaceUnreadableMixin) -> list[str]:
     """Names of the samples, relative to the folder of the videos."""
     prefix = next(iter(dataset.data_prefix.values()), '') or '.'
     names = []
@@ -194,20 +175,14 @@ def features_of(
     Raises:
         LaunchError: If no video could be read, or they have no labels.
     """
-    labels = [
-        dataset.get_data_info(index)['label'] for index in range(len(dataset))
-    ]
+    labels = [dataset.get_data_info(index)['label'] for index in range(len(dataset))]
     if not all(isinstance(label, int) and label >= 0 for label in labels):
         raise LaunchError(
-            f'{title} set {dataset.ann_file}: a probe needs one '
-            'label (from 0) in every line'
+            f'{title} set {dataset.ann_file}: a probe needs one label (from 0) in every line'
         )
     files = file_names(names_of(dataset))
     left = sum(not folder.has(file) for file in files)
-    print(
-        f'{title}: {len(files)} videos, features of {len(files) - left} '
-        'are there'
-    )
+    print(f'{title}: {len(files)} videos, features of {len(files) - left} are there')
     bar = ProgressBar(left, file=sys.stderr) if left else None
     problems = extract(
         encode,
@@ -226,50 +201,36 @@ def features_of(
     kept = [index for index in range(len(files)) if index not in missing]
     if not kept:
         raise LaunchError(
-            f'{title}: none of the videos could be read; check '
-            'data_root and data_prefix'
+            f'{title}: none of the videos could be read; check data_root and data_prefix'
         )
-    values = np.stack(
-        [folder.load(files[index]).mean(0, np.float32) for index in kept]
-    )
-    return LabelledFeatures(
-        torch.from_numpy(values), torch.tensor([labels[i] for i in kept])
-    )
+    values = np.stack([folder.load(files[index]).mean(0, np.float32) for index in kept])
+    return LabelledFeatures(torch.from_numpy(values), torch.tensor([labels[i] for i in kept]))
 
 
 def run_probes(
     train: LabelledFeatures, test: LabelledFeatures, args: argparse.Namespace
-) -> List[Tuple[str, str, float]]:
+) -> list[tuple[str, str, float]]:
     """(probe, setting, accuracy) for each."""
     rows = []
     for count in args.neighbours:
         result = nearest_neighbours(train, test, count)
-        rows.append(
-            ('nearest neighbours', f'k = {result.setting}', result.accuracy)
-        )
+        rows.append(('nearest neighbours', f'k = {result.setting}', result.accuracy))
     if not args.no_linear:
         print('fitting the linear classifier ...', flush=True)
         started = time.monotonic()
         result = linear_probe(train, test)
         print(f'... done in {time.monotonic() - started:.0f} s')
-        rows.append(
-            ('linear', f'penalty = {result.setting:g}', result.accuracy)
-        )
+        rows.append(('linear', f'penalty = {result.setting:g}', result.accuracy))
     return rows
 
 
-def table(rows: List[Tuple[str, str, float]]) -> str:
+def table(rows: list[tuple[str, str, float]]) -> str:
     """Rows as a table that is readable as it is and as Markdown."""
     lines = [('probe of frozen features', 'setting', 'top-1 %')]
-    lines += [
-        (name, setting, f'{100 * accuracy:.2f}')
-        for name, setting, accuracy in rows
-    ]
+    lines += [(name, setting, f'{100 * accuracy:.2f}') for name, setting, accuracy in rows]
     widths = [max(map(len, column)) for column in zip(*lines)]
     texts = [
-        '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths))
-        + ' |'
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths)) + ' |'
         for line in lines
     ]
     rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
@@ -329,15 +290,14 @@ def run(args: argparse.Namespace) -> None:
             test_videos=len(test.labels),
             **settings,
             results=[
-                dict(probe=name, setting=setting, top1=accuracy)
-                for name, setting, accuracy in rows
+                dict(probe=name, setting=setting, top1=accuracy) for name, setting, accuracy in rows
             ],
         ),
     )
     print(f'\nadded to {path}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read the command line, probe, and say what is wrong with it."""
     args = parse_args(argv)
     try:
@@ -354,10 +314,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'probe.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            '\ninterrupted; the same command goes on where it was',
-            file=sys.stderr,
-        )
+        print('\ninterrupted; the same command goes on where it was', file=sys.stderr)
         return 130
     return 0
 

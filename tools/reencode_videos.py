@@ -27,14 +27,9 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
-from amd_mm.datasets import (
-    UnreadableVideoError,
-    available_backends,
-    find_videos,
-    open_video,
-)
+from amd_mm.datasets import UnreadableVideoError, available_backends, find_videos, open_video
 from mmengine.utils import ProgressBar
 
 
@@ -71,12 +66,11 @@ class Outcome(NamedTuple):
     remark: str
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     default = Settings()
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('src', help='folder of videos')
     parser.add_argument('dst', help='folder to write to')
@@ -88,9 +82,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         default=default.keyframe_interval,
         help='frames from one keyframe to the next',
     )
-    parser.add_argument(
-        '--crf', type=int, default=default.crf, help='x264 quality, 0 to 51'
-    )
+    parser.add_argument('--crf', type=int, default=default.crf, help='x264 quality, 0 to 51')
     parser.add_argument('--preset', default=default.preset)
     parser.add_argument(
         '--fast-decode',
@@ -98,10 +90,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help="x264's tune fastdecode: larger files that decode faster",
     )
     parser.add_argument(
-        '--timeout',
-        type=float,
-        default=default.timeout,
-        help='seconds that one video may take',
+        '--timeout', type=float, default=default.timeout, help='seconds that one video may take'
     )
     parser.add_argument(
         '--workers',
@@ -135,7 +124,7 @@ def find_ffmpeg() -> str:
         ) from None
 
 
-def targets(names: List[str]) -> Dict[str, str]:
+def targets(names: list[str]) -> dict[str, str]:
     """Names in DST by names in SRC.
 
     ``x.avi`` becomes ``x.mp4``; where two videos would get the same name,
@@ -162,9 +151,7 @@ def scale_filter(short_side: int) -> str:
     return f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'"
 
 
-def encode(
-    ffmpeg: str, source: Path, target: Path, settings: Settings
-) -> Outcome:
+def encode(ffmpeg: str, source: Path, target: Path, settings: Settings) -> Outcome:
     """Encode one video; the target appears only when it is complete.
 
     Args:
@@ -189,17 +176,11 @@ def encode(
     ]  # yapf: disable
     try:
         done = subprocess.run(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=settings.timeout,
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=settings.timeout
         )
         said = done.stderr.decode(errors='replace').strip()
         if done.returncode != 0:
-            return Outcome(
-                False,
-                _first_line(said) or f'ffmpeg ended with {done.returncode}',
-            )
+            return Outcome(False, _first_line(said) or f'ffmpeg ended with {done.returncode}')
         # ffmpeg calls it success when nothing could be decoded.
         open_video(str(part), available_backends()[0]).close()
         os.replace(part, target)
@@ -221,13 +202,8 @@ def _first_line(text: str) -> str:
 
 
 def encode_all(
-    ffmpeg: str,
-    src: Path,
-    dst: Path,
-    names: Dict[str, str],
-    settings: Settings,
-    workers: int,
-) -> Dict[str, Outcome]:
+    ffmpeg: str, src: Path, dst: Path, names: dict[str, str], settings: Settings, workers: int
+) -> dict[str, Outcome]:
     """Encode many videos at once, with a progress bar.
 
     Args:
@@ -241,13 +217,11 @@ def encode_all(
     Returns:
         dict[str, Outcome]: By names in ``src``.
     """
-    outcomes: Dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     bar = ProgressBar(len(names), file=sys.stderr)
     with ThreadPoolExecutor(workers) as pool:
         jobs = {
-            pool.submit(
-                encode, ffmpeg, src / name, dst / target, settings
-            ): name
+            pool.submit(encode, ffmpeg, src / name, dst / target, settings): name
             for name, target in names.items()
         }
         try:
@@ -266,8 +240,7 @@ def check_args(args: argparse.Namespace) -> None:
     """Raise ValueError for arguments that cannot be meant."""
     if args.short_side < 2 or args.keyframe_interval < 1 or args.workers < 1:
         raise ValueError(
-            '--short-side must be 2 or more, '
-            '--keyframe-interval and --workers 1 or more'
+            '--short-side must be 2 or more, --keyframe-interval and --workers 1 or more'
         )
     if not 0 <= args.crf <= 51:
         raise ValueError(f'--crf is from 0 to 51, got {args.crf}')
@@ -276,7 +249,7 @@ def check_args(args: argparse.Namespace) -> None:
         raise ValueError(f'DST ({dst}) must not be SRC ({src}) or lie in it')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Encode what is not there yet, and give the exit code."""
     args = parse_args(argv)
     settings = Settings(
@@ -296,20 +269,14 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     todo = {n: t for n, t in names.items() if not (dst / t).exists()}
-    print(
-        f'{len(names)} videos in {src}, {len(names) - len(todo)} already '
-        f'in {dst}'
-    )
+    print(f'{len(names)} videos in {src}, {len(names) - len(todo)} already in {dst}')
     outcomes = encode_all(ffmpeg, src, dst, todo, settings, args.workers)
     for name, outcome in sorted(outcomes.items()):
         if outcome.remark:
             what = 'kept, but damaged' if outcome.finished else 'failed'
             print(f'{what}: {name}: {outcome.remark}')
     failed = sum(not outcome.finished for outcome in outcomes.values())
-    print(
-        f'{len(names) - failed} of {len(names)} videos are in {dst}, '
-        f'{failed} failed'
-    )
+    print(f'{len(names) - failed} of {len(names)} videos are in {dst}, {failed} failed')
     return 1 if failed else 0
 
 

@@ -16,14 +16,9 @@ import pickle
 import re
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.checkpoints import (
-    CheckpointError,
-    CheckpointMismatchError,
-    read_checkpoint,
-)
+from amd_mm.checkpoints import CheckpointError, CheckpointMismatchError, read_checkpoint
 from amd_mm.engine import ending, launch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -36,22 +31,18 @@ from torch.utils.data import Dataset
 _LINES = 10
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     launch.add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or address')
-    parser.add_argument(
-        '--dump', help='pickle file (.pkl) for the predictions'
-    )
+    parser.add_argument('--dump', help='pickle file (.pkl) for the predictions')
     parser.add_argument(
         '--report',
         metavar='DIR',
-        help='folder for accuracies of each class and the confusion matrix, '
-        'as CSV and PNG',
+        help='folder for accuracies of each class and the confusion matrix, as CSV and PNG',
     )
     parser.add_argument(
         '--labels',
@@ -95,8 +86,7 @@ def _check_file(checkpoint: str) -> None:
     """What MMEngine, which reads the file, cannot read."""
     if '://' not in checkpoint and not os.path.exists(checkpoint):
         raise launch.LaunchError(
-            f'there is no checkpoint {checkpoint} '
-            f'(working folder: {os.getcwd()})'
+            f'there is no checkpoint {checkpoint} (working folder: {os.getcwd()})'
         )
     if os.path.isdir(checkpoint) or checkpoint.endswith('.safetensors'):
         raise launch.LaunchError(
@@ -152,7 +142,7 @@ def _short_name(part: dict) -> str:
     return name.rpartition('.')[2]
 
 
-def _num_classes(cfg: Config) -> Optional[int]:
+def _num_classes(cfg: Config) -> int | None:
     """Of a classifier; None for another model."""
     model = cfg.get('model') or {}
     head = model.get('cls_head') or model.get('head') or {}
@@ -164,17 +154,11 @@ def _dump_predictions(cfg: Config, path: str) -> None:
         raise launch.LaunchError(f'--dump {path} must end in .pkl or .pickle')
     _make_folder(Path(path).parent, '--dump')
     # First, so that no trouble of another metric costs the predictions.
-    _add_metric(
-        cfg, dict(type='mmengine.DumpResults', out_file_path=path), first=True
-    )
+    _add_metric(cfg, dict(type='mmengine.DumpResults', out_file_path=path), first=True)
 
 
-def _report_classes(cfg: Config, folder: str, labels: Optional[str]) -> None:
-    from amd_mm.evaluation.label_map import (
-        LabelMapError,
-        check_label_map,
-        read_label_map,
-    )
+def _report_classes(cfg: Config, folder: str, labels: str | None) -> None:
+    from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
 
     num_classes = _num_classes(cfg)
     if num_classes is None:
@@ -188,14 +172,7 @@ def _report_classes(cfg: Config, folder: str, labels: Optional[str]) -> None:
     except LabelMapError as error:
         raise launch.LaunchError(f'--labels: {error}') from error
     _make_folder(Path(folder), '--report')
-    _add_metric(
-        cfg,
-        dict(
-            type='amd_mm.ClassificationReport',
-            out_dir=folder,
-            label_map=labels,
-        ),
-    )
+    _add_metric(cfg, dict(type='amd_mm.ClassificationReport', out_dir=folder, label_map=labels))
 
 
 def _make_folder(folder: Path, option: str) -> None:
@@ -224,7 +201,7 @@ def _add_metric(cfg: Config, metric: dict, first: bool = False) -> None:
         cfg.test_evaluator = metrics
 
 
-def check_labels(dataset: Dataset, num_classes: Optional[int]) -> None:
+def check_labels(dataset: Dataset, num_classes: int | None) -> None:
     """See that the classes of the data are classes of the model.
 
     Args:
@@ -263,7 +240,7 @@ def log_often_enough(runner: Runner) -> None:
             hook.interval = min(hook.interval, interval)
 
 
-def run(runner: Runner, checkpoint: str) -> Dict[str, float]:
+def run(runner: Runner, checkpoint: str) -> dict[str, float]:
     """Test, and say in a sentence what is wrong with the checkpoint.
 
     Returns:
@@ -289,10 +266,7 @@ def run(runner: Runner, checkpoint: str) -> Dict[str, float]:
 def _explain_unreadable_video(error: Exception) -> None:
     """End with a sentence if that is what the error is about."""
     # Out of a loader's process comes a RuntimeError with the text of it.
-    found = re.search(
-        'UnreadableVideoError: (cannot read .*)',
-        f'{type(error).__name__}: {error}',
-    )
+    found = re.search('UnreadableVideoError: (cannot read .*)', f'{type(error).__name__}: {error}')
     if found:
         raise launch.LaunchError(
             f'{found.group(1)}. Without it there is no accuracy of this list: '
@@ -337,18 +311,14 @@ def _is_head(name: str) -> bool:
     return name.partition('.')[0] in ('cls_head', 'head')
 
 
-def main(argv: Optional[List[str]] = None) -> Dict[str, float]:
+def main(argv: list[str] | None = None) -> dict[str, float]:
     """Build the runner and test; gives all metrics."""
     args = parse_args(argv)
     cfg = runner = None
     try:
         launch.check_launcher(args.launcher)
         cfg = build_config(args)
-        runner = (
-            RUNNERS.build(cfg)
-            if 'runner_type' in cfg
-            else Runner.from_cfg(cfg)
-        )
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         check_labels(runner.test_dataloader.dataset, _num_classes(cfg))
         log_often_enough(runner)
         return run(runner, args.checkpoint)

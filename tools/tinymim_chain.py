@@ -13,7 +13,6 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from mmengine.config import Config, DictAction
@@ -27,11 +26,10 @@ STAGES = (
 )
 
 
-def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
         '--teacher',
@@ -77,9 +75,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         type=Path,
         nargs='+',
         default=[
-            CONFIGS
-            / 'finetune'
-            / f'{name.replace("16xb256-300e", "finetune_8xb128-100e")}.py'
+            CONFIGS / 'finetune' / f'{name.replace("16xb256-300e", "finetune_8xb128-100e")}.py'
             for name in STAGES
         ],
         help='fine-tuning configs, one a stage',
@@ -100,9 +96,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     return check(parser, parser.parse_args(arguments))
 
 
-def check(
-    parser: argparse.ArgumentParser, args: argparse.Namespace
-) -> argparse.Namespace:
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
     """Stop, before anything runs, at what would stop a later stage."""
     splits = ('train', 'val') if args.finetune else ('train',)
     configs = args.configs + (args.finetune_configs if args.finetune else [])
@@ -121,7 +115,7 @@ def check(
     return args
 
 
-def load(path: Path, options: Dict[str, object]) -> Config:
+def load(path: Path, options: dict[str, object]) -> Config:
     """A config, with the changes."""
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options)
@@ -135,9 +129,7 @@ def last_checkpoint(cfg: Config, folder: Path) -> Path:
     return folder / f'epoch_{cfg.train_cfg.max_epochs}.pth'
 
 
-def run(
-    path: Path, options: Dict[str, object], args: argparse.Namespace
-) -> Path:
+def run(path: Path, options: dict[str, object], args: argparse.Namespace) -> Path:
     """Run a config, or what is left of it, or nothing.
 
     Args:
@@ -157,12 +149,7 @@ def run(
     print(f'{path.stem}: starts, in {folder}', flush=True)
     start = [sys.executable, str(TOOLS / 'train.py'), str(path)]
     if args.gpus > 1:
-        start = [
-            'bash',
-            str(TOOLS / 'dist_train.sh'),
-            str(path),
-            str(args.gpus),
-        ]
+        start = ['bash', str(TOOLS / 'dist_train.sh'), str(path), str(args.gpus)]
     command = [*start, '--work-dir', str(folder)]
     if (folder / 'last_checkpoint').exists():
         command.append('--resume')
@@ -187,7 +174,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the stages, one after the other."""
     args = parse_args(arguments)
     teacher, heads = args.teacher, None
@@ -197,9 +184,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
             'train_dataloader.dataset.data_root': str(args.data / 'train'),
         }
         if heads is not None and args.heads == 'paper':
-            options.update(
-                {'model.last_heads': heads, 'model.teacher.num_heads': heads}
-            )
+            options.update({'model.last_heads': heads, 'model.teacher.num_heads': heads})
         heads = load(path, {**args.cfg_options, **options}).model.last_heads
         teacher = run(path, options, args)
         if args.finetune:

@@ -14,14 +14,13 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from typing import List, Optional
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Start the processes and wait for them.
 
     Args:
@@ -48,9 +47,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         if failure.exitcode >= 0:
             return failure.exitcode
         name = signal.Signals(-failure.exitcode).name
-        print(
-            f'process {rank} was ended by {name}{_why(name)}', file=sys.stderr
-        )
+        print(f'process {rank} was ended by {name}{_why(name)}', file=sys.stderr)
         return 128 - failure.exitcode
     return 0
 

@@ -10,7 +10,6 @@ had been; the exit code is then 130 or 143.
 import argparse
 import os
 import sys
-from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.engine import ending, launch
@@ -20,7 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a model')
     launch.add_common_arguments(parser)
@@ -29,8 +28,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without one, from the latest in the '
-        'work folder',
+        help='go on from this checkpoint; without one, from the latest in the work folder',
     )
     parser.add_argument(
         '--amp',
@@ -43,14 +41,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate with the number of videos a step',
     )
-    parser.add_argument(
-        '--no-validate', action='store_true', help='train without validation'
-    )
+    parser.add_argument('--no-validate', action='store_true', help='train without validation')
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument(
-        '--diff-rank-seed',
-        action='store_true',
-        help='seed every process differently',
+        '--diff-rank-seed', action='store_true', help='seed every process differently'
     )
     parser.add_argument(
         '--deterministic',
@@ -88,17 +82,13 @@ def build_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Build the runner and train."""
     args = parse_args(argv)
     cfg = runner = None
     try:
         cfg = build_config(args)
-        runner = (
-            RUNNERS.build(cfg)
-            if 'runner_type' in cfg
-            else Runner.from_cfg(cfg)
-        )
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         launch.warn_unscaled_batch(cfg, runner.world_size)
         launch.check_batches(runner)
         runner.train()

@@ -8,13 +8,7 @@ from .errors import (
     CheckpointMismatchError,
     CheckpointReadError,
 )
-from .formats import (
-    FORMATS,
-    Format,
-    detect_format,
-    get_format,
-    known_formats,
-)
+from .formats import FORMATS, Format, detect_format, get_format, known_formats
 from .loading import LoadReport, load_encoder, load_into
 from .names import collapse, group_by_reason
 from .publishing import CODEBASES, Published, publish_encoder

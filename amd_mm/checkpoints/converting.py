@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointFormatError
-from .formats import (
-    FORMATS,
-    Format,
-    detect_format,
-    get_format,
-    looks_at_images,
-)
+from .formats import FORMATS, Format, detect_format, get_format, looks_at_images
 from .names import first_few
 from .rules import apply_rules, match_template, revert_rules
 from .tables import is_fixed_table
@@ -41,22 +35,15 @@ def _check_kind(state: Mapping[str, Tensor], table: Format) -> None:
     images = looks_at_images(state)
     if table.images is None or images in (None, table.images):
         return
-    fitting = ', '.join(
-        one.name for one in FORMATS.values() if one.images in (None, images)
-    )
-    kinds = (
-        'an image' if images else 'a video',
-        'images' if table.images else 'video',
-    )
+    fitting = ', '.join(one.name for one in FORMATS.values() if one.images in (None, images))
+    kinds = ('an image' if images else 'a video', 'images' if table.images else 'video')
     raise CheckpointFormatError(
         f'The file holds {kinds[0]} ViT, and {table.name!r} '
         f'({table.description}) is for {kinds[1]}. For this one: {fitting}.'
     )
 
 
-def to_amd_mm(
-    checkpoint: Mapping[str, Any], fmt: str | None = None
-) -> Converted:
+def to_amd_mm(checkpoint: Mapping[str, Any], fmt: str | None = None) -> Converted:
     """Convert weights of any known format to our names.
 
     Args:
@@ -118,11 +105,7 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
             for name, tensor in state.items()
             if is_fixed_table(name, tensor)
         }
-        state = {
-            name: tensor
-            for name, tensor in state.items()
-            if name not in dropped
-        }
+        state = {name: tensor for name, tensor in state.items() if name not in dropped}
     renamed, unknown = revert_rules(state, table.rules)
     foreign = [name for name in unknown if name.startswith('backbone.')]
     if foreign:
@@ -130,9 +113,7 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
             f'{table.name!r} ({table.description}) has no place for these '
             f'parts of the encoder: {first_few(foreign)}.'
         )
-    dropped.update(
-        dict.fromkeys(unknown, f'has no counterpart in {table.name}')
-    )
+    dropped.update(dict.fromkeys(unknown, f'has no counterpart in {table.name}'))
     _add_decoder_table(renamed, table)
     if table.joint_bias:
         renamed = _join_biases(renamed)
@@ -149,9 +130,7 @@ def _split_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if name.endswith(_JOINT_BIAS):
             block = name.removesuffix(_JOINT_BIAS)
-            split[f'{block}q_bias'], _, split[f'{block}v_bias'] = tensor.chunk(
-                3
-            )
+            split[f'{block}q_bias'], _, split[f'{block}v_bias'] = tensor.chunk(3)
         else:
             split[name] = tensor
     return split
@@ -177,10 +156,7 @@ def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
     """
     if table.decoder_table is None or table.decoder_table in state:
         return
-    if not {
-        'pos_embed',
-        'mask_token',
-    } <= set(state):
+    if not {'pos_embed', 'mask_token'} <= set(state):
         return
     side = math.isqrt(state['pos_embed'].shape[1] - 1)
     if 1 + side**2 != state['pos_embed'].shape[1]:
@@ -189,17 +165,11 @@ def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
     from amd_mm.utils.position import position_table
 
     mask_token = state['mask_token']
-    places = position_table(
-        (1, side, side), mask_token.shape[-1], 'sincos_2d'
-    ).to(mask_token)
-    state[table.decoder_table] = torch.cat(
-        [torch.zeros_like(places[:, :1]), places], 1
-    )
+    places = position_table((1, side, side), mask_token.shape[-1], 'sincos_2d').to(mask_token)
+    state[table.decoder_table] = torch.cat([torch.zeros_like(places[:, :1]), places], 1)
 
 
-def _prepare(
-    state: dict[str, Tensor], table: Format
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _prepare(state: dict[str, Tensor], table: Format) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Settle other spellings, and take out what has no use here."""
     kept: dict[str, Tensor] = {}
     dropped: dict[str, str] = {}
@@ -210,9 +180,7 @@ def _prepare(
             continue
         spelled = _spell(name, table)
         if spelled in kept:
-            raise CheckpointFormatError(
-                f'{spelled} is in the file twice, once as {name}.'
-            )
+            raise CheckpointFormatError(f'{spelled} is in the file twice, once as {name}.')
         kept[spelled] = tensor
     return kept, dropped
 

@@ -16,9 +16,7 @@ def block_numbers(names: Iterable[str], encoder: str) -> set[int]:
     return {int(one.group(1)) for one in found}
 
 
-def describe_encoder(
-    state: Mapping[str, Tensor], prefix: str = ENCODER
-) -> str:
+def describe_encoder(state: Mapping[str, Tensor], prefix: str = ENCODER) -> str:
     """An encoder in a few words: "ViT-B: 12 blocks, 768 wide, ...".
 
     Args:

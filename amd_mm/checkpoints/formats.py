@@ -87,8 +87,7 @@ FORMATS: dict[str, Format] = {
     for one in (
         Format(
             name='huggingface',
-            description='transformers VideoMAE: ForPreTraining and '
-            'ForVideoClassification',
+            description='transformers VideoMAE: ForPreTraining and ForVideoClassification',
             rules=HF_RULES,
             marks=(
                 r'^videomae\.embeddings\.patch_embeddings\.',
@@ -96,29 +95,20 @@ FORMATS: dict[str, Format] = {
             ),
             encoder=('videomae.', 'fc_norm.'),
             aliases=tuple(
-                (
-                    f'{stack}{HF_ATTENTION}{long}.bias',
-                    f'{stack}{HF_ATTENTION}{short}_bias',
-                )
+                (f'{stack}{HF_ATTENTION}{long}.bias', f'{stack}{HF_ATTENTION}{short}_bias')
                 for stack in HF_STACKS
                 for long, short in (('query', 'q'), ('value', 'v'))
             ),
             unused=(
-                (
-                    'videomae.embeddings.position_embeddings',
-                    'the fixed sin-cos table',
-                ),
+                ('videomae.embeddings.position_embeddings', 'the fixed sin-cos table'),
                 ('position_embeddings', 'the fixed sin-cos table'),
             ),
-            zero=tuple(
-                f'{stack}{HF_ATTENTION}key.bias' for stack in HF_STACKS
-            ),
+            zero=tuple(f'{stack}{HF_ATTENTION}key.bias' for stack in HF_STACKS),
             wrapper=None,
         ),
         Format(
             name='amd',
-            description='public AMD, pre-training (student, decoder, '
-            'projections, generators)',
+            description='public AMD, pre-training (student, decoder, projections, generators)',
             rules=AMD_RULES,
             marks=(
                 r'^encoder\.patch_embed\.proj\.',
@@ -127,44 +117,25 @@ FORMATS: dict[str, Format] = {
             ),
             encoder=('encoder.',),
             aliases=(
-                (
-                    'projection_heads.{i}.weight',
-                    'encoder.projection_heads.{i}.weight',
-                ),
-                (
-                    'projection_heads.{i}',
-                    'encoder.projection_heads.{i}.weight',
-                ),
+                ('projection_heads.{i}.weight', 'encoder.projection_heads.{i}.weight'),
+                ('projection_heads.{i}', 'encoder.projection_heads.{i}.weight'),
             ),
-            unused=(
-                (
-                    'generators.{i}.norm.{p}',
-                    'the public program never uses it',
-                ),
-            ),
+            unused=(('generators.{i}.norm.{p}', 'the public program never uses it'),),
             wrapper='model',
         ),
         Format(
             name='videomae',
-            description='public VideoMAE and VideoMAE v2, pre-training '
-            '(encoder and decoder)',
+            description='public VideoMAE and VideoMAE v2, pre-training (encoder and decoder)',
             rules=VIDEOMAE_RULES,
-            marks=(
-                r'^encoder\.patch_embed\.proj\.',
-                r'^encoder\.blocks\.\d+\.',
-            ),
+            marks=(r'^encoder\.patch_embed\.proj\.', r'^encoder\.blocks\.\d+\.'),
             encoder=('encoder.',),
             wrapper='model',
         ),
         Format(
             name='timm_video',
-            description="a video ViT in timm's names, with one bias of query, "
-            'key and value',
+            description="a video ViT in timm's names, with one bias of query, key and value",
             rules=FINETUNE_RULES,
-            marks=(
-                r'^patch_embed\.proj\.',
-                r'^blocks\.\d+\.attn\.qkv\.bias$',
-            ),
+            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$'),
             encoder=VIT_PARTS,
             wrapper='model',
             stores_tables=True,
@@ -180,8 +151,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name='dmae',
-            description='public DMAE, pre-training (student, decoder, '
-            'projections)',
+            description='public DMAE, pre-training (student, decoder, projections)',
             rules=DMAE_RULES,
             marks=(
                 r'^patch_embed\.proj\.',
@@ -208,21 +178,13 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name='mmpretrain',
-            description='MMPretrain classifier or MAE with a '
-            'VisionTransformer backbone',
+            description='MMPretrain classifier or MAE with a VisionTransformer backbone',
             rules=same_names('backbone.', 'head.', 'neck.bn.'),
-            marks=(
-                r'^backbone\.patch_embed\.projection\.',
-                r'^(head|neck\.decoder_embed)\.',
-            ),
+            marks=(r'^backbone\.patch_embed\.projection\.', r'^(head|neck\.decoder_embed)\.'),
             encoder=('backbone.',),
             unused=tuple(
                 (one, "MMPretrain's decoder has another position table")
-                for one in (
-                    'neck.decoder_{rest}',
-                    'neck.mask_token',
-                    'neck.ln1.{p}',
-                )
+                for one in ('neck.decoder_{rest}', 'neck.mask_token', 'neck.ln1.{p}')
             ),
             stores_tables=True,
             images=True,
@@ -232,24 +194,14 @@ FORMATS: dict[str, Format] = {
             description='MMAction2 / MMDetection recogniser or detector with '
             'a VisionTransformer backbone',
             rules=same_names('backbone.', 'cls_head.', 'roi_head.'),
-            marks=(
-                r'^backbone\.patch_embed\.projection\.',
-                r'^(cls_head|roi_head)\.',
-            ),
+            marks=(r'^backbone\.patch_embed\.projection\.', r'^(cls_head|roi_head)\.'),
             encoder=('backbone.',),
             stores_tables=True,
         ),
         Format(
             name=OURS,
             description='this package, pre-training',
-            rules=same_names(
-                'backbone.',
-                'decoder.',
-                'neck.',
-                'cls_head.',
-                'roi_head.',
-                'head.',
-            ),
+            rules=same_names('backbone.', 'decoder.', 'neck.', 'cls_head.', 'roi_head.', 'head.'),
             marks=(r'^backbone\.patch_embed\.projection\.',),
             encoder=('backbone.',),
             stores_tables=True,
@@ -257,17 +209,11 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name='backbone',
-            description="a bare backbone in MMAction2's names, without "
-            "'backbone.'",
+            description="a bare backbone in MMAction2's names, without 'backbone.'",
             rules=make_rules(
                 *(
                     (one + '{rest}', one + '{rest}')
-                    for one in (
-                        'patch_embed.projection.',
-                        'blocks.',
-                        'norm.',
-                        'fc_norm.',
-                    )
+                    for one in ('patch_embed.projection.', 'blocks.', 'norm.', 'fc_norm.')
                 ),
                 ('pos_embed', 'pos_embed'),
                 ours='backbone.',
@@ -278,17 +224,11 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name='image_backbone',
-            description="a bare backbone in MMPretrain's names, without "
-            "'backbone.'",
+            description="a bare backbone in MMPretrain's names, without 'backbone.'",
             rules=make_rules(
                 *(
                     (one + '{rest}', one + '{rest}')
-                    for one in (
-                        'patch_embed.projection.',
-                        'layers.',
-                        'ln1.',
-                        'ln2.',
-                    )
+                    for one in ('patch_embed.projection.', 'layers.', 'ln1.', 'ln2.')
                 ),
                 ('pos_embed', 'pos_embed'),
                 ('cls_token', 'cls_token'),
@@ -306,9 +246,7 @@ FORMATS: dict[str, Format] = {
 def known_formats() -> str:
     """The formats as a list for messages."""
     width = max(map(len, FORMATS))
-    return '\n'.join(
-        f'  {one.name:<{width}}  {one.description}' for one in FORMATS.values()
-    )
+    return '\n'.join(f'  {one.name:<{width}}  {one.description}' for one in FORMATS.values())
 
 
 def get_format(name: str) -> Format:
@@ -319,8 +257,7 @@ def get_format(name: str) -> Format:
     """
     if name not in FORMATS:
         raise CheckpointFormatError(
-            f'{name!r} is no known checkpoint format. Known:\n'
-            f'{known_formats()}'
+            f'{name!r} is no known checkpoint format. Known:\n{known_formats()}'
         )
     return FORMATS[name]
 
@@ -343,9 +280,7 @@ def detect_format(checkpoint: Mapping[str, Any]) -> str:
     for one in FORMATS.values():
         if images not in (None, one.images) and one.images is not None:
             continue
-        if all(
-            any(re.search(mark, name) for name in state) for mark in one.marks
-        ):
+        if all(any(re.search(mark, name) for name in state) for mark in one.marks):
             return one.name
     raise CheckpointFormatError(
         f'These weights are in no known format. The file has {len(state)} '

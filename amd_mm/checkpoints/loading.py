@@ -60,25 +60,11 @@ class LoadReport:
         rows = [
             ('loaded', len(self.loaded), collapse(self.loaded, True)),
             ('missing', len(self.missing), collapse(self.missing)),
-            (
-                'unexpected',
-                len(self.unexpected),
-                collapse(self.unexpected, True),
-            ),
+            ('unexpected', len(self.unexpected), collapse(self.unexpected, True)),
         ]
-        rows += [
-            ('dropped', count, text)
-            for count, text in group_by_reason(self.dropped)
-        ]
-        rows += [
-            ('table', 1, f'{name}: {what}')
-            for name, what in self.recomputed.items()
-        ]
-        lines = [
-            f'{kind:>10} {count:>4}  {text}'
-            for kind, count, text in rows
-            if count
-        ]
+        rows += [('dropped', count, text) for count, text in group_by_reason(self.dropped)]
+        rows += [('table', 1, f'{name}: {what}') for name, what in self.recomputed.items()]
+        lines = [f'{kind:>10} {count:>4}  {text}' for kind, count, text in rows if count]
         head = f'{self.source} ({self.fmt}) -> {self.module}'
         return '\n'.join([head, *lines])
 
@@ -154,15 +140,10 @@ def _below(
     else:
         name, checkpoint = os.fspath(source), read_checkpoint(source, unsafe)
     state = unwrap(checkpoint)
-    chosen = {
-        key[len(prefix) :]: tensor
-        for key, tensor in state.items()
-        if key.startswith(prefix)
-    }
+    chosen = {key[len(prefix) :]: tensor for key, tensor in state.items() if key.startswith(prefix)}
     if not chosen:
         raise CheckpointFormatError(
-            f'Nothing in {name} is called {prefix}*; it has '
-            f'{collapse(state, brief=True)}.'
+            f'Nothing in {name} is called {prefix}*; it has {collapse(state, brief=True)}.'
         )
     return name, chosen
 
@@ -233,9 +214,7 @@ def load_into(
         ValueError: If ``extra_blocks`` is neither.
     """
     if extra_blocks not in ('error', 'ignore'):
-        raise ValueError(
-            f"extra_blocks must be 'error' or 'ignore', not {extra_blocks!r}."
-        )
+        raise ValueError(f"extra_blocks must be 'error' or 'ignore', not {extra_blocks!r}.")
     if isinstance(source, Mapping):
         name, checkpoint = name or 'state dict', source
     else:
@@ -251,9 +230,7 @@ def load_into(
     else:
         fmt = fmt or detect_format(checkpoint)
         state, dropped = to_amd_mm(checkpoint, fmt)
-    plan = make_plan(
-        module, state, prefix, allow_missing, extra_blocks, source_grid
-    )
+    plan = make_plan(module, state, prefix, allow_missing, extra_blocks, source_grid)
     label = f'{name} ({fmt})'
     if not plan.fits:
         raise describe_mismatch(label, module, state, prefix, plan)

@@ -15,11 +15,7 @@ _CLASSIFIERS = ('cls_head.', 'head.')
 
 
 def describe_mismatch(
-    label: str,
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    prefix: str,
-    plan: Plan,
+    label: str, module: nn.Module, state: Mapping[str, Tensor], prefix: str, plan: Plan
 ) -> CheckpointMismatchError:
     """The error for a checkpoint that does not fit."""
     targets = module.state_dict()
@@ -36,14 +32,9 @@ def describe_mismatch(
             plan.mismatched,
             tuple(plan.foreign),
         )
-    lines = [
-        f'{label} does not fit {type(module).__name__}; nothing was loaded.'
-    ]
+    lines = [f'{label} does not fit {type(module).__name__}; nothing was loaded.']
     if plan.lacking:
-        lines.append(
-            f'missing in the file ({len(plan.lacking)}): '
-            f'{collapse(plan.lacking)}'
-        )
+        lines.append(f'missing in the file ({len(plan.lacking)}): {collapse(plan.lacking)}')
     if plan.mismatched:
         lines.append(f'of another shape ({len(plan.mismatched)}):')
         grouped: dict[tuple, list[str]] = {}
@@ -60,8 +51,7 @@ def describe_mismatch(
         )
     if plan.replaced:
         lines.append(
-            'a learned position table, where the model has a fixed one: '
-            f'{collapse(plan.replaced)}'
+            f'a learned position table, where the model has a fixed one: {collapse(plan.replaced)}'
         )
     inside = ENCODER.removeprefix(prefix)
     theirs, ours = describe_encoder(state), describe_encoder(targets, inside)
@@ -69,10 +59,7 @@ def describe_mismatch(
     depths = block_numbers(state, ENCODER), block_numbers(targets, inside)
     lines += _hints(plan, *map(len, depths))
     return CheckpointMismatchError(
-        '\n'.join(lines),
-        tuple(plan.lacking),
-        plan.mismatched,
-        tuple(plan.foreign),
+        '\n'.join(lines), tuple(plan.lacking), plan.mismatched, tuple(plan.foreign)
     )
 
 
@@ -81,17 +68,13 @@ def _hints(plan: Plan, their_depth: int, our_depth: int) -> list[str]:
     hints = []
     if _class_tokens(plan.foreign):
         hints.append(
-            'The file has a class token, the model none: set the '
-            "model's with_cls_token=True."
+            "The file has a class token, the model none: set the model's with_cls_token=True."
         )
     elif _class_tokens(plan.lacking):
         hints.append(
-            'The model has a class token, the file none: set the '
-            "model's with_cls_token=False."
+            "The model has a class token, the file none: set the model's with_cls_token=False."
         )
-    elif plan.mismatched and all(
-        name.startswith(_CLASSIFIERS) for name in plan.mismatched
-    ):
+    elif plan.mismatched and all(name.startswith(_CLASSIFIERS) for name in plan.mismatched):
         file, model = next(iter(plan.mismatched.values()))
         hints.append(
             f'The file tells {file[0]} classes apart, the model '
@@ -105,21 +88,16 @@ def _hints(plan: Plan, their_depth: int, our_depth: int) -> list[str]:
             "in_channels to the file's."
         )
     elif their_depth > our_depth and plan.foreign:
-        hints.append(
-            f"extra_blocks='ignore' takes the first {our_depth} blocks."
-        )
+        hints.append(f"extra_blocks='ignore' takes the first {our_depth} blocks.")
     if plan.replaced:
         hints.append(
             "Set the model's use_learnable_pos_emb=True, or pos_embed_type "
             "to the file's if that is a fixed table of another kind."
         )
     tops = sorted({_part(name) for name in plan.lacking})
-    if plan.lacking and not any(
-        one.endswith(('blocks', 'layers')) for one in tops
-    ):
+    if plan.lacking and not any(one.endswith(('blocks', 'layers')) for one in tops):
         hints.append(
-            f'If {", ".join(tops)} may start fresh, allow it: '
-            f'allow_missing={tuple(tops)!r}.'
+            f'If {", ".join(tops)} may start fresh, allow it: allow_missing={tuple(tops)!r}.'
         )
     return hints
 

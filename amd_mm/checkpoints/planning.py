@@ -34,9 +34,7 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether nothing stands in the way."""
-        return not (
-            self.lacking or self.mismatched or self.foreign or self.replaced
-        )
+        return not (self.lacking or self.mismatched or self.foreign or self.replaced)
 
 
 def make_plan(
@@ -72,9 +70,7 @@ def make_plan(
     for name, target in targets.items():
         tensor = offered.get(name)
         if is_table(name):
-            _plan_table(
-                plan, module, name, target, tensor, source_grid, allow_missing
-            )
+            _plan_table(plan, module, name, target, tensor, source_grid, allow_missing)
         elif tensor is not None and tensor.shape == target.shape:
             plan.copies[name] = tensor
         elif _matches(name, allow_missing):
@@ -102,10 +98,7 @@ def _plan_table(
 ) -> None:
     """Decide about a position table of the module."""
     owner = module.get_submodule(name.rpartition('.')[0])
-    fixed = not (
-        isinstance(target, nn.Parameter)
-        or getattr(owner, 'takes_position_table', False)
-    )
+    fixed = not (isinstance(target, nn.Parameter) or getattr(owner, 'takes_position_table', False))
     allowed = _matches(name, allow_missing)
     if fixed:
         _plan_fixed(plan, owner, name, target, tensor, allowed)
@@ -118,22 +111,13 @@ def _plan_table(
 
 
 def _plan_fixed(
-    plan: Plan,
-    owner: nn.Module,
-    name: str,
-    target: Tensor,
-    tensor: Tensor | None,
-    allowed: bool,
+    plan: Plan, owner: nn.Module, name: str, target: Tensor, tensor: Tensor | None, allowed: bool
 ) -> None:
     """Keep a fixed table, unless that replaces a learned one of the file."""
     if tensor is None or same_table(tensor, target):
         return
     grid = _grid_of(owner, target.shape[1])
-    if (
-        tensor.shape == target.shape
-        and not allowed
-        and not is_sincos_table(name, tensor, grid)
-    ):
+    if tensor.shape == target.shape and not allowed and not is_sincos_table(name, tensor, grid):
         plan.replaced.append(name)
         return
     plan.other_table = True
@@ -175,9 +159,7 @@ def _plan_resize(
     plan.recomputed[name] = f'resampled from {old} to {new} tokens'
 
 
-def _plan_extra(
-    plan: Plan, name: str, encoder: str, depth: int, extra_blocks: str
-) -> None:
+def _plan_extra(plan: Plan, name: str, encoder: str, depth: int, extra_blocks: str) -> None:
     """Decide about a tensor of the file that the module has no place for."""
     inner = name.removeprefix(encoder)
     block = re.match(r'(?:blocks|layers)\.(\d+)\.', inner)
@@ -214,8 +196,6 @@ def _guess_grid(tokens: int, like: Grid) -> Grid | None:
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name is, is below, or fits one of the patterns."""
     return any(
-        name == one
-        or name.startswith(one.rstrip('.') + '.')
-        or fnmatchcase(name, one)
+        name == one or name.startswith(one.rstrip('.') + '.') or fnmatchcase(name, one)
         for one in patterns
     )

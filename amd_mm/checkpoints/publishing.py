@@ -72,49 +72,32 @@ def publish_encoder(
     """
     target = Path(path)
     if target.suffix not in _SUFFIXES:
-        raise CheckpointFormatError(
-            f'{target} must end in {" or ".join(_SUFFIXES)}.'
-        )
+        raise CheckpointFormatError(f'{target} must end in {" or ".join(_SUFFIXES)}.')
     ours = to_amd_mm(checkpoint).state
-    encoder = {
-        name: tensor
-        for name, tensor in ours.items()
-        if name.startswith(ENCODER)
-    }
+    encoder = {name: tensor for name, tensor in ours.items() if name.startswith(ENCODER)}
     images = looks_at_images(encoder)
     if images is None:
         raise CheckpointFormatError(
-            'There is no encoder in this checkpoint: nothing in it is called '
-            f'{ENCODER}patch_embed.'
+            f'There is no encoder in this checkpoint: nothing in it is called {ENCODER}patch_embed.'
         )
     fmt = _format_of(codebase, images)
     state, dropped = from_amd_mm(encoder, fmt)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f'.{target.stem}.'
-    ) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
         part = Path(folder) / target.name
         digest = save_weights(state, part, fmt, meta)
         name = f'{target.stem}-{digest[:_DIGITS]}{target.suffix}'
         os.replace(part, target.with_name(name))
     left = [one for one in ours if one not in encoder or one in dropped]
-    return Published(
-        target.with_name(name), digest, fmt, tuple(state), tuple(left)
-    )
+    return Published(target.with_name(name), digest, fmt, tuple(state), tuple(left))
 
 
 def _format_of(codebase: str, images: bool) -> str:
     fitting = _FORMATS.get(codebase)
     if fitting is None:
-        raise CheckpointFormatError(
-            f'{codebase!r} is none of {", ".join(CODEBASES)}.'
-        )
+        raise CheckpointFormatError(f'{codebase!r} is none of {", ".join(CODEBASES)}.')
     if images not in fitting:
-        kinds = (
-            ('an image ViT', 'video') if images else ('a video ViT', 'images')
-        )
-        others = [
-            one for one, formats in _FORMATS.items() if images in formats
-        ]
+        kinds = ('an image ViT', 'video') if images else ('a video ViT', 'images')
+        others = [one for one, formats in _FORMATS.items() if images in formats]
         raise CheckpointFormatError(
             f"The checkpoint holds {kinds[0]}, and {codebase}'s names are for "
             f'{kinds[1]}; for this one: {", ".join(others)}.'

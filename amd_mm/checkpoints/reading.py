@@ -44,9 +44,7 @@ _LOOKALIKES = (
 )
 
 
-def read_checkpoint(
-    path: str | os.PathLike, unsafe: bool = False
-) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike, unsafe: bool = False) -> dict[str, Any]:
     """Read a checkpoint file onto the CPU.
 
     Files are read with ``weights_only=True``: nothing in them is run. Two
@@ -80,9 +78,7 @@ def read_checkpoint(
     if local.is_dir():
         return _read_folder(local, unsafe)
     if not local.is_file():
-        raise CheckpointReadError(
-            f'There is no file {path} (looked from {Path.cwd()}).'
-        )
+        raise CheckpointReadError(f'There is no file {path} (looked from {Path.cwd()}).')
     with local.open('rb') as stream:
         return _read_stream(stream, path, unsafe)
 
@@ -120,9 +116,7 @@ def _download(address: str) -> str:
 
 def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
     """Read a folder saved by Hugging Face ``transformers``."""
-    name = next(
-        (one for one in _FOLDER_FILES if (folder / one).is_file()), None
-    )
+    name = next((one for one in _FOLDER_FILES if (folder / one).is_file()), None)
     if name is None:
         raise CheckpointReadError(
             f'{folder} is a folder without weights; one of '
@@ -135,9 +129,7 @@ def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
         index = json.loads((folder / name).read_text())
         files = set(index['weight_map'].values())
     except (ValueError, LookupError, AttributeError) as error:
-        raise CheckpointReadError(
-            f'{folder / name} is no index of weights: {error!r}.'
-        ) from error
+        raise CheckpointReadError(f'{folder / name} is no index of weights: {error!r}.') from error
     merged: dict[str, Any] = {}
     for part in sorted(files):
         # A part is a file of this folder, whatever the index says.
@@ -158,8 +150,7 @@ def _read_stream(stream: BinaryIO, path: str, unsafe: bool) -> dict[str, Any]:
     checkpoint = _read_torch(stream, path, unsafe)
     if isinstance(checkpoint, Tensor) or not hasattr(checkpoint, 'keys'):
         raise CheckpointReadError(
-            f'{path} holds a {type(checkpoint).__name__}, not a dictionary '
-            'of weights.'
+            f'{path} holds a {type(checkpoint).__name__}, not a dictionary of weights.'
         )
     return checkpoint
 
@@ -167,9 +158,7 @@ def _read_stream(stream: BinaryIO, path: str, unsafe: bool) -> dict[str, Any]:
 def _is_safetensors(head: bytes, path: str) -> bool:
     # Eight bytes of length, then a JSON table; the content decides, because
     # the suffix is lost in many caches.
-    return path.endswith('.safetensors') or (
-        len(head) > 8 and head[8:10] == b'{"'
-    )
+    return path.endswith('.safetensors') or (len(head) > 8 and head[8:10] == b'{"')
 
 
 def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
@@ -190,13 +179,10 @@ def _read_safetensors(stream: BinaryIO, path: str) -> dict[str, Tensor]:
 def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
     try:
         with nullcontext() if unsafe else checked_loading():
-            return torch.load(
-                stream, map_location='cpu', weights_only=not unsafe
-            )
+            return torch.load(stream, map_location='cpu', weights_only=not unsafe)
     except ImportError as error:
         raise CheckpointReadError(
-            f'{path} holds objects of a program that is not installed here: '
-            f'{error}.'
+            f'{path} holds objects of a program that is not installed here: {error}.'
         ) from error
     except (
         pickle.UnpicklingError,

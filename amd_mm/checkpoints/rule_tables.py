@@ -39,12 +39,7 @@ _HF_BLOCK = (
     ('layernorm_after.{p}', 'norm2.{p}'),
     (HF_ATTENTION + 'q_bias', 'attn.q_bias'),
     (HF_ATTENTION + 'v_bias', 'attn.v_bias'),
-    (
-        tuple(
-            HF_ATTENTION + one + '.weight' for one in ('query', 'key', 'value')
-        ),
-        'attn.qkv.weight',
-    ),
+    (tuple(HF_ATTENTION + one + '.weight' for one in ('query', 'key', 'value')), 'attn.qkv.weight'),
     ('attention.output.dense.{p}', 'attn.proj.{p}'),
     ('intermediate.dense.{p}', 'mlp.layers.0.0.{p}'),
     ('output.dense.{p}', 'mlp.layers.1.{p}'),
@@ -58,11 +53,7 @@ VIDEOMAE_RULES = (
         theirs='encoder.',
         ours='backbone.',
     ),
-    *make_rules(
-        *_PUBLIC_BLOCK,
-        theirs='encoder.blocks.{i}.',
-        ours='backbone.blocks.{i}.',
-    ),
+    *make_rules(*_PUBLIC_BLOCK, theirs='encoder.blocks.{i}.', ours='backbone.blocks.{i}.'),
     *make_rules(
         ('encoder_to_decoder.weight', 'decoder.embed.weight'),
         ('mask_token', 'decoder.mask_token'),
@@ -70,11 +61,7 @@ VIDEOMAE_RULES = (
         ('decoder.norm.{p}', 'decoder.norm.{p}'),
         ('decoder.head.{p}', 'decoder.head.{p}'),
     ),
-    *make_rules(
-        *_PUBLIC_BLOCK,
-        theirs='decoder.blocks.{i}.',
-        ours='decoder.blocks.{i}.',
-    ),
+    *make_rules(*_PUBLIC_BLOCK, theirs='decoder.blocks.{i}.', ours='decoder.blocks.{i}.'),
 )
 
 AMD_RULES = (
@@ -84,9 +71,7 @@ AMD_RULES = (
         ('generator_mask_tokens.{i}', 'neck.generators.{i}.mask_token'),
     ),
     *make_rules(
-        *_PUBLIC_BLOCK,
-        theirs='generators.{i}.blocks.{j}.',
-        ours='neck.generators.{i}.blocks.{j}.',
+        *_PUBLIC_BLOCK, theirs='generators.{i}.blocks.{j}.', ours='neck.generators.{i}.blocks.{j}.'
     ),
 )
 
@@ -98,9 +83,7 @@ FINETUNE_RULES = (
         ('fc_norm.{p}', 'fc_norm.{p}'),
         ours='backbone.',
     ),
-    *make_rules(
-        *_PUBLIC_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'
-    ),
+    *make_rules(*_PUBLIC_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
     *make_rules(('head.{p}', 'cls_head.fc_cls.{p}')),
 )
 
@@ -118,16 +101,8 @@ HF_RULES = (
         ('decoder.norm.{p}', 'decoder.norm.{p}'),
         ('decoder.head.{p}', 'decoder.head.{p}'),
     ),
-    *make_rules(
-        *_HF_BLOCK,
-        theirs='videomae.encoder.layer.{i}.',
-        ours='backbone.blocks.{i}.',
-    ),
-    *make_rules(
-        *_HF_BLOCK,
-        theirs='decoder.decoder_layers.{i}.',
-        ours='decoder.blocks.{i}.',
-    ),
+    *make_rules(*_HF_BLOCK, theirs='videomae.encoder.layer.{i}.', ours='backbone.blocks.{i}.'),
+    *make_rules(*_HF_BLOCK, theirs='decoder.decoder_layers.{i}.', ours='decoder.blocks.{i}.'),
 )
 HF_STACKS = ('videomae.encoder.layer.{i}.', 'decoder.decoder_layers.{i}.')
 
@@ -140,9 +115,7 @@ MAE_RULES = (
         ('fc_norm.{p}', 'ln2.{p}'),
         ours='backbone.',
     ),
-    *make_rules(
-        *_MAE_ENCODER_BLOCK, theirs='blocks.{i}.', ours='backbone.layers.{i}.'
-    ),
+    *make_rules(*_MAE_ENCODER_BLOCK, theirs='blocks.{i}.', ours='backbone.layers.{i}.'),
     *make_rules(
         ('head.{p}', 'head.fc.{p}'),
         ('mask_token', 'decoder.mask_token'),
@@ -151,21 +124,10 @@ MAE_RULES = (
         ('decoder_norm.{p}', 'decoder.norm.{p}'),
         ('decoder_pred.{p}', 'decoder.head.{p}'),
     ),
-    *make_rules(
-        *_MAE_DECODER_BLOCK,
-        theirs='decoder_blocks.{i}.',
-        ours='decoder.blocks.{i}.',
-    ),
+    *make_rules(*_MAE_DECODER_BLOCK, theirs='decoder_blocks.{i}.', ours='decoder.blocks.{i}.'),
 )
 # What the names of a ViT begin with where it is not a part of something.
-VIT_PARTS = (
-    'patch_embed.',
-    'blocks.',
-    'norm.',
-    'fc_norm.',
-    'pos_embed',
-    'cls_token',
-)
+VIT_PARTS = ('patch_embed.', 'blocks.', 'norm.', 'fc_norm.', 'pos_embed', 'cls_token')
 
 DMAE_RULES = (
     *MAE_RULES,
@@ -181,6 +143,4 @@ DMAE_RULES = (
 
 def same_names(*beginnings: str) -> tuple[Rule, ...]:
     """Rules that keep every name below these beginnings."""
-    return make_rules(
-        *((one + '{rest}', one + '{rest}') for one in beginnings)
-    )
+    return make_rules(*((one + '{rest}', one + '{rest}') for one in beginnings))

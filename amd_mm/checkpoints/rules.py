@@ -12,32 +12,24 @@ that are one after the other, along the first axis, in the tensor on the right
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from .errors import CheckpointFormatError
 
-_FIELDS = {
-    'i': r'\d+',
-    'j': r'\d+',
-    'n': '[12]',
-    'p': 'weight|bias',
-    'rest': '.+',
-}
+_FIELDS = {'i': r'\d+', 'j': r'\d+', 'n': '[12]', 'p': 'weight|bias', 'rest': '.+'}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(template: str) -> re.Pattern:
     """The regular expression that a whole name must match."""
     pieces = re.split(r'\{(\w+)\}', template)
     pattern = ''
     for index, piece in enumerate(pieces):
         is_field = index % 2 == 1
-        pattern += (
-            f'(?P<{piece}>{_FIELDS[piece]})' if is_field else re.escape(piece)
-        )
+        pattern += f'(?P<{piece}>{_FIELDS[piece]})' if is_field else re.escape(piece)
     return re.compile(pattern)
 
 
@@ -113,13 +105,10 @@ def apply_rules(
         absent = [part for part in parts if part not in state]
         if absent:
             raise CheckpointFormatError(
-                f'{target} is made of {", ".join(parts)}, but the file lacks '
-                f'{", ".join(absent)}.'
+                f'{target} is made of {", ".join(parts)}, but the file lacks {", ".join(absent)}.'
             )
         tensors = [state[part] for part in parts]
-        renamed[target] = (
-            tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-        )
+        renamed[target] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
     return renamed, unknown
 
 
@@ -159,9 +148,7 @@ def revert_rules(
     return renamed, unknown
 
 
-def _find(
-    name: str, rules: tuple[Rule, ...], side: str
-) -> tuple[Rule, dict[str, str]] | None:
+def _find(name: str, rules: tuple[Rule, ...], side: str) -> tuple[Rule, dict[str, str]] | None:
     for rule in rules:
         templates = rule.theirs if side == 'theirs' else (rule.ours,)
         for template in templates:

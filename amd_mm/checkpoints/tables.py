@@ -29,10 +29,7 @@ def same_table(one: Tensor, other: Tensor) -> bool:
     kinds = [t.dtype for t in (one, other) if t.is_floating_point()]
     tolerance = max([_ROUNDING, *(torch.finfo(kind).eps for kind in kinds)])
     return one.shape == other.shape and torch.allclose(
-        one.detach().float().cpu(),
-        other.detach().float().cpu(),
-        rtol=0,
-        atol=tolerance,
+        one.detach().float().cpu(), other.detach().float().cpu(), rtol=0, atol=tolerance
     )
 
 

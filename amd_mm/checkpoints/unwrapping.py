@@ -47,10 +47,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     inner: Mapping[str, Any] = checkpoint
     while True:
-        wrapper = next(
-            (key for key in _WRAPPERS if isinstance(inner.get(key), Mapping)),
-            None,
-        )
+        wrapper = next((key for key in _WRAPPERS if isinstance(inner.get(key), Mapping)), None)
         if wrapper is None:
             break
         inner = inner[wrapper]
@@ -61,8 +58,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     }
     if not state:
         raise CheckpointFormatError(
-            'There are no weights in this checkpoint. It holds: '
-            f'{first_few(map(str, checkpoint))}.'
+            f'There are no weights in this checkpoint. It holds: {first_few(map(str, checkpoint))}.'
         )
     for prefix in _MODULE_PREFIXES:
         state = _strip(state, prefix)

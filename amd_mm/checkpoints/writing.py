@@ -45,16 +45,12 @@ def save_weights(
     """
     target = Path(path)
     if target.exists() and not force:
-        raise FileExistsError(
-            f'{target} exists; give another name or --force.'
-        )
+        raise FileExistsError(f'{target} exists; give another name or --force.')
     target.parent.mkdir(parents=True, exist_ok=True)
     # Every tensor by itself: parts that were cut from one tensor would drag
     # the whole of it along.
     own = {name: value.detach().clone() for name, value in state.items()}
-    handle, partial = tempfile.mkstemp(
-        dir=target.parent, prefix=f'.{target.name}.', suffix='.part'
-    )
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.', suffix='.part')
     os.close(handle)
     try:
         if target.suffix == '.safetensors':
@@ -70,9 +66,7 @@ def save_weights(
     return digest
 
 
-def _write_safetensors(
-    state: dict[str, Tensor], path: str, meta: Mapping[str, Any] | None
-) -> None:
+def _write_safetensors(state: dict[str, Tensor], path: str, meta: Mapping[str, Any] | None) -> None:
     from safetensors.torch import save_file
 
     notes = {str(key): str(value) for key, value in (meta or {}).items()}
@@ -82,10 +76,7 @@ def _write_safetensors(
 
 
 def _write_torch(
-    state: dict[str, Tensor],
-    path: str,
-    wrapper: str | None,
-    meta: Mapping[str, Any] | None,
+    state: dict[str, Tensor], path: str, wrapper: str | None, meta: Mapping[str, Any] | None
 ) -> None:
     content: dict[str, Any] = state
     if wrapper is not None:

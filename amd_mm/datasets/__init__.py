@@ -9,11 +9,7 @@ from .list_files import ListEntry, ListFileError, read_list_file
 from .replacing import ReplaceUnreadableMixin
 from .sampling import EpochSeededSampler, SampleKey, seeded_randomness
 from .subset import LabelBudget
-from .video_datasets import (
-    RawFrameListDataset,
-    VideoFolderDataset,
-    VideoListDataset,
-)
+from .video_datasets import RawFrameListDataset, VideoFolderDataset, VideoListDataset
 from .video_reader import (
     BACKENDS,
     VIDEO_EXTENSIONS,

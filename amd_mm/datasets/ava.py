@@ -10,20 +10,15 @@ nothing meets at all that is an error.
 
 import os
 import os.path as osp
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import DATASETS
 from mmaction.datasets import AVADataset, AVAKineticsDataset
 from mmengine.logging import MMLogger
 
-from .ava_files import (
-    AVADataError,
-    read_label_map,
-    read_proposals,
-    scan_annotations,
-    some_of,
-)
+from .ava_files import AVADataError, read_label_map, read_proposals, scan_annotations, some_of
 from .replacing import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, open_video
 
@@ -70,8 +65,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         pipeline: list,
         data_root: str = '',
         data_prefix: dict = dict(img=''),
-        proposal_file: Optional[str] = None,
-        start_index: Optional[int] = None,
+        proposal_file: str | None = None,
+        start_index: int | None = None,
         **parent: Any,
     ) -> None:
         if ('img' in data_prefix) == ('video' in data_prefix):
@@ -83,7 +78,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         self.reads_videos = 'video' in data_prefix
         if start_index is None:
             start_index = 0 if self.reads_videos else 1
-        files: Dict[str, Any] = dict(parent, proposal_file=proposal_file)
+        files: dict[str, Any] = dict(parent, proposal_file=proposal_file)
         # The one for AVA-Kinetics has no defaults for these.
         files.setdefault('exclude_file', None)
         files.setdefault('label_file', None)
@@ -104,7 +99,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         )
         self.proposal_file, self.proposals = path, self._proposals
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Check the annotations, then read them.
 
         Returns:
@@ -114,9 +109,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             AVADataError: For lines that are wrong.
         """
         chosen = self.custom_classes
-        self._annotations = scan_annotations(
-            self.ann_file, None if chosen else self.num_classes
-        )
+        self._annotations = scan_annotations(self.ann_file, None if chosen else self.num_classes)
         self._annotations.check()
         self._check_labels(set(self._annotations.labels))
         self.data_prefix.setdefault('img', '')  # the parent asks for it
@@ -131,13 +124,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             if self.reads_videos:
                 del info['frame_dir']
                 video = info['video_id']
-                info['filename'] = media.get(
-                    video, osp.join(self.data_prefix['video'], video)
-                )
+                info['filename'] = media.get(video, osp.join(self.data_prefix['video'], video))
                 info['shot_info'] = None
         return data_list
 
-    def _check_labels(self, labels: Set[int]) -> None:
+    def _check_labels(self, labels: set[int]) -> None:
         if self.label_file is None:
             return
         known = set(read_label_map(self.label_file))
@@ -154,7 +145,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                 'not counted in the mAP'
             )
 
-    def _find_media(self) -> Dict[str, str]:
+    def _find_media(self) -> dict[str, str]:
         """Video id -> path of its file, below ``data_prefix['video']``."""
         folder = self.data_prefix['video']
         wanted = self._annotations.timestamps
@@ -163,12 +154,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             for name in _list(osp.join(folder, parent)):
                 stem, ending = osp.splitext(name)
                 if ending.lower() in VIDEO_EXTENSIONS:
-                    found[osp.join(parent, stem)] = osp.join(
-                        folder, parent, name
-                    )
+                    found[osp.join(parent, stem)] = osp.join(folder, parent, name)
         return found
 
-    def filter_data(self) -> List[dict]:
+    def filter_data(self) -> list[dict]:
         """Leave the excluded frames out, and compare what is left.
 
         Returns:
@@ -192,9 +181,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         outside = [
             info['img_key']
             for info in kept
-            if not info['timestamp_start']
-            <= info['timestamp']
-            <= info['timestamp_end']
+            if not info['timestamp_start'] <= info['timestamp'] <= info['timestamp_end']
         ]
         if outside:
             raise AVADataError(
@@ -208,13 +195,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
     def _check_proposals(self, kept: Sequence[dict]) -> None:
         if self._proposals is None:
             return
-        keys = {
-            info['img_key']: self._proposal_key(info['img_key'])
-            for info in kept
-        }
-        without = [
-            frame for frame, key in keys.items() if key not in self._proposals
-        ]
+        keys = {info['img_key']: self._proposal_key(info['img_key']) for info in kept}
+        without = [frame for frame, key in keys.items() if key not in self._proposals]
         if len(without) == len(keys):
             raise AVADataError(
                 f'no annotated frame has proposals: {self.ann_file} has '
@@ -231,8 +213,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         weak = [
             frame
             for frame, key in keys.items()
-            if key in self._proposals
-            and _best_confidence(self._proposals[key]) < limit
+            if key in self._proposals and _best_confidence(self._proposals[key]) < limit
         ]
         if weak:
             self._warn(
@@ -248,20 +229,14 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
     def _check_media(self, kept: Sequence[dict]) -> None:
         ends = _first_and_last(kept)
         folder = self.data_prefix['video' if self.reads_videos else 'img']
-        missing = [
-            video
-            for video, (first, _) in ends.items()
-            if not osp.exists(self._path(first))
-        ]
+        missing = [video for video, (first, _) in ends.items() if not osp.exists(self._path(first))]
         self._report_missing(missing, len(ends), folder)
         there = sorted(set(ends) - set(missing))
         if self.reads_videos:
             bad = self._too_short(ends, _spread(there, self.videos_to_open))
             tried = min(len(there), self.videos_to_open)
         else:
-            bad = self._lacking_frames(
-                ends, _spread(there, self.folders_to_try)
-            )
+            bad = self._lacking_frames(ends, _spread(there, self.folders_to_try))
             tried = min(len(there), self.folders_to_try)
         if bad and len(bad) == tried:
             raise AVADataError(
@@ -281,9 +256,7 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             + (f'{len(self._proposals)} frames' if self._proposals else 'none')
         )
 
-    def _report_missing(
-        self, missing: List[str], count: int, folder: str
-    ) -> None:
+    def _report_missing(self, missing: list[str], count: int, folder: str) -> None:
         if not missing:
             return
         kind = 'video files' if self.reads_videos else 'folders of frames'
@@ -292,13 +265,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             f'are not in {folder!r}: {some_of(missing)}'
         )
         if len(missing) == count:
-            raise AVADataError(
-                f'{text}. There is: {some_of(_list(folder)) or "nothing"}'
-            )
+            raise AVADataError(f'{text}. There is: {some_of(_list(folder)) or "nothing"}')
         if self.test_mode:
             raise AVADataError(
-                f'{text}. Testing needs all of them: get them, '
-                'or test on annotations without them'
+                f'{text}. Testing needs all of them: get them, or test on annotations without them'
             )
         self._warn(f'{text}; they are replaced by others as they come up')
 
@@ -306,8 +276,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         return info['filename' if self.reads_videos else 'frame_dir']
 
     def _lacking_frames(
-        self, ends: Dict[str, Tuple[dict, dict]], videos: Iterable[str]
-    ) -> List[str]:
+        self, ends: dict[str, tuple[dict, dict]], videos: Iterable[str]
+    ) -> list[str]:
         """Frames of annotated times that are not in their folders."""
         bad = []
         for video in videos:
@@ -322,18 +292,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                     break
         return bad
 
-    def _too_short(
-        self, ends: Dict[str, Tuple[dict, dict]], videos: Iterable[str]
-    ) -> List[str]:
+    def _too_short(self, ends: dict[str, tuple[dict, dict]], videos: Iterable[str]) -> list[str]:
         """Videos that end before their last annotated time."""
-        bad: List[str] = []
+        bad: list[str] = []
         backend = next(
-            (
-                one.backend
-                for one in self.pipeline.transforms
-                if hasattr(one, 'backend')
-            ),
-            None,
+            (one.backend for one in self.pipeline.transforms if hasattr(one, 'backend')), None
         )
         if backend is None:
             return bad
@@ -378,9 +341,9 @@ def _best_confidence(boxes: np.ndarray) -> float:
     return boxes[:, 4].max() if boxes.shape[1] == 5 else 1.0
 
 
-def _first_and_last(infos: Sequence[dict]) -> Dict[str, Tuple[dict, dict]]:
+def _first_and_last(infos: Sequence[dict]) -> dict[str, tuple[dict, dict]]:
     """Each video's first and last annotated frame."""
-    ends: Dict[str, Tuple[dict, dict]] = {}
+    ends: dict[str, tuple[dict, dict]] = {}
     for info in infos:
         first, last = ends.get(info['video_id'], (info, info))
         ends[info['video_id']] = (
@@ -395,12 +358,12 @@ def _position(info: dict) -> int:
     return info['fps'] * (info['timestamp'] - info['timestamp_start'])
 
 
-def _spread(names: Sequence[str], count: int) -> List[str]:
+def _spread(names: Sequence[str], count: int) -> list[str]:
     """At most so many of the names, evenly spread."""
     if len(names) <= count:
         return list(names)
     return [names[i * len(names) // count] for i in range(count)]
 
 
-def _list(folder: str) -> List[str]:
+def _list(folder: str) -> list[str]:
     return os.listdir(folder) if osp.isdir(folder) else []

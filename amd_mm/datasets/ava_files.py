@@ -17,19 +17,10 @@ What belongs together is a *frame*: a video and a timestamp, with the key
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pickle import UnpicklingError
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    List,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-    Union,
-)
+from typing import Any, NamedTuple
 
 import numpy as np
 from amd_mm.utils.checked_pickle import load_numbers
@@ -72,17 +63,15 @@ class AVAAnnotations:
     """
 
     path: str
-    timestamps: Dict[str, Set[int]] = field(default_factory=dict)
+    timestamps: dict[str, set[int]] = field(default_factory=dict)
     labels: Counter = field(default_factory=Counter)
     lines: int = 0
-    problems: List[LineProblem] = field(default_factory=list)
+    problems: list[LineProblem] = field(default_factory=list)
 
-    def frames(self) -> Set[str]:
+    def frames(self) -> set[str]:
         """Keys of the annotated frames."""
         return {
-            frame_key(video, time)
-            for video, times in self.timestamps.items()
-            for time in times
+            frame_key(video, time) for video, times in self.timestamps.items() for time in times
         }
 
     def check(self) -> None:
@@ -97,7 +86,7 @@ class AVAAnnotations:
             raise AVADataError(f'{self.path} is empty')
 
 
-def frame_key(video: str, timestamp: Union[int, str]) -> str:
+def frame_key(video: str, timestamp: int | str) -> str:
     """The key of a frame: ``('abc', 902)`` -> ``'abc,0902'``."""
     return f'{video},{int(timestamp):04d}'
 
@@ -110,9 +99,7 @@ def some_of(names: Iterable[Any], limit: int = 5) -> str:
     return f'{shown} and {more} more' if more > 0 else shown
 
 
-def scan_annotations(
-    path: str, num_classes: Optional[int] = None
-) -> AVAAnnotations:
+def scan_annotations(path: str, num_classes: int | None = None) -> AVAAnnotations:
     """Read an annotation file line by line and check each.
 
     Args:
@@ -139,21 +126,17 @@ def scan_annotations(
     return found
 
 
-def _parse(line: str, num_classes: Optional[int]) -> Tuple[str, int, int]:
+def _parse(line: str, num_classes: int | None) -> tuple[str, int, int]:
     """Video, timestamp and label of a line; a ValueError says what is bad."""
     fields = line.split(',')
     if len(fields) != 8:
         raise ValueError(
-            f'{len(fields)} fields instead of 8: video, '
-            'timestamp, x1, y1, x2, y2, label, person'
+            f'{len(fields)} fields instead of 8: video, timestamp, x1, y1, x2, y2, label, person'
         )
     video, timestamp, *corners, label, person = fields
     if not any(corners):
         raise ValueError('it has no box; leave frames without boxes out')
-    x1, y1, x2, y2 = (
-        _number(float, *pair)
-        for pair in zip(('x1', 'y1', 'x2', 'y2'), corners)
-    )
+    x1, y1, x2, y2 = (_number(float, *pair) for pair in zip(('x1', 'y1', 'x2', 'y2'), corners))
     if not (0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1):
         raise ValueError(
             'the box is not 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 '
@@ -165,10 +148,7 @@ def _parse(line: str, num_classes: Optional[int]) -> Tuple[str, int, int]:
         limit = (
             ''
             if num_classes is None
-            else (
-                f' and below num_classes={num_classes} (which counts the '
-                'background)'
-            )
+            else (f' and below num_classes={num_classes} (which counts the background)')
         )
         raise ValueError(f'the label must be at least 1{limit}')
     return video, _number(int, 'timestamp', timestamp), number
@@ -183,7 +163,7 @@ def _number(kind: type, name: str, text: str) -> Any:
         ) from None
 
 
-def read_exclusions(path: Optional[str]) -> Set[str]:
+def read_exclusions(path: str | None) -> set[str]:
     """Keys of the excluded frames; none without a file.
 
     Raises:
@@ -197,14 +177,13 @@ def read_exclusions(path: Optional[str]) -> Set[str]:
             fields = line.strip().split(',')
             if len(fields) != 2 or not fields[1].isdigit():
                 raise AVADataError(
-                    f'{path}, line {number}: it is not '
-                    f'`video,timestamp`:\n    {line.strip()}'
+                    f'{path}, line {number}: it is not `video,timestamp`:\n    {line.strip()}'
                 )
             excluded.add(frame_key(fields[0], int(fields[1])))
     return excluded
 
 
-def read_label_map(path: str) -> Dict[int, str]:
+def read_label_map(path: str) -> dict[int, str]:
     """Labels and their names.
 
     Raises:
@@ -223,7 +202,7 @@ def read_label_map(path: str) -> Dict[int, str]:
     return {item['id']: item['name'] for item in names}
 
 
-def read_proposals(path: str) -> Dict[str, np.ndarray]:
+def read_proposals(path: str) -> dict[str, np.ndarray]:
     """Proposals by frame, without running what the file names.
 
     Frames without a proposal are left out, boxes are clipped to the frame.
@@ -242,9 +221,7 @@ def read_proposals(path: str) -> Dict[str, np.ndarray]:
         with open(path, 'rb') as file:
             content = load_numbers(file)
     except (UnpicklingError, EOFError, ValueError) as error:
-        raise AVADataError(
-            f'{path} is no file of proposals: {error}'
-        ) from error
+        raise AVADataError(f'{path} is no file of proposals: {error}') from error
     if not isinstance(content, dict) or not content:
         raise AVADataError(
             f'{path} is no file of proposals: it holds a '
@@ -276,14 +253,10 @@ def check_proposals(boxes: np.ndarray) -> np.ndarray:
     """
     boxes = np.array(boxes, dtype=np.float64, subok=False)
     if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):
-        raise ValueError(
-            f'proposals have shape {boxes.shape} instead of (N, 4) or (N, 5)'
-        )
+        raise ValueError(f'proposals have shape {boxes.shape} instead of (N, 4) or (N, 5)')
     if not np.isfinite(boxes).all():
         raise ValueError('proposals are not all finite')
-    if boxes.size and (
-        boxes.min() < -_OVERSHOOT or boxes.max() > 1 + _OVERSHOOT
-    ):
+    if boxes.size and (boxes.min() < -_OVERSHOOT or boxes.max() > 1 + _OVERSHOOT):
         raise ValueError(
             f'values from {boxes.min():g} to {boxes.max():g}; corners are '
             'shares of width and height (not pixels), confidences from 0 to 1'

@@ -4,17 +4,9 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import (
-    Any,
-    Dict,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, NamedTuple
 
 from .video_reader import UnreadableVideoError, open_video, reader_class
 
@@ -35,7 +27,7 @@ class CheckSettings(NamedTuple):
     timeout: float = 60.0
 
 
-def check_video(path: str, settings: CheckSettings) -> Optional[str]:
+def check_video(path: str, settings: CheckSettings) -> str | None:
     """Open a video and decode some or all of its frames.
 
     Args:
@@ -49,10 +41,7 @@ def check_video(path: str, settings: CheckSettings) -> Optional[str]:
         with open_video(path, settings.backend) as reader:
             length = len(reader)
             if length < settings.min_frames:
-                return (
-                    f'it has {length} frames, fewer than '
-                    f'min_frames={settings.min_frames}'
-                )
+                return f'it has {length} frames, fewer than min_frames={settings.min_frames}'
             if settings.full:
                 # In portions: an hour of video does not fit into memory.
                 for start in range(0, length, 64):
@@ -86,12 +75,10 @@ class _Worker:
         settings: CheckSettings,
     ) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_work, args=(theirs, settings), daemon=True
-        )
+        self.process = context.Process(target=_work, args=(theirs, settings), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is seen as the end of the pipe
-        self.index: Optional[int] = None
+        self.index: int | None = None
         self.deadline = 0.0
 
     def give(self, index: int, path: str, timeout: float) -> bool:
@@ -103,7 +90,7 @@ class _Worker:
         self.index, self.deadline = index, time.monotonic() + timeout
         return True
 
-    def result(self) -> Tuple[bool, Optional[str]]:
+    def result(self) -> tuple[bool, str | None]:
         """Whether it lives, and its answer."""
         try:
             return True, self.connection.recv()
@@ -121,7 +108,7 @@ class _Worker:
 
 def check_videos(
     paths: Sequence[str], settings: CheckSettings, workers: int = 0
-) -> Iterator[Tuple[int, Optional[str]]]:
+) -> Iterator[tuple[int, str | None]]:
     """Check many videos at once.
 
     Each worker process has one video at a time; when it crashes or hangs,
@@ -147,15 +134,13 @@ def check_videos(
     count = min(workers or _usable_cores(), max(len(paths), 1))
     context = _process_context()
     waiting = list(range(len(paths)))[::-1]
-    crew: List[_Worker] = []
+    crew: list[_Worker] = []
     try:
         while waiting or any(worker.index is not None for worker in crew):
             while waiting and len(crew) < count:
                 crew.append(_Worker(context, settings))
             for worker in [w for w in crew if w.index is None][: len(waiting)]:
-                if worker.give(
-                    waiting[-1], paths[waiting[-1]], settings.timeout
-                ):
+                if worker.give(waiting[-1], paths[waiting[-1]], settings.timeout):
                     waiting.pop()
                 else:  # another takes its place
                     worker.stop()
@@ -173,13 +158,11 @@ def check_videos(
 
 
 def _next_answers(
-    crew: List[_Worker], settings: CheckSettings
-) -> List[Tuple[_Worker, Optional[str], bool]]:
+    crew: list[_Worker], settings: CheckSettings
+) -> list[tuple[_Worker, str | None, bool]]:
     """Wait for answers or for the first deadline."""
-    busy: Dict[Any, _Worker] = {
-        worker.connection: worker
-        for worker in crew
-        if worker.index is not None
+    busy: dict[Any, _Worker] = {
+        worker.connection: worker for worker in crew if worker.index is not None
     }
     if not busy:  # all had died while idle
         return []

@@ -1,6 +1,7 @@
 """Collation of clips that come with several views."""
 
-from typing import Any, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from amd_mm.registry import FUNCTIONS
 from mmengine.dataset import pseudo_collate
@@ -24,7 +25,7 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
     Raises:
         TypeError: A sample is None or an empty list.
     """
-    samples: List[Any] = []
+    samples: list[Any] = []
     for number, item in enumerate(batch):
         views = item if isinstance(item, (list, tuple)) else [item]
         if not views or any(view is None for view in views):

@@ -9,31 +9,17 @@ import csv
 import json
 import os
 import pickle
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import (
-    Any,
-    Dict,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .ava_files import (
-    AVADataError,
-    LineProblem,
-    check_proposals,
-    frame_key,
-    some_of,
-)
+from .ava_files import AVADataError, LineProblem, check_proposals, frame_key, some_of
 from .video_reader import VIDEO_EXTENSIONS
 
-Size = Tuple[float, float]
+Size = tuple[float, float]
 
 COLUMNS = ('video', 'timestamp', 'x1', 'y1', 'x2', 'y2', 'score')
 """Columns of a csv of boxes, in the order that one without a header has."""
@@ -68,7 +54,7 @@ class DetectorBoxes(NamedTuple):
         foreign (int): Boxes left out because their frame is not described.
     """
 
-    proposals: Dict[str, np.ndarray]
+    proposals: dict[str, np.ndarray]
     num_boxes: int
     repeated: int
     foreign: int = 0
@@ -78,12 +64,10 @@ class _Collected:
     """Boxes by frame, each once, with its best confidence."""
 
     def __init__(self) -> None:
-        self.frames: Dict[str, Dict[tuple, float]] = {}
+        self.frames: dict[str, dict[tuple, float]] = {}
         self.repeated = 0
 
-    def add(
-        self, key: str, values: Sequence[float], size: Optional[Size]
-    ) -> None:
+    def add(self, key: str, values: Sequence[float], size: Size | None) -> None:
         """Take a box.
 
         Args:
@@ -116,9 +100,7 @@ class _Collected:
 
 
 def read_box_csv(
-    path: Union[str, Path],
-    columns: Optional[Sequence[str]] = None,
-    size: Optional[Size] = None,
+    path: str | Path, columns: Sequence[str] | None = None, size: Size | None = None
 ) -> DetectorBoxes:
     """Read the boxes of a csv.
 
@@ -146,10 +128,8 @@ def read_box_csv(
     reach, count = 0.0, 0
     with open(path, encoding='utf-8-sig', newline='') as file:
         reader = csv.reader(file)
-        names: Optional[List[str]] = (
-            None
-            if columns is None
-            else _checked(columns, f'columns={",".join(columns)}', path)
+        names: list[str] | None = (
+            None if columns is None else _checked(columns, f'columns={",".join(columns)}', path)
         )
         for fields in reader:
             if not any(fields):
@@ -160,15 +140,11 @@ def read_box_csv(
                     continue
             count += 1
             try:
-                key, values, own_size = _parse(
-                    dict(zip(names, fields)), len(fields) - len(names)
-                )
+                key, values, own_size = _parse(dict(zip(names, fields)), len(fields) - len(names))
                 collected.add(key, values, own_size or size)
                 reach = max(reach, *values[:4])
             except ValueError as error:
-                problems.append(
-                    LineProblem(reader.line_num, str(error), ','.join(fields))
-                )
+                problems.append(LineProblem(reader.line_num, str(error), ','.join(fields)))
     if not count:
         raise AVADataError(f'{path} has no boxes')
     if problems:
@@ -183,9 +159,7 @@ def read_box_csv(
     return collected.result('score' in names)
 
 
-def _columns_of(
-    fields: Sequence[str], path: Union[str, Path]
-) -> Tuple[List[str], bool]:
+def _columns_of(fields: Sequence[str], path: str | Path) -> tuple[list[str], bool]:
     """Names of the columns, and whether the first line has them."""
     if not any(_is_number(field) for field in fields):
         names = [field.strip().lower() for field in fields]
@@ -202,34 +176,24 @@ def _columns_of(
     )
 
 
-def _checked(
-    names: Sequence[str], what: str, path: Union[str, Path]
-) -> List[str]:
+def _checked(names: Sequence[str], what: str, path: str | Path) -> list[str]:
     lacking = [name for name in _NEEDED if name not in names]
     if lacking:
         raise AVADataError(
-            f'{path}: {what} lacks {", ".join(lacking)}; the '
-            f'names are {", ".join(_USED)}'
+            f'{path}: {what} lacks {", ".join(lacking)}; the names are {", ".join(_USED)}'
         )
     if ('width' in names) != ('height' in names):
         raise AVADataError(f'{path}: {what} has only one of width and height')
-    doubled = {
-        name for name in names if name in _USED and list(names).count(name) > 1
-    }
+    doubled = {name for name in names if name in _USED and list(names).count(name) > 1}
     if doubled:
         raise AVADataError(f'{path}: {what} has {some_of(doubled)} twice')
     return list(names)
 
 
-def _parse(
-    row: Dict[str, str], surplus: int
-) -> Tuple[str, List[float], Optional[Size]]:
+def _parse(row: dict[str, str], surplus: int) -> tuple[str, list[float], Size | None]:
     """Key, box and frame size of a line; a ValueError says what is bad."""
     if surplus:
-        raise ValueError(
-            f'it has {abs(surplus)} fields too '
-            f'{"many" if surplus > 0 else "few"}'
-        )
+        raise ValueError(f'it has {abs(surplus)} fields too {"many" if surplus > 0 else "few"}')
     video = row['video'].strip()
     stem, ending = os.path.splitext(video)
     if ending.lower() in VIDEO_EXTENSIONS:
@@ -248,7 +212,7 @@ def _parse(
     return frame_key(video, int(time)), values, size
 
 
-def _number(name: str, row: Dict[str, str]) -> float:
+def _number(name: str, row: dict[str, str]) -> float:
     try:
         value = float(row[name])
     except ValueError:
@@ -266,12 +230,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _describe(
-    path: Union[str, Path],
-    problems: List[LineProblem],
-    count: int,
-    size: Optional[Size],
-) -> str:
+def _describe(path: str | Path, problems: list[LineProblem], count: int, size: Size | None) -> str:
     text = f'{path}: {len(problems)} of {count} lines are wrong:\n  '
     text += '\n  '.join(map(str, islice(problems, _SHOWN)))
     if size is None and any('pixels' in one.problem for one in problems):
@@ -279,16 +238,10 @@ def _describe(
     return text
 
 
-def _check_scores(
-    path: Union[str, Path], names: Sequence[str], collected: _Collected
-) -> None:
+def _check_scores(path: str | Path, names: Sequence[str], collected: _Collected) -> None:
     """An annotation file has 8 columns too; its last is a person."""
     if list(names) == list(_WITH_ACTION):
-        scores = {
-            score
-            for boxes in collected.frames.values()
-            for score in boxes.values()
-        }
+        scores = {score for boxes in collected.frames.values() for score in boxes.values()}
         if scores <= {0.0, 1.0}:
             raise AVADataError(
                 f'{path}: the last of its 8 columns is 0 or 1 in every line: '
@@ -297,9 +250,7 @@ def _check_scores(
             )
 
 
-def read_aia_boxes(
-    path: Union[str, Path], images: Union[str, Path]
-) -> DetectorBoxes:
+def read_aia_boxes(path: str | Path, images: str | Path) -> DetectorBoxes:
     """Read boxes as AIA (AlphAction) publishes them.
 
     Args:
@@ -339,13 +290,10 @@ def read_aia_boxes(
                 continue
             key, size = frames[one['image_id']]
             x, y, width, height = map(float, one['bbox'])
-            collected.add(
-                key, (x, y, x + width, y + height, one['score']), size
-            )
+            collected.add(key, (x, y, x + width, y + height, one['score']), size)
         except (KeyError, TypeError, ValueError) as error:
             raise AVADataError(
-                f'{path}: box number {number} is wrong: '
-                f'{type(error).__name__}: {error}\n    {one}'
+                f'{path}: box number {number} is wrong: {type(error).__name__}: {error}\n    {one}'
             ) from None
     if not collected.frames:
         raise AVADataError(
@@ -356,16 +304,14 @@ def read_aia_boxes(
     return collected.result(True, foreign)
 
 
-def _read_json(path: Union[str, Path]) -> Any:
+def _read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as error:  # JSON or its encoding
         raise AVADataError(f'{path} is no json: {error}') from None
 
 
-def write_proposals(
-    path: Union[str, Path], proposals: Dict[str, np.ndarray]
-) -> None:
+def write_proposals(path: str | Path, proposals: dict[str, np.ndarray]) -> None:
     """Write proposals as MMAction2 reads them.
 
     The file appears under its name when it is complete. Folders are made.

@@ -3,7 +3,7 @@
 import logging
 import os
 import os.path as osp
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
@@ -11,10 +11,8 @@ from .video_reader import VIDEO_EXTENSIONS
 
 
 def find_videos(
-    folder: str,
-    recursive: bool = True,
-    extensions: Sequence[str] = VIDEO_EXTENSIONS,
-) -> List[str]:
+    folder: str, recursive: bool = True, extensions: Sequence[str] = VIDEO_EXTENSIONS
+) -> list[str]:
     """Videos below a folder, by their names' endings.
 
     Hidden files and folders are left out (macOS puts ``._clip.mp4`` next to
@@ -37,16 +35,13 @@ def find_videos(
         OSError: The folder itself cannot be read.
     """
     if not folder:
-        raise FileNotFoundError(
-            'no folder of videos is given: set data_root to it'
-        )
+        raise FileNotFoundError('no folder of videos is given: set data_root to it')
     if not osp.isdir(folder):
         raise FileNotFoundError(
-            f'{folder} is not a folder: data_root has to name a folder of '
-            'videos'
+            f'{folder} is not a folder: data_root has to name a folder of videos'
         )
     endings = _endings(extensions)
-    found: List[str] = []
+    found: list[str] = []
     seen = set()
 
     def unreadable(error: OSError) -> None:
@@ -59,18 +54,14 @@ def find_videos(
             logging.WARNING,
         )
 
-    for place, folders, files in os.walk(
-        folder, onerror=unreadable, followlinks=True
-    ):
+    for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         identity = osp.realpath(place)
         if identity in seen:  # a link back up
             folders.clear()
             continue
         seen.add(identity)
         # Sorted, so that which of two links to a folder counts is settled.
-        folders[:] = sorted(
-            name for name in folders if recursive and name[0] != '.'
-        )
+        folders[:] = sorted(name for name in folders if recursive and name[0] != '.')
         found += [
             osp.relpath(osp.join(place, name), folder)
             for name in files
@@ -85,7 +76,7 @@ def find_videos(
     return sorted(found)
 
 
-def _endings(extensions: Sequence[str]) -> Tuple[str, ...]:
+def _endings(extensions: Sequence[str]) -> tuple[str, ...]:
     if isinstance(extensions, str):
         extensions = (extensions,)
     if not extensions:

@@ -1,6 +1,6 @@
 """Images in class folders, in a list, or below a bare folder."""
 
-from typing import Callable, List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 from amd_mm.registry import DATASETS
 from mmengine.logging import print_log
@@ -9,17 +9,7 @@ from mmpretrain.datasets import CustomDataset
 from .replacing import ReplaceUnreadableMixin
 from .subset import LabelBudget
 
-IMAGE_EXTENSIONS = (
-    '.jpg',
-    '.jpeg',
-    '.png',
-    '.ppm',
-    '.bmp',
-    '.pgm',
-    '.tif',
-    '.tiff',
-    '.webp',
-)
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 """Name endings (lower case) that are taken for images in a folder."""
 
 
@@ -72,19 +62,19 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
 
     def __init__(
         self,
-        pipeline: List[Union[dict, Callable]],
+        pipeline: list[dict | Callable],
         data_root: str = '',
         data_prefix: str = '',
         ann_file: str = '',
         with_label: bool = True,
-        label_fraction: Optional[float] = None,
-        images_per_class: Optional[int] = None,
+        label_fraction: float | None = None,
+        images_per_class: int | None = None,
         subset_seed: int = 0,
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         test_mode: bool = False,
         max_refetch: int = 10,
-        metainfo: Optional[dict] = None,
-        indices: Optional[Union[int, Sequence[int]]] = None,
+        metainfo: dict | None = None,
+        indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
     ) -> None:
@@ -95,9 +85,7 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
                     'label_fraction and images_per_class take a '
                     'part of each class: set with_label=True'
                 )
-            self.label_budget = LabelBudget(
-                label_fraction, images_per_class, subset_seed
-            )
+            self.label_budget = LabelBudget(label_fraction, images_per_class, subset_seed)
         super().__init__(
             pipeline=pipeline,
             data_root=data_root,
@@ -113,7 +101,7 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read the list or search the folder.
 
         Returns:
@@ -124,14 +112,10 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
             return images
         labels = [image['gt_label'] for image in images]
         # As below the folder: the same on every machine.
-        names = [
-            image['img_path'][len(self.img_prefix) :].lstrip('/')
-            for image in images
-        ]
+        names = [image['img_path'][len(self.img_prefix) :].lstrip('/') for image in images]
         chosen = self.label_budget.choose(labels, names)
         print_log(
-            f'{self.ann_file or self.img_prefix}: '
-            f'{self.label_budget.report(labels, chosen)}',
+            f'{self.ann_file or self.img_prefix}: {self.label_budget.report(labels, chosen)}',
             'current',
         )
         return [images[index] for index in chosen]

@@ -8,7 +8,7 @@ are skipped. There are no comments: HMDB51 has names that begin with ``#``.
 """
 
 from pathlib import PurePath
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from mmengine.fileio import exists, list_from_file
 
@@ -28,8 +28,8 @@ class ListEntry(NamedTuple):
     """
 
     name: str
-    counts: Tuple[int, ...]
-    labels: Tuple[int, ...]
+    counts: tuple[int, ...]
+    labels: tuple[int, ...]
     line_number: int
     line: str
 
@@ -45,11 +45,7 @@ class ListFileError(ValueError):
     """
 
     def __init__(
-        self,
-        path: str,
-        problem: str,
-        entry_line: Optional[str] = None,
-        line_number: Optional[int] = None,
+        self, path: str, problem: str, entry_line: str | None = None, line_number: int | None = None
     ) -> None:
         place = path if line_number is None else f'{path}, line {line_number}'
         shown = '' if entry_line is None else f'\n    {entry_line}'
@@ -61,8 +57,8 @@ def read_list_file(
     delimiter: str = ' ',
     num_counts: int = 0,
     multi_class: bool = False,
-    num_classes: Optional[int] = None,
-) -> List[ListEntry]:
+    num_classes: int | None = None,
+) -> list[ListEntry]:
     """Read and check a list file.
 
     Args:
@@ -121,7 +117,7 @@ def read_list_file(
     return entries
 
 
-def _lines(path: str) -> List[str]:
+def _lines(path: str) -> list[str]:
     try:
         # -sig: editors on Windows put a byte order mark before line 1.
         return list_from_file(path, encoding='utf-8-sig')
@@ -137,7 +133,7 @@ def _lines(path: str) -> List[str]:
 
 def parse_line(
     line: str, delimiter: str, num_counts: int, multi_class: bool
-) -> Tuple[str, Tuple[int, ...], Tuple[int, ...]]:
+) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
     """Take a line apart, numbers from the end.
 
     Args:
@@ -155,7 +151,7 @@ def parse_line(
     separator = None if delimiter == ' ' else delimiter
     most = None if multi_class else num_counts + 1
     name = line.strip()
-    numbers: List[int] = []
+    numbers: list[int] = []
     while most is None or len(numbers) < most:
         parts = name.rsplit(separator, 1)
         if len(parts) < 2 or not _is_integer(parts[1]):
@@ -172,8 +168,7 @@ def parse_line(
     counts, labels = numbers[:num_counts], numbers[num_counts:]
     if num_counts and (counts[-1] < 1 or min(counts) < 0):
         raise ValueError(
-            'an offset must not be negative and a number of '
-            f'frames must be positive, got {counts}'
+            f'an offset must not be negative and a number of frames must be positive, got {counts}'
         )
     if not num_counts and not labels:
         _reject_misread_label(name, separator)
@@ -186,7 +181,7 @@ def _is_integer(text: str) -> bool:
     return digits.isascii() and digits.isdigit()
 
 
-def _reject_misread_label(name: str, separator: Optional[str]) -> None:
+def _reject_misread_label(name: str, separator: str | None) -> None:
     """Tell ``clip.mp4 x3`` (a bad label) from ``my clip.mp4`` (a name)."""
     parts = name.rsplit(separator, 1)
     if len(parts) < 2:
@@ -196,9 +191,7 @@ def _reject_misread_label(name: str, separator: Optional[str]) -> None:
         raise ValueError(f'the label {parts[1].strip()!r} is not an integer')
 
 
-def _check_labels(
-    labels: Tuple[int, ...], multi_class: bool, num_classes: Optional[int]
-) -> None:
+def _check_labels(labels: tuple[int, ...], multi_class: bool, num_classes: int | None) -> None:
     if multi_class and not labels:
         raise ValueError('multi_class=True needs one or more labels per line')
     lowest = 0 if multi_class else -1  # -1 is MMAction2's "no label"
@@ -206,12 +199,10 @@ def _check_labels(
         if label < lowest:
             raise ValueError(f'the label {label} is negative')
         if num_classes is not None and label >= num_classes:
-            raise ValueError(
-                f'the label {label} is not below num_classes={num_classes}'
-            )
+            raise ValueError(f'the label {label} is not below num_classes={num_classes}')
 
 
-def _check_all_or_none_labelled(path: str, entries: List[ListEntry]) -> None:
+def _check_all_or_none_labelled(path: str, entries: list[ListEntry]) -> None:
     labelled = [entry for entry in entries if entry.labels]
     if labelled and len(labelled) < len(entries):
         odd = next(entry for entry in entries if not entry.labels)

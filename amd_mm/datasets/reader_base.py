@@ -9,10 +9,11 @@ import errno
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Type
+from typing import Any
 
 import numpy as np
 
@@ -78,29 +79,19 @@ def unreadable_on_error(path: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        UnreadableVideoError,
-        ImportError,
-        MemoryError,
-        AttributeError,
-        NameError,
-        TypeError,
-    ):
+    except (UnreadableVideoError, ImportError, MemoryError, AttributeError, NameError, TypeError):
         raise
     except Exception as error:
         if not blames_file(error):
             raise
-        raise UnreadableVideoError(
-            path, f'{doing}: {describe_error(error)}'
-        ) from error
+        raise UnreadableVideoError(path, f'{doing}: {describe_error(error)}') from error
 
 
 def blames_file(error: Exception) -> bool:
     """Whether an error can be the file's fault, not the machine's."""
     return not (
         isinstance(error, OSError)
-        and error.errno
-        in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+        and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
     )
 
 
@@ -170,7 +161,7 @@ class VideoReader(ABC):
         """Open the file; set ``_length`` and ``_avg_fps``."""
 
     @abstractmethod
-    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         """Frames at strictly ascending positions within the video."""
 
     @abstractmethod
@@ -185,7 +176,7 @@ class VideoReader(ABC):
         """Frames per second; 0 when the file does not say."""
         return self._avg_fps
 
-    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
+    def read(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Frames at the given positions, in the given order.
 
         Positions may repeat and need not be sorted: each frame is decoded
@@ -224,12 +215,10 @@ class VideoReader(ABC):
             given.add(index)
         return result
 
-    def _check_frame(self, index: int, frame: Optional[np.ndarray]) -> None:
+    def _check_frame(self, index: int, frame: np.ndarray | None) -> None:
         if frame is None:
             raise UnreadableVideoError(
-                self.path,
-                f'it ends before frame {index}, though it claims '
-                f'{len(self)} frames',
+                self.path, f'it ends before frame {index}, though it claims {len(self)} frames'
             )
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.size == 0:
             raise UnreadableVideoError(
@@ -249,5 +238,5 @@ class VideoReader(ABC):
         self.close()
 
 
-BACKENDS: Dict[str, Type[VideoReader]] = {}
+BACKENDS: dict[str, type[VideoReader]] = {}
 """Reader classes by the name that a config gives."""

@@ -2,7 +2,8 @@
 
 import contextlib
 import traceback
-from typing import TYPE_CHECKING, Any, ContextManager, List, Optional, Tuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,10 +27,7 @@ def _blames_video(error: Exception) -> bool:
         return blames_file(error)
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     # PyAV has its own error classes, decord raises RuntimeError as well.
-    origins = (
-        type(error).__module__,
-        frame.f_globals.get('__name__') or '',
-    )
+    origins = (type(error).__module__, frame.f_globals.get('__name__') or '')
     return any(name.split('.')[0] in ('decord', 'av') for name in origins)
 
 
@@ -78,10 +76,7 @@ class ReplaceUnreadableMixin(_Host):
         if not self._fully_initialized:
             self.full_init()
         if not -len(self) <= idx < len(self):
-            raise IndexError(
-                f'index {int(idx)} is outside the dataset of '
-                f'{len(self)} samples'
-            )
+            raise IndexError(f'index {int(idx)} is outside the dataset of {len(self)} samples')
         index = int(idx) % len(self)
         tried, unreadable = [], []
         for attempt in range(self.max_refetch + 1):
@@ -95,9 +90,7 @@ class ReplaceUnreadableMixin(_Host):
                     unreadable.append((error.path, error.reason))
                 else:
                     self._set_metainfo(
-                        packed,
-                        epoch=getattr(idx, 'epoch', -1),
-                        unreadable=unreadable,
+                        packed, epoch=getattr(idx, 'epoch', -1), unreadable=unreadable
                     )
                     return packed
                 another = self._another_index(tried)
@@ -120,14 +113,7 @@ class ReplaceUnreadableMixin(_Host):
                 gave None.
         """
         info = self.get_data_info(int(idx))
-        name = next(
-            (
-                info[key]
-                for key in ('filename', 'frame_dir', 'img_path')
-                if key in info
-            ),
-            '',
-        )
+        name = next((info[key] for key in ('filename', 'frame_dir', 'img_path') if key in info), '')
         try:
             packed = self.pipeline(info)
         except UnreadableVideoError:
@@ -142,13 +128,9 @@ class ReplaceUnreadableMixin(_Host):
             if hasattr(reader, 'close'):
                 reader.close()
         if packed is None:
-            raise UnreadableVideoError(
-                name, 'a transform of the pipeline gave None for it'
-            )
+            raise UnreadableVideoError(name, 'a transform of the pipeline gave None for it')
         for view, sample in enumerate(as_list(packed)):
-            self._set_metainfo(
-                sample, filename=name, sample_index=int(idx), view=view
-            )
+            self._set_metainfo(sample, filename=name, sample_index=int(idx), view=view)
         return packed
 
     @staticmethod
@@ -159,12 +141,12 @@ class ReplaceUnreadableMixin(_Host):
                 sample['data_samples'].set_metainfo(metainfo)
 
     @staticmethod
-    def _randomness(idx: int, attempt: int) -> ContextManager[None]:
+    def _randomness(idx: int, attempt: int) -> AbstractContextManager[None]:
         if isinstance(idx, SampleKey):
             return seeded_randomness(idx.entropy(attempt))
         return contextlib.nullcontext()
 
-    def _another_index(self, tried: List[int]) -> Optional[int]:
+    def _another_index(self, tried: list[int]) -> int | None:
         """An index not yet tried, or None when there is none."""
         if len(set(tried)) >= len(self):
             return None
@@ -173,10 +155,8 @@ class ReplaceUnreadableMixin(_Host):
             if index not in tried:
                 return index
 
-    def _too_many(self, unreadable: List[Tuple[str, str]]) -> str:
-        shown = '\n'.join(
-            f'    {path}: {reason}' for path, reason in unreadable
-        )
+    def _too_many(self, unreadable: list[tuple[str, str]]) -> str:
+        shown = '\n'.join(f'    {path}: {reason}' for path, reason in unreadable)
         return (
             f'{len(unreadable)} videos in a row could not be read '
             f'(max_refetch={self.max_refetch}, {len(self)} in the dataset):\n'

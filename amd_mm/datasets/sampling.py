@@ -8,8 +8,8 @@ number generators from them around its pipeline.
 """
 
 import random
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from typing import Iterator, Optional, Sized
 
 import numpy as np
 import torch
@@ -41,11 +41,7 @@ class SampleKey(int):
     position: int
 
     def __new__(
-        cls,
-        index: int,
-        epoch: int,
-        seed: int = 0,
-        position: Optional[int] = None,
+        cls, index: int, epoch: int, seed: int = 0, position: int | None = None
     ) -> 'SampleKey':
         """An ``int`` is made here: it cannot be changed in ``__init__``."""
         key = super().__new__(cls, index)
@@ -96,11 +92,7 @@ def seeded_randomness(entropy: np.random.SeedSequence) -> Iterator[None]:
     Args:
         entropy (np.random.SeedSequence): Decides all three seeds.
     """
-    states = (
-        random.getstate(),
-        np.random.get_state(),
-        torch.default_generator.get_state(),
-    )
+    states = (random.getstate(), np.random.get_state(), torch.default_generator.get_state())
     seeds = [int(word) for word in entropy.generate_state(3)]
     random.seed(seeds[0])
     np.random.seed(seeds[1])
@@ -145,15 +137,13 @@ class EpochSeededSampler(DefaultSampler):
         self,
         dataset: Sized,
         shuffle: bool = True,
-        seed: Optional[int] = None,
+        seed: int | None = None,
         round_up: bool = True,
         infinite: bool = False,
     ) -> None:
         if len(dataset) == 0:
             raise ValueError('the dataset is empty: nothing to sample from')
-        super().__init__(
-            dataset, shuffle=shuffle, seed=seed, round_up=round_up
-        )
+        super().__init__(dataset, shuffle=shuffle, seed=seed, round_up=round_up)
         self.infinite = infinite
 
     def __iter__(self) -> Iterator[SampleKey]:

@@ -8,8 +8,8 @@ import hashlib
 import math
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
 
 NO_LABEL = -1
 """The label of a sample whose list has none (as in MMAction2)."""
@@ -35,8 +35,8 @@ class LabelBudget:
         ValueError: If neither or both are given, or one is out of range.
     """
 
-    fraction: Optional[float] = None
-    per_class: Optional[int] = None
+    fraction: float | None = None
+    per_class: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class LabelBudget:
         assert self.fraction is not None  # one of the two
         return max(1, math.floor(self.fraction * available + 0.5))
 
-    def choose(self, labels: Sequence[int], names: Sequence[str]) -> List[int]:
+    def choose(self, labels: Sequence[int], names: Sequence[str]) -> list[int]:
         """Positions of the samples to use.
 
         Args:
@@ -83,10 +83,9 @@ class LabelBudget:
         """
         if len(labels) != len(names):
             raise ValueError(
-                f'{len(labels)} labels and {len(names)} names: '
-                'there must be as many of both'
+                f'{len(labels)} labels and {len(names)} names: there must be as many of both'
             )
-        members: Dict[int, List[int]] = {}
+        members: dict[int, list[int]] = {}
         for position, label in enumerate(labels):
             if label <= NO_LABEL:
                 raise ValueError(
@@ -94,11 +93,9 @@ class LabelBudget:
                     'can only be taken from a list with a label in every line'
                 )
             members.setdefault(label, []).append(position)
-        chosen: List[int] = []
+        chosen: list[int] = []
         for positions in members.values():
-            ranked = sorted(
-                positions, key=lambda one: _lot(self.seed, names[one])
-            )
+            ranked = sorted(positions, key=lambda one: _lot(self.seed, names[one]))
             chosen += ranked[: self.size(len(ranked))]
         return sorted(chosen)
 
@@ -135,14 +132,10 @@ class LabelBudget:
                 f'which all are taken: {_few(short)}'
             )
         counts = ', '.join(
-            f'{label}: {taken[label]} of {available[label]}'
-            for label in sorted(available)
+            f'{label}: {taken[label]} of {available[label]}' for label in sorted(available)
         )
         return '\n'.join(
-            lines
-            + textwrap.wrap(
-                counts, 77, initial_indent='  ', subsequent_indent='  '
-            )
+            lines + textwrap.wrap(counts, 77, initial_indent='  ', subsequent_indent='  ')
         )
 
 

@@ -1,7 +1,7 @@
 """Datasets over lists of videos, lists of frame folders, and bare folders."""
 
 import os.path as osp
-from typing import Callable, List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 from amd_mm.registry import DATASETS
 from mmaction.datasets import RawframeDataset, VideoDataset
@@ -14,10 +14,10 @@ from .replacing import ReplaceUnreadableMixin
 from .subset import NO_LABEL, LabelBudget
 from .video_reader import VIDEO_EXTENSIONS
 
-Pipeline = List[Union[dict, Callable]]
+Pipeline = list[dict | Callable]
 
 
-def _join(prefix: Optional[str], name: str) -> str:
+def _join(prefix: str | None, name: str) -> str:
     return osp.join(prefix, name) if prefix else name
 
 
@@ -25,16 +25,13 @@ def _label(entry: ListEntry) -> int:
     return entry.labels[0] if entry.labels else NO_LABEL
 
 
-def _labels(entry: ListEntry, multi_class: bool) -> Union[int, List[int]]:
+def _labels(entry: ListEntry, multi_class: bool) -> int | list[int]:
     return list(entry.labels) if multi_class else _label(entry)
 
 
 def _label_budget(
-    fraction: Optional[float],
-    per_class: Optional[int],
-    seed: int,
-    multi_class: bool,
-) -> Optional[LabelBudget]:
+    fraction: float | None, per_class: int | None, seed: int, multi_class: bool
+) -> LabelBudget | None:
     """The budget that a dataset's arguments ask for, if they do."""
     if fraction is None and per_class is None:
         return None
@@ -56,9 +53,7 @@ def _label_budget(
         ) from None
 
 
-def _within(
-    budget: Optional[LabelBudget], entries: List[ListEntry], ann_file: str
-) -> List[ListEntry]:
+def _within(budget: LabelBudget | None, entries: list[ListEntry], ann_file: str) -> list[ListEntry]:
     """The entries that a budget allows, and a line in the log about them."""
     if budget is None:
         return entries
@@ -73,12 +68,9 @@ def _within(
     return [entries[index] for index in chosen]
 
 
-def _check_classes(multi_class: bool, num_classes: Optional[int]) -> None:
+def _check_classes(multi_class: bool, num_classes: int | None) -> None:
     if multi_class and num_classes is None:
-        raise ValueError(
-            'multi_class=True needs num_classes, the length of '
-            'the vector of labels'
-        )
+        raise ValueError('multi_class=True needs num_classes, the length of the vector of labels')
 
 
 @DATASETS.register_module()
@@ -135,23 +127,21 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
         data_prefix: dict = dict(video=''),
         delimiter: str = ' ',
         multi_class: bool = False,
-        num_classes: Optional[int] = None,
-        label_fraction: Optional[float] = None,
-        clips_per_class: Optional[int] = None,
+        num_classes: int | None = None,
+        label_fraction: float | None = None,
+        clips_per_class: int | None = None,
         subset_seed: int = 0,
         start_index: int = 0,
         modality: str = 'RGB',
         test_mode: bool = False,
         max_refetch: int = 10,
-        metainfo: Optional[dict] = None,
-        indices: Optional[Union[int, Sequence[int]]] = None,
+        metainfo: dict | None = None,
+        indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
     ) -> None:
         _check_classes(multi_class, num_classes)
-        self.label_budget = _label_budget(
-            label_fraction, clips_per_class, subset_seed, multi_class
-        )
+        self.label_budget = _label_budget(label_fraction, clips_per_class, subset_seed, multi_class)
         super().__init__(
             ann_file=ann_file,
             pipeline=pipeline,
@@ -170,7 +160,7 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read the list file.
 
         Returns:
@@ -185,10 +175,7 @@ class VideoListDataset(ReplaceUnreadableMixin, VideoDataset):
         entries = _within(self.label_budget, entries, self.ann_file)
         prefix = self.data_prefix.get('video')
         return [
-            dict(
-                filename=_join(prefix, entry.name),
-                label=_labels(entry, self.multi_class),
-            )
+            dict(filename=_join(prefix, entry.name), label=_labels(entry, self.multi_class))
             for entry in entries
         ]
 
@@ -252,23 +239,21 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
         with_offset: bool = False,
         delimiter: str = ' ',
         multi_class: bool = False,
-        num_classes: Optional[int] = None,
-        label_fraction: Optional[float] = None,
-        clips_per_class: Optional[int] = None,
+        num_classes: int | None = None,
+        label_fraction: float | None = None,
+        clips_per_class: int | None = None,
         subset_seed: int = 0,
         start_index: int = 1,
         modality: str = 'RGB',
         test_mode: bool = False,
         max_refetch: int = 10,
-        metainfo: Optional[dict] = None,
-        indices: Optional[Union[int, Sequence[int]]] = None,
+        metainfo: dict | None = None,
+        indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
     ) -> None:
         _check_classes(multi_class, num_classes)
-        self.label_budget = _label_budget(
-            label_fraction, clips_per_class, subset_seed, multi_class
-        )
+        self.label_budget = _label_budget(label_fraction, clips_per_class, subset_seed, multi_class)
         self.delimiter = delimiter
         super().__init__(
             ann_file=ann_file,
@@ -289,7 +274,7 @@ class RawFrameListDataset(ReplaceUnreadableMixin, RawframeDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read the list file.
 
         Returns:
@@ -360,8 +345,8 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         modality: str = 'RGB',
         test_mode: bool = False,
         max_refetch: int = 10,
-        metainfo: Optional[dict] = None,
-        indices: Optional[Union[int, Sequence[int]]] = None,
+        metainfo: dict | None = None,
+        indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
     ) -> None:
@@ -382,7 +367,7 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Search the folder.
 
         Returns:
@@ -390,7 +375,4 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         """
         folder = self.data_prefix.get('video') or self.data_root
         names = find_videos(folder, self.recursive, self.extensions)
-        return [
-            dict(filename=osp.join(folder, name), label=NO_LABEL)
-            for name in names
-        ]
+        return [dict(filename=osp.join(folder, name), label=NO_LABEL) for name in names]

@@ -14,17 +14,10 @@ be installed but the one in use.
 import os
 import threading
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import (
-    Any,
-    Collection,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-    Type,
-)
+from typing import Any
 
 import numpy as np
 
@@ -130,18 +123,13 @@ class DecordReader(VideoReader):
             )
         self._library_module = library
         self._restart()
-        times = self._decoder.get_frame_timestamp(
-            list(range(len(self._decoder)))
-        )[:, 0]
+        times = self._decoder.get_frame_timestamp(list(range(len(self._decoder))))[:, 0]
         sane = bool((np.abs(times) < 1e6).all())
         # Frames before time 0 are decoded for later ones, but never shown.
         hidden = int((times < 0).sum()) if sane else 0
         self._length = len(self._decoder) - hidden
         self._seekable = (
-            sane
-            and hidden == 0
-            and bool((np.diff(times) > 0).all())
-            and _has_seek_table(self.path)
+            sane and hidden == 0 and bool((np.diff(times) > 0).all()) and _has_seek_table(self.path)
         )
         self._avg_fps = float(self._decoder.get_avg_fps())
 
@@ -152,12 +140,10 @@ class DecordReader(VideoReader):
                     self.path, num_threads=self.num_threads
                 )
             except RuntimeError as error:  # says no more than "Error"
-                raise UnreadableVideoError(
-                    self.path, 'decord cannot open it as a video'
-                ) from error
+                raise UnreadableVideoError(self.path, 'decord cannot open it as a video') from error
         self._position = 0
 
-    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if self._seekable:
             return list(self._decoder.get_batch(indices).asnumpy())
         if indices and indices[0] < self._position:
@@ -221,9 +207,7 @@ class PyAVReader(VideoReader):
         usable = None not in times and len(set(times)) == len(times)
         # Without usable timestamps frames are counted from the beginning.
         self._times = sorted(times) if usable else None
-        self._key_times = (
-            sorted(pts for pts, key in packets if key) if usable else []
-        )
+        self._key_times = sorted(pts for pts, key in packets if key) if usable else []
 
     def _restart(self) -> None:
         self._release()
@@ -234,14 +218,14 @@ class PyAVReader(VideoReader):
         self._stream = container.streams.video[0]
         self._stream.codec_context.thread_count = self.num_threads
 
-    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if indices and self._times is not None:
             frames = self._read_by_time(indices)
             if frames is not None:
                 return frames
         return self._read_by_counting(indices)
 
-    def _read_by_time(self, indices: List[int]) -> Optional[List[np.ndarray]]:
+    def _read_by_time(self, indices: list[int]) -> list[np.ndarray] | None:
         """The frames, or None when seeking went past one of them."""
         targets = [self._times[index] for index in indices]
         wanted, last, result = set(targets), None, []
@@ -261,19 +245,15 @@ class PyAVReader(VideoReader):
         key = self._keyframe_of(target)
         if key is None:
             return False
-        between = bisect_left(self._times, key) - bisect_left(
-            self._times, last
-        )
+        between = bisect_left(self._times, key) - bisect_left(self._times, last)
         return between > _WORTH_A_SEEK
 
-    def _keyframe_of(self, target: int) -> Optional[int]:
+    def _keyframe_of(self, target: int) -> int | None:
         """The timestamp of the last keyframe that is not after the target."""
         number = bisect_right(self._key_times, target)
         return self._key_times[number - 1] if number else None
 
-    def _decode_from(
-        self, target: int, wanted: Collection[int]
-    ) -> Iterator[Any]:
+    def _decode_from(self, target: int, wanted: Collection[int]) -> Iterator[Any]:
         """Frames from the target's keyframe on, in order of time.
 
         Those that are in ``wanted`` (timestamps) are among them.
@@ -293,7 +273,7 @@ class PyAVReader(VideoReader):
                 if frame.pts is not None:
                     yield frame
 
-    def _read_by_counting(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_by_counting(self, indices: list[int]) -> list[np.ndarray]:
         self._restart()
         wanted = set(indices)
         result = []
@@ -305,9 +285,7 @@ class PyAVReader(VideoReader):
         return result
 
     def _to_rgb(self, frame: Any) -> np.ndarray:
-        image = self._reformatter.reformat(
-            frame, format='rgb24', **self._threads
-        ).to_ndarray()
+        image = self._reformatter.reformat(frame, format='rgb24', **self._threads).to_ndarray()
         # Quarter turns, counter-clockwise; older PyAV does not tell.
         turns = round(getattr(frame, 'rotation', 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns))
@@ -345,21 +323,17 @@ class OpenCVReader(VideoReader):
         self._release()
         cv2 = self._library_module
         self._capture = cv2.VideoCapture(
-            self.path,
-            cv2.CAP_FFMPEG,
-            [cv2.CAP_PROP_N_THREADS, self.num_threads],
+            self.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, self.num_threads]
         )
         if not self._capture.isOpened():
-            raise UnreadableVideoError(
-                self.path, 'OpenCV cannot open it as a video'
-            )
+            raise UnreadableVideoError(self.path, 'OpenCV cannot open it as a video')
         # Whether OpenCV turns frames by itself depends on its version.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         degrees = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
         self._clockwise_turns = round(degrees / 90) % 4
         self._position = 0
 
-    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if indices and indices[0] < self._position:
             self._restart()
         result = []
@@ -402,7 +376,7 @@ class TorchCodecReader(VideoReader):
         self._length = len(self._decoder)
         self._avg_fps = float(self._decoder.metadata.average_fps or 0)
 
-    def _read_ascending(self, indices: List[int]) -> List[np.ndarray]:
+    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if self._seekable:
             return list(self._decoder.get_frames_at(indices).data.numpy())
         wanted = set(indices)
@@ -418,14 +392,11 @@ class TorchCodecReader(VideoReader):
 
 
 BACKENDS.update(
-    decord=DecordReader,
-    pyav=PyAVReader,
-    opencv=OpenCVReader,
-    torchcodec=TorchCodecReader,
+    decord=DecordReader, pyav=PyAVReader, opencv=OpenCVReader, torchcodec=TorchCodecReader
 )
 
 
-def available_backends() -> Tuple[str, ...]:
+def available_backends() -> tuple[str, ...]:
     """Names of the backends whose package imports on this machine."""
     names = []
     for name, reader in BACKENDS.items():
@@ -437,19 +408,14 @@ def available_backends() -> Tuple[str, ...]:
     return tuple(names)
 
 
-def reader_class(backend: str) -> Type[VideoReader]:
+def reader_class(backend: str) -> type[VideoReader]:
     """The reader class of a backend; an error lists the known names."""
     if backend not in BACKENDS:
-        raise ValueError(
-            f'unknown video backend {backend!r}: choose one of '
-            f'{", ".join(BACKENDS)}'
-        )
+        raise ValueError(f'unknown video backend {backend!r}: choose one of {", ".join(BACKENDS)}')
     return BACKENDS[backend]
 
 
-def open_video(
-    path: str, backend: str = 'decord', num_threads: int = 1
-) -> VideoReader:
+def open_video(path: str, backend: str = 'decord', num_threads: int = 1) -> VideoReader:
     """Open a local video file.
 
     Args:

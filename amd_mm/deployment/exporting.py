@@ -87,9 +87,7 @@ def export_program(
     """
     target = Path(path)
     program = check_request(target, fmt, force)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f'.{target.name}.'
-    ) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.name}.') as folder:
         part = Path(folder) / target.name
         program.write(model, os.fspath(part))
         difference = None
@@ -101,8 +99,7 @@ def export_program(
         described = describe(model, fmt, target.name, digest)
         described['check'] = _check_notes(program, difference, tolerance)
         notes.write_text(
-            json.dumps({**described, **(facts or {})}, indent=2, default=str)
-            + '\n',
+            json.dumps({**described, **(facts or {})}, indent=2, default=str) + '\n',
             encoding='utf-8',
         )
         sidecar = target.with_name(f'{target.name}.json')
@@ -112,9 +109,7 @@ def export_program(
     return Exported(target, sidecar, digest, difference)
 
 
-def check_request(
-    path: str | os.PathLike, fmt: str, force: bool
-) -> ProgramFormat:
+def check_request(path: str | os.PathLike, fmt: str, force: bool) -> ProgramFormat:
     """See that a program can be written, before models are built.
 
     Args:
@@ -133,18 +128,14 @@ def check_request(
         raise ExportError(f'{fmt!r} is none of {", ".join(PROGRAM_FORMATS)}')
     program = PROGRAM_FORMATS[fmt]
     if target.suffix != program.suffix:
-        raise ExportError(
-            f'{target}: the name of {fmt} files ends in {program.suffix}'
-        )
+        raise ExportError(f'{target}: the name of {fmt} files ends in {program.suffix}')
     if target.exists() and not force:
         raise ExportError(f'{target} exists; give another name or --force')
     program.require(fmt)
     return program
 
 
-def measure(
-    model: PortableModel, program: ProgramFormat, path: str
-) -> Difference:
+def measure(model: PortableModel, program: ProgramFormat, path: str) -> Difference:
     """Run a written program and its model on the same noise.
 
     Args:
@@ -173,9 +164,7 @@ def measure(
         scale.append(wanted.abs().max())
     # torch's maximum, unlike Python's, is NaN where a number is.
     return Difference(
-        torch.stack(largest).max().item(),
-        torch.stack(scale).max().item(),
-        CHECKED_BATCHES,
+        torch.stack(largest).max().item(), torch.stack(scale).max().item(), CHECKED_BATCHES
     )
 
 
@@ -189,9 +178,7 @@ def _judge(found: Difference, tolerance: float, target: Path) -> None:
     )
 
 
-def describe(
-    model: PortableModel, fmt: str, name: str, digest: str
-) -> dict[str, Any]:
+def describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[str, Any]:
     """What a user of the program has to know.
 
     Args:
@@ -221,9 +208,7 @@ def describe(
             values='0 to 255' if inside else '(pixels - mean) / std',
         ),
         normalisation=dict(
-            mean=model.mean,
-            std=model.std,
-            done_by='the program' if inside else 'the caller',
+            mean=model.mean, std=model.std, done_by='the program' if inside else 'the caller'
         ),
         output=dict(
             name=model.output,
@@ -242,9 +227,7 @@ def _check_notes(
     program: ProgramFormat, found: Difference | None, tolerance: float
 ) -> dict[str, Any]:
     if found is None:
-        return dict(
-            done=False, because=f'{program.checked_by} is not installed'
-        )
+        return dict(done=False, because=f'{program.checked_by} is not installed')
     return dict(
         done=True,
         by=f'{program.checked_by} {version(program.checked_by)}',

@@ -73,9 +73,7 @@ class PortableModel(nn.Module):
         # As computed in training: divided, not multiplied by the inverse.
         for name, values in (('_mean', self.mean), ('_std', self.std)):
             shape = (-1, *[1] * (len(self.size) - 1))
-            self.register_buffer(
-                name, torch.tensor(values).view(shape), persistent=False
-            )
+            self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
         self.requires_grad_(False).eval()
 
     @property
@@ -100,9 +98,7 @@ class PortableModel(nn.Module):
         """
         generator = torch.Generator().manual_seed(seed)
         shape = (batch, *self.size)
-        pixels = torch.randint(
-            256, shape, dtype=torch.uint8, generator=generator
-        )
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         if self.takes == 'uint8':
             return pixels
         return (pixels.float() - self._mean) / self._std
@@ -137,9 +133,7 @@ class _Recognizer(nn.Module):
         self.model = model
 
     def forward(self, clips: Tensor) -> Tensor:
-        features, _ = self.model.extract_feat(
-            clips.unsqueeze(1), test_mode=True
-        )
+        features, _ = self.model.extract_feat(clips.unsqueeze(1), test_mode=True)
         return self.model.cls_head(features)
 
 
@@ -153,9 +147,7 @@ class _ClipFeatures(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         backbone = self.encoder.backbone
         patches = backbone.patchify(clips)
-        tokens: Any = backbone.encode(
-            patches, grid=backbone.grid_of(clips)
-        ).tokens
+        tokens: Any = backbone.encode(patches, grid=backbone.grid_of(clips)).tokens
         return self.encoder.pool(tokens)
 
 
@@ -170,9 +162,7 @@ class _ImageFeatures(nn.Module):
         return self.backbone(images)[-1]
 
 
-def build_classifier(
-    cfg: Config, checkpoint: str, takes: str = 'uint8'
-) -> PortableModel:
+def build_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
     """The whole of a fine-tuned or probed model.
 
     What it needs in training only, such as a teacher, is left out. A video is
@@ -200,11 +190,7 @@ def build_classifier(
             'give the config and the checkpoint of a fine-tuned classifier, '
             'or export the encoder alone (--features)'
         )
-    parts = {
-        key: model_cfg[key]
-        for key in ('backbone', 'neck', head)
-        if model_cfg.get(key)
-    }
+    parts = {key: model_cfg[key] for key in ('backbone', 'neck', head) if model_cfg.get(key)}
     model = _build(dict(type=kind, **parts), cfg)
     load_into(model, checkpoint, logger='silent')
     core = _Recognizer(model) if kind is Recognizer3D else model
@@ -217,9 +203,7 @@ def build_classifier(
     )
 
 
-def build_encoder(
-    cfg: Config, checkpoint: str, takes: str = 'uint8'
-) -> PortableModel:
+def build_encoder(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
     """The bare backbone of any model, as an extractor of features.
 
     Of a clip it is the mean over the normed tokens if the model is
@@ -253,11 +237,7 @@ def build_encoder(
         encoder = ClipEncoder.from_checkpoint(checkpoint, cfg)
         backbone, core = encoder.backbone, _ClipFeatures(encoder)
     return PortableModel(
-        core,
-        _size_of(backbone, name),
-        'features',
-        **_normalisation(model_cfg, images),
-        takes=takes,
+        core, _size_of(backbone, name), 'features', **_normalisation(model_cfg, images), takes=takes
     )
 
 
@@ -275,9 +255,7 @@ def _without_starts(cfg: Config) -> Any:
 def _class_of(cfg: Any, *kinds: type) -> type | None:
     """The first of these classes that what a config builds is one of."""
     found = MODELS.get(str(cfg.get('type')))
-    return next(
-        (one for one in kinds if found and issubclass(found, one)), None
-    )
+    return next((one for one in kinds if found and issubclass(found, one)), None)
 
 
 def _build(model_cfg: Any, cfg: Config) -> Any:
@@ -286,9 +264,7 @@ def _build(model_cfg: Any, cfg: Config) -> Any:
         with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(model_cfg)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ExportError(
-            f'the model of {cfg.filename} cannot be built: {error}'
-        ) from error
+        raise ExportError(f'the model of {cfg.filename} cannot be built: {error}') from error
 
 
 def _size_of(backbone: Any, name: str) -> tuple[int, ...]:
@@ -300,10 +276,7 @@ def _size_of(backbone: Any, name: str) -> tuple[int, ...]:
             'or amd_mm.ImageVisionTransformer, which take the same arguments '
             'and weights'
         )
-    pixels = [
-        tokens * side
-        for tokens, side in zip(backbone.token_grid, backbone.patch_shape)
-    ]
+    pixels = [tokens * side for tokens, side in zip(backbone.token_grid, backbone.patch_shape)]
     return (backbone.in_channels, *pixels[5 - backbone.input_dims :])
 
 

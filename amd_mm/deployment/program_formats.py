@@ -95,10 +95,7 @@ def _open_batch() -> dict[str, Any]:
 def _graph(model: PortableModel) -> Any:
     """The model as an ``ExportedProgram`` with an open batch size."""
     program = torch.export.export(
-        model,
-        (model.example(_TRACED_BATCH),),
-        dynamic_shapes=_open_batch(),
-        strict=False,
+        model, (model.example(_TRACED_BATCH),), dynamic_shapes=_open_batch(), strict=False
     )
     for part in program.graph_module.modules():
         for node in getattr(getattr(part, 'graph', None), 'nodes', ()):
@@ -144,9 +141,7 @@ def _read_onnx(path: str) -> Runs:
     # As many threads as torch has been told to take.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(
-        path, options, providers=['CPUExecutionProvider']
-    )
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name
 
     def run(pixels: Tensor) -> Tensor:
@@ -158,9 +153,7 @@ def _read_onnx(path: str) -> Runs:
 def _write_torchscript(model: PortableModel, path: str) -> None:
     with torch.no_grad(), _quietly():
         # Traced, not scripted: MMEngine's modules are beyond the compiler.
-        traced = torch.jit.trace(
-            model, model.example(_TRACED_BATCH), check_trace=False
-        )
+        traced = torch.jit.trace(model, model.example(_TRACED_BATCH), check_trace=False)
         traced.save(os.fspath(path))
 
 
@@ -179,17 +172,9 @@ PROGRAM_FORMATS: dict[str, ProgramFormat] = {
         checked_by='onnxruntime',
     ),
     'torchscript': ProgramFormat(
-        suffix='.pt',
-        needs=(),
-        least_torch=(2, 1),
-        write=_write_torchscript,
-        read=_read_torchscript,
+        suffix='.pt', needs=(), least_torch=(2, 1), write=_write_torchscript, read=_read_torchscript
     ),
     'pt2': ProgramFormat(
-        suffix='.pt2',
-        needs=(),
-        least_torch=(2, 6),
-        write=_write_pt2,
-        read=_read_pt2,
+        suffix='.pt2', needs=(), least_torch=(2, 6), write=_write_pt2, read=_read_pt2
     ),
 }

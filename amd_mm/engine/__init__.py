@@ -7,11 +7,7 @@ from .hooks import (
     ThroughputHook,
     UnreadableVideosHook,
 )
-from .optim_wrappers import (
-    GuardedOptimWrapper,
-    NonFiniteError,
-    TrainableOnlyConstructor,
-)
+from .optim_wrappers import GuardedOptimWrapper, NonFiniteError, TrainableOnlyConstructor
 from .optimizers import fused_adamw
 
 __all__ = [

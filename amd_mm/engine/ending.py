@@ -5,13 +5,8 @@ import os.path as osp
 import sys
 import time
 import traceback
-from typing import Optional
 
-from amd_mm.checkpoints import (
-    CheckpointError,
-    CheckpointMismatchError,
-    read_checkpoint,
-)
+from amd_mm.checkpoints import CheckpointError, CheckpointMismatchError, read_checkpoint
 from amd_mm.datasets import AVADataError, ListFileError
 from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
@@ -27,10 +22,8 @@ _TO_SPEAK = 3.0  # seconds for the first process
 
 
 def sentence(
-    error: BaseException,
-    cfg: Optional[Config] = None,
-    runner: Optional[Runner] = None,
-) -> Optional[str]:
+    error: BaseException, cfg: Config | None = None, runner: Runner | None = None
+) -> str | None:
     """What to tell the user about what ended a run.
 
     Args:
@@ -48,7 +41,7 @@ def sentence(
     return explain(error, cfg) or _unread(error, runner)
 
 
-def _of_checkpoint(error: CheckpointError, runner: Optional[Runner]) -> str:
+def _of_checkpoint(error: CheckpointError, runner: Runner | None) -> str:
     """Its text, with the file's name, and without names by the dozen."""
     text = str(error)
     path = built_from(error) or getattr(runner, '_load_from', None)
@@ -71,11 +64,11 @@ def _of_checkpoint(error: CheckpointError, runner: Optional[Runner]) -> str:
     return '\n'.join(lines)
 
 
-def _resumes(runner: Optional[Runner]) -> bool:
+def _resumes(runner: Runner | None) -> bool:
     return bool(getattr(runner, '_resume', False))
 
 
-def _unread(error: BaseException, runner: Optional[Runner]) -> Optional[str]:
+def _unread(error: BaseException, runner: Runner | None) -> str | None:
     """What is wrong with a checkpoint that MMEngine has failed to read."""
     path = getattr(runner, '_load_from', None)
     within = {one.name for one in traceback.extract_tb(error.__traceback__)}
@@ -103,10 +96,7 @@ def _unread(error: BaseException, runner: Optional[Runner]) -> Optional[str]:
 
 
 def leave(
-    tool: str,
-    error: BaseException,
-    cfg: Optional[Config] = None,
-    runner: Optional[Runner] = None,
+    tool: str, error: BaseException, cfg: Config | None = None, runner: Runner | None = None
 ) -> None:
     """End with a sentence if there is one; else return.
 

@@ -12,8 +12,8 @@ import os
 import os.path as osp
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
 
 import amd_mm
 import torch
@@ -69,9 +69,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'train_dataloader.batch_size=8; lists as key="[a,b]", nested ones '
         'with quotation marks and without spaces',
     )
-    parser.add_argument(
-        '--launcher', choices=LAUNCHERS, default='none', help='job launcher'
-    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     # torchrun sets LOCAL_RANK; older launchers pass one of these.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -104,7 +102,7 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def config_folder() -> Optional[Path]:
+def config_folder() -> Path | None:
     """Where this package's configs are: in the checkout or the wheel."""
     package = Path(amd_mm.__file__).parent
     for folder in (package.parent / 'configs', package / '.mim' / 'configs'):
@@ -129,17 +127,11 @@ def check_config_path(path: str) -> None:
     known = (
         {}
         if folder is None
-        else {
-            file.name: file
-            for file in folder.rglob('*.py')
-            if '_base_' not in file.parts
-        }
+        else {file.name: file for file in folder.rglob('*.py') if '_base_' not in file.parts}
     )
     close = difflib.get_close_matches(osp.basename(path), known, n=3)
     if close:
-        message += '; did you mean\n    ' + '\n    '.join(
-            str(known[name]) for name in close
-        )
+        message += '; did you mean\n    ' + '\n    '.join(str(known[name]) for name in close)
     raise LaunchError(message)
 
 
@@ -297,7 +289,7 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     scale.base_batch_size = scale.base_batch_size / counts
 
 
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
+def set_resume(cfg: Config, resume: str | None) -> None:
     """``--resume [FILE]``.
 
     Args:
@@ -319,7 +311,7 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         raise LaunchError(f'--resume {resume}: there is no such checkpoint')
 
 
-def latest_checkpoint(work_dir: str) -> Optional[str]:
+def latest_checkpoint(work_dir: str) -> str | None:
     """The checkpoint that ``last_checkpoint`` of a work folder names.
 
     Args:
@@ -334,10 +326,7 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     """
     note = Path(work_dir) / 'last_checkpoint'
     if not note.is_file():
-        print_log(
-            f'--resume: nothing to resume in {work_dir}, starting anew',
-            'current',
-        )
+        print_log(f'--resume: nothing to resume in {work_dir}, starting anew', 'current')
         return None
     named = note.read_text().strip()
     for path in (named, str(Path(work_dir) / osp.basename(named))):
@@ -381,7 +370,7 @@ def _check_exists(key: str, path: str, what: str, cfg: Config) -> None:
     )
 
 
-def _data_paths(dataset: dict, key: str) -> Iterator[Tuple[str, str]]:
+def _data_paths(dataset: dict, key: str) -> Iterator[tuple[str, str]]:
     """(config key, path) of a dataset and the datasets inside it."""
     inner = dataset.get('dataset')
     if isinstance(inner, dict):
@@ -402,9 +391,9 @@ def _join(root: str, path: str) -> str:
     return path if '://' in path else osp.join(root, path)
 
 
-def _checkpoint_paths(part: object, key: str) -> Iterator[Tuple[str, str]]:
+def _checkpoint_paths(part: object, key: str) -> Iterator[tuple[str, str]]:
     """(config key, path) of the weights that a model config asks for."""
-    items: List[Tuple[object, object]] = []
+    items: list[tuple[object, object]] = []
     if isinstance(part, dict):
         items = list(part.items())
     elif isinstance(part, (list, tuple)):
@@ -452,8 +441,7 @@ def check_training(cfg: Config) -> None:
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not cfg.get(key):
             raise LaunchError(
-                f'{cfg.filename} has no {key}: it only tests. Train with a '
-                'config that has one'
+                f'{cfg.filename} has no {key}: it only tests. Train with a config that has one'
             )
     clips, views = cfg.get('clips_per_gpu'), cfg.get('num_views')
     if clips and views and clips % views:

@@ -1,14 +1,14 @@
 """AdamW in the fastest form there is for where the parameters are."""
 
 from collections.abc import Iterable
-from typing import Any, List, Union
+from typing import Any
 
 import torch
 from amd_mm.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import AdamW
 
-Parameters = Iterable[Union[Tensor, dict[str, Any]]]
+Parameters = Iterable[Tensor | dict[str, Any]]
 
 
 @OPTIMIZERS.register_module(name='FusedAdamW')
@@ -37,23 +37,18 @@ def fused_adamw(
     Returns:
         AdamW: The optimiser.
     """
-    given: List[Any] = list(params)
+    given: list[Any] = list(params)
     if not isinstance(given[0], dict):
         given = [dict(params=given)]
     # Listed here, as looking at the first would use a generator up.
     groups = [dict(group, params=_listed(group['params'])) for group in given]
     device = groups[0]['params'][0].device.type
     return AdamW(
-        groups,
-        lr=lr,
-        betas=betas,
-        eps=eps,
-        weight_decay=weight_decay,
-        fused=_can_fuse(device),
+        groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=_can_fuse(device)
     )
 
 
-def _listed(params: Union[Tensor, Iterable[Tensor]]) -> list[Tensor]:
+def _listed(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [params] if isinstance(params, Tensor) else list(params)
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 import inspect
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import Registry
@@ -39,8 +40,8 @@ class KeyValues(DictAction):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: Union[str, Sequence[Any], None],
-        option_string: Optional[str] = None,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
     ) -> None:
         """Refuse what is no ``key=value``, then read."""
         for value in values or ():
@@ -53,7 +54,7 @@ class KeyValues(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
-def check_options(cfg: Config, options: Dict[str, object]) -> None:
+def check_options(cfg: Config, options: dict[str, object]) -> None:
     """See that overrides meet something.
 
     A key that is there may be changed; one that is not there must be an
@@ -124,12 +125,10 @@ def _check_new(node: Any, name: str, key: str, here: str) -> None:
     known = [*present, *taken]
     if all_known or get_close_matches(name, known, n=1, cutoff=_CLOSE):
         place = f' in {here}' if here else ''
-        raise LaunchError(
-            f'--cfg-options {key}=...:{place} {unknown_key(name, known)}'
-        )
+        raise LaunchError(f'--cfg-options {key}=...:{place} {unknown_key(name, known)}')
 
 
-def _taken_by(node: Any, here: str) -> tuple[List[str], bool]:
+def _taken_by(node: Any, here: str) -> tuple[list[str], bool]:
     """Arguments of what a dict builds, and whether these are all."""
     if not here:
         return list(inspect.signature(Runner.__init__).parameters), False
@@ -146,7 +145,7 @@ def _taken_by(node: Any, here: str) -> tuple[List[str], bool]:
     return list(found), not loose
 
 
-def _look_up(name: str) -> Optional[type]:
+def _look_up(name: str) -> type | None:
     from amd_mm import registry
 
     for one in _registries(vars(registry).values()):
@@ -156,9 +155,5 @@ def _look_up(name: str) -> Optional[type]:
     return None
 
 
-def _registries(values: Iterable[object]) -> List[Registry]:
-    return [
-        one
-        for one in values
-        if isinstance(one, Registry) and one.scope == 'amd_mm'
-    ]
+def _registries(values: Iterable[object]) -> list[Registry]:
+    return [one for one in values if isinstance(one, Registry) and one.scope == 'amd_mm']

@@ -13,10 +13,11 @@ import importlib.util
 import inspect
 import os
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import amd_mm
 import torch
@@ -26,32 +27,18 @@ from mmengine.registry import Registry
 TRACEBACK = 'AMD_MM_TRACEBACK'
 _OURS = str(Path(amd_mm.__file__).parent) + os.sep
 # Whose constructors check their arguments with sentences of some use.
-_CHECKING = (
-    'amd_mm',
-    'mmengine',
-    'mmcv',
-    'mmaction',
-    'mmpretrain',
-    'mmdet',
-    'torch',
-)
+_CHECKING = ('amd_mm', 'mmengine', 'mmcv', 'mmaction', 'mmpretrain', 'mmdet', 'torch')
 _LONGEST = 400
 _NAMED_ONCE = re.compile(r"'?([\w.]+)'? is not in the (\S+) registry")
-_ARGUMENT = re.compile(
-    r'(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument .(\w+).'
-)
-_MISSING = re.compile(
-    r'(\w+)(?:\.__init__)?\(\) missing \d+ required [\w-]+ arguments?: (.+)'
-)
+_ARGUMENT = re.compile(r'(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument .(\w+).')
+_MISSING = re.compile(r'(\w+)(?:\.__init__)?\(\) missing \d+ required [\w-]+ arguments?: (.+)')
 
 
 class LaunchError(Exception):
     """Something that the user has to change before the run can start."""
 
 
-def explain(
-    error: BaseException, cfg: Optional[Config] = None
-) -> Optional[str]:
+def explain(error: BaseException, cfg: Config | None = None) -> str | None:
     """What the user has to change, if it is for them to change something.
 
     Args:
@@ -71,7 +58,7 @@ def explain(
     return None
 
 
-def _meant(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
+def _meant(error: BaseException, cfg: Config | None) -> str | None:
     """What our code, or a constructor in a config, raises on purpose."""
     last = _last(error.__traceback__)
     if last is None or not _is_raised_here(last):
@@ -79,11 +66,7 @@ def _meant(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
     text = _text(error)
     built = _innermost_build(error)
     if built is None:
-        return (
-            text
-            if last.tb_frame.f_code.co_filename.startswith(_OURS)
-            else None
-        )
+        return text if last.tb_frame.f_code.co_filename.startswith(_OURS) else None
     module = last.tb_frame.f_globals.get('__name__') or ''
     if not text or module.partition('.')[0] not in _CHECKING:
         return None
@@ -100,13 +83,13 @@ def _shorter(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + ' ...'
 
 
-def _links(trace: Optional[TracebackType]) -> Iterator[TracebackType]:
+def _links(trace: TracebackType | None) -> Iterator[TracebackType]:
     while trace is not None:
         yield trace
         trace = trace.tb_next
 
 
-def _last(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+def _last(trace: TracebackType | None) -> TracebackType | None:
     return next(iter(list(_links(trace))[::-1]), None)
 
 
@@ -116,7 +99,7 @@ def _is_raised_here(link: TracebackType) -> bool:
     return dis.opname[code[link.tb_lasti]] == 'RAISE_VARARGS'
 
 
-def _innermost_build(error: BaseException) -> Optional[FrameType]:
+def _innermost_build(error: BaseException) -> FrameType | None:
     """The frame in which MMEngine built what a config names."""
     found = None
     for link in _links(error.__traceback__):
@@ -125,7 +108,7 @@ def _innermost_build(error: BaseException) -> Optional[FrameType]:
     return found
 
 
-def built_from(error: BaseException) -> Optional[str]:
+def built_from(error: BaseException) -> str | None:
     """The checkpoint of what MMEngine was building when it went wrong.
 
     Args:
@@ -140,7 +123,7 @@ def built_from(error: BaseException) -> Optional[str]:
     return path if isinstance(path, str) else None
 
 
-def _place(build: FrameType, cfg: Optional[Config]) -> str:
+def _place(build: FrameType, cfg: Config | None) -> str:
     """The key of what was built, or at least its type."""
     part = build.f_locals.get('cfg') or {}
     name = part.get('type', '')
@@ -160,7 +143,7 @@ def _same_type(one: Any, other: str) -> bool:
     return isinstance(one, str) and one == other
 
 
-def _typed_parts(part: Any, key: str) -> Iterator[Tuple[str, dict]]:
+def _typed_parts(part: Any, key: str) -> Iterator[tuple[str, dict]]:
     """(key, dict) of everything in a config that is to be built."""
     if isinstance(part, (dict, Config)):
         if key and 'type' in part:
@@ -176,14 +159,12 @@ def _typed_parts(part: Any, key: str) -> Iterator[Tuple[str, dict]]:
 # --------------------------------------------------------------- one by one
 
 
-def _worker(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
+def _worker(error: BaseException, cfg: Config | None) -> str | None:
     """An error of ours out of a process of the data loader."""
     text = str(error)
     if 'Original Traceback' not in text:
         return None
-    frames = list(
-        re.finditer(r'^ +File "(.+)", line \d+, in .*\n +(.*)$', text, re.M)
-    )
+    frames = list(re.finditer(r'^ +File "(.+)", line \d+, in .*\n +(.*)$', text, re.M))
     if not frames:
         return None
     place, line = frames[-1].groups()
@@ -195,7 +176,7 @@ def _worker(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
     return text[frames[-1].end() + after.end() :].strip()
 
 
-def _machine(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
+def _machine(error: BaseException, cfg: Config | None) -> str | None:
     """Full disks, full memory, taken ports."""
     text = str(error)
     if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -232,17 +213,13 @@ def _other(port: str) -> int:
     return int(port) + 1 if port.isdigit() and int(port) < 65535 else 29501
 
 
-def _unknown_type(
-    error: BaseException, cfg: Optional[Config]
-) -> Optional[str]:
+def _unknown_type(error: BaseException, cfg: Config | None) -> str | None:
     found = _NAMED_ONCE.search(_text(error))
     if not isinstance(error, KeyError) or found is None:
         return None
     name = found.group(1)
     keys = [
-        f'{key}.type'
-        for key, node in _typed_parts(cfg or {}, '')
-        if _same_type(node['type'], name)
+        f'{key}.type' for key, node in _typed_parts(cfg or {}, '') if _same_type(node['type'], name)
     ]
     place = f'{keys[0]} = {name!r}' if keys else f'type {name!r}'
     scope, dot, short = name.rpartition('.')
@@ -265,7 +242,7 @@ def _unknown_type(
     return f'{place}: nothing of that name is registered; {hint}'
 
 
-def _registered(error: BaseException) -> List[str]:
+def _registered(error: BaseException) -> list[str]:
     """Names, with their scopes, in the registry that was searched."""
     build = _innermost_build(error)
     registry = build.f_locals.get('registry') if build else None
@@ -279,7 +256,7 @@ def _registered(error: BaseException) -> List[str]:
     return sorted(names)
 
 
-def _arguments(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
+def _arguments(error: BaseException, cfg: Config | None) -> str | None:
     """Keys that a class does not take, or that it needs."""
     build = _innermost_build(error)
     last = _last(error.__traceback__)
@@ -299,7 +276,7 @@ def _arguments(error: BaseException, cfg: Optional[Config]) -> Optional[str]:
     return None
 
 
-def parameters(built: Any) -> Dict[str, inspect.Parameter]:
+def parameters(built: Any) -> dict[str, inspect.Parameter]:
     """What a class or function of a config takes; empty if unknown.
 
     Args:

@@ -1,11 +1,11 @@
 """What several hooks ask of the runner."""
 
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 
-DataBatch = Optional[Union[dict, Sequence]]
+DataBatch = dict | Sequence | None
 
 
 def logger_is_due(runner: Runner, batch_idx: int) -> bool:
@@ -34,7 +34,7 @@ def count_clips(data_batch: DataBatch) -> int:
     return len(data_batch.get('data_samples') or data_batch.get('inputs', ()))
 
 
-def batch_names(data_batch: DataBatch) -> List[str]:
+def batch_names(data_batch: DataBatch) -> list[str]:
     """Names of the videos of a collated batch, as its samples have them.
 
     Args:

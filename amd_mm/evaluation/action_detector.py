@@ -1,7 +1,8 @@
 """Trained action detectors on clips of any video: who does what, and when."""
 
 import importlib
-from typing import Any, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class Detector(NamedTuple):
     fps: int
     labels: Sequence[int]
     confidence: float
-    label_file: Optional[str]
+    label_file: str | None
 
 
 def check_mmdet() -> None:
@@ -122,7 +123,7 @@ def build_detector(
     )
 
 
-def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
+def video_pipeline(steps: Sequence[dict], backend: str) -> list[dict]:
     """The test pipeline of a config, for a video.
 
     Args:
@@ -136,20 +137,14 @@ def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
         ActionDetectorError: If it samples or decodes in a way not known here.
     """
     names = [str(step['type']).split('.')[-1] for step in steps]
-    samplers = [
-        i
-        for i, name in enumerate(names)
-        if name in ('SampleAVAClip', 'SampleAVAFrames')
-    ]
+    samplers = [i for i, name in enumerate(names) if name in ('SampleAVAClip', 'SampleAVAFrames')]
     decoders = [i for i, name in enumerate(names) if name.endswith('Decode')]
     if not samplers or not decoders:
         raise ActionDetectorError(
             'the test pipeline of the config needs SampleAVAClip or '
             f'SampleAVAFrames, and a decoder; it has {", ".join(names)}'
         )
-    sampler = dict(
-        steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True
-    )
+    sampler = dict(steps[samplers[0]], type='amd_mm.SampleAVAClip', test_mode=True)
     return [
         dict(type='amd_mm.VideoInit', backend=backend),
         sampler,
@@ -159,9 +154,7 @@ def video_pipeline(steps: Sequence[dict], backend: str) -> List[dict]:
 
 
 @torch.no_grad()
-def recognise(
-    detector: Detector, video: str, time: float, boxes: np.ndarray
-) -> np.ndarray:
+def recognise(detector: Detector, video: str, time: float, boxes: np.ndarray) -> np.ndarray:
     """Probabilities of the actions of each person.
 
     Args:

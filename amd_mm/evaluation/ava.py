@@ -1,8 +1,8 @@
 """AVA's mean average precision, without the side effects."""
 
 import os.path as osp
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
-from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from amd_mm.datasets.ava_files import (
@@ -67,13 +67,13 @@ class PerClassAVAMetric(AVAMetric):
         self,
         ann_file: str,
         label_file: str,
-        exclude_file: Optional[str] = None,
+        exclude_file: str | None = None,
         classwise: bool = False,
         action_thr: float = 0.002,
         num_classes: int = 81,
-        custom_classes: Optional[List[int]] = None,
+        custom_classes: list[int] | None = None,
         collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
+        prefix: str | None = None,
     ) -> None:
         super().__init__(
             ann_file,
@@ -90,10 +90,7 @@ class PerClassAVAMetric(AVAMetric):
         if custom_classes is not None:
             unknown = set(custom_classes) - set(names)
             if unknown:
-                raise AVADataError(
-                    f'custom_classes {some_of(unknown)} are '
-                    f'not in {label_file}'
-                )
+                raise AVADataError(f'custom_classes {some_of(unknown)} are not in {label_file}')
             names = {label: names[label] for label in custom_classes}
         self.names = names
         self.excluded = read_exclusions(exclude_file)
@@ -102,24 +99,17 @@ class PerClassAVAMetric(AVAMetric):
             boxes, labels, _ = read_csv(file, set(names))
         if not boxes:
             raise AVADataError(
-                f'no line of {ann_file} has a label of '
-                f'{label_file}: {some_of(names)}'
+                f'no line of {ann_file} has a label of {label_file}: {some_of(names)}'
             )
         self.annotated = {
-            key: (boxes[key], labels[key])
-            for key in boxes
-            if key not in self.excluded
+            key: (boxes[key], labels[key]) for key in boxes if key not in self.excluded
         }
         if not self.annotated:
-            raise AVADataError(
-                f'all frames of {ann_file} are excluded by {exclude_file}'
-            )
-        self._known: Optional[Set[str]] = None
+            raise AVADataError(f'all frames of {ann_file} are excluded by {exclude_file}')
+        self._known: set[str] | None = None
 
     def process(
-        self,
-        data_batch: Sequence[Tuple[object, dict]],
-        data_samples: Sequence[dict],
+        self, data_batch: Sequence[tuple[object, dict]], data_samples: Sequence[dict]
     ) -> None:
         """Keep the detections of a batch; see the parent.
 
@@ -134,9 +124,7 @@ class PerClassAVAMetric(AVAMetric):
         if self._known is None:
             # Frames whose labels are all unknown are no annotation here.
             with open(self.ann_file, encoding='utf-8') as file:
-                self._known = {
-                    frame_key(*line.split(',', 2)[:2]) for line in file
-                }
+                self._known = {frame_key(*line.split(',', 2)[:2]) for line in file}
         if key not in self._known:
             raise AVADataError(
                 f'the data set gives frame {key!r}, which is not in the '
@@ -144,7 +132,7 @@ class PerClassAVAMetric(AVAMetric):
                 'Give both the same ann_file'
             )
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def compute_metrics(self, results: list) -> dict[str, float]:
         """Mean average precision from the detections of all frames.
 
         Args:
@@ -172,19 +160,14 @@ class PerClassAVAMetric(AVAMetric):
                 found[kind] = _mean(chosen)
         if self.classwise:
             self._log_table(aps, counts)
-            found.update(
-                {
-                    f'{label}_{self.names[label]}': ap
-                    for label, ap in aps.items()
-                }
-            )
+            found.update({f'{label}_{self.names[label]}': ap for label, ap in aps.items()})
         return found
 
     def _match(self, boxes: dict, labels: dict, scores: dict) -> tuple:
         """Scores and hits of all detections, and annotated boxes, by label."""
-        all_scores: Dict[int, list] = {label: [] for label in self.names}
-        all_hits: Dict[int, list] = {label: [] for label in self.names}
-        counts: Dict[int, int] = {}
+        all_scores: dict[int, list] = {label: [] for label in self.names}
+        all_hits: dict[int, list] = {label: [] for label in self.names}
+        counts: dict[int, int] = {}
         for key, (true_boxes, true_labels) in self.annotated.items():
             for label in true_labels:
                 counts[label] = counts.get(label, 0) + 1
@@ -192,10 +175,7 @@ class PerClassAVAMetric(AVAMetric):
             # Only these can be hits, and there are few of them in a frame.
             chosen = np.isin(found, true_labels)
             tried = (
-                [
-                    np.array(values[key])[chosen]
-                    for values in (boxes, labels, scores)
-                ]
+                [np.array(values[key])[chosen] for values in (boxes, labels, scores)]
                 if len(found)
                 else [np.zeros((0, 4)), [], []]
             )
@@ -209,29 +189,20 @@ class PerClassAVAMetric(AVAMetric):
                 all_hits[label].append(np.zeros(len(wrong), bool))
         return all_scores, all_hits, counts
 
-    def _log_table(
-        self, aps: Dict[int, float], counts: Dict[int, int]
-    ) -> None:
+    def _log_table(self, aps: dict[int, float], counts: dict[int, int]) -> None:
         width = max(len(self.names[label]) for label in aps)
         rows = [
-            f'{label:>5}  {self.names[label]:<{width}}  {counts[label]:>7}  '
-            f'{ap:.4f}'
+            f'{label:>5}  {self.names[label]:<{width}}  {counts[label]:>7}  {ap:.4f}'
             for label, ap in aps.items()
         ]
         MMLogger.get_current_instance().info(
             '\n'.join(
-                [
-                    'AP of each action',
-                    f'{"label":>5}  {"action":<{width}}  {"boxes":>7}  AP',
-                    *rows,
-                ]
+                ['AP of each action', f'{"label":>5}  {"action":<{width}}  {"boxes":>7}  AP', *rows]
             )
         )
 
 
-def _average_precision(
-    scores: List[np.ndarray], hits: List[np.ndarray], count: int
-) -> float:
+def _average_precision(scores: list[np.ndarray], hits: list[np.ndarray], count: int) -> float:
     if not scores:
         return 0.0
     precision, recall = metrics.compute_precision_recall(

@@ -1,8 +1,9 @@
 """How well each class is recognised, and what it is mistaken for."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import METRICS
@@ -51,7 +52,7 @@ class ClassificationReport(ConfusionMatrix):
     def __init__(
         self,
         out_dir: str,
-        label_map: Optional[str] = None,
+        label_map: str | None = None,
         top_k: int = 5,
         collect_device: str = 'cpu',
     ) -> None:
@@ -91,9 +92,7 @@ class ClassificationReport(ConfusionMatrix):
                 "model.cls_head.average_clips='prob'"
             )
         if label is None or label.numel() != 1:
-            raise ValueError(
-                'ClassificationReport needs one label for each video'
-            )
+            raise ValueError('ClassificationReport needs one label for each video')
         if not 0 <= int(label) < len(score):
             raise ValueError(
                 f'a video has the label {int(label)}, which is none of the '
@@ -104,7 +103,7 @@ class ClassificationReport(ConfusionMatrix):
         if self.names is not None and self.label_map is not None:
             check_label_map(self.names, len(score), self.label_map)
 
-    def compute_metrics(self, results: List[dict]) -> dict:
+    def compute_metrics(self, results: list[dict]) -> dict:
         """Write the report.
 
         Args:
@@ -114,10 +113,7 @@ class ClassificationReport(ConfusionMatrix):
             dict: Empty.
         """
         # Here: drawing is nothing that a process has to import to test.
-        from amd_mm.visualization import (
-            draw_class_accuracies,
-            draw_confusion_matrix,
-        )
+        from amd_mm.visualization import draw_class_accuracies, draw_confusion_matrix
 
         matrix = super().compute_metrics(results)['result'].numpy()
         in_top = np.zeros(len(matrix), dtype=np.int64)
@@ -125,19 +121,12 @@ class ClassificationReport(ConfusionMatrix):
             in_top[int(result['gt_label'])] += bool(result['in_top'])
         names = self._class_names(len(matrix))
         shown = names or [str(label) for label in range(len(matrix))]
-        write_class_table(
-            matrix, in_top, shown, self.top_k, self.out_dir / 'per_class.csv'
-        )
-        write_confusion_matrix(
-            matrix, shown, self.out_dir / 'confusion_matrix.csv'
-        )
+        write_class_table(matrix, in_top, shown, self.top_k, self.out_dir / 'per_class.csv')
+        write_confusion_matrix(matrix, shown, self.out_dir / 'confusion_matrix.csv')
         draw_class_accuracies(matrix, names, self.out_dir / 'per_class.png')
-        draw_confusion_matrix(
-            matrix, names, self.out_dir / 'confusion_matrix.png'
-        )
+        draw_confusion_matrix(matrix, names, self.out_dir / 'confusion_matrix.png')
         MMLogger.get_current_instance().info(
-            'Report of each class in %s: mean accuracy %.2f %% of %d classes '
-            'with %d videos',
+            'Report of each class in %s: mean accuracy %.2f %% of %d classes with %d videos',
             self.out_dir,
             100 * mean_class_accuracy(matrix),
             (matrix.sum(1) > 0).sum(),
@@ -145,7 +134,7 @@ class ClassificationReport(ConfusionMatrix):
         )
         return {}
 
-    def _class_names(self, num_classes: int) -> Optional[List[str]]:
+    def _class_names(self, num_classes: int) -> list[str] | None:
         if self.names is not None:
             return self.names
         classes = (self.dataset_meta or {}).get('classes')
@@ -170,11 +159,7 @@ def mean_class_accuracy(matrix: np.ndarray) -> float:
 
 
 def write_class_table(
-    matrix: np.ndarray,
-    in_top: np.ndarray,
-    names: Sequence[str],
-    top_k: int,
-    path: Union[str, Path],
+    matrix: np.ndarray, in_top: np.ndarray, names: Sequence[str], top_k: int, path: str | Path
 ) -> None:
     """Write a CSV file with a line for each class.
 
@@ -229,9 +214,7 @@ def _percent(part: int, whole: int) -> str:
     return f'{100 * part / whole:.2f}' if whole else ''
 
 
-def write_confusion_matrix(
-    matrix: np.ndarray, names: Sequence[str], path: Union[str, Path]
-) -> None:
+def write_confusion_matrix(matrix: np.ndarray, names: Sequence[str], path: str | Path) -> None:
     """Write a CSV file: a row for each true class, with counts.
 
     Args:

@@ -3,18 +3,10 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any
 
 import torch
 from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
@@ -50,11 +42,11 @@ class ClipSampling:
     """
 
     frames: int = 16
-    stride: Optional[int] = 4
+    stride: int | None = 4
     clips: int = 1
     size: int = 224
 
-    def pipeline(self, backend: str = 'decord') -> List[dict]:
+    def pipeline(self, backend: str = 'decord') -> list[dict]:
         """Transforms from a file name to a packed sample.
 
         Its ``inputs`` are (clips, C, frames, size, size), uint8, RGB.
@@ -70,7 +62,7 @@ class ClipSampling:
         ]
 
 
-def find_config(checkpoint: str) -> Optional[str]:
+def find_config(checkpoint: str) -> str | None:
     """The config that a training run left beside its checkpoints.
 
     Args:
@@ -87,7 +79,7 @@ def find_config(checkpoint: str) -> Optional[str]:
     return str(configs[0])
 
 
-def stride_of(cfg: Config, default: Optional[int] = 4) -> Optional[int]:
+def stride_of(cfg: Config, default: int | None = 4) -> int | None:
     """The frame stride that a config tests, or else trains, with.
 
     Args:
@@ -110,10 +102,10 @@ def stride_of(cfg: Config, default: Optional[int] = 4) -> Optional[int]:
 
 def infer_backbone(
     state: Mapping[str, Tensor],
-    frames: Optional[int] = None,
-    size: Optional[int] = None,
-    heads: Optional[int] = None,
-) -> Dict[str, Any]:
+    frames: int | None = None,
+    size: int | None = None,
+    heads: int | None = None,
+) -> dict[str, Any]:
     """The backbone that weights belong to.
 
     Widths, depth, patch and norms are in the shapes. Heads are not: they are
@@ -138,14 +130,12 @@ def infer_backbone(
     if patch is None or patch.ndim != 5:
         what = 'no video ViT' if patch is None else 'an image ViT'
         raise ArchitectureError(
-            f'the checkpoint holds {what} (looked for {_PATCH_WEIGHT} with 5 '
-            'dimensions)'
+            f'the checkpoint holds {what} (looked for {_PATCH_WEIGHT} with 5 dimensions)'
         )
     width, channels, tubelet, side, other_side = patch.shape
     if side != other_side:
         raise ArchitectureError(
-            f'patches of {side}x{other_side} pixels are '
-            'not square; there is no such backbone here'
+            f'patches of {side}x{other_side} pixels are not square; there is no such backbone here'
         )
     if heads is None and width % _HEAD_WIDTH:
         raise ArchitectureError(
@@ -155,9 +145,7 @@ def infer_backbone(
         )
     blocks = {
         int(found.group(1))
-        for found in (
-            re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state
-        )
+        for found in (re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state)
         if found
     }
     if not blocks:
@@ -185,12 +173,8 @@ def infer_backbone(
 
 
 def _guess_grid(
-    table: Optional[Tensor],
-    tubelet: int,
-    side: int,
-    frames: Optional[int],
-    size: Optional[int],
-) -> Tuple[int, int, int]:
+    table: Tensor | None, tubelet: int, side: int, frames: int | None, size: int | None
+) -> tuple[int, int, int]:
     """Tokens along (time, height, width) that the model was made for."""
     usual = 16 // tubelet, 224 // side
     if table is None:
@@ -212,9 +196,7 @@ def _guess_grid(
     )
 
 
-def _table_kind(
-    table: Optional[Tensor], grid: Tuple[int, int, int], width: int
-) -> Dict[str, Any]:
+def _table_kind(table: Tensor | None, grid: tuple[int, int, int], width: int) -> dict[str, Any]:
     """How the position table was made, if the file has one."""
     if table is None:
         return {}
@@ -230,7 +212,7 @@ def _table_kind(
     return dict(use_learnable_pos_emb=True)
 
 
-def backbone_of(cfg: Config, state: Mapping[str, Tensor]) -> Dict[str, Any]:
+def backbone_of(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The backbone of a config, with the norm that the weights have.
 
     Args:
@@ -245,13 +227,9 @@ def backbone_of(cfg: Config, state: Mapping[str, Tensor]) -> Dict[str, Any]:
     """
     backbone = dict((cfg.get('model') or {}).get('backbone') or {})
     name = str(backbone.get('type', 'none'))
-    if name.split('.')[-1] not in (
-        'VideoVisionTransformer',
-        'VisionTransformer',
-    ):
+    if name.split('.')[-1] not in ('VideoVisionTransformer', 'VisionTransformer'):
         raise ArchitectureError(
-            f'{cfg.filename}: model.backbone is {name}, not a '
-            'VideoVisionTransformer'
+            f'{cfg.filename}: model.backbone is {name}, not a VideoVisionTransformer'
         )
     backbone.update(
         type='amd_mm.VideoVisionTransformer',
@@ -292,10 +270,10 @@ class ClipEncoder(nn.Module):
     def from_checkpoint(
         cls,
         checkpoint: str,
-        cfg: Optional[Config] = None,
-        frames: Optional[int] = None,
-        size: Optional[int] = None,
-        heads: Optional[int] = None,
+        cfg: Config | None = None,
+        frames: int | None = None,
+        size: int | None = None,
+        heads: int | None = None,
     ) -> 'ClipEncoder':
         """Read a checkpoint of any known format.
 
@@ -324,9 +302,7 @@ class ClipEncoder(nn.Module):
             backbone = backbone_of(cfg, state)
             normalisation = _normalisation_of(cfg)
         encoder = MODELS.build(backbone)
-        load_into(
-            encoder, state, fmt='amd_mm', name=checkpoint, logger='silent'
-        )
+        load_into(encoder, state, fmt='amd_mm', name=checkpoint, logger='silent')
         return cls(encoder, **normalisation)
 
     @property
@@ -384,10 +360,7 @@ class ClipEncoder(nn.Module):
             )
 
     def encode_with(
-        self,
-        device: str,
-        dtype: torch.dtype = torch.float32,
-        keep_tokens: bool = False,
+        self, device: str, dtype: torch.dtype = torch.float32, keep_tokens: bool = False
     ) -> Callable[[Tensor], Tensor]:
         """Move to a device; a function for whole batches.
 
@@ -407,9 +380,7 @@ class ClipEncoder(nn.Module):
 
         @torch.inference_mode()
         def encode(clips: Tensor) -> Tensor:
-            with torch.autocast(
-                kind, dtype=dtype, enabled=dtype != torch.float32
-            ):
+            with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
                 values = self.tokens(clips.to(device).float())
             # The mean over many tokens, in float32.
             values = values.float()
@@ -428,14 +399,14 @@ class ClipEncoder(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def _normalisation_of(cfg: Config) -> Dict[str, Sequence[float]]:
+def _normalisation_of(cfg: Config) -> dict[str, Sequence[float]]:
     preprocessor = cfg.model.get('data_preprocessor') or {}
     if preprocessor.get('mean') is None:
         return {}
     return dict(mean=preprocessor['mean'], std=preprocessor['std'])
 
 
-def choose_device(name: Optional[str] = None) -> str:
+def choose_device(name: str | None = None) -> str:
     """The device called so, or by default the accelerator if there is one.
 
     Raises:
@@ -446,9 +417,7 @@ def choose_device(name: Optional[str] = None) -> str:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ArchitectureError(
-            f'--device {name} cannot be used here: {reason}'
-        ) from None
+        raise ArchitectureError(f'--device {name} cannot be used here: {reason}') from None
     return name
 
 

@@ -1,9 +1,9 @@
 """Which classes one model knows better than another."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Comparison:
         only_second (int): Videos that only the second model gets right.
     """
 
-    classes: Tuple[ClassDifference, ...]
+    classes: tuple[ClassDifference, ...]
     num_classes: int
     videos: int
     first: float
@@ -56,9 +56,7 @@ class Comparison:
     only_first: int
     only_second: int
 
-    def largest(
-        self, count: int
-    ) -> Tuple[List[ClassDifference], List[ClassDifference]]:
+    def largest(self, count: int) -> tuple[list[ClassDifference], list[ClassDifference]]:
         """The classes with the largest gains and losses of the first model.
 
         Args:
@@ -91,10 +89,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> Comparison:
     _check_same_videos(first, second)
     count = first.num_classes
     videos = np.bincount(first.labels, minlength=count)
-    right = [
-        np.bincount(one.labels[one.correct], minlength=count)
-        for one in (first, second)
-    ]
+    right = [np.bincount(one.labels[one.correct], minlength=count) for one in (first, second)]
     classes = [
         ClassDifference(
             label=int(label),
@@ -145,10 +140,7 @@ def _check_same_videos(first: Predictions, second: Predictions) -> None:
 
 
 def write_comparison(
-    comparison: Comparison,
-    names: Sequence[str],
-    models: Tuple[str, str],
-    path: Union[str, Path],
+    comparison: Comparison, names: Sequence[str], models: tuple[str, str], path: str | Path
 ) -> Path:
     """Write a CSV file: a line for each class, as they are sorted.
 

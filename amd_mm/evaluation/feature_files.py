@@ -4,9 +4,10 @@ import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,16 +32,16 @@ class NamedVideos(ReplaceUnreadableMixin, BaseActionDataset):
         pipeline (list): Transforms.
     """
 
-    def __init__(self, paths: Sequence[str], pipeline: List[dict]) -> None:
+    def __init__(self, paths: Sequence[str], pipeline: list[dict]) -> None:
         self.paths = list(paths)
         super().__init__('', pipeline=pipeline, test_mode=True)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """``filename`` and ``label``, which is -1."""
         return [dict(filename=path, label=-1) for path in self.paths]
 
 
-def file_names(names: Sequence[str]) -> List[str]:
+def file_names(names: Sequence[str]) -> list[str]:
     """Names of the feature files of videos.
 
     The folders are kept and the ending becomes ``.npy``. Videos that differ in
@@ -58,21 +59,16 @@ def file_names(names: Sequence[str]) -> List[str]:
     """
     inside = [
         PurePath(
-            *(
-                part
-                for part in PurePath(name).parts
-                if part not in ('..', PurePath(name).anchor)
-            )
+            *(part for part in PurePath(name).parts if part not in ('..', PurePath(name).anchor))
         )
         for name in names
     ]
     stems = Counter(_without_ending(one) for one in set(inside))
     made = [
-        str(one if stems[_without_ending(one)] > 1 else _without_ending(one))
-        + '.npy'
+        str(one if stems[_without_ending(one)] > 1 else _without_ending(one)) + '.npy'
         for one in inside
     ]
-    owner: Dict[str, str] = {}
+    owner: dict[str, str] = {}
     for name, file in zip(names, made):
         if owner.setdefault(file, name) != name:
             raise FeatureFolderError(
@@ -107,9 +103,7 @@ class FeatureFolder:
             holds features that are not from here.
     """
 
-    def __init__(
-        self, folder: 'os.PathLike', settings: Dict[str, Any]
-    ) -> None:
+    def __init__(self, folder: 'os.PathLike', settings: dict[str, Any]) -> None:
         self.folder = Path(folder)
         record = self.folder / RECORD
         if record.is_file():
@@ -124,7 +118,7 @@ class FeatureFolder:
         self._write(RECORD, lambda file: file.write(text.encode()))
 
     @staticmethod
-    def _compare(record: Path, settings: Dict[str, Any]) -> None:
+    def _compare(record: Path, settings: dict[str, Any]) -> None:
         try:
             known = json.loads(record.read_text())
         except ValueError as error:
@@ -154,7 +148,7 @@ class FeatureFolder:
         """Read an array."""
         return np.load(self.folder / name)
 
-    def list_unreadable(self, problems: Sequence[Tuple[str, str]]) -> None:
+    def list_unreadable(self, problems: Sequence[tuple[str, str]]) -> None:
         """Write names and reasons to ``unreadable.txt``, or remove it.
 
         Args:
@@ -164,9 +158,7 @@ class FeatureFolder:
             (self.folder / UNREADABLE).unlink(missing_ok=True)
             return
         lines = ''.join(f'{name}\t{reason}\n' for name, reason in problems)
-        self._write(
-            UNREADABLE, lambda file: file.write(lines.encode(errors='replace'))
-        )
+        self._write(UNREADABLE, lambda file: file.write(lines.encode(errors='replace')))
 
     def _write(self, name: str, write: Callable) -> None:
         target = self.folder / name
@@ -194,9 +186,7 @@ class _Sample:
 class _Checked(Dataset):
     """Some samples of a data set; unreadable ones as such, not as errors."""
 
-    def __init__(
-        self, dataset: ReplaceUnreadableMixin, indices: Sequence[int]
-    ) -> None:
+    def __init__(self, dataset: ReplaceUnreadableMixin, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = list(indices)
 
@@ -220,7 +210,7 @@ def extract(
     batch_size: int = 8,
     workers: int = 2,
     on_progress: Callable[[], None] = lambda: None,
-) -> List[Tuple[int, str]]:
+) -> list[tuple[int, str]]:
     """Encode the videos of a data set that are not yet in a folder.
 
     Args:
@@ -242,11 +232,9 @@ def extract(
     """
     todo = [index for index, name in enumerate(names) if not folder.has(name)]
     loader = DataLoader(
-        _Checked(dataset, todo),
-        batch_size=None,
-        num_workers=min(workers, len(todo)),
+        _Checked(dataset, todo), batch_size=None, num_workers=min(workers, len(todo))
     )
-    problems: List[Tuple[int, str]] = []
+    problems: list[tuple[int, str]] = []
 
     def readable() -> Iterator[_Sample]:
         for sample in loader:
@@ -258,9 +246,7 @@ def extract(
 
     for group in _groups(readable(), batch_size):
         clips = torch.cat([sample.clips for sample in group])
-        features = torch.cat(
-            [encode(part) for part in clips.split(batch_size)]
-        )
+        features = torch.cat([encode(part) for part in clips.split(batch_size)])
         sizes = [len(sample.clips) for sample in group]
         for sample, values in zip(group, features.split(sizes)):
             folder.save(names[sample.index], values.numpy())
@@ -268,11 +254,9 @@ def extract(
     return sorted(problems)
 
 
-def _groups(
-    samples: Iterator[_Sample], batch_size: int
-) -> Iterator[List[_Sample]]:
+def _groups(samples: Iterator[_Sample], batch_size: int) -> Iterator[list[_Sample]]:
     """Samples together that make up a batch of clips."""
-    group: List[_Sample] = []
+    group: list[_Sample] = []
     for sample in samples:
         group.append(sample)
         if sum(len(one.clips) for one in group) >= batch_size:

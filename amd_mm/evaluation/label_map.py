@@ -1,15 +1,15 @@
 """Names of classes, from the files that data sets come with."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Union
 
 
 class LabelMapError(ValueError):
     """A file of class names that cannot be used; the message names it."""
 
 
-def read_label_map(path: Union[str, Path]) -> List[str]:
+def read_label_map(path: str | Path) -> list[str]:
     """Read the names of classes, in the order of their labels.
 
     Args:
@@ -28,9 +28,7 @@ def read_label_map(path: Union[str, Path]) -> List[str]:
     try:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelMapError(
-            f'the label map {path} cannot be read: {error}'
-        ) from error
+        raise LabelMapError(f'the label map {path} cannot be read: {error}') from error
     names = (
         _from_json(text, path)
         if path.suffix.lower() == '.json'
@@ -44,7 +42,7 @@ def read_label_map(path: Union[str, Path]) -> List[str]:
     return names
 
 
-def _from_json(text: str, path: Path) -> List[str]:
+def _from_json(text: str, path: Path) -> list[str]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -53,27 +51,22 @@ def _from_json(text: str, path: Path) -> List[str]:
         return [str(name) for name in content]
     if isinstance(content, dict):
         return _in_order(content, path)
-    raise LabelMapError(
-        f'{path} must hold a list of names, or a mapping of names to labels'
-    )
+    raise LabelMapError(f'{path} must hold a list of names, or a mapping of names to labels')
 
 
-def _in_order(labels: dict, path: Path) -> List[str]:
+def _in_order(labels: dict, path: Path) -> list[str]:
     try:
         names = {int(label): name for name, label in labels.items()}
     except (TypeError, ValueError):
         names = {}
     if sorted(names) != list(range(len(labels))):
         raise LabelMapError(
-            f'{path} must map names to the labels 0 to {len(labels) - 1}, '
-            'each once'
+            f'{path} must map names to the labels 0 to {len(labels) - 1}, each once'
         )
     return [names[label] for label in range(len(labels))]
 
 
-def check_label_map(
-    names: Sequence[str], num_classes: int, path: Union[str, Path]
-) -> None:
+def check_label_map(names: Sequence[str], num_classes: int, path: str | Path) -> None:
     """See that there is one name for each class.
 
     Args:

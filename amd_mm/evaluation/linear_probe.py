@@ -1,7 +1,8 @@
 """What frozen features know: a linear probe and nearest neighbours."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +34,7 @@ class LabelledFeatures:
             )
         if self.labels.min() < 0:
             raise ValueError(
-                'a clip has no label: a probe needs a list file '
-                'with a label in every line'
+                'a clip has no label: a probe needs a list file with a label in every line'
             )
 
     def part(self, chosen: Tensor) -> 'LabelledFeatures':
@@ -62,7 +62,7 @@ class ProbeResult:
     setting: float
 
 
-def load_labelled_clips(dataset: Any) -> Tuple[Tensor, Tensor]:
+def load_labelled_clips(dataset: Any) -> tuple[Tensor, Tensor]:
     """Decode all clips of a dataset, once, for several models.
 
     Args:
@@ -82,9 +82,7 @@ def load_labelled_clips(dataset: Any) -> Tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def extract_features(
-    model: nn.Module, clips: Iterable[Tensor], batch_size: int = 128
-) -> Tensor:
+def extract_features(model: nn.Module, clips: Iterable[Tensor], batch_size: int = 128) -> Tensor:
     """Mean over the tokens of whole clips, after the encoder's final norm.
 
     Args:
@@ -103,22 +101,16 @@ def extract_features(
     features = []
     clips = list(clips)
     for start in range(0, len(clips), batch_size):
-        batch = dict(
-            inputs=clips[start : start + batch_size], data_samples=None
-        )
+        batch = dict(inputs=clips[start : start + batch_size], data_samples=None)
         inputs = parts.data_preprocessor(batch)['inputs']
         tokens = parts.extract_feat(inputs).float()
-        features.append(
-            tokens.unflatten(0, (len(inputs), -1)).mean((1, 2)).cpu()
-        )
+        features.append(tokens.unflatten(0, (len(inputs), -1)).mean((1, 2)).cpu())
     model.train(training)
     return torch.cat(features)
 
 
 def linear_probe(
-    train: LabelledFeatures,
-    test: LabelledFeatures,
-    penalties: Sequence[float] = PENALTIES,
+    train: LabelledFeatures, test: LabelledFeatures, penalties: Sequence[float] = PENALTIES
 ) -> ProbeResult:
     """Train a linear classifier on features and test it on others.
 
@@ -138,10 +130,7 @@ def linear_probe(
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     held_back = _every_fifth_of_a_class(train.labels)
     fit, choose = train.part(~held_back), train.part(held_back)
-    penalty = max(
-        penalties,
-        key=lambda value: _fit_and_test(fit, choose, classes, value).accuracy,
-    )
+    penalty = max(penalties, key=lambda value: _fit_and_test(fit, choose, classes, value).accuracy)
     return _fit_and_test(train, test, classes, penalty)
 
 
@@ -155,10 +144,7 @@ def _every_fifth_of_a_class(labels: Tensor) -> Tensor:
 
 
 def _fit_and_test(
-    train: LabelledFeatures,
-    test: LabelledFeatures,
-    classes: int,
-    penalty: float,
+    train: LabelledFeatures, test: LabelledFeatures, classes: int, penalty: float
 ) -> ProbeResult:
     deviation, mean = torch.std_mean(train.values.double(), dim=0)
     # A dead feature stays at zero.
@@ -169,9 +155,7 @@ def _fit_and_test(
 
     known = standardise(train.values)
     weight = known.new_zeros(classes, known.shape[1], requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [weight], max_iter=500, line_search_fn='strong_wolfe'
-    )
+    solver = torch.optim.LBFGS([weight], max_iter=500, line_search_fn='strong_wolfe')
 
     def closure() -> Tensor:
         solver.zero_grad()
@@ -212,8 +196,6 @@ def nearest_neighbours(
     return _result(torch.cat(predictions), test.labels, neighbours)
 
 
-def _result(
-    predictions: Tensor, labels: Tensor, setting: float
-) -> ProbeResult:
+def _result(predictions: Tensor, labels: Tensor, setting: float) -> ProbeResult:
     accuracy = (predictions == labels).double().mean().item()
     return ProbeResult(predictions, accuracy, setting)

@@ -4,7 +4,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Tuple, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class Predictions:
     labels: np.ndarray
     predicted: np.ndarray
     num_classes: int
-    videos: Tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
 
     @property
     def correct(self) -> np.ndarray:
@@ -42,7 +42,7 @@ class Predictions:
         return self.labels == self.predicted
 
 
-def read_predictions(path: Union[str, Path]) -> Predictions:
+def read_predictions(path: str | Path) -> Predictions:
     """Read the predictions that ``--dump`` wrote for recognition.
 
     The file is a pickle. Only tensors, arrays and plain containers are read
@@ -67,17 +67,9 @@ def read_predictions(path: Union[str, Path]) -> Predictions:
     scores = [_scores(sample, at, path) for at, sample in enumerate(samples)]
     counts = sorted({len(one) for one in scores})
     if len(counts) > 1:
-        raise PredictionsError(
-            f'{path}: some videos have {counts[0]} scores, others {counts[-1]}'
-        )
-    labels = [
-        _label(sample, counts[0], at, path)
-        for at, sample in enumerate(samples)
-    ]
-    names = [
-        str(sample.get('filename') or sample.get('frame_dir') or '')
-        for sample in samples
-    ]
+        raise PredictionsError(f'{path}: some videos have {counts[0]} scores, others {counts[-1]}')
+    labels = [_label(sample, counts[0], at, path) for at, sample in enumerate(samples)]
+    names = [str(sample.get('filename') or sample.get('frame_dir') or '') for sample in samples]
     return Predictions(
         source=str(path),
         labels=np.array(labels, dtype=np.int64),
@@ -87,7 +79,7 @@ def read_predictions(path: Union[str, Path]) -> Predictions:
     )
 
 
-def _scores(sample: Any, at: int, path: Union[str, Path]) -> np.ndarray:
+def _scores(sample: Any, at: int, path: str | Path) -> np.ndarray:
     """(C, ), of one video."""
     if not isinstance(sample, dict) or 'pred_score' not in sample:
         raise PredictionsError(
@@ -104,14 +96,11 @@ def _scores(sample: Any, at: int, path: Union[str, Path]) -> np.ndarray:
     return scores
 
 
-def _label(
-    sample: dict, num_classes: int, at: int, path: Union[str, Path]
-) -> int:
+def _label(sample: dict, num_classes: int, at: int, path: str | Path) -> int:
     label = np.asarray(_array(sample.get('gt_label', [])))
     if label.size != 1:
         raise PredictionsError(
-            f'{path}: entry {at} has {label.size} labels; '
-            'one label for each video is needed'
+            f'{path}: entry {at} has {label.size} labels; one label for each video is needed'
         )
     value = int(label.reshape(-1)[0])
     if not 0 <= value < num_classes:
@@ -139,8 +128,7 @@ def _read(path: Path) -> Any:
         raise PredictionsError(f'{path} cannot be read: {error}') from error
     except Exception as error:  # a damaged pickle raises nearly anything
         raise PredictionsError(
-            f'{path} is no file of predictions, or is damaged: '
-            f'{type(error).__name__}: {error}'
+            f'{path} is no file of predictions, or is damaged: {type(error).__name__}: {error}'
         ) from error
 
 
@@ -162,6 +150,4 @@ class _PredictionsUnpickler(NumbersUnpickler):
 
 def _load_storage(content: bytes) -> Any:
     """The numbers of a tensor; torch's own function would run a pickle."""
-    return torch.load(
-        io.BytesIO(content), map_location='cpu', weights_only=True
-    )
+    return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)

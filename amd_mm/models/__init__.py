@@ -1,17 +1,8 @@
 from .algorithms import AMD, AlignedMoCoV3, MaskedAutoencoder, TinyMIM
-from .backbones import (
-    FeatureMapVisionTransformer,
-    ImageVisionTransformer,
-    VideoVisionTransformer,
-)
+from .backbones import FeatureMapVisionTransformer, ImageVisionTransformer, VideoVisionTransformer
 from .classifiers import AlignedClassifier, LogitDistilledClassifier
 from .data_preprocessors import ClipPreprocessor, PaddedClipPreprocessor
-from .heads import (
-    FeatureTargetHead,
-    LinearProbeHead,
-    PixelReconstructionHead,
-    TokenRelationHead,
-)
+from .heads import FeatureTargetHead, LinearProbeHead, PixelReconstructionHead, TokenRelationHead
 from .losses import FeatureAlignmentLoss, TokenRelationLoss
 from .mask_generators import (
     AsymmetricRandomMaskGenerator,

@@ -1,6 +1,7 @@
 """Models in their real size without their memory, to look at."""
 
-from typing import Any, Callable, Iterable, Mapping, Optional
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from unittest import mock
 
 import torch
@@ -17,7 +18,7 @@ class _WeightsOnMeta(TorchFunctionMode):
         func: Callable,
         types: Iterable[type],
         args: Iterable[Any] = (),
-        kwargs: Optional[Mapping[str, Any]] = None,
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
         if func is torch.empty and kwargs.get('device') is None:

@@ -35,19 +35,11 @@ import pickle
 import re
 import types
 from argparse import Namespace
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pickle import UnpicklingError
-from typing import (
-    Any,
-    BinaryIO,
-    Callable,
-    Iterator,
-    List,
-    SupportsIndex,
-    Tuple,
-    Union,
-)
+from typing import Any, BinaryIO, SupportsIndex
 
 import numpy as np
 import torch
@@ -63,10 +55,7 @@ class _HistoryReader(HistoryBuffer):
         """Take the histories; the class knows its methods by itself."""
         histories = ('_log_history', '_count_history')
         if not all(isinstance(state[name], np.ndarray) for name in histories):
-            raise UnpicklingError(
-                'checkpoint holds a log history that is '
-                'not an array of numbers'
-            )
+            raise UnpicklingError('checkpoint holds a log history that is not an array of numbers')
         arrays = {name: np.array(state[name]) for name in histories}
         super().__setstate__({'max_length': state['max_length'], **arrays})
         self.__class__ = HistoryBuffer
@@ -76,8 +65,7 @@ def _history_method(owner: type, name: str) -> Callable:
     """Look up a method of ``HistoryBuffer``, where a file says getattr."""
     if owner is not _HistoryReader or name not in vars(HistoryBuffer):
         raise UnpicklingError(
-            f'checkpoint asks for attribute {name!r} of {owner!r}, which no '
-            'log history needs'
+            f'checkpoint asks for attribute {name!r} of {owner!r}, which no log history needs'
         )
     return getattr(HistoryBuffer, name)
 
@@ -85,13 +73,10 @@ def _history_method(owner: type, name: str) -> Callable:
 class _CheckedDtype:
     """The data type of numbers, read from a pickled ``numpy.dtype``."""
 
-    def __init__(
-        self, code: str, align: bool = False, copy: bool = True
-    ) -> None:
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
         if not (isinstance(code, str) and re.fullmatch(r'[biufc]\d+', code)):
             raise UnpicklingError(
-                f'checkpoint holds NumPy data of type {code!r}; only numbers '
-                'are read'
+                f'checkpoint holds NumPy data of type {code!r}; only numbers are read'
             )
         self.dtype = np.dtype(code)
 
@@ -99,9 +84,7 @@ class _CheckedDtype:
         """Take the byte order; any structure inside is refused."""
         byte_order, *structure = state[1:5]
         if any(part is not None for part in structure):
-            raise UnpicklingError(
-                'checkpoint holds structured NumPy data; only numbers are read'
-            )
+            raise UnpicklingError('checkpoint holds structured NumPy data; only numbers are read')
         self.dtype = self.dtype.newbyteorder(byte_order)
 
 
@@ -120,16 +103,14 @@ class _CheckedArray(np.ndarray):
             data = data.encode('latin1')  # protocol 2 has no bytes
         super().__setstate__((1, shape, dtype.dtype, fortran_order, data))
 
-    def __reduce__(self) -> Union[str, tuple]:
+    def __reduce__(self) -> str | tuple:
         return np.array(self, subok=False).__reduce__()
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Union[str, tuple]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
         return np.array(self, subok=False).__reduce_ex__(protocol)
 
 
-def _checked_reconstruct(
-    kind: type, shape: tuple, code: bytes
-) -> _CheckedArray:
+def _checked_reconstruct(kind: type, shape: tuple, code: bytes) -> _CheckedArray:
     """Start an array, which its ``__setstate__`` fills."""
     return _CheckedArray()
 
@@ -148,9 +129,9 @@ def _no_bytes() -> bytes:
     return b''
 
 
-def _readers() -> List[Tuple[Callable, str]]:
+def _readers() -> list[tuple[Callable, str]]:
     """Pairs of (reader, name in the file), as torch takes them."""
-    readers: List[Tuple[Callable, str]] = [
+    readers: list[tuple[Callable, str]] = [
         (_HistoryReader, 'mmengine.logging.history_buffer.HistoryBuffer'),
         (_history_method, 'builtins.getattr'),
         (_no_bytes, 'builtins.bytes'),
@@ -253,8 +234,7 @@ def _checked_pickle() -> types.ModuleType:
             module = {'__builtin__': 'builtins'}.get(module, module)
             if f'{module}.{name}' not in known:
                 raise UnpicklingError(
-                    f'Weights only load failed: unsupported class '
-                    f'{module}.{name}'
+                    f'Weights only load failed: unsupported class {module}.{name}'
                 )
             return known[f'{module}.{name}']
 
@@ -281,9 +261,9 @@ class NumbersUnpickler(pickle.Unpickler):
             ) from None
 
 
-def _array_readers() -> List[Tuple[Callable, str]]:
+def _array_readers() -> list[tuple[Callable, str]]:
     """Pairs of (reader, name in the file), for arrays in any protocol."""
-    readers: List[Tuple[Callable, str]] = [
+    readers: list[tuple[Callable, str]] = [
         (_no_bytes, 'builtins.bytes'),
         (_no_bytes, '__builtin__.bytes'),
         (_CheckedArray, 'numpy.ndarray'),
@@ -300,9 +280,7 @@ def _array_readers() -> List[Tuple[Callable, str]]:
     return readers
 
 
-def _checked_buffer(
-    data: bytes, dtype: _CheckedDtype, shape: tuple, order: Any
-) -> np.ndarray:
+def _checked_buffer(data: bytes, dtype: _CheckedDtype, shape: tuple, order: Any) -> np.ndarray:
     """Read an array from protocol 5, which writes it as a buffer."""
     if not isinstance(dtype, _CheckedDtype):
         raise UnpicklingError('it holds an array without a type')

@@ -40,9 +40,7 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
     if kind == 'sincos_2d':
         return _image_table(grid, dims)
     if kind != 'sincos_3d':
-        raise ValueError(
-            f'pos_embed_type is one of {POSITION_TABLES}, got {kind!r}'
-        )
+        raise ValueError(f'pos_embed_type is one of {POSITION_TABLES}, got {kind!r}')
     side = dims // 6 * 2
     if side == 0:
         raise ValueError(f'sincos_3d needs a width of 6 or more, got {dims}')
@@ -96,14 +94,10 @@ def resize_position_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     dims = table.shape[-1]
     table = table.reshape(*old, dims).permute(0, 3, 1, 2)  # T C H W
     if old[1:] != new[1:]:
-        table = F.interpolate(
-            table, size=new[1:], mode='bicubic', align_corners=False
-        )
+        table = F.interpolate(table, size=new[1:], mode='bicubic', align_corners=False)
     if old[0] != new[0]:
         table = table.permute(2, 3, 1, 0).flatten(0, 1)  # HW C T
-        table = F.interpolate(
-            table, size=new[0], mode='linear', align_corners=False
-        )
+        table = F.interpolate(table, size=new[0], mode='linear', align_corners=False)
         table = table.permute(2, 0, 1)  # T HW C
         return table.reshape(1, -1, dims)
     return table.permute(0, 2, 3, 1).reshape(1, -1, dims)

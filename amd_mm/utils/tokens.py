@@ -1,15 +1,13 @@
 """Pure functions on patches and tokens, with the shape of every tensor."""
 
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
-Grid = Tuple[int, int, int]
+Grid = tuple[int, int, int]
 """Tokens of a clip along (time, height, width)."""
 
 
-def patchify(clip: Tensor, patch: Tuple[int, int, int]) -> Tensor:
+def patchify(clip: Tensor, patch: tuple[int, int, int]) -> Tensor:
     """Cut a clip into patches, once for everything that needs them.
 
     The values of a patch are in the order (channel, time, height, width), the
@@ -28,10 +26,7 @@ def patchify(clip: Tensor, patch: Tuple[int, int, int]) -> Tensor:
         ValueError: If the clip is not a whole number of patches.
     """
     if clip.ndim != 5:
-        raise ValueError(
-            'a clip is (B, C, T, H, W), got a tensor of shape '
-            f'{tuple(clip.shape)}'
-        )
+        raise ValueError(f'a clip is (B, C, T, H, W), got a tensor of shape {tuple(clip.shape)}')
     batch, channels, *size = clip.shape
     if any(s % p for s, p in zip(size, patch)):
         raise ValueError(
@@ -46,9 +41,7 @@ def patchify(clip: Tensor, patch: Tuple[int, int, int]) -> Tensor:
     return clip.reshape(batch, t * h * w, channels * pt * ph * pw)
 
 
-def unpatchify(
-    patches: Tensor, grid: Grid, patch: Tuple[int, int, int]
-) -> Tensor:
+def unpatchify(patches: Tensor, grid: Grid, patch: tuple[int, int, int]) -> Tensor:
     """Put patches back together: the inverse of :func:`patchify`.
 
     Args:
@@ -90,7 +83,5 @@ def token_mask(ids: Tensor, num_tokens: int) -> Tensor:
     Returns:
         Tensor: (B, N), bool, true at ``ids``.
     """
-    mask = torch.zeros(
-        ids.shape[0], num_tokens, dtype=torch.bool, device=ids.device
-    )
+    mask = torch.zeros(ids.shape[0], num_tokens, dtype=torch.bool, device=ids.device)
     return mask.scatter_(1, ids, True)

@@ -7,11 +7,7 @@ needs the models, which take seconds to import, is imported when it is used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .classes import (
-    draw_class_accuracies,
-    draw_class_differences,
-    draw_confusion_matrix,
-)
+from .classes import draw_class_accuracies, draw_class_differences, draw_confusion_matrix
 from .errors import VisualizationError
 from .loss_curves import draw_loss_curves
 from .training_curves import draw_training_curves

@@ -1,17 +1,8 @@
 """Videos with what a model says about them written into the picture."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import (
-    Callable,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
 
 import cv2
 import matplotlib
@@ -19,7 +10,7 @@ import numpy as np
 from amd_mm.datasets import VideoReader, open_video
 from PIL import Image, ImageDraw, ImageFont
 
-Rows = Sequence[Tuple[str, float]]
+Rows = Sequence[tuple[str, float]]
 Draw = Callable[[np.ndarray, float], np.ndarray]
 
 MIN_HEIGHT = 240
@@ -47,22 +38,14 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
     step, margin = round(1.5 * size), size // 2
     bar = 4 * size
     texts = [
-        fit_text(
-            f'{100 * value:.1f} %  {name}', font, width - bar - 4 * margin
-        )
+        fit_text(f'{100 * value:.1f} %  {name}', font, width - bar - 4 * margin)
         for name, value in rows
     ]
-    right = (
-        bar
-        + 3 * margin
-        + max([round(font.getlength(text)) for text in texts], default=0)
-    )
+    right = bar + 3 * margin + max([round(font.getlength(text)) for text in texts], default=0)
     picture = Image.fromarray(frame).convert('RGBA')
     layer = Image.new('RGBA', picture.size)
     draw = ImageDraw.Draw(layer)
-    draw.rectangle(
-        (0, 0, right, step * len(rows) + margin), fill=(0, 0, 0, 150)
-    )
+    draw.rectangle((0, 0, right, step * len(rows) + margin), fill=(0, 0, 0, 150))
     for number, (text, (_, value)) in enumerate(zip(texts, rows)):
         top = margin // 2 + number * step
         middle = top + step // 2
@@ -71,11 +54,7 @@ def annotate_frame(frame: np.ndarray, rows: Rows) -> np.ndarray:
         filled = margin + round(bar * min(max(value, 0), 1))
         draw.rectangle((*box[:2], filled, box[3]), fill=(255, 255, 255, 255))
         draw.text(
-            (bar + 2 * margin, middle),
-            text,
-            fill=(255, 255, 255, 255),
-            font=font,
-            anchor='lm',
+            (bar + 2 * margin, middle), text, fill=(255, 255, 255, 255), font=font, anchor='lm'
         )
     return np.asarray(Image.alpha_composite(picture, layer).convert('RGB'))
 
@@ -97,10 +76,7 @@ def fit_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def write_annotated_video(
-    video: Union[str, Path],
-    path: Union[str, Path],
-    rows: Rows,
-    backend: str = 'decord',
+    video: str | Path, path: str | Path, rows: Rows, backend: str = 'decord'
 ) -> Path:
     """Write a video again, with names and probabilities in every frame.
 
@@ -117,17 +93,10 @@ def write_annotated_video(
         ValueError: For another ending.
         UnreadableVideoError: If the video cannot be read.
     """
-    return rewrite_video(
-        video, path, lambda frame, _: annotate_frame(frame, rows), backend
-    )
+    return rewrite_video(video, path, lambda frame, _: annotate_frame(frame, rows), backend)
 
 
-def rewrite_video(
-    video: Union[str, Path],
-    path: Union[str, Path],
-    draw: Draw,
-    backend: str = 'decord',
-) -> Path:
+def rewrite_video(video: str | Path, path: str | Path, draw: Draw, backend: str = 'decord') -> Path:
     """Write a video again, with something drawn into every frame.
 
     It is read and written piece by piece, so its length does not matter; the
@@ -161,10 +130,7 @@ def rewrite_video(
 
 
 def write_frames(
-    path: Union[str, Path],
-    frames: Iterable[np.ndarray],
-    fps: float,
-    colours: int = 64,
+    path: str | Path, frames: Iterable[np.ndarray], fps: float, colours: int = 64
 ) -> Path:
     """Write pictures as a video, which appears when it is complete.
 
@@ -195,7 +161,7 @@ def write_frames(
     return path
 
 
-def check_output(path: Union[str, Path]) -> Path:
+def check_output(path: str | Path) -> Path:
     """The path, if videos can be written to one with this ending.
 
     Raises:
@@ -207,9 +173,7 @@ def check_output(path: Union[str, Path]) -> Path:
     return path
 
 
-def _frames(
-    reader: VideoReader, step: int, draw: Draw, height: Optional[int]
-) -> Iterator[np.ndarray]:
+def _frames(reader: VideoReader, step: int, draw: Draw, height: int | None) -> Iterator[np.ndarray]:
     """Drawn frames."""
     wanted = list(range(0, len(reader), step))
     fps = reader.avg_fps or _FALLBACK_FPS
@@ -219,9 +183,7 @@ def _frames(
             yield draw(legible_size(frame, height), number / fps)
 
 
-def legible_size(
-    frame: np.ndarray, height: Optional[int] = None
-) -> np.ndarray:
+def legible_size(frame: np.ndarray, height: int | None = None) -> np.ndarray:
     """A frame with even sides, as H.264 wants them, and room for text.
 
     Args:
@@ -244,9 +206,7 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     import av  # here: nothing else of this package needs it for pictures
 
     with av.open(str(path), 'w', format='mp4') as file:
-        stream = file.add_stream(
-            'libx264', rate=Fraction(fps).limit_denominator(1001)
-        )
+        stream = file.add_stream('libx264', rate=Fraction(fps).limit_denominator(1001))
         stream.pix_fmt = 'yuv420p'
         for number, frame in enumerate(frames):
             if number == 0:
@@ -256,12 +216,8 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         file.mux(stream.encode())
 
 
-def _write_gif(
-    path: Path, frames: Iterable[np.ndarray], fps: float, colours: int
-) -> None:
-    pictures: List[Image.Image] = [
-        Image.fromarray(frame).quantize(colours) for frame in frames
-    ]
+def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float, colours: int) -> None:
+    pictures: list[Image.Image] = [Image.fromarray(frame).quantize(colours) for frame in frames]
     pictures[0].save(
         path,
         format='GIF',

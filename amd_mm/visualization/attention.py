@@ -1,6 +1,7 @@
 """How far the heads of a ViT look: attention distance."""
 
-from typing import Any, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,8 @@ class Distances:
     def __init__(
         self,
         space: Tensor,
-        time: Optional[Tensor],
-        uniform: Tuple[float, float],
+        time: Tensor | None,
+        uniform: tuple[float, float],
         patch: int,
         clips: int,
     ) -> None:
@@ -65,7 +66,7 @@ def attention_distances(encoder: Encoder, inputs: Tensor) -> Distances:
     device = next(backbone.parameters()).device
     patches = encoder.patches(inputs.to(device))
     places = token_places(backbone, device)
-    sums: List[Any] = [0.0] * backbone.depth
+    sums: list[Any] = [0.0] * backbone.depth
 
     def keep(number: int, module: nn.Module, tokens: Tensor) -> None:
         query, key = query_key(module, tokens)
@@ -76,9 +77,7 @@ def attention_distances(encoder: Encoder, inputs: Tensor) -> Distances:
     with evaluating(backbone):
         hooks = [
             _attention_of(block, number).register_forward_pre_hook(
-                lambda module, given, number=number: keep(
-                    number, module, given[0]
-                )
+                lambda module, given, number=number: keep(number, module, given[0])
             )
             for number, block in enumerate(backbone.blocks)
         ]
@@ -126,7 +125,7 @@ def token_places(backbone: Any, device: Any = 'cpu') -> Tensor:
     return torch.cartesian_prod(*steps)
 
 
-def query_key(attention: Any, tokens: Tensor) -> Tuple[Tensor, Tensor]:
+def query_key(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Query and key of MMAction2's, MMPretrain's and our attention.
 
     Args:
@@ -143,20 +142,14 @@ def query_key(attention: Any, tokens: Tensor) -> Tuple[Tensor, Tensor]:
         bias = torch.cat([attention.q_bias, zeros, attention.v_bias])
     values = nn.functional.linear(tokens, attention.qkv.weight, bias)
     query, key, _ = (
-        values.float()
-        .unflatten(-1, (3, attention.num_heads, -1))
-        .permute(2, 0, 3, 1, 4)
+        values.float().unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     )
     scale = getattr(attention, 'scale', None)
     return query * (scale or query.shape[-1] ** -0.5), key
 
 
 def weigh_distances(
-    query: Tensor,
-    key: Tensor,
-    places: Tensor,
-    extra_tokens: int = 0,
-    block: int = _BLOCK,
+    query: Tensor, key: Tensor, places: Tensor, extra_tokens: int = 0, block: int = _BLOCK
 ) -> Tensor:
     """Distances, averaged with attention weights and over the queries.
 
@@ -180,20 +173,14 @@ def weigh_distances(
     return total / len(places)
 
 
-def _blocks(
-    query: Tensor, places: Tensor, size: int
-) -> Iterator[Tuple[Tensor, Tensor]]:
+def _blocks(query: Tensor, places: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(query.split(size, dim=2), places.split(size))
 
 
-def _distances(one: Tensor, other: Tensor) -> Tuple[Tensor, Tensor]:
+def _distances(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """(K, N) each: within the frame, and in time, of (K, 3) and (N, 3)."""
     return (
-        torch.cdist(
-            one[:, 1:],
-            other[:, 1:],
-            compute_mode='donot_use_mm_for_euclid_dist',
-        ),
+        torch.cdist(one[:, 1:], other[:, 1:], compute_mode='donot_use_mm_for_euclid_dist'),
         (one[:, None, 0] - other[None, :, 0]).abs(),
     )
 

@@ -1,8 +1,8 @@
 """Attention distances of several models, as a picture and as a table."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
-from typing import List, Mapping, Union
 
 import torch
 from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ _HEADS, _MEAN = COLOURS[0], COLOURS[1]
 
 def draw_attention_distances(
     models: Mapping[str, Distances],
-    path: Union[str, Path],
+    path: str | Path,
     unit: str = 'pixels',
     title: str = 'Mean attention distance of each head',
 ) -> Path:
@@ -48,8 +48,7 @@ def draw_attention_distances(
         raise VisualizationError(f'the unit is one of {UNITS}, got {unit!r}')
     rows = 1 + any(one.time is not None for one in models.values())
     figure = Figure(
-        figsize=(max(4.6, 0.6 + 2.7 * len(models)), 1.1 + 2.6 * rows),
-        layout='constrained',
+        figsize=(max(4.6, 0.6 + 2.7 * len(models)), 1.1 + 2.6 * rows), layout='constrained'
     )
     panels = figure.subplots(rows, len(models), sharey='row', squeeze=False)
     for column, (name, one) in zip(panels.T, models.items()):
@@ -71,14 +70,7 @@ def draw_attention_distances(
         first.tick_params(labelleft=True)
         line[0].set_ylim(0, 1.06 * max(axis.dataLim.y1 for axis in line))
     handles, texts = panels[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        texts,
-        loc='outside lower center',
-        ncols=3,
-        fontsize=9,
-        frameon=False,
-    )
+    figure.legend(handles, texts, loc='outside lower center', ncols=3, fontsize=9, frameon=False)
     figure.suptitle(plain(title), fontsize=12)
     return save_figure(figure, path)
 
@@ -86,9 +78,7 @@ def draw_attention_distances(
 def _draw(panel: Axes, values: Tensor, uniform: float) -> None:
     """Dots and a line of (L, H) values."""
     blocks = torch.arange(1, len(values) + 1)
-    panel.axhline(
-        uniform, color='.4', linestyle='--', linewidth=1, label='uniform'
-    )
+    panel.axhline(uniform, color='.4', linestyle='--', linewidth=1, label='uniform')
     panel.plot(
         blocks[:, None].expand_as(values).flatten(),
         values.flatten(),
@@ -99,21 +89,13 @@ def _draw(panel: Axes, values: Tensor, uniform: float) -> None:
         markeredgewidth=0,
         label='a head',
     )
-    panel.plot(
-        blocks,
-        values.mean(1),
-        color=_MEAN,
-        linewidth=1.8,
-        label='mean of the block',
-    )
+    panel.plot(blocks, values.mean(1), color=_MEAN, linewidth=1.8, label='mean of the block')
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.tick_params(labelsize=8)
     panel.grid(True, alpha=0.25)
 
 
-def write_attention_distances(
-    models: Mapping[str, Distances], path: Union[str, Path]
-) -> Path:
+def write_attention_distances(models: Mapping[str, Distances], path: str | Path) -> Path:
     """Write the distances as a table, a line for each head.
 
     Args:
@@ -125,25 +107,12 @@ def write_attention_distances(
     Returns:
         Path: The file.
     """
-    lines: List[List[object]] = [
-        ['model', 'block', 'head', 'pixels', 'tokens', 'frames']
-    ]
+    lines: list[list[object]] = [['model', 'block', 'head', 'pixels', 'tokens', 'frames']]
     for name, one in models.items():
         for block, values in enumerate(one.space.tolist()):
             for head, value in enumerate(values):
-                frames = (
-                    '' if one.time is None else float(one.time[block, head])
-                )
-                lines.append(
-                    [
-                        name,
-                        block + 1,
-                        head + 1,
-                        value,
-                        value / one.patch,
-                        frames,
-                    ]
-                )
+                frames = '' if one.time is None else float(one.time[block, head])
+                lines.append([name, block + 1, head + 1, value, value / one.patch, frames])
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w', newline='') as file:

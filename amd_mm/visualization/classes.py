@@ -1,7 +1,7 @@
 """Pictures of how well each class is recognised, readable for hundreds."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,14 +19,12 @@ _MATRIX_VALUES = 15
 _ENDS = 15
 """Of more classes than can be named: how many of the best and the worst."""
 
-Names = Optional[Sequence[str]]
+Names = Sequence[str] | None
 
 
 def _name(label: int, names: Names, width: int = 48) -> str:
     """A class in a picture, by its name or its number."""
-    return (
-        f'class {label}' if names is None else _cut(str(names[label]), width)
-    )
+    return f'class {label}' if names is None else _cut(str(names[label]), width)
 
 
 def _cut(text: str, width: int) -> str:
@@ -38,10 +36,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def draw_confusion_matrix(
-    matrix: np.ndarray,
-    names: Names,
-    path: Union[str, Path],
-    title: str = 'Confusion matrix',
+    matrix: np.ndarray, names: Names, path: str | Path, title: str = 'Confusion matrix'
 ) -> Path:
     """Draw a confusion matrix, each row as shares of its class.
 
@@ -61,9 +56,7 @@ def draw_confusion_matrix(
     """
     count, videos = len(matrix), matrix.sum(1)
     share = matrix / np.maximum(videos, 1)[:, None]
-    share = np.ma.array(
-        share, mask=np.repeat(videos[:, None] == 0, count, axis=1)
-    )
+    share = np.ma.array(share, mask=np.repeat(videos[:, None] == 0, count, axis=1))
     side = float(np.clip(0.3 * count, 3.6, 9 if count <= 600 else 13))
     margin = 2.4 if count <= _MATRIX_NAMES and names is not None else 0.8
     # In inches: matrix, scale and list beside each other.
@@ -71,23 +64,17 @@ def draw_confusion_matrix(
     figure = Figure(figsize=(width, height))
 
     def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
-        return figure.add_axes(
-            (left / width, bottom / height, wide / width, high / height)
-        )
+        return figure.add_axes((left / width, bottom / height, wide / width, high / height))
 
     axes = axes_at(margin, margin, side, side)
     axes.set_facecolor(_NOTHING)
-    image = axes.imshow(
-        share, cmap='Blues', norm=PowerNorm(0.5, 0, 1), interpolation='nearest'
-    )
+    image = axes.imshow(share, cmap='Blues', norm=PowerNorm(0.5, 0, 1), interpolation='nearest')
     _label_matrix(axes, count, names)
     if count <= _MATRIX_VALUES:
         _write_values(axes, matrix, share)
     bar = figure.colorbar(
         image,
-        cax=axes_at(
-            margin + side + 0.15, margin + 0.15 * side, 0.15, 0.7 * side
-        ),
+        cax=axes_at(margin + side + 0.15, margin + 0.15 * side, 0.15, 0.7 * side),
         ticks=[0, 0.05, 0.2, 0.5, 1],
     )
     bar.set_label('share of the true class', fontsize=8)
@@ -97,8 +84,7 @@ def draw_confusion_matrix(
     figure.text(
         margin / width,
         1 - 0.3 / height,
-        f'{title}: {matrix.sum()} videos, {count} classes'
-        + _without_videos(videos),
+        f'{title}: {matrix.sum()} videos, {count} classes' + _without_videos(videos),
         fontsize=11,
     )
     return save_figure(figure, path)
@@ -115,18 +101,12 @@ def _label_matrix(axes: Axes, count: int, names: Names) -> None:
     if count <= _MATRIX_NAMES:
         ticks = list(range(count))
         texts = (
-            [str(tick) for tick in ticks]
-            if names is None
-            else [_name(t, names, 28) for t in ticks]
+            [str(tick) for tick in ticks] if names is None else [_name(t, names, 28) for t in ticks]
         )
-        axes.set_xticks(
-            ticks, texts, fontsize=8, rotation=0 if names is None else 90
-        )
+        axes.set_xticks(ticks, texts, fontsize=8, rotation=0 if names is None else 90)
     else:
         step = next(
-            size
-            for size in (2, 5, 10, 20, 50, 100, 200, 500, 1000, count)
-            if count / size <= 20
+            size for size in (2, 5, 10, 20, 50, 100, 200, 500, 1000, count) if count / size <= 20
         )
         ticks = list(range(0, count, step))
         texts = [str(tick) for tick in ticks]
@@ -147,9 +127,7 @@ def _write_values(axes: Axes, matrix: np.ndarray, share: np.ndarray) -> None:
         )
 
 
-def _list_confusions(
-    axes: Axes, matrix: np.ndarray, names: Names, height: float
-) -> None:
+def _list_confusions(axes: Axes, matrix: np.ndarray, names: Names, height: float) -> None:
     """The most frequent confusions as text: true class, predicted class.
 
     Args:
@@ -174,29 +152,18 @@ def _list_confusions(
     axes.text(
         0,
         1,
-        'most frequent confusions: videos, true → predicted class'
-        if lines
-        else 'no confusions',
+        'most frequent confusions: videos, true → predicted class' if lines else 'no confusions',
         fontsize=9,
         weight='bold',
         va='top',
     )
     axes.text(
-        0,
-        1 - 0.25 / height,
-        '\n'.join(lines),
-        fontsize=7.5,
-        va='top',
-        linespacing=1.35,
-        color='.2',
+        0, 1 - 0.25 / height, '\n'.join(lines), fontsize=7.5, va='top', linespacing=1.35, color='.2'
     )
 
 
 def draw_class_accuracies(
-    matrix: np.ndarray,
-    names: Names,
-    path: Union[str, Path],
-    title: str = 'Accuracy of each class',
+    matrix: np.ndarray, names: Names, path: str | Path, title: str = 'Accuracy of each class'
 ) -> Path:
     """Draw the top-1 accuracy of each class as bars, sorted.
 
@@ -220,9 +187,7 @@ def draw_class_accuracies(
     labels, share = labels[order], share[order]
     texts = [f'{_name(one, names)}  ({videos[one]})' for one in labels]
     if len(labels) <= _ALL_NAMES:
-        figure = Figure(
-            figsize=(8, 1.4 + 0.21 * len(labels)), layout='constrained'
-        )
+        figure = Figure(figsize=(8, 1.4 + 0.21 * len(labels)), layout='constrained')
         axes = figure.subplots()
         _named_bars(axes, texts, share, _PLAIN)
         axes.axvline(share.mean(), color='.25', linewidth=1, zorder=0.5)
@@ -239,17 +204,13 @@ def draw_class_accuracies(
             panels[panel].set_title(f'the {_ENDS} {what}', fontsize=10)
         panels['C'].set_xlabel('top-1 accuracy, % (videos in brackets)')
     figure.suptitle(
-        f'{title}: mean {share.mean():.1f} %, {len(labels)} '
-        f'classes{_without_videos(videos)}'
+        f'{title}: mean {share.mean():.1f} %, {len(labels)} classes{_without_videos(videos)}'
     )
     return save_figure(figure, path)
 
 
 def _named_bars(
-    axes: Axes,
-    texts: Sequence[str],
-    values: Sequence[float],
-    color: Union[str, List[str]],
+    axes: Axes, texts: Sequence[str], values: Sequence[float], color: str | list[str]
 ) -> None:
     """Horizontal bars of percentages, the first on top."""
     places = np.arange(len(texts))
@@ -292,9 +253,9 @@ def _all_bars(axes: Axes, share: np.ndarray) -> None:
 
 
 def draw_class_differences(
-    gains: Sequence[Tuple[str, float]],
-    losses: Sequence[Tuple[str, float]],
-    path: Union[str, Path],
+    gains: Sequence[tuple[str, float]],
+    losses: Sequence[tuple[str, float]],
+    path: str | Path,
     title: str,
 ) -> Path:
     """Draw the classes with the largest differences between two models.
@@ -314,23 +275,14 @@ def draw_class_differences(
         Path: The picture.
     """
     bars = [*gains, *losses]
-    figure = Figure(
-        figsize=(8.5, 1.5 + 0.24 * max(len(bars), 2)), layout='constrained'
-    )
+    figure = Figure(figsize=(8.5, 1.5 + 0.24 * max(len(bars), 2)), layout='constrained')
     axes = figure.subplots()
     places, values = np.arange(len(bars)), [value for _, value in bars]
-    axes.barh(
-        places,
-        values,
-        color=[_GOOD if value > 0 else _BAD for value in values],
-        height=0.75,
-    )
+    axes.barh(places, values, color=[_GOOD if value > 0 else _BAD for value in values], height=0.75)
     axes.set_yticks(places, [_cut(text, 60) for text, _ in bars], fontsize=8)
     axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
     reach = 1.2 * max(map(abs, values), default=1.0)
-    axes.set_xlim(
-        -reach if losses or not bars else 0, reach if gains or not bars else 0
-    )
+    axes.set_xlim(-reach if losses or not bars else 0, reach if gains or not bars else 0)
     if not bars:
         axes.text(0, 0, 'no class differs', ha='center', va='center')
     for place, value in zip(places, values):

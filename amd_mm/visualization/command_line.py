@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from typing import Callable, List, Optional, Tuple, Type
+from collections.abc import Callable
 
 
 def run_tool(
     parser: argparse.ArgumentParser,
     run: Callable[[argparse.Namespace], None],
-    argv: Optional[List[str]] = None,
-    errors: Tuple[Type[Exception], ...] = (),
+    argv: list[str] | None = None,
+    errors: tuple[type[Exception], ...] = (),
 ) -> int:
     """Read the command line, run, and say what is wrong with it.
 
@@ -24,12 +24,7 @@ def run_tool(
         int: The exit code: 0, or 2 if something has to be changed.
     """
     args = parser.parse_args(argv)
-    told: Tuple[Type[Exception], ...] = (
-        *errors,
-        ImportError,
-        OSError,
-        ValueError,
-    )
+    told: tuple[type[Exception], ...] = (*errors, ImportError, OSError, ValueError)
     try:
         run(args)
     except told as error:

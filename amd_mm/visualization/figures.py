@@ -1,7 +1,6 @@
 """What all figures share: colours, and where they are written."""
 
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,19 +13,11 @@ PICTURES = ('.png', '.pdf', '.svg', '.jpg')
 
 # Told apart also by most colour-blind people (Okabe and Ito), without the
 # yellow, which is too light for lines.
-COLOURS = (
-    '#0072b2',
-    '#d55e00',
-    '#009e73',
-    '#cc79a7',
-    '#e69f00',
-    '#56b4e9',
-    '#000000',
-)
+COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000')
 _DPI = 130
 
 
-def save_figure(figure: Figure, path: Union[str, Path]) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure, making the folder, and return the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +25,7 @@ def save_figure(figure: Figure, path: Union[str, Path]) -> Path:
     return path
 
 
-def check_picture(path: Union[str, Path]) -> Path:
+def check_picture(path: str | Path) -> Path:
     """The path, if a picture can be written to one with this ending.
 
     Raises:
@@ -43,8 +34,7 @@ def check_picture(path: Union[str, Path]) -> Path:
     path = Path(path)
     if path.suffix.lower() not in PICTURES:
         raise VisualizationError(
-            f'{path} has to end in {", ".join(PICTURES[:-1])} or '
-            f'{PICTURES[-1]}'
+            f'{path} has to end in {", ".join(PICTURES[:-1])} or {PICTURES[-1]}'
         )
     return path
 

@@ -1,16 +1,11 @@
 """Clips and images to look at, as models want them."""
 
 import os.path as osp
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from amd_mm.datasets import (
-    IMAGE_EXTENSIONS,
-    VIDEO_EXTENSIONS,
-    find_videos,
-    open_video,
-)
+from amd_mm.datasets import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, find_videos, open_video
 from amd_mm.datasets.transforms import clips_for_testing
 from amd_mm.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
@@ -19,7 +14,7 @@ from torch import Tensor
 from .errors import VisualizationError
 
 
-def find_inputs(paths: Sequence[str], limit: Optional[int]) -> List[str]:
+def find_inputs(paths: Sequence[str], limit: int | None) -> list[str]:
     """Videos and images: files as they are, folders searched.
 
     Args:
@@ -34,31 +29,25 @@ def find_inputs(paths: Sequence[str], limit: Optional[int]) -> List[str]:
             nor image in a folder.
         VisualizationError: If a file is neither, by its ending.
     """
-    found: List[str] = []
+    found: list[str] = []
     for path in paths:
         if osp.isdir(path):
-            names = find_videos(
-                path, extensions=(*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS)
-            )
+            names = find_videos(path, extensions=(*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS))
             found += [osp.join(path, name) for name in names[:limit]]
         elif not osp.isfile(path):
-            raise FileNotFoundError(
-                f'there is no video, image or folder {path}'
-            )
+            raise FileNotFoundError(f'there is no video, image or folder {path}')
         elif _ending(path) in (*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS):
             found.append(path)
         else:
-            raise VisualizationError(
-                f'{path} is neither a video nor an image, by its ending'
-            )
+            raise VisualizationError(f'{path} is neither a video nor an image, by its ending')
     return found
 
 
 def read_inputs(
     paths: Sequence[str],
-    frames: Optional[int],
-    size: Tuple[int, int],
-    stride: Optional[int] = 4,
+    frames: int | None,
+    size: tuple[int, int],
+    stride: int | None = 4,
     backend: str = 'decord',
 ) -> Tensor:
     """The middle of videos and images, whole but for what is cut off.
@@ -95,30 +84,23 @@ def _ending(path: str) -> str:
     return osp.splitext(path)[1].lower()
 
 
-def _read_image(
-    path: str, frames: Optional[int], size: Tuple[int, int]
-) -> Tensor:
+def _read_image(path: str, frames: int | None, size: tuple[int, int]) -> Tensor:
     try:
         with Image.open(path) as file:
             image = file.convert('RGB')
     except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise VisualizationError(
-            f'cannot read {path}: {type(error).__name__}'
-        ) from None
+        raise VisualizationError(f'cannot read {path}: {type(error).__name__}') from None
     values = _fill(image, size)
     if frames is not None:
         values = values.unsqueeze(1).repeat(1, frames, 1, 1)
     return values
 
 
-def _fill(image: Image.Image, size: Tuple[int, int]) -> Tensor:
+def _fill(image: Image.Image, size: tuple[int, int]) -> Tensor:
     """(3, H, W): the middle of an image that was made just large enough."""
     height, width = size
     factor = max(height / image.height, width / image.width)
-    new = (
-        max(width, round(image.width * factor)),
-        max(height, round(image.height * factor)),
-    )
+    new = (max(width, round(image.width * factor)), max(height, round(image.height * factor)))
     left, top = (new[0] - width) // 2, (new[1] - height) // 2
     image = image.resize(new, Image.Resampling.BICUBIC)
     image = image.crop((left, top, left + width, top + height))
@@ -126,23 +108,16 @@ def _fill(image: Image.Image, size: Tuple[int, int]) -> Tensor:
 
 
 def _read_video(
-    path: str,
-    frames: Optional[int],
-    size: Tuple[int, int],
-    stride: Optional[int],
-    backend: str,
+    path: str, frames: int | None, size: tuple[int, int], stride: int | None, backend: str
 ) -> Tensor:
     with open_video(path, backend) as reader:
         indices = middle_frames(len(reader), frames or 1, stride)
         pictures = reader.read(indices)
-    filled = [
-        _fill(Image.fromarray(np.asarray(picture)), size)
-        for picture in pictures
-    ]
+    filled = [_fill(Image.fromarray(np.asarray(picture)), size) for picture in pictures]
     return torch.stack(filled, 1) if frames else filled[0]
 
 
-def middle_frames(total: int, frames: int, stride: Optional[int]) -> List[int]:
+def middle_frames(total: int, frames: int, stride: int | None) -> list[int]:
     """The frames of a video's middle clip, as in testing.
 
     Args:

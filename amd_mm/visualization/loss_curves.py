@@ -1,7 +1,7 @@
 """Curves of the losses of one or several runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping, Union
 
 from matplotlib.figure import Figure
 
@@ -16,9 +16,7 @@ TITLES = dict(
 
 
 def draw_loss_curves(
-    runs: Mapping[str, Union[str, Path]],
-    path: Union[str, Path],
-    title: str = 'Losses of pre-training',
+    runs: Mapping[str, str | Path], path: str | Path, title: str = 'Losses of pre-training'
 ) -> Path:
     """Draw the losses of runs, one panel for each loss.
 
@@ -38,32 +36,20 @@ def draw_loss_curves(
         ValueError: If no run logged any of the losses.
     """
     curves = {name: read_scalars(folder) for name, folder in runs.items()}
-    losses = [
-        name
-        for name in TITLES
-        if any(name in logged for logged in curves.values())
-    ]
+    losses = [name for name in TITLES if any(name in logged for logged in curves.values())]
     if not losses:
         raise ValueError(
-            f'none of {list(TITLES)} was logged in '
-            f'{[str(folder) for folder in runs.values()]}'
+            f'none of {list(TITLES)} was logged in {[str(folder) for folder in runs.values()]}'
         )
     figure = Figure(figsize=(1 + 4.2 * len(losses), 4.4), layout='constrained')
-    for panel, name in zip(
-        figure.subplots(1, len(losses), squeeze=False)[0], losses
-    ):
+    for panel, name in zip(figure.subplots(1, len(losses), squeeze=False)[0], losses):
         for index, (run, logged) in enumerate(curves.items()):
             if name in logged:
-                panel.plot(
-                    *logged[name], color=f'C{index}', linewidth=1.5, label=run
-                )
+                panel.plot(*logged[name], color=f'C{index}', linewidth=1.5, label=run)
         panel.set_title(TITLES[name], fontsize=10)
         panel.set_xlabel('step')
         values = [
-            value
-            for logged in curves.values()
-            if name in logged
-            for value in logged[name][1]
+            value for logged in curves.values() if name in logged for value in logged[name][1]
         ]
         if min(values) > 0 and max(values) > 10 * min(values):
             panel.set_yscale('log')

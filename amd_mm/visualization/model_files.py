@@ -1,22 +1,15 @@
 """Models to look into, from checkpoints and configs."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import torch
-from amd_mm.checkpoints import (
-    load_encoder,
-    load_into,
-    read_checkpoint,
-    to_amd_mm,
-)
+from amd_mm.checkpoints import load_encoder, load_into, read_checkpoint, to_amd_mm
 from amd_mm.datasets.video_reader import describe_error
 from amd_mm.models.algorithms import MaskedAutoencoder, TinyMIM
-from amd_mm.models.backbones import (
-    ImageVisionTransformer,
-    VideoVisionTransformer,
-)
+from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -58,12 +51,12 @@ class Encoder:
     std: Tensor
 
     @property
-    def frames(self) -> Optional[int]:
+    def frames(self) -> int | None:
         """Frames of a clip; None for images."""
         return frames_of(self.backbone)
 
     @property
-    def size(self) -> Tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Height and width, pixels."""
         return size_of(self.backbone)
 
@@ -73,14 +66,14 @@ class Encoder:
         return self.backbone.patchify(values)
 
 
-def frames_of(backbone: Any) -> Optional[int]:
+def frames_of(backbone: Any) -> int | None:
     """Frames of a clip that a backbone was built for; None for images."""
     if backbone.input_dims == 4:
         return None
     return backbone.token_grid[0] * backbone.patch_shape[0]
 
 
-def size_of(backbone: Any) -> Tuple[int, int]:
+def size_of(backbone: Any) -> tuple[int, int]:
     """Height and width that a backbone was built for, pixels."""
     (_, rows, columns), patch = backbone.token_grid, backbone.patch_shape
     return rows * patch[1], columns * patch[2]
@@ -93,7 +86,7 @@ def normalise(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (inputs.float() - mean) / std
 
 
-def _model_of(cfg: Config) -> Dict[str, Any]:
+def _model_of(cfg: Config) -> dict[str, Any]:
     model = cfg.get('model')
     if not model or 'type' not in model:
         raise VisualizationError(f'{cfg.filename} describes no model')
@@ -104,9 +97,7 @@ def _class_of(cfg: Config, kind: object) -> type:
     """The class behind a ``type`` of a config."""
     if isinstance(kind, type):
         return kind
-    with DefaultScope.overwrite_default_scope(
-        cfg.get('default_scope') or 'mmengine'
-    ):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         found = MODELS.get(str(kind))
     if found is None:
         raise VisualizationError(f'{cfg.filename}: there is no model {kind}')
@@ -116,8 +107,8 @@ def _class_of(cfg: Config, kind: object) -> type:
 def load_autoencoder(
     checkpoint: str,
     cfg: Config,
-    student_ratio: Optional[float] = None,
-    teacher_ratio: Optional[float] = None,
+    student_ratio: float | None = None,
+    teacher_ratio: float | None = None,
 ) -> MaskedAutoencoder:
     """A model that reconstructs: encoder, decoder and masks, no teacher.
 
@@ -139,9 +130,7 @@ def load_autoencoder(
     """
     model = _autoencoder_config(cfg)
     if not model.get('mask_generator'):
-        raise VisualizationError(
-            f'{cfg.filename}: the model has no mask_generator'
-        )
+        raise VisualizationError(f'{cfg.filename}: the model has no mask_generator')
     masks = dict(model['mask_generator'])
     for name in ('decoder_ratio', 'generator_ratio'):
         masks.pop(name, None)
@@ -158,13 +147,11 @@ def load_autoencoder(
             'down to its encoder'
         )
     autoencoder = _build(model, str(cfg.filename))
-    load_into(
-        autoencoder, state, fmt='amd_mm', name=checkpoint, logger='silent'
-    )
+    load_into(autoencoder, state, fmt='amd_mm', name=checkpoint, logger='silent')
     return autoencoder.eval()
 
 
-def _autoencoder_config(cfg: Config) -> Dict[str, Any]:
+def _autoencoder_config(cfg: Config) -> dict[str, Any]:
     """What a :class:`MaskedAutoencoder` takes of a config's model."""
     model = _model_of(cfg)
     found = _class_of(cfg, model['type'])
@@ -180,8 +167,7 @@ def _autoencoder_config(cfg: Config) -> Dict[str, Any]:
         )
     if not model.get('rec_weight', 1):
         raise VisualizationError(
-            f'{cfg.filename}: with rec_weight=0 the model has no decoder, so '
-            'it cannot reconstruct'
+            f'{cfg.filename}: with rec_weight=0 the model has no decoder, so it cannot reconstruct'
         )
     # Without teacher and neck, which reconstruct nothing and are large.
     known = inspect.signature(MaskedAutoencoder).parameters
@@ -210,7 +196,7 @@ def load_backbone(checkpoint: str, cfg: Config) -> Encoder:
     )
 
 
-def load_teacher(cfg: Config, checkpoint: Optional[str] = None) -> Encoder:
+def load_teacher(cfg: Config, checkpoint: str | None = None) -> Encoder:
     """The whole teacher of a config, with the blocks after its last tap.
 
     Args:
@@ -226,13 +212,10 @@ def load_teacher(cfg: Config, checkpoint: Optional[str] = None) -> Encoder:
     teacher = model.get('teacher') or {}
     checkpoint = checkpoint or teacher.get('checkpoint')
     if 'backbone' not in teacher:
-        raise VisualizationError(
-            f'{cfg.filename} has no teacher: name one with its checkpoint'
-        )
+        raise VisualizationError(f'{cfg.filename} has no teacher: name one with its checkpoint')
     if not checkpoint:
         raise VisualizationError(
-            f'{cfg.filename} names no checkpoint of the teacher: give it '
-            '(--teacher FILE)'
+            f'{cfg.filename} names no checkpoint of the teacher: give it (--teacher FILE)'
         )
     return build_encoder(
         teacher['backbone'],
@@ -273,7 +256,7 @@ def build_encoder(
     )
 
 
-def tap_pairs_of(cfg: Optional[Config]) -> List[Tuple[int, int]]:
+def tap_pairs_of(cfg: Config | None) -> list[tuple[int, int]]:
     """Pairs (block of the student, block of the teacher) of a config."""
     model = (cfg and cfg.get('model')) or {}
     return [(one, other) for one, other in model.get('tap_pairs') or ()]
@@ -286,31 +269,21 @@ def _build_backbone(
     kept = {key: value for key, value in cfg.items() if key not in _ENDS}
     kept['type'] = _STOCK.get(name, name)
     found = MODELS.get(kept['type'])
-    video = isinstance(found, type) and issubclass(
-        found, VideoVisionTransformer
-    )
+    video = isinstance(found, type) and issubclass(found, VideoVisionTransformer)
     if video:
         kept['type'] = 'amd_mm.VideoVisionTransformer'
-    elif not isinstance(found, type) or not issubclass(
-        found, ImageVisionTransformer
-    ):
+    elif not isinstance(found, type) or not issubclass(found, ImageVisionTransformer):
         raise VisualizationError(
             f'the backbone of {checkpoint} is {name}: only the ViTs of this '
             "package, of MMAction2 and of MMPretrain's VisionTransformer can "
             'be looked into'
         )
     backbone = _build(kept, f'the backbone of {checkpoint}')
-    load_encoder(
-        backbone,
-        state,
-        allow_missing=_CLOSING_NORMS,
-        fmt='amd_mm',
-        logger='silent',
-    )
+    load_encoder(backbone, state, allow_missing=_CLOSING_NORMS, fmt='amd_mm', logger='silent')
     return backbone.eval()
 
 
-def _build(cfg: Dict[str, Any], name: str) -> Any:
+def _build(cfg: dict[str, Any], name: str) -> Any:
     """Build what a config describes.
 
     Raises:
@@ -319,12 +292,10 @@ def _build(cfg: Dict[str, Any], name: str) -> Any:
     try:
         return MODELS.build(cfg)
     except (KeyError, TypeError) as error:
-        raise VisualizationError(
-            f'{name} cannot be built: {describe_error(error)}'
-        ) from None
+        raise VisualizationError(f'{name} cannot be built: {describe_error(error)}') from None
 
 
-def _normalisation(model: Dict[str, Any]) -> Tuple[Any, Any]:
+def _normalisation(model: dict[str, Any]) -> tuple[Any, Any]:
     """Mean and deviation; without them values up to 255 stay as they are."""
     preprocessor = model.get('data_preprocessor') or {}
     if preprocessor.get('mean') is None:

@@ -1,6 +1,7 @@
 """Boxes of people with what each of them does."""
 
-from typing import List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -61,7 +62,7 @@ def draw_people(frame: np.ndarray, people: Sequence[Person]) -> np.ndarray:
     return np.asarray(Image.alpha_composite(picture, layer).convert('RGB'))
 
 
-def _pixels(box: Sequence[float], width: int, height: int) -> List[int]:
+def _pixels(box: Sequence[float], width: int, height: int) -> list[int]:
     x1, y1, x2, y2 = np.clip(box, 0, 1)
     return [
         round(x1 * (width - 1)),
@@ -75,16 +76,15 @@ def _write(
     draw: ImageDraw.ImageDraw,
     box: Sequence[int],
     rows: Rows,
-    colour: Tuple[int, int, int],
-    size: Tuple[int, int],
+    colour: tuple[int, int, int],
+    size: tuple[int, int],
 ) -> None:
     if not rows:
         return
     letters = max(11, size[1] // 36)
     font, step = text_font(letters), round(1.3 * letters)
     texts = [
-        fit_text(f'{100 * value:.0f} % {name}', font, size[0] - letters)
-        for name, value in rows
+        fit_text(f'{100 * value:.0f} % {name}', font, size[0] - letters) for name, value in rows
     ]
     wide = round(max(map(font.getlength, texts))) + letters
     high = step * len(texts) + letters // 3

@@ -1,8 +1,8 @@
 """Reconstructions that move: the views of clips side by side."""
 
 import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -22,9 +22,9 @@ _INK = (40, 40, 40)
 
 def write_reconstruction(
     result: Reconstruction,
-    patch: Tuple[int, int, int],
-    path: Union[str, Path],
-    names: Optional[Sequence[str]] = None,
+    patch: tuple[int, int, int],
+    path: str | Path,
+    names: Sequence[str] | None = None,
     borrows_statistics: bool = False,
     fps: float = 6.0,
 ) -> Path:
@@ -54,9 +54,7 @@ def write_reconstruction(
 
 
 def _frames(
-    views: Sequence[Tuple[str, Tensor]],
-    names: Optional[Sequence[str]],
-    borrows_statistics: bool,
+    views: Sequence[tuple[str, Tensor]], names: Sequence[str] | None, borrows_statistics: bool
 ) -> Iterator[np.ndarray]:
     """Pictures (H, W, 3), uint8: a row for each clip, a view each column."""
     count, _, length, height, width = views[0][1].shape
@@ -75,20 +73,15 @@ def _frames(
             enlarged = cv2.resize(
                 pixels,
                 cell[::-1],
-                interpolation=cv2.INTER_NEAREST
-                if cell[0] > height
-                else cv2.INTER_AREA,
+                interpolation=cv2.INTER_NEAREST if cell[0] > height else cv2.INTER_AREA,
             )
             picture[top : top + cell[0], left : left + cell[1]] = enlarged
         yield picture
 
 
 def _page(
-    captions: Sequence[str],
-    names: Sequence[str],
-    cell: Tuple[int, int],
-    note: str,
-) -> Tuple[np.ndarray, dict]:
+    captions: Sequence[str], names: Sequence[str], cell: tuple[int, int], note: str
+) -> tuple[np.ndarray, dict]:
     """The texts, and (row, column) -> (top, left) of the clips."""
     font, line = text_font(_TEXT), round(1.4 * _TEXT)
     step = cell[1] + _GAP
@@ -112,10 +105,7 @@ def _page(
     for row, name in enumerate(names):
         top = header + row * block
         draw.text(
-            (_GAP, top),
-            fit_text(name, font, width - 2 * _GAP),
-            fill=(110, 110, 110),
-            font=font,
+            (_GAP, top), fit_text(name, font, width - 2 * _GAP), fill=(110, 110, 110), font=font
         )
         for column in range(len(captions)):
             corners[row, column] = top + naming, _GAP + column * step
@@ -125,7 +115,7 @@ def _page(
     return np.asarray(page), corners
 
 
-def _wrap(text: str, width: int) -> List[str]:
+def _wrap(text: str, width: int) -> list[str]:
     """Lines of a text that are no wider than so many pixels."""
     font = text_font(_TEXT)
     return textwrap.wrap(text, int(width / font.getlength('n')))

@@ -1,10 +1,11 @@
 """Pictures of what student and teacher see, and what is made of it."""
 
 import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,9 +70,7 @@ def reconstruct(model: Any, inputs: Tensor, seed: int = 0) -> Reconstruction:
         ValueError: If the inputs are not of the backbone's size.
     """
     if not getattr(model, 'reconstructs', False):
-        raise VisualizationError(
-            f'a {type(model).__name__} without decoder reconstructs nothing'
-        )
+        raise VisualizationError(f'a {type(model).__name__} without decoder reconstructs nothing')
     device = next(model.backbone.parameters()).device
     with evaluating(model):
         inputs = inputs.to(device)
@@ -95,7 +94,7 @@ class _Seeded:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def get(self, device: Union[str, torch.device]) -> torch.Generator:
+    def get(self, device: str | torch.device) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed)
 
 
@@ -110,9 +109,7 @@ def _to(partition: TokenPartition, device: torch.device) -> TokenPartition:
     )
 
 
-def show_tokens(
-    clip: Tensor, token_ids: Tensor, patch: Tuple[int, int, int]
-) -> Tensor:
+def show_tokens(clip: Tensor, token_ids: Tensor, patch: tuple[int, int, int]) -> Tensor:
     """Blank everything of clips but some tokens.
 
     Args:
@@ -134,9 +131,9 @@ def show_tokens(
 
 def draw_reconstruction(
     result: Reconstruction,
-    patch: Tuple[int, int, int],
-    path: Union[str, Path],
-    names: Optional[Sequence[str]] = None,
+    patch: tuple[int, int, int],
+    path: str | Path,
+    names: Sequence[str] | None = None,
     borrows_statistics: bool = False,
     max_frames: int = 8,
     title: str = 'What is seen and what is made of it',
@@ -162,16 +159,14 @@ def draw_reconstruction(
     Returns:
         Path: The picture.
     """
-    figure = reconstruction_figure(
-        result, patch, names, borrows_statistics, max_frames, title
-    )
+    figure = reconstruction_figure(result, patch, names, borrows_statistics, max_frames, title)
     return save_figure(figure, path)
 
 
 def reconstruction_figure(
     result: Reconstruction,
-    patch: Tuple[int, int, int],
-    names: Optional[Sequence[str]] = None,
+    patch: tuple[int, int, int],
+    names: Sequence[str] | None = None,
     borrows_statistics: bool = False,
     max_frames: int = 8,
     title: str = 'What is seen and what is made of it',
@@ -200,15 +195,10 @@ def reconstruction_figure(
     return figure
 
 
-def _images_figure(
-    views: Sequence[Tuple[str, Tensor]], names: Optional[Sequence[str]]
-) -> Figure:
+def _images_figure(views: Sequence[tuple[str, Tensor]], names: Sequence[str] | None) -> Figure:
     """A row for each image, a column for each view."""
     count = len(views[0][1])
-    figure = Figure(
-        figsize=(0.6 + 2 * len(views), 1.2 + 2.05 * count),
-        layout='constrained',
-    )
+    figure = Figure(figsize=(0.6 + 2 * len(views), 1.2 + 2.05 * count), layout='constrained')
     axes = figure.subplots(count, len(views), squeeze=False)
     for column, (caption, images) in zip(axes.T, views):
         for axis, image in zip(column, images[:, :, 0]):
@@ -220,38 +210,22 @@ def _images_figure(
 
 
 def _clips_figure(
-    views: Sequence[Tuple[str, Tensor]],
-    names: Optional[Sequence[str]],
-    length: int,
-    max_frames: int,
+    views: Sequence[tuple[str, Tensor]], names: Sequence[str] | None, length: int, max_frames: int
 ) -> Figure:
     """A block for each clip: a row for each view, time to the right."""
     count = len(views[0][1])
-    frames = (
-        np.linspace(0, length - 1, min(length, max_frames))
-        .astype(int)
-        .tolist()
-    )
+    frames = np.linspace(0, length - 1, min(length, max_frames)).astype(int).tolist()
     height = count * len(views) + 0.35 * (count - 1)
-    figure = Figure(
-        figsize=(2.1 + 1.05 * len(frames), 1.3 + 1.08 * height),
-        layout='constrained',
-    )
+    figure = Figure(figsize=(2.1 + 1.05 * len(frames), 1.3 + 1.08 * height), layout='constrained')
     blocks = figure.subfigures(count, 1, squeeze=False, hspace=0.04)[:, 0]
     for index, block in enumerate(blocks):
-        _draw_clip(
-            block,
-            [(caption, clips[index]) for caption, clips in views],
-            frames,
-        )
+        _draw_clip(block, [(caption, clips[index]) for caption, clips in views], frames)
         if names is not None:
             block.suptitle(plain(names[index]), fontsize=10, color='.3')
     return figure
 
 
-def views_of(
-    result: Reconstruction, patch: Tuple[int, int, int]
-) -> List[Tuple[str, Tensor]]:
+def views_of(result: Reconstruction, patch: tuple[int, int, int]) -> list[tuple[str, Tensor]]:
     """What there is to see of clips.
 
     Args:
@@ -270,10 +244,7 @@ def views_of(
 
     rows = [
         ('clip' if clip.shape[2] > 1 else 'image', clip),
-        (
-            f'student sees\n{share(partition.visible)}',
-            show_tokens(clip, partition.visible, patch),
-        ),
+        (f'student sees\n{share(partition.visible)}', show_tokens(clip, partition.visible, patch)),
     ]
     if partition.extra.shape[1]:
         rows.append(
@@ -286,18 +257,12 @@ def views_of(
     return rows
 
 
-def _draw_clip(
-    block: SubFigure,
-    rows: Sequence[Tuple[str, Tensor]],
-    frames: Sequence[int],
-) -> None:
+def _draw_clip(block: SubFigure, rows: Sequence[tuple[str, Tensor]], frames: Sequence[int]) -> None:
     axes = block.subplots(len(rows), len(frames), squeeze=False)
     for line, (caption, clip) in zip(axes, rows):
         for axis, frame in zip(line, frames):
             _show(axis, clip[:, frame])
-        line[0].set_ylabel(
-            caption, rotation=0, ha='right', va='center', fontsize=9
-        )
+        line[0].set_ylabel(caption, rotation=0, ha='right', va='center', fontsize=9)
     for axis, frame in zip(axes[-1], frames):
         axis.set_xlabel(f'frame {frame + 1}', fontsize=8, color='.3')
 

@@ -1,8 +1,8 @@
 """How alike the blocks of two models are: linear CKA."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Tuple, Union
 
 import torch
 from matplotlib.figure import Figure
@@ -62,9 +62,7 @@ def cka_matrix(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     dtype = torch.float32
     for features in (*mine, *theirs):
         dtype = torch.promote_types(dtype, features.dtype)
-    ours, others = (
-        [_prepare(one, dtype) for one in side] for side in (mine, theirs)
-    )
+    ours, others = ([_prepare(one, dtype) for one in side] for side in (mine, theirs))
     values = [[_squares(one, other) for other in others] for one in ours]
     return torch.tensor(values, dtype=torch.float64)
 
@@ -88,9 +86,7 @@ def _squares(one: Tensor, other: Tensor) -> float:
 
 
 @torch.no_grad()
-def block_features(
-    encoder: Encoder, inputs: Tensor, token_ids: Tensor
-) -> List[Tensor]:
+def block_features(encoder: Encoder, inputs: Tensor, token_ids: Tensor) -> list[Tensor]:
     """Features of some patches after every block.
 
     Args:
@@ -108,7 +104,7 @@ def block_features(
     device = next(backbone.parameters()).device
     patches = encoder.patches(inputs.to(device))
     taps = range(1, backbone.depth + 1)
-    kept: List[List[Tensor]] = [[] for _ in taps]
+    kept: list[list[Tensor]] = [[] for _ in taps]
     with evaluating(backbone):
         for clip, ids in zip(patches.split(1), token_ids.to(device)):
             features = backbone.encode(clip, taps=taps, stop_after_taps=True)
@@ -149,9 +145,9 @@ def check_comparable(student: Encoder, teacher: Encoder) -> None:
 
 def draw_similarity(
     values: Tensor,
-    path: Union[str, Path],
-    pairs: Sequence[Tuple[int, int]] = (),
-    names: Tuple[str, str] = ('student', 'teacher'),
+    path: str | Path,
+    pairs: Sequence[tuple[int, int]] = (),
+    names: tuple[str, str] = ('student', 'teacher'),
     title: str = 'Likeness of features (linear CKA)',
 ) -> Path:
     """Draw how alike the blocks of two models are.
@@ -169,16 +165,11 @@ def draw_similarity(
     """
     rows, columns = values.shape
     figure = Figure(
-        figsize=(
-            min(10, max(4.8, 2.4 + 0.3 * columns)),
-            min(10, max(3.6, 1.6 + 0.3 * rows)),
-        ),
+        figsize=(min(10, max(4.8, 2.4 + 0.3 * columns)), min(10, max(3.6, 1.6 + 0.3 * rows))),
         layout='constrained',
     )
     axes = figure.subplots()
-    image = axes.imshow(
-        values, cmap='viridis', vmin=0, vmax=1, origin='lower', aspect='auto'
-    )
+    image = axes.imshow(values, cmap='viridis', vmin=0, vmax=1, origin='lower', aspect='auto')
     for axis, count in ((axes.xaxis, columns), (axes.yaxis, rows)):
         step = 1 if count <= 12 else 2 if count <= 24 else 4
         blocks = [n for n in range(1, count + 1) if n % step == 0]
@@ -187,9 +178,7 @@ def draw_similarity(
     axes.set_ylabel(f'block of the {plain(names[0])}')
     if max(rows, columns) <= _VALUES:
         for (row, column), value in zip(
-            torch.cartesian_prod(
-                torch.arange(rows), torch.arange(columns)
-            ).tolist(),
+            torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).tolist(),
             values.flatten().tolist(),
         ):
             axes.text(
@@ -222,7 +211,7 @@ def draw_similarity(
     return save_figure(figure, path)
 
 
-def write_similarity(values: Tensor, path: Union[str, Path]) -> Path:
+def write_similarity(values: Tensor, path: str | Path) -> Path:
     """Write likeness as a table, a line for each pair of blocks.
 
     Args:

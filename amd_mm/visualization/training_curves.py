@@ -1,8 +1,9 @@
 """Curves of everything that runs logged: losses, rates, speed, accuracy."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,22 +28,18 @@ _TITLES = dict(
     memory='memory of the device (MiB)',
 )
 _UNITS = dict(
-    lr='learning rate',
-    clips_per_s='clips / s',
-    time='s',
-    data_share='share',
-    memory='MiB',
+    lr='learning rate', clips_per_s='clips / s', time='s', data_share='share', memory='MiB'
 )
 _STYLES = ('-', '--', ':', '-.')
 _COLUMNS = 3
 
-Runs = Dict[str, Dict[str, Series]]
+Runs = dict[str, dict[str, Series]]
 
 
 def draw_training_curves(
-    runs: Mapping[str, Union[str, Path]],
-    path: Union[str, Path],
-    values: Optional[Sequence[str]] = None,
+    runs: Mapping[str, str | Path],
+    path: str | Path,
+    values: Sequence[str] | None = None,
     axis: str = 'iterations',
     smoothing: float = 0.0,
     title: str = '',
@@ -75,22 +72,15 @@ def draw_training_curves(
     if axis not in AXES:
         raise VisualizationError(f'the axis is one of {AXES}, got {axis!r}')
     if not 0 <= smoothing < 1:
-        raise VisualizationError(
-            f'smoothing is from 0 (none) to below 1, got {smoothing}'
-        )
+        raise VisualizationError(f'smoothing is from 0 (none) to below 1, got {smoothing}')
     logged = {name: read_series(folder) for name, folder in runs.items()}
     for name, series in logged.items():
         if not series:
-            raise VisualizationError(
-                f'the log of {runs[name]} is empty: nothing was logged yet'
-            )
+            raise VisualizationError(f'the log of {runs[name]} is empty: nothing was logged yet')
     chosen = _check(values, logged) if values else _usual(logged)
     columns = min(_COLUMNS, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = Figure(
-        figsize=(max(4.6, 3.5 * columns), 0.7 + 2.7 * rows),
-        layout='constrained',
-    )
+    figure = Figure(figsize=(max(4.6, 3.5 * columns), 0.7 + 2.7 * rows), layout='constrained')
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel in panels[len(chosen) :]:
         panel.axis('off')
@@ -115,7 +105,7 @@ def draw_training_curves(
     return save_figure(figure, path)
 
 
-def smooth(values: Sequence[float], weight: float) -> List[float]:
+def smooth(values: Sequence[float], weight: float) -> list[float]:
     """A moving average whose beginning is not drawn towards zero.
 
     Args:
@@ -137,18 +127,15 @@ def smooth(values: Sequence[float], weight: float) -> List[float]:
     return smoothed
 
 
-def _usual(logged: Runs) -> List[str]:
+def _usual(logged: Runs) -> list[str]:
     """What is worth a panel, in the order of the panels."""
-    names = list(
-        dict.fromkeys(name for series in logged.values() for name in series)
-    )
+    names = list(dict.fromkeys(name for series in logged.values() for name in series))
     terms = [name for name in names if name.startswith('loss_')]
     # Of a single term the sum is that term.
     sums = [
         'loss'
         for series in logged.values()
-        if 'loss' in series
-        and sum(name.startswith('loss_') for name in series) != 1
+        if 'loss' in series and sum(name.startswith('loss_') for name in series) != 1
     ][:1]
     measured = [name for name in names if '/' in name]
     speed = [name for name in ('clips_per_s', 'time') if name in names][:1]
@@ -162,25 +149,21 @@ def _usual(logged: Runs) -> List[str]:
     return chosen
 
 
-def _check(values: Sequence[str], logged: Runs) -> List[str]:
+def _check(values: Sequence[str], logged: Runs) -> list[str]:
     names = sorted({name for series in logged.values() for name in series})
     for value in values:
         if value not in names:
-            raise VisualizationError(
-                f'{value} was not logged; there is {", ".join(names)}'
-            )
+            raise VisualizationError(f'{value} was not logged; there is {", ".join(names)}')
     return list(values)
 
 
-def _draw_panel(
-    panel: Axes, value: str, logged: Runs, axis: str, smoothing: float
-) -> None:
-    drawn: List[float] = []
+def _draw_panel(panel: Axes, value: str, logged: Runs, axis: str, smoothing: float) -> None:
+    drawn: list[float] = []
     for index, (run, series) in enumerate(logged.items()):
         if value not in series:
             continue
         along, values = _along(run, series[value], axis), series[value].values
-        look: Dict[str, Any] = dict(
+        look: dict[str, Any] = dict(
             color=COLOURS[index % len(COLOURS)],
             linestyle=_STYLES[index // len(COLOURS) % len(_STYLES)],
             marker='o' if len(values) < 8 else None,
@@ -207,8 +190,7 @@ def _along(run: str, series: Series, axis: str) -> Sequence[float]:
         return series.iterations
     if series.epochs is None:
         raise VisualizationError(
-            f'{run} logged no epochs, it was trained by iterations: draw it '
-            'along iterations'
+            f'{run} logged no epochs, it was trained by iterations: draw it along iterations'
         )
     return series.epochs
 
@@ -217,7 +199,7 @@ def _spans_decades(values: Sequence[float]) -> bool:
     return bool(values) and 0 < 10 * min(values) < max(values)
 
 
-def named_runs(arguments: Sequence[str]) -> Dict[str, str]:
+def named_runs(arguments: Sequence[str]) -> dict[str, str]:
     """Names and folders of runs: ``NAME=FOLDER``, or a folder by its name.
 
     Args:
@@ -229,19 +211,18 @@ def named_runs(arguments: Sequence[str]) -> Dict[str, str]:
     Raises:
         VisualizationError: If two have one name.
     """
-    runs: Dict[str, str] = {}
+    runs: dict[str, str] = {}
     for argument in arguments:
         name, folder = _split(argument)
         if name in runs:
             raise VisualizationError(
-                f'{runs[name]} and {folder} are both called {name}: give '
-                'names, NAME=FOLDER'
+                f'{runs[name]} and {folder} are both called {name}: give names, NAME=FOLDER'
             )
         runs[name] = folder
     return runs
 
 
-def _split(argument: str) -> Tuple[str, str]:
+def _split(argument: str) -> tuple[str, str]:
     name, equals, folder = argument.partition('=')
     if equals and name and not Path(argument).exists():
         return name, folder

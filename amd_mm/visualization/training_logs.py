@@ -2,10 +2,11 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple
 
-Curve = Tuple[List[int], List[float]]
+Curve = tuple[list[int], list[float]]
 
 _COUNTERS = ('step', 'iter', 'epoch')
 
@@ -20,9 +21,9 @@ class Series(NamedTuple):
         values (List[float]): What was logged.
     """
 
-    iterations: List[int]
-    epochs: Optional[List[float]]
-    values: List[float]
+    iterations: list[int]
+    epochs: list[float] | None
+    values: list[float]
 
 
 class _Line(NamedTuple):
@@ -32,7 +33,7 @@ class _Line(NamedTuple):
     entry: dict
 
 
-def find_logs(run: Union[str, Path]) -> List[Path]:
+def find_logs(run: str | Path) -> list[Path]:
     """The scalar logs of a run, in the order in which they were begun.
 
     Args:
@@ -47,20 +48,17 @@ def find_logs(run: Union[str, Path]) -> List[Path]:
     if run.is_file():
         return [run]
     if not run.is_dir():
-        raise FileNotFoundError(
-            f'there is no folder {run}: give the work_dir of a training run'
-        )
+        raise FileNotFoundError(f'there is no folder {run}: give the work_dir of a training run')
     for pattern in ('*/vis_data/scalars.json', 'vis_data/scalars.json'):
         logs = sorted(run.glob(pattern))
         if logs:
             return logs
     raise FileNotFoundError(
-        f'no */vis_data/scalars.json below {run}: give the work_dir of a '
-        'training run'
+        f'no */vis_data/scalars.json below {run}: give the work_dir of a training run'
     )
 
 
-def read_series(run: Union[str, Path]) -> Dict[str, Series]:
+def read_series(run: str | Path) -> dict[str, Series]:
     """What MMEngine's ``LocalVisBackend`` logged in a work folder.
 
     A run that was resumed has several logs: what an earlier one has after the
@@ -77,18 +75,16 @@ def read_series(run: Union[str, Path]) -> Dict[str, Series]:
     Raises:
         FileNotFoundError: If there is no log.
     """
-    lines: List[_Line] = []
+    lines: list[_Line] = []
     for log in find_logs(run):
         last = lines[-1].iteration if lines else None
         new = list(_lines(log, last))
-        begin = min(
-            (one.iteration for one in new if _trains(one.entry)), default=None
-        )
+        begin = min((one.iteration for one in new if _trains(one.entry)), default=None)
         if begin is not None:
             lines = [one for one in lines if one.iteration < begin]
         lines += new
     length = _iterations_of_an_epoch(lines)
-    points: Dict[str, Dict[int, float]] = {}
+    points: dict[str, dict[int, float]] = {}
     for iteration, entry in lines:
         for name, value in entry.items():
             if name not in _COUNTERS and isinstance(value, (int, float)):
@@ -96,7 +92,7 @@ def read_series(run: Union[str, Path]) -> Dict[str, Series]:
     return {name: _series(values, length) for name, values in points.items()}
 
 
-def read_scalars(work_dir: Union[str, Path]) -> Dict[str, Curve]:
+def read_scalars(work_dir: str | Path) -> dict[str, Curve]:
     """:func:`read_series` as plain curves.
 
     Args:
@@ -109,21 +105,17 @@ def read_scalars(work_dir: Union[str, Path]) -> Dict[str, Curve]:
         FileNotFoundError: If there is no log.
     """
     return {
-        name: (series.iterations, series.values)
-        for name, series in read_series(work_dir).items()
+        name: (series.iterations, series.values) for name, series in read_series(work_dir).items()
     }
 
 
-def _lines(log: Path, last: Optional[int]) -> Iterator[_Line]:
+def _lines(log: Path, last: int | None) -> Iterator[_Line]:
     """The lines of a log; ``last`` is the iteration before it, if any."""
     for text in log.read_text().splitlines():
         entry = _parse(text)
         if 'step' not in entry:
             continue
-        if _trains(entry) or last is None:
-            iteration = int(entry['step'])
-        else:
-            iteration = last
+        iteration = int(entry['step']) if _trains(entry) or last is None else last
         if _trains(entry):
             last = iteration
         yield _Line(iteration, _without_timers(entry))
@@ -140,23 +132,17 @@ def _parse(text: str) -> dict:
 
 def _trains(entry: dict) -> bool:
     """Whether a line is of training, not of validation."""
-    return any(
-        name in ('iter', 'lr') or name.startswith('loss') for name in entry
-    )
+    return any(name in ('iter', 'lr') or name.startswith('loss') for name in entry)
 
 
 def _without_timers(entry: dict) -> dict:
     """A line of validation has times of its own, of other iterations."""
     if _trains(entry):
         return entry
-    return {
-        name: value
-        for name, value in entry.items()
-        if name not in ('time', 'data_time')
-    }
+    return {name: value for name, value in entry.items() if name not in ('time', 'data_time')}
 
 
-def _iterations_of_an_epoch(lines: List[_Line]) -> Optional[int]:
+def _iterations_of_an_epoch(lines: list[_Line]) -> int | None:
     """At least so many: exact if the ends of epochs are logged."""
     counted = [
         iteration / entry['epoch']
@@ -166,9 +152,7 @@ def _iterations_of_an_epoch(lines: List[_Line]) -> Optional[int]:
     return math.ceil(max(counted)) if counted else None
 
 
-def _series(values: Dict[int, float], length: Optional[int]) -> Series:
+def _series(values: dict[int, float], length: int | None) -> Series:
     iterations = sorted(values)
     epochs = length and [iteration / length for iteration in iterations]
-    return Series(
-        iterations, epochs or None, [values[one] for one in iterations]
-    )
+    return Series(iterations, epochs or None, [values[one] for one in iterations])

@@ -51,20 +51,13 @@ test_pipeline[3].scale = (-1, 32)
 test_pipeline[4].crop_size = 32
 
 _data = dict(
-    data_root='work_dirs/quickstart/videos',
-    data_prefix=dict(video=''),
-    num_classes=num_classes,
+    data_root='work_dirs/quickstart/videos', data_prefix=dict(video=''), num_classes=num_classes
 )
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(
-        ann_file='train.txt',
-        clips_per_class=8,
-        pipeline=train_pipeline,
-        **_data,
-    ),
+    dataset=dict(ann_file='train.txt', clips_per_class=8, pipeline=train_pipeline, **_data),
 )
 test_dataloader = dict(
     batch_size=64,
@@ -78,8 +71,6 @@ param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = 3
 param_scheduler[1].update(begin=3, end=max_epochs)
 train_cfg = dict(max_epochs=max_epochs)
-optim_wrapper = dict(
-    precision='fp32', optimizer=dict(lr=5e-3), paramwise_cfg=dict(num_layers=4)
-)
+optim_wrapper = dict(precision='fp32', optimizer=dict(lr=5e-3), paramwise_cfg=dict(num_layers=4))
 default_hooks = dict(checkpoint=dict(interval=max_epochs, save_best=None))
 auto_scale_lr = dict(enable=False, base_batch_size=8)

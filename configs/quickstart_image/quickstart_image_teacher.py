@@ -20,31 +20,19 @@ model = dict(
     head=dict(target='pixels'),
 )
 
-crop = dict(
-    type='mmpretrain.RandomResizedCrop', scale=16, crop_ratio_range=(0.6, 1.0)
-)
-pipeline = [
-    dict(type='amd_mm.LoadImage'),
-    crop,
-    dict(type='mmpretrain.PackInputs'),
-]
+crop = dict(type='mmpretrain.RandomResizedCrop', scale=16, crop_ratio_range=(0.6, 1.0))
+pipeline = [dict(type='amd_mm.LoadImage'), crop, dict(type='mmpretrain.PackInputs')]
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(
-        data_root='work_dirs/quickstart_image/images/train', pipeline=pipeline
-    ),
+    dataset=dict(data_root='work_dirs/quickstart_image/images/train', pipeline=pipeline),
 )
 
 max_epochs = 40
-optim_wrapper = dict(
-    precision='fp32', optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=1.0)
-)
+optim_wrapper = dict(precision='fp32', optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=1.0))
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = param_scheduler[1].begin = 3
 param_scheduler[1].end = max_epochs
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=1)
-)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=1))

@@ -1,9 +1,7 @@
 # Quickstart on images: a student a fifth of the teacher's size, for as many
 # steps, by TinyMIM from the teacher's third block of four.
 _base_ = 'quickstart_image_teacher.py'
-student = dict(
-    embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192
-)
+student = dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192)
 encoder = dict(type='amd_mm.ImageVisionTransformer', **_base_.size)
 model = dict(
     _delete_=True,

@@ -57,30 +57,21 @@ def decoder_shapes(depth: int, width: int, encoder: int) -> dict[str, tuple]:
     return shapes
 
 
-def neck_shapes(
-    pairs: int, depth: int, student: int, teacher: int
-) -> dict[str, tuple]:
+def neck_shapes(pairs: int, depth: int, student: int, teacher: int) -> dict[str, tuple]:
     shapes = {}
     for pair in range(pairs):
         shapes[f'neck.projections.{pair}.weight'] = (teacher, student)
         shapes[f'neck.generators.{pair}.mask_token'] = (1, 1, teacher)
         for number in range(depth):
-            shapes |= _block(
-                f'neck.generators.{pair}.blocks.{number}.', teacher, False
-            )
+            shapes |= _block(f'neck.generators.{pair}.blocks.{number}.', teacher, False)
     return shapes
 
 
 def head_shapes(classes: int, width: int) -> dict[str, tuple]:
-    return {
-        'cls_head.fc_cls.weight': (classes, width),
-        'cls_head.fc_cls.bias': (classes,),
-    }
+    return {'cls_head.fc_cls.weight': (classes, width), 'cls_head.fc_cls.bias': (classes,)}
 
 
-def image_encoder_shapes(
-    depth: int, width: int, closing: str = 'ln1'
-) -> dict[str, tuple]:
+def image_encoder_shapes(depth: int, width: int, closing: str = 'ln1') -> dict[str, tuple]:
     shapes = {
         'backbone.cls_token': (1, 1, width),
         'backbone.pos_embed': (1, 5, width),
@@ -90,18 +81,11 @@ def image_encoder_shapes(
         f'backbone.{closing}.bias': (width,),
     }
     for number in range(depth):
-        shapes |= _image_block(
-            f'backbone.layers.{number}.',
-            width,
-            norms=('ln1', 'ln2'),
-            mlp='ffn',
-        )
+        shapes |= _image_block(f'backbone.layers.{number}.', width, norms=('ln1', 'ln2'), mlp='ffn')
     return shapes
 
 
-def _image_block(
-    prefix: str, width: int, norms: tuple[str, str], mlp: str
-) -> dict[str, tuple]:
+def _image_block(prefix: str, width: int, norms: tuple[str, str], mlp: str) -> dict[str, tuple]:
     shapes = {
         'attn.qkv.weight': (3 * width, width),
         'attn.qkv.bias': (3 * width,),
@@ -117,9 +101,7 @@ def _image_block(
     return {prefix + name: shape for name, shape in shapes.items()}
 
 
-def image_decoder_shapes(
-    depth: int, width: int, encoder: int
-) -> dict[str, tuple]:
+def image_decoder_shapes(depth: int, width: int, encoder: int) -> dict[str, tuple]:
     shapes = {
         'decoder.embed.weight': (width, encoder),
         'decoder.embed.bias': (width,),
@@ -131,17 +113,12 @@ def image_decoder_shapes(
     }
     for number in range(depth):
         shapes |= _image_block(
-            f'decoder.blocks.{number}.',
-            width,
-            norms=('norm1', 'norm2'),
-            mlp='mlp',
+            f'decoder.blocks.{number}.', width, norms=('norm1', 'norm2'), mlp='mlp'
         )
     return shapes
 
 
-def projection_shapes(
-    pairs: int, student: int, teacher: int, hidden: bool
-) -> dict[str, tuple]:
+def projection_shapes(pairs: int, student: int, teacher: int, hidden: bool) -> dict[str, tuple]:
     shapes = {}
     for pair in range(pairs):
         layers = {'0.': student, '2.': teacher} if hidden else {'': student}
@@ -159,7 +136,4 @@ def image_head_shapes(classes: int, width: int) -> dict[str, tuple]:
 def fill(shapes: dict[str, tuple]) -> dict[str, Tensor]:
     """Different numbers in every tensor, so that no two can be confused."""
     generator = torch.Generator().manual_seed(len(shapes))
-    return {
-        name: torch.randn(shape, generator=generator)
-        for name, shape in shapes.items()
-    }
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

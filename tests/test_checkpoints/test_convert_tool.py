@@ -66,8 +66,7 @@ def test_looking_and_refusing(tmp_path, public):
     torch.save(public, source)
     said = run(source, '--list', '--to', 'huggingface')
     assert (
-        'videomae.encoder.layer.3.attention.attention.key.weight '
-        '(48, 48) torch.float32'
+        'videomae.encoder.layer.3.attention.attention.key.weight (48, 48) torch.float32'
     ) in said
     assert ': neck.projections.{0-1}, neck.generators.{0-1} (has no' in said
     assert os.listdir(tmp_path) == ['a.pth']
@@ -108,11 +107,7 @@ def test_converting_knowingly(tmp_path, public):
 
 @pytest.mark.parametrize(
     'fmt, keys',
-    [
-        ('amd_mm', {'state_dict', 'meta'}),
-        ('videomae', {'model', 'meta'}),
-        ('huggingface', None),
-    ],
+    [('amd_mm', {'state_dict', 'meta'}), ('videomae', {'model', 'meta'}), ('huggingface', None)],
 )
 def test_weights_are_where_their_programs_look(tmp_path, public, fmt, keys):
     state, _ = from_amd_mm(to_amd_mm(public).state, fmt)
@@ -123,16 +118,11 @@ def test_weights_are_where_their_programs_look(tmp_path, public, fmt, keys):
 
 
 def test_the_same_weights_have_the_same_checksum(tmp_path, public):
-    digests = {
-        save_weights(public, tmp_path / name, 'amd')
-        for name in ('one.pth', 'two.pth')
-    }
+    digests = {save_weights(public, tmp_path / name, 'amd') for name in ('one.pth', 'two.pth')}
     assert len(digests) == 1
 
 
-def test_an_interrupted_write_leaves_the_old_file(
-    tmp_path, public, monkeypatch
-):
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, public, monkeypatch):
     path = tmp_path / 'x.pth'
     save_weights(public, path, 'amd')
     before = path.read_bytes()

@@ -55,9 +55,7 @@ def assert_same(one, other):
 def our_image_shapes(draw, fmt):
     """The same of an image ViT."""
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
-    finetuned = fmt in ('mmpretrain', 'image_backbone') or (
-        fmt == 'mae' and draw(st.booleans())
-    )
+    finetuned = fmt in ('mmpretrain', 'image_backbone') or (fmt == 'mae' and draw(st.booleans()))
     closing = draw(st.sampled_from(['ln1', 'ln2'])) if finetuned else 'ln1'
     shapes = image_encoder_shapes(depth, width, closing)
     if fmt == 'mmpretrain' or (fmt == 'mae' and finetuned):
@@ -65,9 +63,7 @@ def our_image_shapes(draw, fmt):
     elif fmt in ('mae', 'dmae') and (fmt == 'dmae' or draw(st.booleans())):
         shapes |= image_decoder_shapes(draw(st.integers(1, 3)), 4, width)
     if fmt == 'dmae':
-        shapes |= projection_shapes(
-            draw(st.integers(1, 3)), width, 6, draw(st.booleans())
-        )
+        shapes |= projection_shapes(draw(st.integers(1, 3)), width, 6, draw(st.booleans()))
     return shapes
 
 
@@ -78,15 +74,10 @@ def our_states(draw, fmt):
         return fill(draw(our_image_shapes(fmt)))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
-    finetuned = fmt in (
-        'mmaction',
-        'timm_video',
-        'videomae_finetune',
-        'backbone',
-    ) or (fmt == 'huggingface' and draw(st.booleans()))
-    closing = (
-        draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
+    finetuned = fmt in ('mmaction', 'timm_video', 'videomae_finetune', 'backbone') or (
+        fmt == 'huggingface' and draw(st.booleans())
     )
+    closing = draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
     shapes = encoder_shapes(depth, width, closing, layer_scale)
     if finetuned:
         if fmt != 'backbone':
@@ -94,9 +85,7 @@ def our_states(draw, fmt):
     else:
         shapes |= decoder_shapes(draw(st.integers(1, 3)), 4, width)
     if fmt in ('amd', 'amd_mm'):
-        shapes |= neck_shapes(
-            draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6
-        )
+        shapes |= neck_shapes(draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
     return fill(shapes)
 
 
@@ -112,10 +101,7 @@ def test_round_trip_is_the_identity(fmt, data):
     assert not dropped
     has_table = FORMATS[fmt].decoder_table and 'decoder.mask_token' in ours
     if has_table:  # computed for their program, and of no use to ours
-        assert_same(
-            dict(ours, **{'decoder.pos_embed': back['decoder.pos_embed']}),
-            back,
-        )
+        assert_same(dict(ours, **{'decoder.pos_embed': back['decoder.pos_embed']}), back)
     else:
         assert_same(back, ours)
     assert_same(from_amd_mm(back, fmt).state, theirs)
@@ -126,26 +112,15 @@ def test_public_names_are_recognised_and_come_back(fmt, file, names, prefix):
     public = golden_state(file, names, prefix)
     assert detect_format(public) == fmt
     ours, dropped = to_amd_mm(public)
-    assert all(
-        '.norm.' in name and name.startswith('generators.') for name in dropped
-    )
+    assert all('.norm.' in name and name.startswith('generators.') for name in dropped)
     back, _ = from_amd_mm(ours, fmt)
-    assert_same(
-        back,
-        {
-            name: tensor
-            for name, tensor in public.items()
-            if name not in dropped
-        },
-    )
+    assert_same(back, {name: tensor for name, tensor in public.items() if name not in dropped})
 
 
 def test_amd_reports_the_norm_that_it_never_uses():
     public = golden_state('amd_video', 'student_names', 'student')
     _, dropped = to_amd_mm(public)
-    assert set(dropped) == {
-        f'generators.{i}.norm.{p}' for i in (0, 1) for p in ('weight', 'bias')
-    }
+    assert set(dropped) == {f'generators.{i}.norm.{p}' for i in (0, 1) for p in ('weight', 'bias')}
     assert 'never uses' in dropped['generators.0.norm.weight']
 
 
@@ -164,11 +139,7 @@ def test_amd_student_lands_on_our_names():
         'neck.generators.1.blocks.0.mlp.layers.1.weight',
     ):
         assert name in ours
-    assert {name.split('.')[0] for name in ours} == {
-        'backbone',
-        'decoder',
-        'neck',
-    }
+    assert {name.split('.')[0] for name in ours} == {'backbone', 'decoder', 'neck'}
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
@@ -177,17 +148,11 @@ def test_no_name_fits_two_rules(fmt):
     numbers = dict(i='3', j='1', n='2', p='bias', rest='some.thing')
     for side in ('theirs', 'ours'):
         templates = [
-            one
-            for rule in rules
-            for one in (rule.theirs if side == 'theirs' else (rule.ours,))
+            one for rule in rules for one in (rule.theirs if side == 'theirs' else (rule.ours,))
         ]
         for template in templates:
             name = template.format(**numbers)
-            fitting = [
-                one
-                for one in templates
-                if match_template(one, name) is not None
-            ]
+            fitting = [one for one in templates if match_template(one, name) is not None]
             assert fitting == [template]
 
 
@@ -199,13 +164,10 @@ def test_no_name_fits_two_rules(fmt):
         lambda state: dict(module=state, ds_version='0.9'),
         lambda state: dict(epoch=1, model_ema=state),
         lambda state: {f'module.{name}': one for name, one in state.items()},
-        lambda state: {
-            f'_orig_mod.module.{name}': one for name, one in state.items()
-        },
+        lambda state: {f'_orig_mod.module.{name}': one for name, one in state.items()},
         lambda state: {f'model.{name}': one for name, one in state.items()},
         lambda state: {
-            name.replace('blocks.0.', 'blocks.0._orig_mod.'): one
-            for name, one in state.items()
+            name.replace('blocks.0.', 'blocks.0._orig_mod.'): one for name, one in state.items()
         },
         lambda state: dict(
             ema_state_dict={
@@ -239,11 +201,7 @@ def test_video_mae_model_by_itself():
     expected, _ = to_amd_mm(public)
     assert_same(
         to_amd_mm(bare).state,
-        {
-            name: tensor
-            for name, tensor in expected.items()
-            if name.startswith('backbone.')
-        },
+        {name: tensor for name, tensor in expected.items() if name.startswith('backbone.')},
     )
 
 
@@ -251,16 +209,11 @@ def with_linear_biases(public, key_bias):
     """Hugging Face names with biases as those of linear layers."""
     renamed = {}
     for name, tensor in public.items():
-        for short, long in (
-            ('q_bias', 'query.bias'),
-            ('v_bias', 'value.bias'),
-        ):
+        for short, long in (('q_bias', 'query.bias'), ('v_bias', 'value.bias')):
             name = name.replace(short, long)
         renamed[name] = tensor
         if name.endswith('query.bias'):
-            renamed[name.replace('query', 'key')] = torch.full_like(
-                tensor, key_bias
-            )
+            renamed[name.replace('query', 'key')] = torch.full_like(tensor, key_bias)
     return renamed
 
 
@@ -278,9 +231,7 @@ def test_a_key_bias_is_an_error_that_names_it():
         to_amd_mm(with_linear_biases(public, 0.1))
 
 
-@pytest.mark.parametrize(
-    'other', ['projection_heads.{}.weight', 'projection_heads.{}']
-)
+@pytest.mark.parametrize('other', ['projection_heads.{}.weight', 'projection_heads.{}'])
 def test_other_spellings_of_amd_projections(other):
     public = golden_state('amd_video', 'student_names', 'student')
     renamed = {}
@@ -297,9 +248,7 @@ def test_other_spellings_of_amd_projections(other):
 
 def test_an_unknown_file_shows_its_names_and_the_formats():
     with pytest.raises(CheckpointFormatError) as error:
-        detect_format(
-            {f'layer{i}.conv.weight': torch.ones(1) for i in range(20)}
-        )
+        detect_format({f'layer{i}.conv.weight': torch.ones(1) for i in range(20)})
     text = str(error.value)
     assert 'layer0.conv.weight' in text and '12 more' in text
     assert all(name in text for name in FORMATS)
@@ -326,10 +275,7 @@ def test_the_other_kind_is_refused_by_name():
         (image, 'videomae_finetune', 'mae', 'an image ViT.*is for video'),
         (video, 'mae', 'videomae_finetune', 'a video ViT.*is for images'),
     ):
-        for convert in (
-            to_amd_mm,
-            lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt),
-        ):
+        for convert in (to_amd_mm, lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt)):
             with pytest.raises(CheckpointFormatError, match=message) as error:
                 convert(state, wrong)
             assert right in str(error.value)

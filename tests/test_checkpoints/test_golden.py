@@ -57,22 +57,13 @@ def test_hugging_face_pre_training():
         dict(
             type='amd_mm.MaskedAutoencoder',
             backbone=dict(
-                type='amd_mm.VideoVisionTransformer',
-                depth=4,
-                use_mean_pooling=False,
-                **BACKBONE,
+                type='amd_mm.VideoVisionTransformer', depth=4, use_mean_pooling=False, **BACKBONE
             ),
             mask_generator=dict(
-                type='amd_mm.AsymmetricTubeMaskGenerator',
-                student_ratio=0.75,
-                teacher_ratio=0.75,
+                type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.75, teacher_ratio=0.75
             ),
-            decoder=dict(
-                type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3
-            ),
-            head=dict(
-                type='amd_mm.PixelReconstructionHead', target='per_channel'
-            ),
+            decoder=dict(type='amd_mm.PixelDecoder', embed_dims=24, depth=2, num_heads=3),
+            head=dict(type='amd_mm.PixelReconstructionHead', target='per_channel'),
             data_preprocessor=dict(
                 type='mmaction.ActionDataPreprocessor',
                 mean=[123.675, 116.28, 103.53],
@@ -85,13 +76,9 @@ def test_hugging_face_pre_training():
     assert not report.missing and not report.unexpected
     assert set(report.loaded) == {name for name, _ in model.named_parameters()}
     clip = draw_input('inputs', INPUTS)
-    partition = TokenPartition.from_masks(
-        torch.from_numpy(golden['mask_student'])
-    )
+    partition = TokenPartition.from_masks(torch.from_numpy(golden['mask_student']))
     losses = model.loss(clip, partition=partition)
     assert_close(losses['loss_rec'], golden['loss_rec'])
-    tokens = model.backbone.encode(
-        model.patches_of(clip), partition.visible
-    ).tokens
+    tokens = model.backbone.encode(model.patches_of(clip), partition.visible).tokens
     prediction = model.decoder(tokens, partition.visible, partition.targets)
     assert_close(prediction[:, ::6, ::24], golden['pred'])

@@ -19,14 +19,7 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.models.heads import TimeSformerHead
 from torch import nn
 
-SMALL = dict(
-    img_size=32,
-    patch_size=8,
-    embed_dims=12,
-    depth=3,
-    num_heads=3,
-    num_frames=4,
-)
+SMALL = dict(img_size=32, patch_size=8, embed_dims=12, depth=3, num_heads=3, num_frames=4)
 
 
 def backbone(cls=VideoVisionTransformer, **changes):
@@ -35,10 +28,7 @@ def backbone(cls=VideoVisionTransformer, **changes):
 
 def weights(module, prefix='backbone.'):
     """A copy of a module's state in our names."""
-    return {
-        prefix + name: tensor.clone()
-        for name, tensor in module.state_dict().items()
-    }
+    return {prefix + name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 class Recogniser(nn.Module):
@@ -56,15 +46,7 @@ def assert_equal_states(one, other):
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
 @pytest.mark.parametrize(
-    'fmt',
-    [
-        'amd_mm',
-        'videomae',
-        'videomae_finetune',
-        'huggingface',
-        'mmaction',
-        'backbone',
-    ],
+    'fmt', ['amd_mm', 'videomae', 'videomae_finetune', 'huggingface', 'mmaction', 'backbone']
 )
 def test_a_backbone_from_every_format(cls, fmt):
     source, target = backbone(VideoVisionTransformer), backbone(cls)
@@ -75,12 +57,8 @@ def test_a_backbone_from_every_format(cls, fmt):
     assert_equal_states(source, target)
     assert report.fmt == fmt
     assert not report.missing
-    assert set(report.loaded) == {
-        name for name, _ in target.named_parameters()
-    }
-    assert report.unexpected == (
-        ('cls_head.fc_cls.weight',) if fmt == 'mmaction' else ()
-    )
+    assert set(report.loaded) == {name for name, _ in target.named_parameters()}
+    assert report.unexpected == (('cls_head.fc_cls.weight',) if fmt == 'mmaction' else ())
 
 
 def test_a_path_and_a_whole_recogniser(tmp_path):
@@ -110,8 +88,7 @@ def test_wrong_width_names_every_weight_and_both_shapes():
         load_encoder(backbone(), weights(backbone(embed_dims=24)), logger=None)
     text = str(error.value)
     for line in (
-        'patch_embed.projection.weight: file (24, 3, 2, 8, 8), '
-        'model (12, 3, 2, 8, 8)',
+        'patch_embed.projection.weight: file (24, 3, 2, 8, 8), model (12, 3, 2, 8, 8)',
         'blocks.{0-2}.attn.qkv.weight: file (72, 24), model (36, 12)',
         'blocks.{0-2}.mlp.layers.0.0.bias: file (96,), model (48,)',
         'norm.weight: file (24,), model (12,)',
@@ -126,16 +103,10 @@ def test_wrong_width_names_every_weight_and_both_shapes():
 
 
 def test_sizes_are_known_by_name():
-    state = {
-        'backbone.patch_embed.projection.weight': torch.empty(
-            1024, 3, 2, 16, 16
-        )
-    }
+    state = {'backbone.patch_embed.projection.weight': torch.empty(1024, 3, 2, 16, 16)}
     for number in range(24):
         state[f'backbone.blocks.{number}.norm1.weight'] = torch.empty(1024)
-    assert describe_encoder(state) == (
-        'ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels'
-    )
+    assert describe_encoder(state) == ('ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels')
 
 
 def test_too_shallow_a_file():
@@ -152,12 +123,8 @@ def test_blocks_that_are_not_needed():
         load_encoder(target, weights(source), logger=None)
     assert "extra_blocks='ignore' takes the first 3 blocks" in str(error.value)
     assert 'blocks.3.norm1.bias' in error.value.unexpected
-    report = load_encoder(
-        target, weights(source), extra_blocks='ignore', logger=None
-    )
-    assert torch.equal(
-        target.blocks[2].attn.qkv.weight, source.blocks[2].attn.qkv.weight
-    )
+    report = load_encoder(target, weights(source), extra_blocks='ignore', logger=None)
+    assert torch.equal(target.blocks[2].attn.qkv.weight, source.blocks[2].attn.qkv.weight)
     assert len(report.dropped) == 2 * 13
     assert 'stops after 3' in report.dropped['blocks.4.norm1.bias']
     with pytest.raises(ValueError, match="'error' or 'ignore'"):
@@ -172,17 +139,10 @@ def test_closing_norms():
     assert error.value.missing == ('norm.weight', 'norm.bias')
     assert "allow_missing=('norm',)" in str(error.value)
     for allowed in ('norm', 'norm.', 'norm.*'):
-        report = load_encoder(
-            pretrained,
-            weights(finetuned),
-            allow_missing=(allowed,),
-            logger=None,
-        )
+        report = load_encoder(pretrained, weights(finetuned), allow_missing=(allowed,), logger=None)
         assert report.missing == ('norm.weight', 'norm.bias')
         assert report.unexpected == ('fc_norm.weight', 'fc_norm.bias')
-    report = load_encoder(
-        finetuned, weights(pretrained), allow_missing=('fc_norm',), logger=None
-    )
+    report = load_encoder(finetuned, weights(pretrained), allow_missing=('fc_norm',), logger=None)
     assert report.missing == ('fc_norm.weight', 'fc_norm.bias')
 
 
@@ -223,9 +183,7 @@ def test_fixed_tables_need_not_be_in_the_file():
 def test_a_fixed_table_of_another_size_is_recomputed():
     target = backbone()
     table = target.pos_embed.clone()
-    report = load_encoder(
-        target, weights(backbone(img_size=48, num_frames=8)), logger=None
-    )
+    report = load_encoder(target, weights(backbone(img_size=48, num_frames=8)), logger=None)
     assert torch.equal(target.pos_embed, table)
     assert list(report.recomputed) == ['pos_embed']
     assert '(1, 144, 12)' in report.recomputed['pos_embed']
@@ -237,11 +195,7 @@ def test_another_fixed_table_is_a_warning(caplog):
     logger = logging.getLogger('test_loading')
     with caplog.at_level(logging.INFO, logger='test_loading'):
         load_encoder(target, weights(backbone()), logger=logger)
-        report = load_encoder(
-            target,
-            weights(backbone(pos_embed_type='sincos_3d')),
-            logger=logger,
-        )
+        report = load_encoder(target, weights(backbone(pos_embed_type='sincos_3d')), logger=logger)
     assert [one.levelname for one in caplog.records] == ['INFO', 'WARNING']
     assert 'pos_embed_type' in report.recomputed['pos_embed']
 
@@ -254,9 +208,7 @@ def test_a_learned_table_never_makes_way_for_a_fixed_one(cls):
         load_encoder(target, weights(source), logger=None)
     assert 'learned position table' in str(error.value)
     assert 'use_learnable_pos_emb=True' in str(error.value)
-    report = load_encoder(
-        target, weights(source), allow_missing=('pos_embed',), logger=None
-    )
+    report = load_encoder(target, weights(source), allow_missing=('pos_embed',), logger=None)
     assert list(report.recomputed) == ['pos_embed']
     learning = backbone(cls, use_learnable_pos_emb=True)
     load_encoder(learning, weights(source), logger=None)
@@ -267,8 +219,7 @@ def test_a_learned_table_never_makes_way_for_a_fixed_one(cls):
 @pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d'])
 def test_half_precision_is_no_other_table(dtype, kind):
     state = {
-        name: tensor.to(dtype)
-        for name, tensor in weights(backbone(pos_embed_type=kind)).items()
+        name: tensor.to(dtype) for name, tensor in weights(backbone(pos_embed_type=kind)).items()
     }
     same = load_encoder(backbone(pos_embed_type=kind), state, logger=None)
     assert not same.recomputed
@@ -278,26 +229,18 @@ def test_half_precision_is_no_other_table(dtype, kind):
 
 def test_a_learned_table_is_resampled():
     source = backbone(use_learnable_pos_emb=True)
-    target = backbone(
-        use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8
-    )
+    target = backbone(use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8)
     with pytest.raises(CheckpointMismatchError, match='pos_embed'):
         # 4 time steps cannot be cut out of 32 tokens in squares.
         load_encoder(target, weights(source), logger=None)
-    report = load_encoder(
-        target, weights(source), source_grid=(2, 4, 4), logger=None
-    )
-    assert report.recomputed == {
-        'pos_embed': 'resampled from (2, 4, 4) to (4, 4, 6) tokens'
-    }
+    report = load_encoder(target, weights(source), source_grid=(2, 4, 4), logger=None)
+    assert report.recomputed == {'pos_embed': 'resampled from (2, 4, 4) to (4, 4, 6) tokens'}
     assert target.pos_embed.shape == (1, 96, 12)
     # Resampling a constant gives the constant.
     state = weights(source)
     state['backbone.pos_embed'] = torch.full((1, 32, 12), 0.5)
     load_encoder(target, state, source_grid=(2, 4, 4), logger=None)
-    torch.testing.assert_close(
-        target.pos_embed.data, torch.full((1, 96, 12), 0.5)
-    )
+    torch.testing.assert_close(target.pos_embed.data, torch.full((1, 96, 12), 0.5))
 
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
@@ -305,9 +248,7 @@ def test_a_square_learned_table_is_understood(cls):
     source = backbone(use_learnable_pos_emb=True, img_size=48)
     target = backbone(cls, use_learnable_pos_emb=True)
     report = load_encoder(target, weights(source), logger=None)
-    assert report.recomputed == {
-        'pos_embed': 'resampled from (2, 6, 6) to (2, 4, 4) tokens'
-    }
+    assert report.recomputed == {'pos_embed': 'resampled from (2, 6, 6) to (2, 4, 4) tokens'}
 
 
 def test_a_learned_table_that_is_not_there():
@@ -316,9 +257,7 @@ def test_a_learned_table_that_is_not_there():
     target = backbone(use_learnable_pos_emb=True)
     with pytest.raises(CheckpointMismatchError, match='pos_embed'):
         load_encoder(target, state, logger=None)
-    report = load_encoder(
-        target, state, allow_missing=('pos_embed',), logger=None
-    )
+    report = load_encoder(target, state, allow_missing=('pos_embed',), logger=None)
     assert report.missing == ('pos_embed',)
 
 
@@ -327,16 +266,13 @@ def test_precision_is_that_of_the_module():
     load_encoder(target, weights(source), logger=None)
     assert target.norm.weight.dtype == torch.bfloat16
     torch.testing.assert_close(
-        target.blocks[0].attn.qkv.weight,
-        source.blocks[0].attn.qkv.weight.bfloat16(),
+        target.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight.bfloat16()
     )
 
 
 def test_the_report_is_compact(capsys):
     state = Recogniser().state_dict()
-    report = load_encoder(
-        backbone(), state, allow_missing=('norm',), logger=None
-    )
+    report = load_encoder(backbone(), state, allow_missing=('norm',), logger=None)
     assert isinstance(report, LoadReport)
     printed = capsys.readouterr().out
     assert str(report) in printed

@@ -66,9 +66,7 @@ def assert_weights(state):
 @pytest.mark.parametrize('zipped', [True, False])
 def test_a_namespace_needs_no_unsafe_loading(tmp_path, version, zipped):
     """The public VideoMAE and AMD programs save their arguments."""
-    args = argparse.Namespace(
-        model='vit', opt_betas=[0.9, 0.95], nested=argparse.Namespace(a=1)
-    )
+    args = argparse.Namespace(model='vit', opt_betas=[0.9, 0.95], nested=argparse.Namespace(a=1))
     path = save(
         dict(model=WEIGHTS, epoch=799, args=args),
         tmp_path / 'a.pth',
@@ -120,10 +118,7 @@ def test_mmengine_runs_no_code_either(tmp_path, version, cache, address):
     trace = tmp_path / 'trace'
     cache.mkdir(parents=True)
     for folder in (cache, tmp_path):  # as if it had been downloaded
-        save(
-            dict(state_dict=WEIGHTS, extra=Evil(f'touch {trace}')),
-            folder / 'evil.pth',
-        )
+        save(dict(state_dict=WEIGHTS, extra=Evil(f'touch {trace}')), folder / 'evil.pth')
     torch_load = torch.load
     with pytest.raises(pickle.UnpicklingError, match='Weights only load'):
         CheckpointLoader.load_checkpoint(address.format(tmp_path))
@@ -193,9 +188,7 @@ def test_hugging_face_folder_in_parts(tmp_path):
     parts = {name: f'part-{i}.safetensors' for i, name in enumerate(WEIGHTS)}
     for name, file in parts.items():
         save_file({name: WEIGHTS[name]}, tmp_path / file)
-    (tmp_path / 'model.safetensors.index.json').write_text(
-        json.dumps(dict(weight_map=parts))
-    )
+    (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(dict(weight_map=parts)))
     assert_weights(read_checkpoint(tmp_path))
     (tmp_path / 'model.safetensors.index.json').write_text('<html>')
     with pytest.raises(CheckpointReadError, match='no index of weights'):
@@ -222,10 +215,7 @@ def test_truncated_files(tmp_path, kind, share):
     'content, said',
     [
         (b'', 'is empty'),
-        (
-            b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7',
-            'git lfs',
-        ),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7', 'git lfs'),
         (b'<!DOCTYPE html><html>login</html>', 'web page'),
         (b'\n<html>429</html>', 'web page'),
         (b'{"error": "not found"}', 'JSON'),
@@ -295,9 +285,7 @@ def test_an_address_is_downloaded_once(tmp_path, cache, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
     for owner in ('one', 'two', 'one'):
-        assert_weights(
-            read_checkpoint(f'https://x.org/{owner}/pytorch_model.bin?raw=1')
-        )
+        assert_weights(read_checkpoint(f'https://x.org/{owner}/pytorch_model.bin?raw=1'))
     # Same file name, two addresses: two files.
     assert len(calls) == len(set(calls)) == len(os.listdir(cache)) == 2
 

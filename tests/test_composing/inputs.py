@@ -6,7 +6,6 @@ configs that read them are shrunk by ``--cfg-options`` (:data:`EXAMPLES`).
 
 import json
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -21,14 +20,7 @@ from tests.conftest import write_video
 VIDEOS = 4
 _VIDEO = dict(type='amd_mm.VideoVisionTransformer', use_mean_pooling=False)
 _TEACHER = dict(_VIDEO, embed_dims=64, depth=12, num_heads=2)
-_GIANT = dict(
-    _TEACHER,
-    depth=40,
-    mlp_ratio=48 / 11,
-    patch_size=14,
-    img_size=224,
-    num_frames=16,
-)
+_GIANT = dict(_TEACHER, depth=40, mlp_ratio=48 / 11, patch_size=14, img_size=224, num_frames=16)
 
 _LOADER = (
     'train_dataloader.num_workers=0',
@@ -36,22 +28,15 @@ _LOADER = (
     'train_dataloader.batch_size=2',
     'train_cfg.max_epochs=1',
 )
-_DECODER = (
-    'model.decoder.embed_dims=24',
-    'model.decoder.depth=1',
-    'model.decoder.num_heads=3',
-)
+_DECODER = ('model.decoder.embed_dims=24', 'model.decoder.depth=1', 'model.decoder.num_heads=3')
 _STUDENT = ('model.backbone.embed_dims=48', 'model.backbone.num_heads=3')
-_SMALL_TEACHER = (
-    'model.teacher.backbone.embed_dims=64',
-    'model.teacher.backbone.num_heads=2',
-)
+_SMALL_TEACHER = ('model.teacher.backbone.embed_dims=64', 'model.teacher.backbone.num_heads=2')
 _FLOAT32 = ('optim_wrapper.precision=fp32', 'model.teacher.dtype=float32')
 _ONE_BLOCK = ('model.neck.generator_depth=1',)
 _DEIT_TINY = ('model.backbone.arch=deit-tiny',)
 
 
-def _small_clips(side: int, views: int = 3) -> Tuple[str, ...]:
+def _small_clips(side: int, views: int = 3) -> tuple[str, ...]:
     """Smaller frames, each clip cropped once by that transform."""
     transform = f'train_dataloader.dataset.pipeline.{views}'
     return (
@@ -67,7 +52,7 @@ _VIDEO_LOADER = (*_LOADER, *_FLOAT32, *_DECODER, *_SMALL_TEACHER)
 _PRETRAIN = (*_VIDEO_LOADER, *_STUDENT, *_small_clips(96))
 
 # How each config of the pages is shrunk to seconds.
-EXAMPLES: Dict[str, Tuple[str, ...]] = {
+EXAMPLES: dict[str, tuple[str, ...]] = {
     'more_seen': (*_PRETRAIN, *_ONE_BLOCK, 'default_scope=amd_mm'),
     'for_any_program': (
         *_LOADER[:3],
@@ -75,12 +60,7 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
         'train_dataloader.dataset.data_root=data/videos',
     ),
     'narrow_student': (*_VIDEO_LOADER, *_ONE_BLOCK, *_small_clips(96)),
-    'from_giant': (
-        *_VIDEO_LOADER,
-        *_STUDENT,
-        *_ONE_BLOCK,
-        *_small_clips(98),
-    ),
+    'from_giant': (*_VIDEO_LOADER, *_STUDENT, *_ONE_BLOCK, *_small_clips(98)),
     'from_mmpretrain': (
         *_LOADER,
         *_FLOAT32,
@@ -88,11 +68,7 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
         *_DEIT_TINY,
         'model.teacher.backbone.arch=deit-tiny',
     ),
-    'in_mmaction': (
-        *_LOADER,
-        *_STUDENT,
-        'model.cls_head.in_channels=48',
-    ),
+    'in_mmaction': (*_LOADER, *_STUDENT, 'model.cls_head.in_channels=48'),
     'in_mmpretrain': (
         *_LOADER,
         *_DEIT_TINY,
@@ -111,20 +87,18 @@ EXAMPLES: Dict[str, Tuple[str, ...]] = {
 }
 
 
-def _ours(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def _ours(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f'backbone.{name}': value for name, value in state.items()}
 
 
-def _encoder(cfg: dict) -> Dict[str, torch.Tensor]:
+def _encoder(cfg: dict) -> dict[str, torch.Tensor]:
     """A backbone's weights, in the names of a pre-training checkpoint."""
     return _ours(MODELS.build(cfg).state_dict())
 
 
 def _image_vit() -> nn.Module:
     """A stock ViT of MMPretrain's, and nothing of ours."""
-    return MMPRETRAIN_MODELS.build(
-        dict(type='mmpretrain.VisionTransformer', arch='deit-tiny')
-    )
+    return MMPRETRAIN_MODELS.build(dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'))
 
 
 def write_checkpoints(folder: Path) -> None:
@@ -138,9 +112,7 @@ def write_checkpoints(folder: Path) -> None:
     folder.mkdir()
     ours = {
         'videomae_vit-base_k400-1600e.pth': _encoder(_TEACHER),
-        'student-video.pth': _encoder(
-            dict(_VIDEO, embed_dims=48, depth=12, num_heads=3)
-        ),
+        'student-video.pth': _encoder(dict(_VIDEO, embed_dims=48, depth=12, num_heads=3)),
         'student-image.pth': _ours(_image_vit().state_dict()),
         'vit-base-p16_mmpretrain.pth': _ours(_image_vit().state_dict()),
     }
@@ -168,15 +140,13 @@ def write_data(folder: Path) -> None:
         ''.join(f'{name} {label}\n' for label, name in enumerate(names))
     )
     rows = [f'data/videos/{name},studio\n' for name in names]
-    (data / 'videos.csv').write_text(
-        'path,source\nnowhere.mp4,street\n' + ''.join(rows)
-    )
+    (data / 'videos.csv').write_text('path,source\nnowhere.mp4,street\n' + ''.join(rows))
     images = _write_images(data / 'images')
     _write_imagenet(data / 'imagenet' / 'train', images)
     _write_coco(data / 'coco', images)
 
 
-def _write_images(folder: Path) -> List[Path]:
+def _write_images(folder: Path) -> list[Path]:
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = [folder / f'{number}.jpg' for number in range(VIDEOS)]
@@ -186,7 +156,7 @@ def _write_images(folder: Path) -> List[Path]:
     return paths
 
 
-def _write_imagenet(folder: Path, images: List[Path]) -> None:
+def _write_imagenet(folder: Path, images: list[Path]) -> None:
     """All thousand classes, which MMPretrain counts."""
     for number in range(1000):
         one = folder / f'n{number:08d}'
@@ -194,7 +164,7 @@ def _write_imagenet(folder: Path, images: List[Path]) -> None:
         (one / '0.jpg').symlink_to(images[number % len(images)])
 
 
-def _write_coco(folder: Path, images: List[Path]) -> None:
+def _write_coco(folder: Path, images: list[Path]) -> None:
     (folder / 'annotations').mkdir(parents=True)
     (folder / 'train2017').symlink_to(images[0].parent)
     content = dict(
@@ -215,6 +185,4 @@ def _write_coco(folder: Path, images: List[Path]) -> None:
         ],
         categories=[dict(id=1, name='person')],
     )
-    (folder / 'annotations' / 'instances_train2017.json').write_text(
-        json.dumps(content)
-    )
+    (folder / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content))

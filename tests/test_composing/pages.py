@@ -2,12 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Dict
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 
 
-def code_of(page: str) -> Dict[str, str]:
+def code_of(page: str) -> dict[str, str]:
     """Python files on a page: fenced blocks that begin with ``# NAME.py``.
 
     Args:
@@ -20,7 +19,7 @@ def code_of(page: str) -> Dict[str, str]:
         ValueError: For a block without a name, or a name used twice.
     """
     text = (DOCS / page).read_text(encoding='utf-8')
-    files: Dict[str, str] = {}
+    files: dict[str, str] = {}
     for code in re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S):
         match = re.match(r'# ([\w/]+\.py)\n', code)
         if match is None:
@@ -31,7 +30,7 @@ def code_of(page: str) -> Dict[str, str]:
     return files
 
 
-def write_files(files: Dict[str, str], folder: Path) -> None:
+def write_files(files: dict[str, str], folder: Path) -> None:
     """Write code to where its names say."""
     for name, code in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -7,19 +7,11 @@ from the wheel, two steps each and in one process.
 import json
 import re
 from pathlib import Path
-from typing import Dict, Tuple
 
 import pytest
 import torch
 
-from tests.test_install.packages import (  # noqa: F401, most are fixtures
-    made_once,
-    run,
-    source_tree,
-    succeed,
-    wheel,
-    wheel_python,
-)
+from tests.test_install.packages import made_once, run, source_tree, succeed, wheel, wheel_python  # noqa: F401, most are fixtures
 
 from .inputs import EXAMPLES, write_checkpoints, write_data
 from .pages import code_of, write_files
@@ -28,11 +20,9 @@ pytest.importorskip('mmdet', reason='one of the examples is a detector')
 
 WALK = Path(__file__).with_name('walk.py')
 COMPOSING, EXTENDING = code_of('composing.md'), code_of('extending.md')
-Walked = Tuple[Path, dict]  # the folder, and what walk.py reports
+Walked = tuple[Path, dict]  # the folder, and what walk.py reports
 CONFIGS = [
-    Path(name).stem
-    for name, code in {**COMPOSING, **EXTENDING}.items()
-    if '\n_base_ = ' in code
+    Path(name).stem for name, code in {**COMPOSING, **EXTENDING}.items() if '\n_base_ = ' in code
 ]
 
 
@@ -66,9 +56,7 @@ def walked(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Walked:
     """The folder in which all examples were run, and how it went."""
-    folder = made_once(
-        tmp_path_factory, 'elsewhere', lambda new: walk(wheel_python, new)
-    )
+    folder = made_once(tmp_path_factory, 'elsewhere', lambda new: walk(wheel_python, new))
     report = json.loads((folder / 'report.json').read_text())
     # Neither the checkout nor its editable install.
     assert wheel_python.parents[2] in Path(report['package']).parents
@@ -79,16 +67,13 @@ def walked(
 def test_example_trains_two_steps(config: str, walked: Walked) -> None:
     folder, report = walked
     assert report['results'][config] == ''
-    logs = ''.join(
-        path.read_text()
-        for path in (folder / 'work_dirs' / config).glob('*/*.log')
-    )
+    logs = ''.join(path.read_text() for path in (folder / 'work_dirs' / config).glob('*/*.log'))
     losses = re.findall(r'\bloss: (\S+)', logs)
     assert len(losses) == 2 and 'nan' not in losses
     assert 'Failed to search registry' not in logs
 
 
-def saved(folder: Path, config: str) -> Dict[str, torch.Tensor]:
+def saved(folder: Path, config: str) -> dict[str, torch.Tensor]:
     (path,) = (folder / 'work_dirs' / config).glob('*_*.pth')
     return torch.load(path, weights_only=False)['state_dict']
 
@@ -100,9 +85,7 @@ def test_students_start_from_their_checkpoints(walked: Walked) -> None:
     for config in ('in_mmpretrain', 'in_mmdet'):
         path = folder / 'checkpoints' / 'student-image.pth'
         start = torch.load(path)['state_dict'][name]
-        torch.testing.assert_close(
-            saved(folder, config)[name], start, atol=5e-3, rtol=0
-        )
+        torch.testing.assert_close(saved(folder, config)[name], start, atol=5e-3, rtol=0)
 
 
 def test_parts_of_the_user_s_are_in_the_checkpoints(walked: Walked) -> None:

@@ -5,11 +5,7 @@ from amd_mm import registry as ours
 from mmengine import registry as root
 from mmengine.registry import DefaultScope, Registry
 
-ROOTS = {
-    name: value
-    for name, value in vars(root).items()
-    if isinstance(value, Registry)
-}
+ROOTS = {name: value for name, value in vars(root).items() if isinstance(value, Registry)}
 # Made where the strategies are: they need a recent PyTorch.
 ELSEWHERE = {'STRATEGIES'}
 
@@ -21,9 +17,7 @@ def test_every_registry_of_mmengine_has_one_of_our_scope(name: str) -> None:
     assert child.name == ROOTS[name].name
 
 
-def test_mmengine_s_names_are_found_from_our_scope(
-    capsys: pytest.CaptureFixture,
-) -> None:
+def test_mmengine_s_names_are_found_from_our_scope(capsys: pytest.CaptureFixture) -> None:
     """An initialiser for instance, which models build by its bare name."""
     with DefaultScope.overwrite_default_scope('amd_mm'):
         found = root.WEIGHT_INITIALIZERS.build(dict(type='Constant', val=1.0))

@@ -11,8 +11,8 @@ model and pipeline.
 
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 import cv2
 import numpy as np
@@ -30,11 +30,9 @@ _PER_SET = 4
 _HEADS = 2
 
 
-def all_configs() -> List[Path]:
+def all_configs() -> list[Path]:
     """Every config that can be run, found by walking."""
-    return sorted(
-        path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
-    )
+    return sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 
 
 def shrink(cfg: Config, data: Path) -> Config:
@@ -64,9 +62,7 @@ def shrink(cfg: Config, data: Path) -> Config:
             persistent_workers=False,
         )
         root = data / loader.dataset.data_root
-        loader.dataset.data_root = str(
-            root if root.is_dir() else data / VIDEOS
-        )
+        loader.dataset.data_root = str(root if root.is_dir() else data / VIDEOS)
         if not small:
             _shrink_pipeline(loader.dataset.pipeline)
     cfg.model.backbone.pretrained = None
@@ -82,21 +78,15 @@ def views_of(cfg: Config) -> int:
     return cfg.train_dataloader.dataset.pipeline[-1].get('num_views', 1)
 
 
-def _shrink_pipeline(pipeline: List[dict]) -> None:
+def _shrink_pipeline(pipeline: list[dict]) -> None:
     for transform in _transforms(pipeline):
         for key, value in dict(
-            clip_len=FRAMES,
-            input_size=SIDE,
-            crop_size=SIDE,
-            min_frames=FRAMES,
-            num_views=VIEWS,
+            clip_len=FRAMES, input_size=SIDE, crop_size=SIDE, min_frames=FRAMES, num_views=VIEWS
         ).items():
             if key in transform:
                 transform[key] = value
         if 'scale' in transform:  # -1: in proportion
-            transform.scale = tuple(
-                min(side, SIDE) for side in transform.scale
-            )
+            transform.scale = tuple(min(side, SIDE) for side in transform.scale)
 
 
 def _shrink_model(model: dict) -> None:
@@ -117,7 +107,7 @@ def _narrow(width: int) -> int:
     return 8 * math.ceil(width / 256)
 
 
-def _transforms(pipeline: List[dict]) -> Iterator[dict]:
+def _transforms(pipeline: list[dict]) -> Iterator[dict]:
     for transform in pipeline:
         yield transform
         yield from _transforms(transform.get('transforms', []))
@@ -142,9 +132,7 @@ def make_data(folder: Path, make_video) -> Path:
         root = folder / 'data' / name
         lines, frame_lines = [], []
         for index in range(_PER_SET):
-            make_video(
-                str(root / prefix / f'{index}.mp4'), frames=20, seed=index
-            )
+            make_video(str(root / prefix / f'{index}.mp4'), frames=20, seed=index)
             _write_frames(root / rawframes / str(index), index)
             lines.append(f'{index}.mp4 {index}')
             frame_lines.append(f'{index} 20 {index}')
@@ -154,8 +142,7 @@ def make_data(folder: Path, make_video) -> Path:
                 list_file = root / f'{name}_{middle}_{kind}.txt'
                 list_file.write_text('\n'.join(text))
     shutil.copytree(
-        folder / 'data/kinetics400/videos_train',
-        folder / 'data/kinetics400/videos_val',
+        folder / 'data/kinetics400/videos_train', folder / 'data/kinetics400/videos_val'
     )
     make_image_folder(folder)
     make_ava(folder)
@@ -167,8 +154,6 @@ def make_data(folder: Path, make_video) -> Path:
 
 def _write_frames(folder: Path, seed: int) -> None:
     folder.mkdir(parents=True)
-    frames = np.random.default_rng(seed).integers(
-        0, 256, (20, 48, 64, 3), dtype=np.uint8
-    )
+    frames = np.random.default_rng(seed).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
     for number, frame in enumerate(frames, start=1):
         cv2.imwrite(str(folder / f'img_{number:05}.jpg'), frame)

@@ -59,11 +59,7 @@ def shrink_detection(cfg: Config, data: Path) -> Config:
     backbone = cfg.model.backbone
     width = _WIDTHS[backbone.embed_dims]
     backbone.update(
-        embed_dims=width,
-        num_heads=2,
-        img_size=SIDE,
-        num_frames=FRAMES,
-        pretrained=None,
+        embed_dims=width, num_heads=2, img_size=SIDE, num_frames=FRAMES, pretrained=None
     )
     cfg.model.roi_head.bbox_head.in_channels = width
     return cfg
@@ -89,8 +85,5 @@ def make_ava(folder: Path) -> Path:
         for kind, pattern in _FILES.items():
             for part in ('train', 'val'):
                 shutil.copy(made[kind], anno / pattern.format(part))
-        shutil.copy(
-            made['label_file'],
-            anno / 'ava_action_list_v2.2_for_activitynet_2019.pbtxt',
-        )
+        shutil.copy(made['label_file'], anno / 'ava_action_list_v2.2_for_activitynet_2019.pbtxt')
     return folder

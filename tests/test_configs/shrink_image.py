@@ -6,8 +6,8 @@ schedule are left as they are. Smaller are: widths (48 to 192), images (128 x
 data. The teacher gets random weights, fine-tuning starts from them.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 import cv2
 import numpy as np
@@ -27,10 +27,7 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def is_image(cfg: Config) -> bool:
     """Whether a config is for this module."""
-    return (
-        'arch' in cfg.model.backbone
-        and 'tinymim' not in Path(cfg.filename).parts
-    )
+    return 'arch' in cfg.model.backbone and 'tinymim' not in Path(cfg.filename).parts
 
 
 def shrink_image(cfg: Config, data: Path) -> Config:
@@ -77,9 +74,7 @@ def _shrink_model(model: dict) -> None:
         model.head.in_channels = width
     if 'hid_channels' in model.get('neck', {}):  # MoCo v3
         model.neck.update(in_channels=width, hid_channels=32, out_channels=16)
-        model.head.predictor.update(
-            in_channels=16, hid_channels=32, out_channels=16
-        )
+        model.head.predictor.update(in_channels=16, hid_channels=32, out_channels=16)
 
 
 def _shrink_backbone(backbone: dict) -> None:
@@ -89,15 +84,12 @@ def _shrink_backbone(backbone: dict) -> None:
     backbone.update(
         img_size=SIDE,
         arch=dict(
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            feedforward_channels=2 * width,
+            embed_dims=width, num_layers=depth, num_heads=heads, feedforward_channels=2 * width
         ),
     )
 
 
-def _transforms(pipeline: List) -> Iterator[dict]:
+def _transforms(pipeline: list) -> Iterator[dict]:
     for transform in pipeline:
         if isinstance(transform, list):  # a view of MultiView
             yield from _transforms(transform)
@@ -121,7 +113,6 @@ def make_image_folder(folder: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
         cv2.imwrite(
-            str(place / f'{index}.{("png", "jpg")[index // 2]}'),
-            cv2.resize(coarse, (144, 132)),
+            str(place / f'{index}.{("png", "jpg")[index // 2]}'), cv2.resize(coarse, (144, 132))
         )
     return folder

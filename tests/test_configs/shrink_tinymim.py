@@ -92,7 +92,5 @@ def make_images(folder: Path, per_class: int = 2) -> Path:
             for number in range(per_class):
                 coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
                 coarse[..., label] //= 2
-                cv2.imwrite(
-                    str(place / f'{number}.jpg'), cv2.resize(coarse, (96, 88))
-                )
+                cv2.imwrite(str(place / f'{number}.jpg'), cv2.resize(coarse, (96, 88)))
     return folder

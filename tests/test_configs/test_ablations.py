@@ -1,8 +1,7 @@
 """An ablation differs from its base in what it is about, and in no more."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Dict
 
 import pytest
 from mmengine.config import Config
@@ -13,18 +12,13 @@ pytestmark = pytest.mark.no_cover
 ABSENT = '(not there)'
 BASES = dict(
     amd='amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py',
-    dmae='dmae/pretrain/'
-    'dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k.py',
-    tinymim='tinymim/pretrain/'
-    'tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py',
+    dmae='dmae/pretrain/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k.py',
+    tinymim='tinymim/pretrain/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py',
 )
 STUDENT = 'model.mask_generator.student_ratio'
 TEACHER = 'model.mask_generator.teacher_ratio'
 NECK = 'model.neck.type'
-DIRECT = {
-    NECK: 'amd_mm.DirectAlignment',
-    'model.neck.generator_depth': ABSENT,
-}
+DIRECT = {NECK: 'amd_mm.DirectAlignment', 'model.neck.generator_depth': ABSENT}
 RELATIONS = 'model.head.relations'
 
 
@@ -44,7 +38,7 @@ def features(tokens: str) -> dict:
 
 
 # {name without the algorithm, model and data: {key: value}}, all of them.
-DIFFERENCES: Dict[str, Dict[str, dict]] = dict(
+DIFFERENCES: dict[str, dict[str, dict]] = dict(
     amd={
         'half-targets': {
             'model.mask_generator.decoder_ratio': 0.5,
@@ -54,11 +48,7 @@ DIFFERENCES: Dict[str, Dict[str, dict]] = dict(
         'neck-generation': {NECK: 'amd_mm.GenerationAlignment'},
         'neck-parallel': {NECK: 'amd_mm.ParallelAlignment'},
         'neck-serial': {},  # the default
-        'no-reconstruction': {
-            'model.rec_weight': 0.0,
-            'model.decoder': None,
-            'model.head': None,
-        },
+        'no-reconstruction': {'model.rec_weight': 0.0, 'model.decoder': None, 'model.head': None},
         'student-ratio-80': {STUDENT: 0.8},
         'taps-12': taps((12, 24)),
         'taps-4-8-12': taps((4, 8), (8, 16), (12, 24)),
@@ -84,13 +74,10 @@ DIFFERENCES: Dict[str, Dict[str, dict]] = dict(
         'weight-2': {'model.direct_weight': 2.0},
     },
     tinymim={
-        'drop-path-00': {
-            'model.backbone.layer_cfgs': [dict(drop_path_rate=0.0)] * 12
-        },
+        'drop-path-00': {'model.backbone.layer_cfgs': [dict(drop_path_rate=0.0)] * 12},
         'masked-input': {
             'model.mask_generator': dict(
-                type='amd_mm.AsymmetricRandomMaskGenerator',
-                student_ratio=0.75,
+                type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75
             )
         },
         'relations-qk': {RELATIONS: ['qk']},
@@ -103,9 +90,7 @@ DIFFERENCES: Dict[str, Dict[str, dict]] = dict(
         'teacher-drop-path': {'model.teacher.backbone.drop_path_rate': 0.1},
     },
 )
-CASES = [
-    (algorithm, name) for algorithm in BASES for name in DIFFERENCES[algorithm]
-]
+CASES = [(algorithm, name) for algorithm in BASES for name in DIFFERENCES[algorithm]]
 
 
 def differences(mine: object, theirs: object, key: str = '') -> dict:
@@ -116,24 +101,20 @@ def differences(mine: object, theirs: object, key: str = '') -> dict:
     for name in {**theirs, **mine}:
         found.update(
             differences(
-                mine.get(name, ABSENT),
-                theirs.get(name, ABSENT),
-                f'{key}.{name}' if key else name,
+                mine.get(name, ABSENT), theirs.get(name, ABSENT), f'{key}.{name}' if key else name
             )
         )
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(path: Path) -> dict:
     return Config.fromfile(path).to_dict()
 
 
 def ablation(algorithm: str, name: str) -> Path:
     data = 'sthv2' if algorithm == 'amd' else 'in1k'
-    return CONFIGS / (
-        f'{algorithm}/ablation/{algorithm}_ablation_{name}_vit-base_{data}.py'
-    )
+    return CONFIGS / (f'{algorithm}/ablation/{algorithm}_ablation_{name}_vit-base_{data}.py')
 
 
 @pytest.mark.parametrize('algorithm, name', CASES)
@@ -154,10 +135,7 @@ def test_paper_s_tinymim_has_one_view():
 
 
 def test_hard_logits_differ_from_soft_in_the_kind():
-    hard, soft = (
-        read(ablation('dmae', f'finetune-{kind}-logits'))
-        for kind in ('hard', 'soft')
-    )
+    hard, soft = (read(ablation('dmae', f'finetune-{kind}-logits')) for kind in ('hard', 'soft'))
     assert differences(hard, soft) == {'model.kind': 'hard'}
 
 
@@ -174,9 +152,7 @@ def test_every_ablation_is_here():
 
 
 @pytest.mark.parametrize(
-    'path',
-    sorted((CONFIGS / 'amd/pretrain').glob('*-rawframes.py')),
-    ids=lambda path: path.stem,
+    'path', sorted((CONFIGS / 'amd/pretrain').glob('*-rawframes.py')), ids=lambda path: path.stem
 )
 def test_raw_frames_differ_from_videos_in_the_data(path):
     videos = path.with_name(path.name.replace('-rawframes', ''))

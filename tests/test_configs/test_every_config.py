@@ -24,11 +24,7 @@ def data(tmp_path_factory, make_video):
 
 def test_there_are_configs_and_their_names_are_unique():
     assert len(CONFIGS) > 30
-    repeated = [
-        name
-        for name, count in Counter(path.name for path in CONFIGS).items()
-        if count > 1
-    ]
+    repeated = [name for name, count in Counter(path.name for path in CONFIGS).items() if count > 1]
     assert not repeated, 'mim finds configs by their basename'
 
 
@@ -59,9 +55,7 @@ def test_builds_and_steps(path, data):
 
 
 @pytest.mark.parametrize(
-    'path',
-    [path for path in CONFIGS if 'recognition' in path.parts],
-    ids=lambda path: path.stem,
+    'path', [path for path in CONFIGS if 'recognition' in path.parts], ids=lambda path: path.stem
 )
 def test_builds_and_tests(path, data):
     cfg = shrink(Config.fromfile(path), data)

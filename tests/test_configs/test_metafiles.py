@@ -7,9 +7,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ALGORITHMS = sorted(
-    path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml')
-)
+ALGORITHMS = sorted(path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml'))
 # Described in the README as a whole.
 UNLISTED = ('ablation', 'probe')
 
@@ -45,18 +43,11 @@ def test_readme_links_every_config(algorithm):
     local = {link for link in links if '://' not in link}
     for link in local:
         assert (folder / link).exists(), link
-    configs = {
-        str((folder / link).relative_to(ROOT))
-        for link in local
-        if link.endswith('.py')
-    }
+    configs = {str((folder / link).relative_to(ROOT)) for link in local if link.endswith('.py')}
     assert configs == published(algorithm)
 
 
 def test_model_index_imports_every_metafile():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    found = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / 'configs').glob('*/metafile.yml')
-    }
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs').glob('*/metafile.yml')}
     assert set(index['Import']) == found

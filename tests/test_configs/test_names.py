@@ -34,9 +34,7 @@ HEADER = re.compile(
     r' = (?P<total>\d+)( clips)? a step'
     r'( at lr (?P<lr>\d+(\.\d+)?(e-\d+)?))?'
 )
-ACCUMULATED = re.compile(
-    r'On (\d+) GPUs add optim_wrapper.accumulative_counts=(\d+)'
-)
+ACCUMULATED = re.compile(r'On (\d+) GPUs add optim_wrapper.accumulative_counts=(\d+)')
 # Of a shell, with its continued lines.
 COMMAND = re.compile(r'dist_train\.sh (?P<config>\S+) (?P<gpus>\d+)\b.*')
 
@@ -165,9 +163,7 @@ def test_header_states_the_batch_and_its_lr(named):
 
 
 @pytest.mark.parametrize(
-    'path',
-    sorted((CONFIGS / 'amd/pretrain').glob('*.py')),
-    ids=lambda path: path.stem,
+    'path', sorted((CONFIGS / 'amd/pretrain').glob('*.py')), ids=lambda path: path.stem
 )
 def test_header_of_amd_has_both_readings_of_the_lr(path):
     said = HEADER.search(header(path))
@@ -201,9 +197,7 @@ def test_commands_for_other_numbers_of_gpus_say_what_becomes_of_the_lr():
         if name['gpus'] == command['gpus']:
             continue
         counts = re.search(r'accumulative_counts=(\d+)', command[0])
-        made_up = counts and int(counts[1]) * int(command['gpus']) == int(
-            name['gpus']
-        )
+        made_up = counts and int(counts[1]) * int(command['gpus']) == int(name['gpus'])
         assert made_up or '--auto-scale-lr' in command[0], (
             f'{page}: the lr is for {name["gpus"]} GPUs: {command[0]}'
         )

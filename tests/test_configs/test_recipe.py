@@ -14,9 +14,7 @@ from torch import nn
 from .shrink import CONFIGS
 
 AMD_CONFIGS = sorted(
-    path
-    for folder in ('pretrain', 'ablation')
-    for path in (CONFIGS / 'amd' / folder).glob('*.py')
+    path for folder in ('pretrain', 'ablation') for path in (CONFIGS / 'amd' / folder).glob('*.py')
 )
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 
@@ -27,9 +25,7 @@ def load(name):
 
 def lr_curve(cfg, epoch_length):
     """The learning rate of every iteration, from the config's schedulers."""
-    optimizer = torch.optim.AdamW(
-        [nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
-    )
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
     schedulers = []
     for scheduler in cfg.param_scheduler:
         scheduler = dict(scheduler)
@@ -37,9 +33,7 @@ def lr_curve(cfg, epoch_length):
         assert convert and scheduler['by_epoch']
         cls = PARAM_SCHEDULERS.get(scheduler.pop('type'))
         schedulers.append(
-            cls.build_iter_from_epoch(
-                optimizer, **scheduler, epoch_length=epoch_length
-            )
+            cls.build_iter_from_epoch(optimizer, **scheduler, epoch_length=epoch_length)
         )
     rates = []
     for _ in range(cfg.train_cfg.max_epochs * epoch_length):
@@ -62,8 +56,7 @@ def published_lr(step, peak, lowest, start, total, warm_up):
     [
         (MAIN, 2.4e-3, 2e-5, 2e-6, 200),
         (
-            'videomae/pretrain/'
-            'videomae_vit-base-p16_32xb64-16x2x1-2400e_sthv2.py',
+            'videomae/pretrain/videomae_vit-base-p16_32xb64-16x2x1-2400e_sthv2.py',
             1.2e-3,
             8e-5,
             8e-6,
@@ -83,15 +76,7 @@ def test_learning_rate_of_every_iteration(name, peak, lowest, start, passes):
     rates = lr_curve(load(name), per_epoch)
     total, warm_up = passes * per_epoch, 10 * per_epoch
     assert len(rates) == total
-    for step in (
-        0,
-        1,
-        warm_up - 1,
-        warm_up,
-        warm_up + 1,
-        total // 2,
-        total - 1,
-    ):
+    for step in (0, 1, warm_up - 1, warm_up, warm_up + 1, total // 2, total - 1):
         expected = published_lr(step, peak, lowest, start, total, warm_up)
         assert rates[step] == pytest.approx(expected, rel=1e-6), step
 
@@ -111,9 +96,7 @@ def test_optimiser():
         assert group['lr'] == 2.4e-3
         (param,) = group['params']
         name = names.pop(id(param))
-        spared = (
-            param.ndim == 1 or name.endswith('bias') or 'mask_token' in name
-        )
+        spared = param.ndim == 1 or name.endswith('bias') or 'mask_token' in name
         assert group['weight_decay'] == (0 if spared else 0.05), name
     assert not names
 
@@ -129,15 +112,8 @@ def test_batches_count_clips():
     'name, interval',
     [
         (MAIN, 4),
-        (
-            'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py',
-            2,
-        ),
-        (
-            'amd/pretrain/'
-            'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
-            2,
-        ),
+        ('amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py', 2),
+        ('amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py', 2),
     ],
 )
 def test_augmentation(name, interval):
@@ -156,35 +132,15 @@ def test_augmentation(name, interval):
 @pytest.mark.parametrize(
     'name, student, teacher, taps',
     [
-        (
-            'amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400',
-            384,
-            1024,
-            [12, 24],
-        ),
-        (
-            'amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2',
-            768,
-            1024,
-            [12, 24],
-        ),
-        (
-            'amd_vit-small-p16_vit-base_32xb64-16x2x1-800e_sthv2',
-            384,
-            768,
-            [6, 12],
-        ),
+        ('amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400', 384, 1024, [12, 24]),
+        ('amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2', 768, 1024, [12, 24]),
+        ('amd_vit-small-p16_vit-base_32xb64-16x2x1-800e_sthv2', 384, 768, [6, 12]),
     ],
 )
 def test_models_at_full_size(name, student, teacher, taps):
     model = build_on_meta(load(f'amd/pretrain/{name}.py'))
     assert model.token_counts() == dict(
-        total=1568,
-        visible=160,
-        extra=232,
-        hidden=1176,
-        decoded=1408,
-        generated=232,
+        total=1568, visible=160, extra=232, hidden=1176, decoded=1408, generated=232
     )
     assert model.backbone.embed_dims == student
     assert model.student_taps == [6, 12]
@@ -207,31 +163,18 @@ def test_models_at_full_size(name, student, teacher, taps):
 
 
 @pytest.mark.parametrize(
-    'ratio, extra',
-    [
-        ('00', 1408),
-        ('25', 1016),
-        ('45', 704),
-        ('60', 472),
-        ('75', 232),
-        ('90', 0),
-    ],
+    'ratio, extra', [('00', 1408), ('25', 1016), ('45', 704), ('60', 472), ('75', 232), ('90', 0)]
 )
 def test_teacher_ratios(ratio, extra):
     model = build_on_meta(
-        load(
-            f'amd/ablation/amd_ablation_teacher-ratio-{ratio}'
-            '_vit-base_sthv2.py'
-        )
+        load(f'amd/ablation/amd_ablation_teacher-ratio-{ratio}_vit-base_sthv2.py')
     )
     counts = model.token_counts()
     assert (counts['visible'], counts['extra']) == (160, extra)
 
 
 def test_no_reconstruction_has_no_decoder():
-    model = build_on_meta(
-        load('amd/ablation/amd_ablation_no-reconstruction_vit-base_sthv2.py')
-    )
+    model = build_on_meta(load('amd/ablation/amd_ablation_no-reconstruction_vit-base_sthv2.py'))
     assert not hasattr(model, 'decoder')
 
 
@@ -243,9 +186,7 @@ def test_teacher_checkpoint_is_one_variable(path):
 
 
 def test_vit_small_builds_at_full_size_on_cpu():
-    cfg = load(
-        'videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_k400.py'
-    )
+    cfg = load('videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_k400.py')
     model = MODELS.build(cfg.model)
     model.init_weights()
     blocks = model.backbone.blocks
@@ -256,9 +197,7 @@ def test_vit_small_builds_at_full_size_on_cpu():
 
 
 @pytest.mark.parametrize(
-    'path',
-    sorted((CONFIGS / 'tinymim' / 'pretrain').glob('*.py')),
-    ids=lambda path: path.stem,
+    'path', sorted((CONFIGS / 'tinymim' / 'pretrain').glob('*.py')), ids=lambda path: path.stem
 )
 def test_drop_path_of_tinymim(path):
     """Constant, not rising, and none in the block that is trained to relate;
@@ -267,10 +206,7 @@ def test_drop_path_of_tinymim(path):
     cfg = Config.fromfile(path).model
     layers = MODELS.build(cfg.backbone).layers
     for branch in ('attn.out_drop', 'ffn.dropout_layer'):
-        rates = [
-            getattr(layer.get_submodule(branch), 'drop_prob', 0.0)
-            for layer in layers
-        ]
+        rates = [getattr(layer.get_submodule(branch), 'drop_prob', 0.0) for layer in layers]
         assert rates == [0.1] * 11 + [0.0]
     assert 'drop_path_rate' not in cfg.teacher.backbone
     assert 'layer_cfgs' not in cfg.teacher.backbone

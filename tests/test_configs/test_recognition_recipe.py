@@ -1,7 +1,6 @@
 """The fine-tuning recipes (tables S2, S3), read back from what is built."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 import pytest
 import torch
@@ -28,9 +27,9 @@ class Recipe:
     gpus: int
     epochs: int
     classes: int
-    stride: Optional[int]  # None: one frame of each of 16 segments
+    stride: int | None  # None: one frame of each of 16 segments
     flip: bool
-    views: Tuple[int, int]
+    views: tuple[int, int]
     decay: float = 0.75
     drop_path: float = 0.1
     dropout: float = 0.0
@@ -62,28 +61,10 @@ RECIPES = [
         (2, 3),
     ),
     Recipe(
-        'amd_vit-small-p16_16xb32-16x4x1-150e_k400',
-        384,
-        1e-3,
-        512,
-        16,
-        150,
-        400,
-        4,
-        True,
-        (5, 3),
+        'amd_vit-small-p16_16xb32-16x4x1-150e_k400', 384, 1e-3, 512, 16, 150, 400, 4, True, (5, 3)
     ),
     Recipe(
-        'amd_vit-base-p16_32xb32-16x4x1-90e_k400',
-        768,
-        1.4e-3,
-        1024,
-        32,
-        90,
-        400,
-        4,
-        True,
-        (5, 3),
+        'amd_vit-base-p16_32xb32-16x4x1-90e_k400', 768, 1.4e-3, 1024, 32, 90, 400, 4, True, (5, 3)
     ),
     Recipe(
         'amd_vit-base-p16_8xb32-16x4x1-100e_ucf101',
@@ -239,9 +220,7 @@ def test_the_head_starts_small_and_fc_norm_fresh():
 
 
 @pytest.mark.parametrize(
-    'path',
-    sorted(CONFIGS.glob('*/recognition/*.py')),
-    ids=lambda path: path.stem,
+    'path', sorted(CONFIGS.glob('*/recognition/*.py')), ids=lambda path: path.stem
 )
 def test_starting_weights_are_of_a_pretraining_config(path):
     """Of the same size and data, after its last epoch."""

@@ -30,19 +30,11 @@ def video_pipeline(num_views=0, backend='decord', min_frames=1):
 
 def frame_pipeline(num_views=0):
     """The same for folders of frames."""
-    return [SAMPLE, dict(type='amd_mm.CheckedRawFrameDecode')] + views(
-        num_views
-    )
+    return [SAMPLE, dict(type='amd_mm.CheckedRawFrameDecode')] + views(num_views)
 
 
 def views(num_views):
     """Crop and pack, once (0) or so many times."""
     if num_views == 0:
         return CROP + PACK
-    return [
-        dict(
-            type='amd_mm.RepeatedViews',
-            num_views=num_views,
-            transforms=CROP + PACK,
-        )
-    ]
+    return [dict(type='amd_mm.RepeatedViews', num_views=num_views, transforms=CROP + PACK)]

@@ -38,9 +38,7 @@ def clip(size=(48, 64), frames=4, seed=0):
 
 def with_stock_resize(transforms):
     return [
-        dict(t, type='mmaction.Resize')
-        if t['type'] == 'amd_mm.ResizeClip'
-        else dict(t)
+        dict(t, type='mmaction.Resize') if t['type'] == 'amd_mm.ResizeClip' else dict(t)
         for t in transforms
     ]
 
@@ -58,10 +56,7 @@ def copying(frames):
 @pytest.mark.parametrize('size', [(256, 340), (340, 256), (226, 300)])
 def test_pre_training_has_the_pixels_of_mmaction(monkeypatch, size, num_views):
     """Also where a crop has the network's size, and is not resized."""
-    ours = [
-        dict(t)
-        for t in Config.fromfile(DATA / 'repeated_sampling.py').view_transforms
-    ]
+    ours = [dict(t) for t in Config.fromfile(DATA / 'repeated_sampling.py').view_transforms]
     stock, boxes = with_stock_resize(ours), set()
     assert stock != ours
     for seed in range(12):
@@ -72,9 +67,7 @@ def test_pre_training_has_the_pixels_of_mmaction(monkeypatch, size, num_views):
             found = views_of(ours, seed, **options)
         for one, other in zip(found, expected):
             assert torch.equal(one['inputs'], other['inputs'])
-            assert (
-                one['data_samples'].metainfo == other['data_samples'].metainfo
-            )
+            assert one['data_samples'].metainfo == other['data_samples'].metainfo
             boxes.add(one['inputs'].numpy().tobytes())
     assert len(boxes) > 6 * num_views  # not always the same crop
 
@@ -117,21 +110,12 @@ def test_one_tensor_holds_the_same_clips_in_the_same_order():
 
 
 def test_several_crops_of_a_view_are_clips_too():
-    views = [
-        dict(inputs=torch.rand(2, 3, 4, 8, 8), data_samples=None)
-        for _ in range(3)
-    ]
+    views = [dict(inputs=torch.rand(2, 3, 4, 8, 8), data_samples=None) for _ in range(3)]
     (clips,) = one_tensor_collate([views])['inputs']
     assert torch.equal(clips, torch.cat([view['inputs'] for view in views]))
 
 
-@pytest.mark.parametrize(
-    'shapes',
-    [
-        [(1, 3, 4, 8, 8), (1, 3, 4, 8, 16)],
-        [(3, 8, 8), (3, 8, 8)],
-    ],
-)
+@pytest.mark.parametrize('shapes', [[(1, 3, 4, 8, 8), (1, 3, 4, 8, 16)], [(3, 8, 8), (3, 8, 8)]])
 def test_clips_that_make_no_one_tensor_are_named(shapes):
     batch = [dict(inputs=torch.zeros(shape)) for shape in shapes]
     with pytest.raises(ValueError, match='flatten_views_collate') as error:
@@ -151,16 +135,12 @@ def test_the_loss_is_exactly_that_of_a_list_of_clips(make):
     for collate in COLLATES:
         torch.manual_seed(0)
         model = MODELS.build(make())
-        batch = collate(
-            [views_of(crop + PACK, seed, frames=8) for seed in range(2)]
-        )
+        batch = collate([views_of(crop + PACK, seed, frames=8) for seed in range(2)])
         ready = model.data_preprocessor(batch, training=True)
         torch.manual_seed(1)
         loss, _ = model.parse_losses(model(**ready, mode='loss'))
         loss.backward()
-        gradients = [
-            p.grad.flatten() for p in model.parameters() if p.grad is not None
-        ]
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         losses.append((loss.detach(), torch.cat(gradients)))
     (loss, gradients), (other, others) = losses
     assert torch.equal(loss, other)
@@ -168,9 +148,7 @@ def test_the_loss_is_exactly_that_of_a_list_of_clips(make):
 
 
 def test_a_worker_shares_one_block(tiny_video_folder):
-    dataset = VideoFolderDataset(
-        str(tiny_video_folder), video_pipeline(num_views=2)
-    )
+    dataset = VideoFolderDataset(str(tiny_video_folder), video_pipeline(num_views=2))
     collate = FUNCTIONS.get('amd_mm.one_tensor_collate')
     loader = DataLoader(
         dataset,

@@ -25,10 +25,7 @@ FRAMES_ONLY = [lambda results: results]
 
 
 def names(dataset):
-    return [
-        Path(dataset.get_data_info(i)['filename']).name
-        for i in range(len(dataset))
-    ]
+    return [Path(dataset.get_data_info(i)['filename']).name for i in range(len(dataset))]
 
 
 # -- bare folders -----------------------------------------------------------
@@ -36,24 +33,12 @@ def names(dataset):
 
 def test_a_folder_is_searched_and_sorted(tiny_video_folder):
     dataset = VideoFolderDataset(str(tiny_video_folder), FRAMES_ONLY)
-    assert names(dataset) == [
-        'a.mp4',
-        'b.mp4',
-        'c.mp4',
-        'd clip 1.mp4',
-        'e.avi',
-        'f.MP4',
-    ]
+    assert names(dataset) == ['a.mp4', 'b.mp4', 'c.mp4', 'd clip 1.mp4', 'e.avi', 'f.MP4']
     assert dataset.get_data_info(3)['label'] == -1
-    flat = VideoFolderDataset(
-        str(tiny_video_folder), FRAMES_ONLY, recursive=False
-    )
+    flat = VideoFolderDataset(str(tiny_video_folder), FRAMES_ONLY, recursive=False)
     assert names(flat) == ['a.mp4', 'b.mp4']
     below = VideoFolderDataset(
-        str(tiny_video_folder),
-        FRAMES_ONLY,
-        extensions=('AVI',),
-        data_prefix=dict(video='more'),
+        str(tiny_video_folder), FRAMES_ONLY, extensions=('AVI',), data_prefix=dict(video='more')
     )
     assert names(below) == ['e.avi']
     few = VideoFolderDataset(str(tiny_video_folder), FRAMES_ONLY, indices=2)
@@ -115,10 +100,7 @@ def write_list(folder, lines):
 def test_a_list_of_videos(tmp_path, tiny_video_folder):
     ann_file = write_list(tmp_path, ['a.mp4 3', 'more/deep/d clip 1.mp4 0'])
     dataset = VideoListDataset(
-        ann_file,
-        video_pipeline(),
-        data_prefix=dict(video=str(tiny_video_folder)),
-        num_classes=4,
+        ann_file, video_pipeline(), data_prefix=dict(video=str(tiny_video_folder)), num_classes=4
     )
     assert names(dataset) == ['a.mp4', 'd clip 1.mp4']
     assert dataset[0]['data_samples'].gt_label.item() == 3
@@ -129,9 +111,7 @@ def test_a_list_of_videos(tmp_path, tiny_video_folder):
 
 
 def test_lists_without_labels_and_with_several(tmp_path):
-    bare = VideoListDataset(
-        write_list(tmp_path, ['a.mp4', 'b c.mp4']), FRAMES_ONLY
-    )
+    bare = VideoListDataset(write_list(tmp_path, ['a.mp4', 'b c.mp4']), FRAMES_ONLY)
     assert [bare.get_data_info(i)['label'] for i in (0, 1)] == [-1, -1]
     many = VideoListDataset(
         write_list(tmp_path, ['a.mp4,0,2']),
@@ -144,18 +124,13 @@ def test_lists_without_labels_and_with_several(tmp_path):
     with pytest.raises(ValueError, match='needs num_classes'):
         VideoListDataset('x', FRAMES_ONLY, multi_class=True)
     with pytest.raises(ListFileError, match='list.txt, line 1'):
-        VideoListDataset(
-            write_list(tmp_path, ['a.mp4 9']), FRAMES_ONLY, num_classes=4
-        )
+        VideoListDataset(write_list(tmp_path, ['a.mp4 9']), FRAMES_ONLY, num_classes=4)
 
 
 def test_relative_paths_start_from_data_root(tmp_path):
     write_list(tmp_path, ['a.mp4'])
     dataset = VideoListDataset(
-        'list.txt',
-        FRAMES_ONLY,
-        data_root=str(tmp_path),
-        data_prefix=dict(video='videos'),
+        'list.txt', FRAMES_ONLY, data_root=str(tmp_path), data_prefix=dict(video='videos')
     )
     expected = str(tmp_path / 'videos' / 'a.mp4')
     assert dataset.get_data_info(0)['filename'] == expected
@@ -169,19 +144,13 @@ def frame_list(tmp_path):
         for number in range(1, 21):
             image = np.full((48, 64, 3), brightness + number, np.uint8)
             cv2.imwrite(str(folder / f'img_{number:05}.jpg'), image)
-    return write_list(
-        tmp_path, ['clip one\t20\t0', 'clip 2\t20\t1', 'c3\t20\t2']
-    )
+    return write_list(tmp_path, ['clip one\t20\t0', 'clip 2\t20\t1', 'c3\t20\t2'])
 
 
 def raw_frames(frame_list, num_views=0, **options):
     prefix = dict(img=str(Path(frame_list).parent / 'frames'))
     return RawFrameListDataset(
-        frame_list,
-        frame_pipeline(num_views),
-        data_prefix=prefix,
-        delimiter='\t',
-        **options,
+        frame_list, frame_pipeline(num_views), data_prefix=prefix, delimiter='\t', **options
     )
 
 
@@ -232,9 +201,7 @@ def half_broken(tmp_path, make_video):
 
 
 def test_a_replacement_is_drawn_reproducibly(half_broken):
-    dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(2, min_frames=15)
-    )
+    dataset = VideoFolderDataset(str(half_broken), video_pipeline(2, min_frames=15))
     chosen = {}
     for index in range(4):  # the broken ones come first
         for epoch in range(6):
@@ -252,9 +219,7 @@ def test_a_replacement_is_drawn_reproducibly(half_broken):
 
 
 def test_reasons_name_what_is_wrong(half_broken):
-    dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(min_frames=15)
-    )
+    dataset = VideoFolderDataset(str(half_broken), video_pipeline(min_frames=15))
     reasons = {}
     for index in range(4):
         for path, reason in dataset[index]['data_samples'].unreadable:
@@ -281,9 +246,7 @@ def test_giving_up_names_the_videos(half_broken):
 
 
 def test_testing_never_replaces(half_broken):
-    dataset = VideoFolderDataset(
-        str(half_broken), video_pipeline(), test_mode=True
-    )
+    dataset = VideoFolderDataset(str(half_broken), video_pipeline(), test_mode=True)
     with pytest.raises(UnreadableVideoError, match='bad0.mp4.*empty'):
         dataset[0]
 
@@ -305,9 +268,7 @@ def test_none_from_a_transform_means_another_sample(tiny_video_folder):
     def not_the_first(results):
         return None if results['filename'].endswith('a.mp4') else results
 
-    dataset = VideoFolderDataset(
-        str(tiny_video_folder), [not_the_first] + video_pipeline()
-    )
+    dataset = VideoFolderDataset(str(tiny_video_folder), [not_the_first] + video_pipeline())
     sample = dataset[0]['data_samples']
     assert sample.sample_index != 0 and 'None' in sample.unreadable[0][1]
 
@@ -331,9 +292,7 @@ def test_readers_are_closed_when_sampling_fails(tiny_video_folder):
         readers.append(results['video_reader'])
         raise KeyError('total_frames')
 
-    dataset = VideoFolderDataset(
-        str(tiny_video_folder), [dict(type='amd_mm.VideoInit'), wrong]
-    )
+    dataset = VideoFolderDataset(str(tiny_video_folder), [dict(type='amd_mm.VideoInit'), wrong])
     with pytest.raises(KeyError):
         dataset[0]
     assert readers[0]._decoder is None
@@ -364,12 +323,7 @@ def content(loader, epochs):
         for batch in loader:
             for clip, sample in zip(batch['inputs'], batch['data_samples']):
                 assert clip.dtype == torch.uint8
-                key = (
-                    sample.epoch,
-                    sample.filename,
-                    sample.view,
-                    len(sample.unreadable),
-                )
+                key = (sample.epoch, sample.filename, sample.view, len(sample.unreadable))
                 rows.setdefault(key, []).append(clip.numpy().tobytes())
     return {key: sorted(value) for key, value in rows.items()}
 
@@ -382,18 +336,14 @@ def folder_config(folder):
     )
 
 
-def test_an_epoch_does_not_depend_on_workers_or_processes(
-    half_broken, monkeypatch
-):
+def test_an_epoch_does_not_depend_on_workers_or_processes(half_broken, monkeypatch):
     config = folder_config(half_broken)
     alone = content(build_loader(config, 0), [0, 1])
     assert sum(map(len, alone.values())) == 2 * 8 * 3
     assert content(build_loader(config, 2), [0, 1]) == alone
     together = {}
     for rank in range(2):
-        monkeypatch.setattr(
-            'mmengine.dataset.sampler.get_dist_info', lambda: (rank, 2)
-        )
+        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, 2))
         part = content(build_loader(config, 1), [0, 1])
         for key, clips in part.items():
             together[key] = sorted(together.get(key, []) + clips)
@@ -410,9 +360,7 @@ def test_real_videos_through_a_real_loader(real_videos):
     assert not any(s.unreadable for s in samples)
 
 
-def test_stock_dataset_and_sampler_work_with_repeated_views(
-    tmp_path, tiny_video_folder
-):
+def test_stock_dataset_and_sampler_work_with_repeated_views(tmp_path, tiny_video_folder):
     ann_file = write_list(tmp_path, ['a.mp4 1', 'b.mp4 0'])
     dataset = dict(
         type='mmaction.VideoDataset',

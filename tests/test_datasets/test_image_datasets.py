@@ -33,14 +33,7 @@ def folder(tmp_path_factory):
 
 def build(folder, **other):
     return DATASETS.build(
-        dict(
-            dict(
-                type='amd_mm.ImageDataset',
-                data_root=str(folder),
-                pipeline=PIPELINE,
-            ),
-            **other,
-        )
+        dict(dict(type='amd_mm.ImageDataset', data_root=str(folder), pipeline=PIPELINE), **other)
     )
 
 
@@ -68,8 +61,7 @@ def test_a_part_of_the_labels(folder, tmp_path):
     copied = write_images(tmp_path / 'elsewhere')
     elsewhere = build(copied, images_per_class=2)
     assert {
-        elsewhere.get_data_info(index)['img_path'].removeprefix(str(copied))
-        for index in range(6)
+        elsewhere.get_data_info(index)['img_path'].removeprefix(str(copied)) for index in range(6)
     } == {path.removeprefix(str(folder)) for path in paths[0]}
     with pytest.raises(ValueError, match='with_label=True'):
         build(folder, with_label=False, label_fraction=0.5)
@@ -134,14 +126,7 @@ def test_two_views_of_one_crop(folder):
             type='mmpretrain.MultiView',
             num_views=[1, 1],
             transforms=[
-                [
-                    dict(
-                        type='mmpretrain.ColorJitter',
-                        brightness=0.4,
-                        contrast=0.4,
-                        saturation=0.4,
-                    )
-                ],
+                [dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)],
                 [],
             ],
         ),
@@ -163,8 +148,6 @@ def test_a_mistake_in_the_pipeline_is_not_the_images_fault(folder, tmp_path):
     bad = TRANSFORMS.build(dict(type='amd_mm.LoadImage'))
     with pytest.raises(UnreadableVideoError, match='nothing.png'):
         bad(dict(img_path=str(tmp_path / 'nothing.png')))
-    dataset = build(
-        folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']]
-    )
+    dataset = build(folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']])
     with pytest.raises(KeyError, match='no such'):
         dataset[0]

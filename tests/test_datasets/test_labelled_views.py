@@ -16,9 +16,7 @@ from mmengine.optim import OptimWrapper
 
 from .. import tiny
 
-pytest.importorskip(
-    'mmpretrain', reason='RandAugment takes its operations from MMPretrain'
-)
+pytest.importorskip('mmpretrain', reason='RandAugment takes its operations from MMPretrain')
 LABELS = [2, 0, 4]
 CLASSES = 5
 
@@ -62,12 +60,7 @@ def video_dataset(folder, views):
     return VideoListDataset(
         ann_file='train.txt',
         data_root=str(folder),
-        pipeline=[
-            dict(type='amd_mm.VideoInit'),
-            SPARSE,
-            dict(type='amd_mm.VideoDecode'),
-            views,
-        ],
+        pipeline=[dict(type='amd_mm.VideoInit'), SPARSE, dict(type='amd_mm.VideoDecode'), views],
         num_classes=CLASSES,
     )
 
@@ -78,13 +71,9 @@ def frame_dataset(folder, views):
         frames = folder / f'clip {number}'
         if not frames.is_dir():
             frames.mkdir()
-            pictures = open_video(str(folder / f'{number}.mp4')).read(
-                range(20)
-            )
+            pictures = open_video(str(folder / f'{number}.mp4')).read(range(20))
             for index, picture in enumerate(pictures, 1):
-                cv2.imwrite(
-                    str(frames / f'img_{index:05}.png'), picture[..., ::-1]
-                )
+                cv2.imwrite(str(frames / f'img_{index:05}.png'), picture[..., ::-1])
         lines.append(f'clip {number} 20 {label}')
     (folder / 'frames.txt').write_text('\n'.join(lines))
     return RawFrameListDataset(

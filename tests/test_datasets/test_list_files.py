@@ -57,9 +57,7 @@ def test_lines(tmp_path, line, options, expected):
     (' 7\nb.mp4 1\n', {}, ['line 2', '7']),
     ('\n \n', {}, ['no entries']),
 ])  # yapf: disable
-def test_wrong_lines_are_shown_with_file_and_number(
-    tmp_path, text, options, says
-):
+def test_wrong_lines_are_shown_with_file_and_number(tmp_path, text, options, says):
     with pytest.raises(ListFileError) as error:
         read(tmp_path, text, **options)
     assert 'list.txt' in str(error.value)
@@ -94,9 +92,7 @@ def test_windows_files_and_empty_lines(tmp_path):
 
 
 WORDS = st.text(string.ascii_letters + string.digits + '_-/#.', min_size=1)
-NAMES = st.lists(WORDS, min_size=1, max_size=4).map(
-    lambda words: ' '.join(words) + '.mp4'
-)
+NAMES = st.lists(WORDS, min_size=1, max_size=4).map(lambda words: ' '.join(words) + '.mp4')
 
 
 @given(

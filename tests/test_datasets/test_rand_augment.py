@@ -7,18 +7,12 @@ import numpy as np
 import pytest
 from amd_mm.datasets import seeded_randomness
 from amd_mm.datasets.transforms import augmentation
-from amd_mm.datasets.transforms.augmentation import (
-    RandAugmentPolicy,
-    _apply,
-    parse_policy,
-)
+from amd_mm.datasets.transforms.augmentation import RandAugmentPolicy, _apply, parse_policy
 from amd_mm.registry import TRANSFORMS
 from mmengine.registry import DefaultScope
 from PIL import Image, ImageEnhance, ImageOps
 
-pytest.importorskip(
-    'mmpretrain', reason='RandAugment takes its operations from MMPretrain'
-)
+pytest.importorskip('mmpretrain', reason='RandAugment takes its operations from MMPretrain')
 PUBLIC = 'rand-m7-n4-mstd0.5-inc1'
 # timm, _RAND_INCREASING_TRANSFORMS: what the level 10 stands for.
 OPERATIONS = [
@@ -38,29 +32,17 @@ OPERATIONS = [
     ('Translate', (0, 0.45)),
     ('Translate', (0, 0.45)),
 ]
-SIGNED = (
-    'Rotate',
-    'ColorTransform',
-    'Contrast',
-    'Brightness',
-    'Sharpness',
-    'Shear',
-    'Translate',
-)
+SIGNED = ('Rotate', 'ColorTransform', 'Contrast', 'Brightness', 'Sharpness', 'Shear', 'Translate')
 
 
 def build(policy=PUBLIC, **options):
-    return TRANSFORMS.build(
-        dict(type='amd_mm.RandAugment', policy=policy, **options)
-    )
+    return TRANSFORMS.build(dict(type='amd_mm.RandAugment', policy=policy, **options))
 
 
 def picture(seed=0, size=(96, 64)):
     """A smooth colourful frame that does not use all values."""
     coarse = np.random.default_rng(seed).integers(20, 220, (4, 5, 3))
-    return cv2.resize(
-        coarse.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR
-    )
+    return cv2.resize(coarse.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
 
 
 def clip(frames=3):
@@ -108,9 +90,7 @@ def test_malformed_policy_strings(text, says):
     assert repr(text) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    'wrong', [dict(pad_val=300), dict(interpolation='cubic')]
-)
+@pytest.mark.parametrize('wrong', [dict(pad_val=300), dict(interpolation='cubic')])
 def test_wrong_arguments(wrong):
     with pytest.raises(ValueError):
         build(**wrong)
@@ -118,9 +98,7 @@ def test_wrong_arguments(wrong):
 
 def test_operations_are_timms():
     operations = build().augment.transforms
-    assert [
-        (type(op).__name__, op.magnitude_range) for op in operations
-    ] == OPERATIONS
+    assert [(type(op).__name__, op.magnitude_range) for op in operations] == OPERATIONS
     assert {op.prob for op in operations} == {0.5}
     for op in operations:
         if op.magnitude_range:
@@ -130,10 +108,7 @@ def test_operations_are_timms():
         if type(op).__name__ in ('Rotate', 'Shear', 'Translate'):
             assert op.pad_val == (128, 128, 128)
             assert op.interpolation == 'bicubic'
-    assert [op.direction for op in operations[-4:]] == [
-        'horizontal',
-        'vertical',
-    ] * 2
+    assert [op.direction for op in operations[-4:]] == ['horizontal', 'vertical'] * 2
 
 
 def test_magnitudes_are_noisy_and_clipped():
@@ -221,10 +196,7 @@ def test_operations_do_what_timms_do(index):
     for seed in range(12):
         with seeded_randomness(np.random.SeedSequence(seed)):
             (result,) = _apply(operation, [frame])
-        errors = [
-            np.abs(result.astype(int) - reference).mean()
-            for reference in references
-        ]
+        errors = [np.abs(result.astype(int) - reference).mean() for reference in references]
         # Borders differ a little.
         by_place = index in (3, 10, 11, 12, 13, 14)
         assert min(errors) < (1.5 if by_place else 0.75)

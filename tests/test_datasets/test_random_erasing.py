@@ -35,10 +35,7 @@ def find_box(frame):
 def test_probability(probability):
     transform = build(probability=probability, mode='const')
     with seeded_randomness(np.random.SeedSequence(0)):
-        boxes = [
-            find_box(transform(dict(imgs=clip(1, (40, 40))))['imgs'][0])
-            for _ in range(1000)
-        ]
+        boxes = [find_box(transform(dict(imgs=clip(1, (40, 40))))['imgs'][0]) for _ in range(1000)]
     share = np.mean([box is not None for box in boxes])
     # Wide boxes do not fit sometimes, hardly ever ten times in a row.
     assert share == pytest.approx(probability, abs=0.04)
@@ -47,12 +44,7 @@ def test_probability(probability):
 def test_area_aspect_and_place():
     transform = build(probability=1, mode='const')
     with seeded_randomness(np.random.SeedSequence(0)):
-        boxes = np.array(
-            [
-                find_box(transform(dict(imgs=clip(1)))['imgs'][0])
-                for _ in range(800)
-            ]
-        )
+        boxes = np.array([find_box(transform(dict(imgs=clip(1)))['imgs'][0]) for _ in range(800)])
     top, left, height, width = boxes.T
     area = height * width / (120 * 160)
     assert 0.018 < area.min() < 0.03 and 0.31 < area.max() < 0.34

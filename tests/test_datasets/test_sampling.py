@@ -86,9 +86,7 @@ def test_the_old_states_come_back_even_after_an_error():
     shuffle=st.booleans(),
     round_up=st.booleans(),
 )
-def test_order_is_that_of_the_default_sampler(
-    size, seed, epoch, world, shuffle, round_up
-):
+def test_order_is_that_of_the_default_sampler(size, seed, epoch, world, shuffle, round_up):
     drawn = []
     for rank in range(world):
         options = dict(shuffle=shuffle, seed=seed, round_up=round_up)
@@ -158,8 +156,7 @@ def test_an_infinite_sampler_goes_on_as_others_begin_again():
 def test_the_seed_may_be_left_to_mmengine():
     assert isinstance(EpochSeededSampler(range(3)).seed, int)
     built = DATA_SAMPLERS.build(
-        dict(type='amd_mm.EpochSeededSampler'),
-        default_args=dict(dataset=range(3), seed=9),
+        dict(type='amd_mm.EpochSeededSampler'), default_args=dict(dataset=range(3), seed=9)
     )
     assert built.seed == 9
 

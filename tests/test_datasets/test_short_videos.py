@@ -23,9 +23,7 @@ def pipelines(name):
 
 
 def sampling_of(pipeline):
-    return TRANSFORMS.build(
-        next(one for one in pipeline if one.type == 'mmaction.SampleFrames')
-    )
+    return TRANSFORMS.build(next(one for one in pipeline if one.type == 'mmaction.SampleFrames'))
 
 
 @pytest.mark.parametrize('name', PRETRAINING + RECOGNITION)

@@ -70,9 +70,7 @@ def test_more_test_clips_are_spread_evenly():
 @pytest.mark.parametrize('test_mode', [False, True])
 @pytest.mark.parametrize('total', [1, 5, 15])
 def test_short_videos_repeat_frames(total, test_mode):
-    results = [
-        sample(total, 1, seed, test_mode=test_mode) for seed in range(3)
-    ]
+    results = [sample(total, 1, seed, test_mode=test_mode) for seed in range(3)]
     frames = results[0]['frame_inds']
     for other in results[1:]:
         np.testing.assert_array_equal(other['frame_inds'], frames)

@@ -47,9 +47,7 @@ def test_a_number_of_every_class(labels, number):
     budget = LabelBudget(per_class=number)
     chosen = budget.choose(labels, names_of(labels))
     taken = Counter(labels[index] for index in chosen)
-    assert taken == {
-        label: min(number, count) for label, count in Counter(labels).items()
-    }
+    assert taken == {label: min(number, count) for label, count in Counter(labels).items()}
 
 
 @given(LABELS, FRACTIONS, st.randoms())
@@ -58,31 +56,22 @@ def test_the_order_of_the_list_does_not_matter(labels, fraction, random):
     pairs = list(zip(labels, names))
     random.shuffle(pairs)
     shuffled, shuffled_names = zip(*pairs)
-    assert take(budget, labels, names) == take(
-        budget, shuffled, shuffled_names
-    )
+    assert take(budget, labels, names) == take(budget, shuffled, shuffled_names)
 
 
 @given(LABELS, FRACTIONS, FRACTIONS)
 def test_less_is_part_of_more(labels, one, other):
     names = names_of(labels)
-    less, more = (
-        take(LabelBudget(fraction), labels, names)
-        for fraction in sorted((one, other))
-    )
+    less, more = (take(LabelBudget(fraction), labels, names) for fraction in sorted((one, other)))
     assert less <= more
     assert take(LabelBudget(1.0), labels, names) == set(names)
-    four, sixteen = (
-        take(LabelBudget(per_class=n), labels, names) for n in (4, 16)
-    )
+    four, sixteen = (take(LabelBudget(per_class=n), labels, names) for n in (4, 16))
     assert four <= sixteen
 
 
 def test_another_seed_takes_others_and_chance_is_even():
     labels, names = [0] * 400, names_of([0] * 400)
-    parts = [
-        take(LabelBudget(0.5, seed=seed), labels, names) for seed in range(40)
-    ]
+    parts = [take(LabelBudget(0.5, seed=seed), labels, names) for seed in range(40)]
     assert len({frozenset(part) for part in parts}) == 40
     drawn = Counter(name for part in parts for name in part)
     # Binomial with 40 draws of one half; 6 deviations are 19.
@@ -163,8 +152,7 @@ def test_videos_and_frame_folders(tmp_path, caplog):
     lines = [f'{index}.mp4 {index % 4}' for index in range(80)]
     ann_file = write(tmp_path / 'videos.txt', lines)
     ten, one = (
-        VideoListDataset(ann_file, FRAMES_ONLY, label_fraction=share)
-        for share in (0.1, 0.01)
+        VideoListDataset(ann_file, FRAMES_ONLY, label_fraction=share) for share in (0.1, 0.01)
     )
     assert len(ten) == 8 and len(one) == 4
     assert set(taken(one)) < set(taken(ten))
@@ -176,15 +164,10 @@ def test_videos_and_frame_folders(tmp_path, caplog):
         data_prefix=dict(video='/elsewhere'),
     )
     assert {Path(name).name for name in taken(elsewhere)} == set(taken(ten))
-    other = VideoListDataset(
-        ann_file, FRAMES_ONLY, label_fraction=0.1, subset_seed=1
-    )
+    other = VideoListDataset(ann_file, FRAMES_ONLY, label_fraction=0.1, subset_seed=1)
     assert set(taken(other)) != set(taken(ten))
 
-    frames = write(
-        tmp_path / 'frames.txt',
-        (f'{index} 20 {index % 4}' for index in range(80)),
-    )
+    frames = write(tmp_path / 'frames.txt', (f'{index} 20 {index % 4}' for index in range(80)))
     few = RawFrameListDataset(frames, FRAMES_ONLY, clips_per_class=3)
     assert len(taken(few, 'frame_dir')) == 12
 
@@ -214,10 +197,4 @@ def test_datasets_refuse_nonsense(tmp_path, dataset):
     with pytest.raises(ValueError, match='both given'):
         dataset(bare, FRAMES_ONLY, label_fraction=0.5, clips_per_class=2)
     with pytest.raises(ValueError, match='multi_class=True'):
-        dataset(
-            bare,
-            FRAMES_ONLY,
-            label_fraction=0.5,
-            multi_class=True,
-            num_classes=3,
-        )
+        dataset(bare, FRAMES_ONLY, label_fraction=0.5, multi_class=True, num_classes=3)

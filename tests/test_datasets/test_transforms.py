@@ -11,28 +11,17 @@ from amd_mm.datasets import (
     open_video,
     seeded_randomness,
 )
-from amd_mm.datasets.transforms import (
-    CheckedRawFrameDecode,
-    RepeatedViews,
-    VideoDecode,
-    VideoInit,
-)
+from amd_mm.datasets.transforms import CheckedRawFrameDecode, RepeatedViews, VideoDecode, VideoInit
 from amd_mm.registry import MODELS, TRANSFORMS
 from mmengine.structures import BaseDataElement
 
 from .pipelines import CROP, PACK, SAMPLE
 
-LOCAL = [
-    name
-    for name in ('decord', 'pyav', 'opencv')
-    if name in available_backends()
-]
+LOCAL = [name for name in ('decord', 'pyav', 'opencv') if name in available_backends()]
 
 
 @pytest.mark.parametrize('backend', LOCAL)
-def test_mmactions_sampling_stands_between_opening_and_decoding(
-    tiny_videos, backend
-):
+def test_mmactions_sampling_stands_between_opening_and_decoding(tiny_videos, backend):
     opened = VideoInit(backend, min_frames=20)(dict(filename=tiny_videos[0]))
     assert opened['total_frames'] == 20
     assert opened['avg_fps'] == pytest.approx(25)
@@ -49,10 +38,7 @@ def test_mmactions_sampling_stands_between_opening_and_decoding(
 
 
 def reader_is_closed(reader):
-    held = [
-        getattr(reader, name, None)
-        for name in ('_decoder', '_container', '_capture')
-    ]
+    held = [getattr(reader, name, None) for name in ('_decoder', '_container', '_capture')]
     return held == [None, None, None]
 
 
@@ -63,9 +49,7 @@ def test_short_videos_are_unreadable(tiny_videos, monkeypatch, backend):
         'amd_mm.datasets.transforms.loading.open_video',
         lambda *args: opened.append(open_video(*args)) or opened[-1],
     )
-    with pytest.raises(
-        UnreadableVideoError, match='20 frames, fewer than min_frames=21'
-    ):
+    with pytest.raises(UnreadableVideoError, match='20 frames, fewer than min_frames=21'):
         VideoInit(backend, min_frames=21)(dict(filename=tiny_videos[0]))
     assert reader_is_closed(opened[0])
 
@@ -86,9 +70,7 @@ def test_relative_boxes_become_pixels(tiny_videos):
     np.testing.assert_allclose(results['gt_bboxes'], [[0, 24, 64, 48]])
 
 
-@pytest.mark.parametrize(
-    'wrong', [dict(backend='ffmpeg'), dict(min_frames=0), dict(num_threads=0)]
-)
+@pytest.mark.parametrize('wrong', [dict(backend='ffmpeg'), dict(min_frames=0), dict(num_threads=0)])
 def test_wrong_arguments_fail_when_the_config_is_built(wrong):
     with pytest.raises(ValueError):
         VideoInit(**wrong)
@@ -150,11 +132,7 @@ def test_bad_flow_frames(frame_folder):
         flow = np.full((32, 40), 128, np.uint8)
         for number in (1, 2):
             cv2.imwrite(str(frame_folder / f'{axis}_{number}.jpg'), flow)
-    results = dict(
-        frame_results(frame_folder, [1, 2]),
-        modality='Flow',
-        filename_tmpl='{}_{}.jpg',
-    )
+    results = dict(frame_results(frame_folder, [1, 2]), modality='Flow', filename_tmpl='{}_{}.jpg')
     images = CheckedRawFrameDecode()(dict(results))['imgs']
     assert [image.shape for image in images] == [(32, 40, 2)] * 2
     for axis in 'xy':
@@ -232,9 +210,7 @@ def sample(value):
 
 
 def test_collation_keeps_views_of_a_video_together():
-    batch = flatten_views_collate(
-        [[sample(0), sample(1)], [sample(2), sample(3)]]
-    )
+    batch = flatten_views_collate([[sample(0), sample(1)], [sample(2), sample(3)]])
     assert [x.item() for x in batch['inputs']] == [0, 1, 2, 3]
     assert len(batch['data_samples']) == 4
     single = flatten_views_collate([sample(5), sample(6)])
@@ -252,18 +228,11 @@ def test_pixels_are_bytes_until_they_are_on_the_device():
     assert {x.dtype for x in batch['inputs']} == {torch.uint8}
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     preprocessor = MODELS.build(
-        dict(
-            type='mmaction.ActionDataPreprocessor',
-            mean=mean,
-            std=std,
-            format_shape='NCTHW',
-        )
+        dict(type='mmaction.ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW')
     )
     inputs = preprocessor(batch)['inputs']
     assert inputs.dtype == torch.float32 and inputs.shape[:2] == (4, 1)
     raw = torch.stack(batch['inputs']).double()
     shape = (1, 1, 3, 1, 1, 1)
-    expected = (raw - raw.new_tensor(mean).view(shape)) / raw.new_tensor(
-        std
-    ).view(shape)
+    expected = (raw - raw.new_tensor(mean).view(shape)) / raw.new_tensor(std).view(shape)
     torch.testing.assert_close(inputs.double(), expected, atol=1e-5, rtol=0)

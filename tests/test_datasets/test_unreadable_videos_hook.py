@@ -44,13 +44,7 @@ def test_videos_are_counted_once_and_named_once(messages):
     hook = UnreadableVideosHook(max_share=1.0)
     for _ in range(3):
         hook.before_train_iter(
-            None,
-            0,
-            batch(
-                [('a.mp4', 'empty')],
-                [],
-                [('b.mp4', 'text'), ('a.mp4', 'empty')],
-            ),
+            None, 0, batch([('a.mp4', 'empty')], [], [('b.mp4', 'text'), ('a.mp4', 'empty')])
         )
     assert (hook.fetched, hook.unreadable) == (18, 9)
     assert messages == [
@@ -111,9 +105,7 @@ def test_foreign_batches_pass():
     assert (hook.fetched, hook.unreadable) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    'wrong', [dict(max_share=-0.1), dict(max_share=5), dict(min_fetches=0)]
-)
+@pytest.mark.parametrize('wrong', [dict(max_share=-0.1), dict(max_share=5), dict(min_fetches=0)])
 def test_wrong_arguments(wrong):
     with pytest.raises(ValueError):
         UnreadableVideosHook(**wrong)
@@ -131,9 +123,7 @@ class Mean(BaseModel):
 
 
 def train(folder, work_dir, max_share):
-    hook = dict(
-        type='amd_mm.UnreadableVideosHook', max_share=max_share, min_fetches=8
-    )
+    hook = dict(type='amd_mm.UnreadableVideosHook', max_share=max_share, min_fetches=8)
     runner = Runner(
         model=Mean(),
         work_dir=str(work_dir),
@@ -144,9 +134,7 @@ def train(folder, work_dir, max_share):
             sampler=dict(type='amd_mm.EpochSeededSampler'),
             collate_fn=dict(type='amd_mm.flatten_views_collate'),
             dataset=dict(
-                type='amd_mm.VideoFolderDataset',
-                data_root=str(folder),
-                pipeline=video_pipeline(2),
+                type='amd_mm.VideoFolderDataset', data_root=str(folder), pipeline=video_pipeline(2)
             ),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
@@ -189,10 +177,7 @@ def in_two_processes(rank, port, log):
     import os
 
     os.environ.update(
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-        RANK=str(rank),
-        WORLD_SIZE='2',
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE='2'
     )
     torch.distributed.init_process_group('gloo')
     # A runner's logger: the first process alone has a file.
@@ -218,8 +203,7 @@ def test_processes_add_up_and_all_names_are_logged(tmp_path):
     log = tmp_path / 'run.log'
     context = torch.multiprocessing.get_context('fork')
     crew = [
-        context.Process(target=in_two_processes, args=(rank, port, str(log)))
-        for rank in range(2)
+        context.Process(target=in_two_processes, args=(rank, port, str(log))) for rank in range(2)
     ]
     for process in crew:
         process.start()

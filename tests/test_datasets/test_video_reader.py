@@ -10,12 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from amd_mm.datasets import (
-    BACKENDS,
-    UnreadableVideoError,
-    available_backends,
-    open_video,
-)
+from amd_mm.datasets import BACKENDS, UnreadableVideoError, available_backends, open_video
 from amd_mm.datasets.video_reader import describe_error
 
 LOCAL = list(available_backends())
@@ -32,9 +27,7 @@ def ffmpeg():
     program = imageio_ffmpeg.get_ffmpeg_exe()
 
     def run(*arguments):
-        subprocess.run(
-            [program, '-v', 'error', '-y', *map(str, arguments)], check=True
-        )
+        subprocess.run([program, '-v', 'error', '-y', *map(str, arguments)], check=True)
 
     return run
 
@@ -118,9 +111,7 @@ def test_frames_of_awkward_files(tmp_path, ffmpeg, source, backend, kind):
 
 
 @pytest.mark.parametrize('backend', LOCAL)
-def test_an_edit_list_hides_the_first_frames(
-    tmp_path, ffmpeg, source, backend
-):
+def test_an_edit_list_hides_the_first_frames(tmp_path, ffmpeg, source, backend):
     long, cut = str(tmp_path / 'long.mp4'), str(tmp_path / 'cut.mp4')
     ffmpeg('-i', source, '-c:v', 'libx264', '-g', '30', long)
     ffmpeg('-ss', '1.3', '-i', long, '-c', 'copy', cut)
@@ -235,15 +226,7 @@ def break_video(path, kind):
 
 @pytest.mark.parametrize('backend', LOCAL)
 @pytest.mark.parametrize(
-    'kind',
-    [
-        'missing',
-        'a folder',
-        'empty',
-        'truncated',
-        'not a video',
-        'only the head',
-    ],
+    'kind', ['missing', 'a folder', 'empty', 'truncated', 'not a video', 'only the head']
 )
 def test_broken_files(tmp_path, make_video, capfd, backend, kind):
     path = tmp_path / 'my clip.mp4'
@@ -284,17 +267,7 @@ def test_garbage_in_the_middle(tmp_path, ffmpeg, source, backend):
     if backend not in LOCAL:
         pytest.skip(f'{backend} is not installed')
     path = tmp_path / 'garbage.mp4'
-    ffmpeg(
-        '-i',
-        source,
-        '-c:v',
-        'libx264',
-        '-g',
-        '60',
-        '-movflags',
-        '+faststart',
-        path,
-    )
+    ffmpeg('-i', source, '-c:v', 'libx264', '-g', '60', '-movflags', '+faststart', path)
     data = bytearray(path.read_bytes())
     middle = slice(len(data) // 2, len(data) * 3 // 4)
     rng = np.random.default_rng(0)
@@ -314,17 +287,13 @@ def test_unknown_backend_lists_the_known():
 def test_a_missing_package_is_named(tiny_videos, monkeypatch, backend):
     package = BACKENDS[backend].package
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        ImportError, match=f'pip install {BACKENDS[backend].requirement}'
-    ):
+    with pytest.raises(ImportError, match=f'pip install {BACKENDS[backend].requirement}'):
         open_video(tiny_videos[0], backend)
     assert backend not in available_backends()
 
 
 @pytest.mark.parametrize('seekable', [True, False])
-def test_torchcodec_is_called_as_documented(
-    tiny_videos, tmp_path, monkeypatch, seekable
-):
+def test_torchcodec_is_called_as_documented(tiny_videos, tmp_path, monkeypatch, seekable):
     """Against a stand-in with the interface that torchcodec documents.
 
     Where it is installed the tests above read with it.
@@ -341,9 +310,7 @@ def test_torchcodec_is_called_as_documented(
     class VideoDecoder:
         metadata = types.SimpleNamespace(average_fps=7.5)
 
-        def __init__(
-            self, source, *, dimension_order, num_ffmpeg_threads, seek_mode
-        ):
+        def __init__(self, source, *, dimension_order, num_ffmpeg_threads, seek_mode):
             seen.update(source=source, order=dimension_order, mode=seek_mode)
 
         def __len__(self):
@@ -383,9 +350,7 @@ def test_native_messages_are_cleaned():
     assert len(describe_error(ValueError('y' * 999))) == 200
 
 
-def test_a_mistake_in_the_program_is_not_blamed_on_the_file(
-    tiny_videos, monkeypatch
-):
+def test_a_mistake_in_the_program_is_not_blamed_on_the_file(tiny_videos, monkeypatch):
 
     def wrong(self, indices):
         raise TypeError('a bug')
@@ -396,9 +361,7 @@ def test_a_mistake_in_the_program_is_not_blamed_on_the_file(
             reader.read([0])
 
 
-def test_too_many_open_files_is_not_blamed_on_the_file(
-    tiny_videos, monkeypatch
-):
+def test_too_many_open_files_is_not_blamed_on_the_file(tiny_videos, monkeypatch):
 
     def no_handles(self, indices):
         raise OSError(24, 'Too many open files')

@@ -10,7 +10,7 @@ wrong box of confidence 0.3 in every frame.
 
 import pickle
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ class Person(NamedTuple):
     phase: int
     action: int
 
-    def box(self, frame: int) -> Tuple[int, int, int, int]:
+    def box(self, frame: int) -> tuple[int, int, int, int]:
         """x1, y1, x2, y2 in pixels, in a frame."""
         shift = abs((frame + self.phase) % 16 - 8) * 2 - 8  # -8 to 8 and back
         x = self.x + (shift if self.action == 2 else 0)
@@ -47,9 +47,7 @@ class Person(NamedTuple):
         )
 
 
-def make_people(
-    folder: Path, videos: int, seed: int = 0, names: str = '{}'
-) -> Dict[str, str]:
+def make_people(folder: Path, videos: int, seed: int = 0, names: str = '{}') -> dict[str, str]:
     """Write videos, raw frames and all files of the set.
 
     Args:
@@ -63,19 +61,12 @@ def make_people(
         ``exclude_file``, ``label_file``, ``proposal_file``.
     """
     rng = np.random.default_rng(seed)
-    kinds = (
-        'videos',
-        'frames',
-        'ann_file',
-        'exclude_file',
-        'label_file',
-        'proposal_file',
-    )
+    kinds = ('videos', 'frames', 'ann_file', 'exclude_file', 'label_file', 'proposal_file')
     endings = ('', '', '.csv', '.csv', '.pbtxt', '.pkl')
     paths = {name: folder / (name + end) for name, end in zip(kinds, endings)}
     (folder / 'videos').mkdir(parents=True)
-    lines: List[str] = []
-    proposals: Dict[str, np.ndarray] = {}
+    lines: list[str] = []
+    proposals: dict[str, np.ndarray] = {}
     for number in range(videos):
         people = [_person(rng, half) for half in (0, 1)]
         _write(folder, names.format(number), _draw(rng, people))
@@ -91,14 +82,11 @@ def make_people(
             )
     paths['ann_file'].write_text('\n'.join(lines) + '\n')
     paths['exclude_file'].write_text(
-        ''.join(
-            f'{names.format(number)},{time}\n' for number, time in EXCLUDED
-        )
+        ''.join(f'{names.format(number)},{time}\n' for number, time in EXCLUDED)
     )
     paths['label_file'].write_text(
         ''.join(
-            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
-            for label, name in ACTIONS.items()
+            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in ACTIONS.items()
         )
     )
     paths['proposal_file'].write_bytes(pickle.dumps(proposals))
@@ -117,7 +105,7 @@ def _person(rng: np.random.Generator, half: int) -> Person:
     )
 
 
-def _draw(rng: np.random.Generator, people: List[Person]) -> List[np.ndarray]:
+def _draw(rng: np.random.Generator, people: list[Person]) -> list[np.ndarray]:
     coarse = rng.integers(0, 90, (3, 4, 3), dtype=np.uint8)
     background = cv2.resize(coarse, (WIDTH, HEIGHT))
     frames = []
@@ -133,7 +121,7 @@ def _draw(rng: np.random.Generator, people: List[Person]) -> List[np.ndarray]:
     return frames
 
 
-def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
+def _write(folder: Path, name: str, frames: list[np.ndarray]) -> None:
     writer = cv2.VideoWriter(
         str(folder / 'videos' / f'{name}.mp4'),
         cv2.VideoWriter_fourcc(*'mp4v'),
@@ -152,9 +140,9 @@ def _write(folder: Path, name: str, frames: List[np.ndarray]) -> None:
 def _annotate(
     video: str,
     time: int,
-    people: List[Person],
-    lines: List[str],
-    proposals: Dict[str, np.ndarray],
+    people: list[Person],
+    lines: list[str],
+    proposals: dict[str, np.ndarray],
     rng: np.random.Generator,
     wrong: bool,
 ) -> None:

@@ -42,12 +42,8 @@ def test_builds_and_tests(name, data):
         found = samples[0].pred_instances
         assert found.scores.shape == (2, 81)
         # Padding to 112 columns moves no box.
-        truth = samples[0].gt_instances.bboxes / torch.tensor(
-            [107, 80, 107, 80]
-        )
-        torch.testing.assert_close(
-            found.bboxes, truth.float(), atol=0.03, rtol=0
-        )
+        truth = samples[0].gt_instances.bboxes / torch.tensor([107, 80, 107, 80])
+        torch.testing.assert_close(found.bboxes, truth.float(), atol=0.03, rtol=0)
         evaluator.process(samples, batch)
     metrics = evaluator.evaluate(len(loader))
     assert {'mAP/overall', 'mAP/1_stand'} < set(metrics)

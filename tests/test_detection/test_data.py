@@ -29,21 +29,11 @@ from . import people as made
 DECODE = dict(
     videos=[
         dict(type='amd_mm.VideoInit', backend='opencv'),
-        dict(
-            type='amd_mm.SampleAVAClip',
-            clip_len=8,
-            frame_interval=1,
-            test_mode=True,
-        ),
+        dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=1, test_mode=True),
         dict(type='amd_mm.VideoDecode'),
     ],
     frames=[
-        dict(
-            type='amd_mm.SampleAVAClip',
-            clip_len=8,
-            frame_interval=1,
-            test_mode=True,
-        ),
+        dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=1, test_mode=True),
         dict(type='amd_mm.CheckedRawFrameDecode'),
     ],
 )
@@ -58,9 +48,7 @@ def paths(people, tmp_path):
     """A copy of the people that a test may change."""
     folder = tmp_path / 'copy'
     shutil.copytree(Path(people['ann_file']).parent, folder)
-    return {
-        name: str(folder / Path(path).name) for name, path in people.items()
-    }
+    return {name: str(folder / Path(path).name) for name, path in people.items()}
 
 
 @pytest.fixture
@@ -110,10 +98,7 @@ def test_frames_boxes_and_proposals(people, log):
     assert sample.gt_instances.labels.sum(1).tolist() == [1, 1]
     assert sample.gt_instances.labels.shape == (2, 4)
     torch.testing.assert_close(
-        sample.proposals.bboxes,
-        sample.gt_instances.bboxes.float(),
-        atol=1.0,
-        rtol=0,
+        sample.proposals.bboxes, sample.gt_instances.bboxes.float(), atol=1.0, rtol=0
     )
     assert sample.gt_instances.bboxes.max() > 10  # pixels
     assert '3 videos (3 found' in log() and '7 frames' in log()
@@ -122,10 +107,7 @@ def test_frames_boxes_and_proposals(people, log):
 
 def test_videos_and_frames_are_the_same_clips(people):
     """Also the clip is centred on the time stamp."""
-    clips = [
-        build(people, media)[3]['inputs'].float()
-        for media in ('videos', 'frames')
-    ]
+    clips = [build(people, media)[3]['inputs'].float() for media in ('videos', 'frames')]
     # Compressed differently.
     assert (clips[0] - clips[1]).abs().mean() < 6
     drawn = build(people)[3]
@@ -138,12 +120,7 @@ def test_videos_and_frames_are_the_same_clips(people):
 @pytest.mark.parametrize('rate', [5, 20])
 def test_clips_of_another_rate_show_the_same_times(rate):
     sampler = TRANSFORMS.build(
-        dict(
-            type='amd_mm.SampleAVAClip',
-            clip_len=4,
-            frame_interval=4,
-            test_mode=True,
-        )
+        dict(type='amd_mm.SampleAVAClip', clip_len=4, frame_interval=4, test_mode=True)
     )
     info = dict(
         fps=10,
@@ -168,40 +145,19 @@ def test_clips_of_another_rate_show_the_same_times(rate):
 
 def test_first_frame_is_counted_once():
     sampler = TRANSFORMS.build(
-        dict(
-            type='amd_mm.SampleAVAClip',
-            clip_len=2,
-            frame_interval=2,
-            test_mode=True,
-        )
+        dict(type='amd_mm.SampleAVAClip', clip_len=2, frame_interval=2, test_mode=True)
     )
-    info = dict(
-        fps=30,
-        timestamp=902,
-        timestamp_start=900,
-        start_index=1,
-        shot_info=(0, 120),
-    )
+    info = dict(fps=30, timestamp=902, timestamp_start=900, start_index=1, shot_info=(0, 120))
     # img_00061.jpg is the frame 60, two seconds after the beginning.
     assert sampler(info)['frame_inds'].tolist() == [59, 61]
 
 
 def test_training_shifts_frames(people):
     np.random.seed(0)
-    sampler = TRANSFORMS.build(
-        dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=4)
-    )
-    info = dict(
-        fps=30,
-        timestamp=902,
-        timestamp_start=900,
-        start_index=1,
-        shot_info=(0, 120),
-    )
+    sampler = TRANSFORMS.build(dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=4))
+    info = dict(fps=30, timestamp=902, timestamp_start=900, start_index=1, shot_info=(0, 120))
     centres = 61 + np.arange(-16, 16, 4)
-    shifts = np.stack(
-        [sampler(dict(info))['frame_inds'] - centres for _ in range(20)]
-    )
+    shifts = np.stack([sampler(dict(info))['frame_inds'] - centres for _ in range(20)])
     assert shifts.min() == -2 and shifts.max() == 1
 
 
@@ -210,9 +166,7 @@ def test_ground_truth_proposals():
     plain = TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals'))
     assert np.array_equal(plain(dict(gt_bboxes=boxes))['proposals'], boxes)
     np.random.seed(0)
-    jitter = TRANSFORMS.build(
-        dict(type='amd_mm.GroundTruthProposals', copies=50, jitter=0.025)
-    )
+    jitter = TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals', copies=50, jitter=0.025))
     found = jitter(dict(gt_bboxes=boxes))['proposals'].reshape(51, 2, 4)
     assert np.array_equal(found[0], boxes)
     assert found.min() >= 0 and found.max() <= 1
@@ -223,23 +177,16 @@ def test_ground_truth_proposals():
     overlap = both / (area + truth - both)
     assert (overlap >= 0.95**2 - 1e-9).all()
     assert overlap.min() < 0.96
-    for wrong in (
-        dict(copies=1),
-        dict(jitter=0.1),
-        dict(copies=-1),
-        dict(copies=1, jitter=0.5),
-    ):
+    for wrong in (dict(copies=1), dict(jitter=0.1), dict(copies=-1), dict(copies=1, jitter=0.5)):
         with pytest.raises(ValueError, match='copies|jitter'):
             TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals', **wrong))
 
 
 def test_proposals_of_ground_truth_in_a_data_set(people):
-    pipeline = (
-        [dict(type='amd_mm.GroundTruthProposals')] + DECODE['videos'] + FORMAT
-    )
-    sample = build(
-        people, proposal_file=None, pipeline=pipeline, test_mode=False
-    )[1]['data_samples']
+    pipeline = [dict(type='amd_mm.GroundTruthProposals')] + DECODE['videos'] + FORMAT
+    sample = build(people, proposal_file=None, pipeline=pipeline, test_mode=False)[1][
+        'data_samples'
+    ]
     assert torch.equal(sample.proposals.bboxes, sample.gt_instances.bboxes)
 
 
@@ -249,9 +196,7 @@ def test_without_exclusions(people):
 
 def test_custom_classes(people):
     dataset = build(people, custom_classes=[2, 3], num_classes=3)
-    labels = [
-        dataset.get_data_info(i)['gt_labels'] for i in range(len(dataset))
-    ]
+    labels = [dataset.get_data_info(i)['gt_labels'] for i in range(len(dataset))]
     assert all(one.shape[1] == 3 for one in labels)
 
 
@@ -287,16 +232,11 @@ def test_kinetics(paths):
     edit(
         paths['ann_file'],
         lambda text: ''.join(
-            line
-            for line in text.splitlines(True)
-            if not line.startswith(name) or ',0903,' in line
+            line for line in text.splitlines(True) if not line.startswith(name) or ',0903,' in line
         ),
     )
     dataset = build(
-        paths,
-        'frames',
-        type='amd_mm.CheckedAVAKineticsDataset',
-        timestamp_start=made.START,
+        paths, 'frames', type='amd_mm.CheckedAVAKineticsDataset', timestamp_start=made.START
     )
     assert isinstance(dataset, CheckedAVAKineticsDataset)
     assert len(dataset) == 5
@@ -316,10 +256,7 @@ def test_real_sample(tmp_path, log):
     frames = tmp_path / '_-Z6wFjXtGQ'
     annotations = scan_annotations(str(folder / 'ava_sample.csv'), 81)
     annotations.check()
-    assert annotations.timestamps == {
-        '0f39OWEqJ24': {902, 903},
-        '_-Z6wFjXtGQ': {902},
-    }
+    assert annotations.timestamps == {'0f39OWEqJ24': {902, 903}, '_-Z6wFjXtGQ': {902}}
     for video in annotations.timestamps:
         frames = tmp_path / video
         frames.mkdir()
@@ -337,9 +274,7 @@ def test_real_sample(tmp_path, log):
     (info,) = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert info['img_key'] == '0f39OWEqJ24,0902'
     assert info['gt_labels'].nonzero()[1].tolist() == [12, 17, 79]
-    np.testing.assert_allclose(
-        info['proposals'], [[0.011, 0.157, 0.655, 0.983]]
-    )
+    np.testing.assert_allclose(info['proposals'], [[0.011, 0.157, 0.655, 0.983]])
     assert 'labels 74 ' in log()
 
 
@@ -348,8 +283,7 @@ def test_real_sample(tmp_path, log):
 
 def test_no_common_frame_with_the_proposals(paths):
     edit_proposals(
-        paths['proposal_file'],
-        lambda old: {key.replace(',0', ','): v for key, v in old.items()},
+        paths['proposal_file'], lambda old: {key.replace(',0', ','): v for key, v in old.items()}
     )
     with pytest.raises(AVADataError, match="'0,0901'.*'0,901'"):
         build(paths)
@@ -392,9 +326,7 @@ def test_missing_media(paths, media, log):
 def test_missing_video_is_replaced_in_training(paths):
     os.remove(Path(paths['videos']) / '1.mp4')
     dataset = build(paths, test_mode=False)
-    index = next(
-        i for i in range(7) if dataset.get_data_info(i)['video_id'] == '1'
-    )
+    index = next(i for i in range(7) if dataset.get_data_info(i)['video_id'] == '1')
     sample = dataset[index]['data_samples']
     assert sample.video_id != '1'
     ((path, reason), *_) = sample.unreadable
@@ -402,13 +334,10 @@ def test_missing_video_is_replaced_in_training(paths):
 
 
 @pytest.mark.parametrize(
-    'media, text',
-    [('videos', 'which lasts 4.0 s'), ('frames', r'there is no .*\.jpg')],
+    'media, text', [('videos', 'which lasts 4.0 s'), ('frames', r'there is no .*\.jpg')]
 )
 def test_times_that_no_video_has(paths, media, text):
-    with pytest.raises(
-        AVADataError, match=f'none of the 3 videos.*\n.*{text}'
-    ):
+    with pytest.raises(AVADataError, match=f'none of the 3 videos.*\n.*{text}'):
         build(paths, media, timestamp_start=890)
 
 
@@ -420,17 +349,13 @@ def test_times_that_one_folder_lacks(paths, log):
 
 
 def test_timestamps_out_of_range(people):
-    with pytest.raises(
-        AVADataError, match="2 of 7 frames.*'0,0903', '2,0903'"
-    ):
+    with pytest.raises(AVADataError, match="2 of 7 frames.*'0,0903', '2,0903'"):
         build(people, timestamp_end=902)
 
 
 def test_everything_excluded(paths):
     Path(paths['exclude_file']).write_text(
-        ''.join(
-            f'{video},{time}\n' for video in range(3) for time in made.TIMES
-        )
+        ''.join(f'{video},{time}\n' for video in range(3) for time in made.TIMES)
     )
     with pytest.raises(AVADataError, match='all 9 frames'):
         build(paths)
@@ -524,8 +449,7 @@ def test_proposals_run_no_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 def test_proposals_of_any_protocol(tmp_path, protocol):
     boxes = {
-        'a,0901': np.random.default_rng(0).random((3, 4)) / 2
-        + np.array([0, 0, 0.5, 0.5]),
+        'a,0901': np.random.default_rng(0).random((3, 4)) / 2 + np.array([0, 0, 0.5, 0.5]),
         'b,0901': np.zeros((0, 5)),
         'c,0902': np.array([[-0.005, 0, 1.005, 1, 0.9]], np.float32),
     }

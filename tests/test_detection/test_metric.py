@@ -27,18 +27,13 @@ def files(tmp_path):
             for person, box in enumerate(_boxes(video, time)):
                 corners = ','.join(f'{value:.3f}' for value in box)
                 for label in rng.choice(list(LABELS), 2, replace=False):
-                    lines.append(
-                        f'{video},{time:04d},{corners},{label},{person}'
-                    )
+                    lines.append(f'{video},{time:04d},{corners},{label},{person}')
     folder = tmp_path / 'files'
     folder.mkdir()
     ann_file, label_file = folder / 'ann.csv', folder / 'labels.pbtxt'
     ann_file.write_text('\n'.join(lines) + '\n')
     label_file.write_text(
-        ''.join(
-            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n'
-            for label, name in LABELS.items()
-        )
+        ''.join(f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in LABELS.items())
     )
     return dict(ann_file=str(ann_file), label_file=str(label_file))
 
@@ -58,29 +53,20 @@ def predictions(silent=()):
             boxes = _boxes(video, time) + rng.normal(0, 0.04, (3, 4))
             scores = rng.uniform(0.01, 1, (3, CLASSES))
             scores[
-                :,
-                [
-                    label
-                    for label in range(CLASSES)
-                    if label not in LABELS or label in silent
-                ],
+                :, [label for label in range(CLASSES) if label not in LABELS or label in silent]
             ] = 0
             samples.append(
                 dict(
                     video_id=video,
                     timestamp=time,
-                    pred_instances=dict(
-                        bboxes=torch.tensor(boxes), scores=torch.tensor(scores)
-                    ),
+                    pred_instances=dict(bboxes=torch.tensor(boxes), scores=torch.tensor(scores)),
                 )
             )
     return samples
 
 
 def measure(samples, **settings):
-    metric = METRICS.build(
-        dict(type='amd_mm.PerClassAVAMetric', num_classes=CLASSES, **settings)
-    )
+    metric = METRICS.build(dict(type='amd_mm.PerClassAVAMetric', num_classes=CLASSES, **settings))
     metric.process(None, samples)
     return metric.evaluate(len(samples))
 
@@ -109,9 +95,7 @@ def test_agrees_with_mmaction(files, tmp_path, monkeypatch):
     monkeypatch.setattr(multiprocessing, 'Pool', InThisProcess)
     monkeypatch.setattr(np, 'NAN', np.nan, raising=False)
     monkeypatch.chdir(tmp_path)
-    theirs = AVAMetric(
-        files['ann_file'], None, files['label_file'], num_classes=CLASSES
-    )
+    theirs = AVAMetric(files['ann_file'], None, files['label_file'], num_classes=CLASSES)
     theirs.process(None, predictions())
     expected = theirs.evaluate(15)
     found = measure(predictions(), **files)
@@ -123,9 +107,7 @@ def test_ap_of_each_action(files, tmp_path):
     log = tmp_path / 'run.log'
     MMLogger.get_instance('classwise', log_file=str(log))
     found = measure(predictions(), classwise=True, **files)
-    aps = {
-        label: found[f'mAP/{label}_{name}'] for label, name in LABELS.items()
-    }
+    aps = {label: found[f'mAP/{label}_{name}'] for label, name in LABELS.items()}
     assert found['mAP/overall'] == pytest.approx(np.mean(list(aps.values())))
     assert found['mAP/person_movement'] == pytest.approx((aps[1] + aps[2]) / 2)
     assert found['mAP/object_manipulation'] == aps[20]
@@ -136,10 +118,7 @@ def test_ap_of_each_action(files, tmp_path):
 
 def test_perfect_boxes(files):
     samples = predictions()
-    lines = [
-        line.split(',')
-        for line in Path(files['ann_file']).read_text().splitlines()
-    ]
+    lines = [line.split(',') for line in Path(files['ann_file']).read_text().splitlines()]
     for sample in samples:
         boxes = _boxes(sample['video_id'], sample['timestamp'])
         sample['pred_instances']['bboxes'] = torch.tensor(boxes)
@@ -178,9 +157,7 @@ def test_works_without_np_nan(files, monkeypatch):
         monkeypatch.delattr(np, 'NAN')
     expected = measure(predictions(), classwise=True, **files)
     text = Path(files['label_file']).read_text()
-    Path(files['label_file']).write_text(
-        text + 'item {\n  name: "swim"\n  id: 71\n}\n'
-    )
+    Path(files['label_file']).write_text(text + 'item {\n  name: "swim"\n  id: 71\n}\n')
     samples = predictions()
     for sample in samples:
         sample['pred_instances']['scores'][:, 71] = 0.5
@@ -191,17 +168,13 @@ def test_action_that_is_never_detected_counts_as_zero(files):
     every = measure(predictions(), classwise=True, **files)
     found = measure(predictions(silent=[20]), classwise=True, **files)
     assert found['mAP/20_hold'] == 0
-    assert found['mAP/overall'] == pytest.approx(
-        every['mAP/overall'] - every['mAP/20_hold'] / 4
-    )
+    assert found['mAP/overall'] == pytest.approx(every['mAP/overall'] - every['mAP/20_hold'] / 4)
 
 
 def test_no_boxes_at_all(files):
     samples = predictions()
     for sample in samples:
-        sample['pred_instances'] = dict(
-            bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES)
-        )
+        sample['pred_instances'] = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES))
     assert measure(samples, **files)['mAP/overall'] == 0
 
 
@@ -222,15 +195,10 @@ def test_excluded_frames_do_not_count(files, tmp_path):
     kept = [
         sample
         for sample in predictions()
-        if (sample['video_id'], sample['timestamp'])
-        not in (('a', 902), ('c', 906))
+        if (sample['video_id'], sample['timestamp']) not in (('a', 902), ('c', 906))
     ]
     assert found == measure(kept, **files)
-    path.write_text(
-        ''.join(
-            f'{video},{time}\n' for video in 'abc' for time in range(902, 907)
-        )
-    )
+    path.write_text(''.join(f'{video},{time}\n' for video in 'abc' for time in range(902, 907)))
     with pytest.raises(AVADataError, match='all frames'):
         measure(predictions(), exclude_file=str(path), **files)
 
@@ -241,9 +209,7 @@ def test_custom_classes(files):
         scores = sample['pred_instances']['scores']
         sample['pred_instances']['scores'] = scores[:, [0, 2, 70]]
     metric = dict(files, custom_classes=[2, 70], classwise=True)
-    built = METRICS.build(
-        dict(type='amd_mm.PerClassAVAMetric', num_classes=3, **metric)
-    )
+    built = METRICS.build(dict(type='amd_mm.PerClassAVAMetric', num_classes=3, **metric))
     built.process(None, samples)
     found = built.evaluate(15)
     every = measure(predictions(), classwise=True, **files)

@@ -17,9 +17,7 @@ from .. import tiny
 from .needed import skip_without_mmdet
 from .tiny_detector import CLASSES, SMALL, tiny_model
 
-BACKBONE = dict(
-    tiny.backbone(), type='amd_mm.FeatureMapVisionTransformer', depth=2
-)
+BACKBONE = dict(tiny.backbone(), type='amd_mm.FeatureMapVisionTransformer', depth=2)
 BACKBONE.pop('use_mean_pooling')
 
 
@@ -32,9 +30,7 @@ def build(**other):
 
 def checkpoint(path, fine_tuned):
     """A recogniser's or a masked autoencoder's weights, of random norms."""
-    vit = MODELS.build(
-        dict(tiny.backbone(depth=2), use_mean_pooling=fine_tuned)
-    )
+    vit = MODELS.build(dict(tiny.backbone(depth=2), use_mean_pooling=fine_tuned))
     norm = vit.fc_norm if fine_tuned else vit.norm
     nn.init.normal_(norm.weight)
     other = 'cls_head.fc_cls.weight' if fine_tuned else 'decoder.mask_token'
@@ -43,9 +39,7 @@ def checkpoint(path, fine_tuned):
     return norm.weight, state
 
 
-@pytest.mark.parametrize(
-    'fine_tuned, name', [(True, 'fc_norm'), (False, 'norm')]
-)
+@pytest.mark.parametrize('fine_tuned, name', [(True, 'fc_norm'), (False, 'norm')])
 def test_norm_of_the_map(tmp_path, fine_tuned, name):
     path = tmp_path / 'weights.pth'
     weight, state = checkpoint(path, fine_tuned)
@@ -54,10 +48,7 @@ def test_norm_of_the_map(tmp_path, fine_tuned, name):
     vit = build(pretrained=str(path))
     assert torch.equal(vit.norm.weight, weight)
     assert vit.fc_norm is None
-    assert torch.equal(
-        vit.blocks[1].attn.proj.weight,
-        state['backbone.blocks.1.attn.proj.weight'],
-    )
+    assert torch.equal(vit.blocks[1].attn.proj.weight, state['backbone.blocks.1.attn.proj.weight'])
     # The detector's own checkpoint has one name for it.
     assert not any('fc_norm' in key for key in vit.state_dict())
     assert f"norm is {path}'s {name}:" in log.read_text()
@@ -69,15 +60,10 @@ def test_norm_of_the_map(tmp_path, fine_tuned, name):
 
 def test_norm_from_other_prefix(tmp_path):
     weight, state = checkpoint(tmp_path / 'weights.pth', True)
-    other = {
-        key.replace('backbone.', 'student.'): value
-        for key, value in state.items()
-    }
+    other = {key.replace('backbone.', 'student.'): value for key, value in state.items()}
     path = str(tmp_path / 'other.pth')
     torch.save(other, path)
-    vit = build(
-        init_cfg=dict(type='Pretrained', checkpoint=path, prefix='student.')
-    )
+    vit = build(init_cfg=dict(type='Pretrained', checkpoint=path, prefix='student.'))
     assert torch.equal(vit.norm.weight, weight)
 
 
@@ -95,9 +81,7 @@ def test_other_frames_as_in_mmaction(shape):
     """At other sizes than 224 x 224, the same map as MMAction2's ViT."""
     size = dict(img_size=224, num_frames=16, embed_dims=24, num_heads=2)
     ours = build(**size)
-    theirs = VisionTransformer(
-        depth=2, use_mean_pooling=False, return_feat_map=True, **size
-    ).eval()
+    theirs = VisionTransformer(depth=2, use_mean_pooling=False, return_feat_map=True, **size).eval()
     theirs.load_state_dict(ours.state_dict())
     clip = torch.rand(1, 3, *shape)
     with torch.no_grad():
@@ -107,9 +91,7 @@ def test_other_frames_as_in_mmaction(shape):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    'frames, height, width', [(8, 64, 64), (8, 48, 112), (12, 80, 48)]
-)
+@pytest.mark.parametrize('frames, height, width', [(8, 64, 64), (8, 48, 112), (12, 80, 48)])
 def test_positions_of_the_map(frames, height, width):
     """Each place of the map has the table's value there, in space and time."""
     vit = build()
@@ -119,12 +101,8 @@ def test_positions_of_the_map(frames, height, width):
     found = vit(torch.rand(1, 3, frames, height, width))[0]
     grid = (frames // 2, height // 16, width // 16)
     table = vit.pos_embed[0].T.reshape(48, 4, 4, 4)
-    table = F.interpolate(
-        table.transpose(0, 1), grid[1:], mode='bicubic'
-    ).transpose(0, 1)
-    table = F.interpolate(
-        table.flatten(2).transpose(1, 2), grid[0], mode='linear'
-    )
+    table = F.interpolate(table.transpose(0, 1), grid[1:], mode='bicubic').transpose(0, 1)
+    table = F.interpolate(table.flatten(2).transpose(1, 2), grid[0], mode='linear')
     expected = table.transpose(1, 2).reshape(48, *grid)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -142,12 +120,7 @@ def test_unknown_argument_is_an_error():
 
 def test_frames_are_padded_to_whole_patches():
     preprocessor = MODELS.build(
-        dict(
-            type='amd_mm.PaddedClipPreprocessor',
-            mean=tiny.MEAN,
-            std=tiny.STD,
-            size_divisor=16,
-        )
+        dict(type='amd_mm.PaddedClipPreprocessor', mean=tiny.MEAN, std=tiny.STD, size_divisor=16)
     )
     clips = [
         torch.randint(256, (3, 4, 48, 70), dtype=torch.uint8),
@@ -160,9 +133,7 @@ def test_frames_are_padded_to_whole_patches():
     std = torch.tensor(tiny.STD).view(3, 1, 1, 1)
     for padded, clip in zip(batch, clips):
         height, width = clip.shape[2:]
-        torch.testing.assert_close(
-            padded[..., :height, :width], (clip - mean) / std
-        )
+        torch.testing.assert_close(padded[..., :height, :width], (clip - mean) / std)
         # The mean colour, that is zero.
         assert (padded[..., height:, :] == 0).all()
         assert (padded[..., width:] == 0).all()
@@ -203,13 +174,9 @@ def test_any_batch_size_in_testing():
         (alone,) = predict(model, [pair])
         height, width = pair[1].img_shape
         size = torch.tensor([width, height, width, height])
-        torch.testing.assert_close(
-            found.bboxes, pair[1].proposals.bboxes / size
-        )
+        torch.testing.assert_close(found.bboxes, pair[1].proposals.bboxes / size)
         torch.testing.assert_close(found.bboxes, alone.bboxes)
-        torch.testing.assert_close(
-            found.scores, alone.scores, atol=1e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(found.scores, alone.scores, atol=1e-5, rtol=1e-4)
         assert found.scores.shape == (len(found.bboxes), CLASSES)
 
 
@@ -248,8 +215,5 @@ def compare_roi_align(ops):
     expected = ops.roi_align(maps, rois, aligned=True, **settings)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     weight = torch.randn_like(found)
-    gradients = [
-        torch.autograd.grad((one * weight).sum(), maps)[0]
-        for one in (found, expected)
-    ]
+    gradients = [torch.autograd.grad((one * weight).sum(), maps)[0] for one in (found, expected)]
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)

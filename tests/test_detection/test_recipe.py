@@ -25,9 +25,7 @@ def test_recipe(path):
     assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == 5
     clips = cfg.train_dataloader.batch_size
     assert clips * 8 == cfg.auto_scale_lr.base_batch_size == 128
-    train, test = (
-        cfg[key].dataset for key in ('train_dataloader', 'test_dataloader')
-    )
+    train, test = (cfg[key].dataset for key in ('train_dataloader', 'test_dataloader'))
     # Ground-truth boxes only in training, detected ones in testing.
     assert train.pipeline[0].type == 'amd_mm.GroundTruthProposals'
     assert not train.get('proposal_file') and test.proposal_file
@@ -50,9 +48,7 @@ def test_recipe(path):
         for name in ('ann_file', 'exclude_file', 'label_file'):
             assert evaluator[name] == test[name]
     start = 'fine-tuning' if '-ft_' in path.stem else 'pre-training'
-    assert ('800e' in cfg.model.backbone.pretrained) == (
-        start == 'pre-training'
-    )
+    assert ('800e' in cfg.model.backbone.pretrained) == (start == 'pre-training')
     size = path.stem.split('-p16')[0]
     assert cfg.model.backbone.pretrained.startswith(f'work_dirs/{size}-')
 

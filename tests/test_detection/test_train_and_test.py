@@ -50,13 +50,10 @@ def test_tool_reports_each_action(trained, tmp_path, monkeypatch):
     cfg.dump(config)
     (checkpoint,) = Path(cfg.work_dir).glob('best_mAP_overall_*.pth')
     monkeypatch.chdir(tmp_path)
-    load_tool('test').main(
-        [str(config), str(checkpoint), '--work-dir', str(tmp_path / 'tested')]
-    )
+    load_tool('test').main([str(config), str(checkpoint), '--work-dir', str(tmp_path / 'tested')])
     (log,) = (tmp_path / 'tested').rglob('*.log')
     found = {
-        name: float(value)
-        for name, value in re.findall(r'mAP/(\w+): ([\d.]+)', log.read_text())
+        name: float(value) for name, value in re.findall(r'mAP/(\w+): ([\d.]+)', log.read_text())
     }
     actions = [f'{label}_{name}' for label, name in ACTIONS.items()]
     assert set(actions) < set(found)

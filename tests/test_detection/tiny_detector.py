@@ -1,7 +1,6 @@
 """A config of this package, small enough to be trained in a test."""
 
 from pathlib import Path
-from typing import Dict
 
 from mmengine.config import Config
 
@@ -13,9 +12,7 @@ SMALL = DETECTION / 'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
 CLASSES = 4  # three actions and the background
 
 
-def tiny_config(
-    train: Dict[str, str], val: Dict[str, str], work_dir: Path
-) -> Config:
+def tiny_config(train: dict[str, str], val: dict[str, str], work_dir: Path) -> Config:
     """The config of ViT-S on videos with a tiny ViT, for the people.
 
     Args:
@@ -31,9 +28,7 @@ def tiny_config(
     cfg.model = tiny_model(cfg.model)
     for key, paths in (('train', train), ('val', val), ('test', val)):
         loader = cfg[f'{key}_dataloader']
-        loader.update(
-            num_workers=0, persistent_workers=False, pin_memory=False
-        )
+        loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
         place(loader.dataset, paths)
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.update(
@@ -61,13 +56,11 @@ def tiny_model(model: dict) -> dict:
     )
     model.data_preprocessor.size_divisor = 8
     model.roi_head.bbox_roi_extractor.update(featmap_stride=8, output_size=4)
-    model.roi_head.bbox_head.update(
-        in_channels=48, num_classes=CLASSES, topk=(1,)
-    )
+    model.roi_head.bbox_head.update(in_channels=48, num_classes=CLASSES, topk=(1,))
     return model
 
 
-def place(dataset: dict, paths: Dict[str, str]) -> None:
+def place(dataset: dict, paths: dict[str, str]) -> None:
     """Point a data set's config to the people, on videos."""
     dataset.update(
         ann_file=paths['ann_file'],

@@ -2,21 +2,17 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Union
+from typing import NamedTuple
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'amd_mm'
-Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Rooms in which a class computes what a paper describes.
-FROM_PAPERS = (
-    'algorithms',
-    'losses',
-    'mask_generators',
-    'necks',
-)
+FROM_PAPERS = ('algorithms', 'losses', 'mask_generators', 'necks')
 SOURCE = re.compile(r'section|equation|arXiv|CVPR|NeurIPS|table S?\d', re.I)
 SHAPE = re.compile(r"\((?:[\w' *+/.-]+,)+[\w' *+/.-]*\)|[Ss]calar|\bshape")
 # What gives nothing: also a context manager that yields nothing.
@@ -30,8 +26,8 @@ class Entry(NamedTuple):
 
     name: str
     path: Path
-    node: Union[Function, ast.ClassDef]
-    owner: Optional[ast.ClassDef] = None
+    node: Function | ast.ClassDef
+    owner: ast.ClassDef | None = None
 
     @property
     def doc(self) -> str:
@@ -43,14 +39,13 @@ class Entry(NamedTuple):
         return f'{self.doc}\n{owner or ""}'
 
 
-def exported(folder: Path) -> Set[str]:
+def exported(folder: Path) -> set[str]:
     """The names in ``__all__`` of a package and of the packages in it."""
     names = set()
     for path in folder.rglob('__init__.py'):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Assign) and any(
-                isinstance(target, ast.Name) and target.id == '__all__'
-                for target in node.targets
+                isinstance(target, ast.Name) and target.id == '__all__' for target in node.targets
             ):
                 names |= set(ast.literal_eval(node.value))
     return names
@@ -78,7 +73,7 @@ def entries() -> Iterator[Entry]:
                         yield Entry(f'{where}.{part.name}', path, part, node)
 
 
-def sections(doc: str) -> Dict[str, str]:
+def sections(doc: str) -> dict[str, str]:
     """Text by section of a Google docstring."""
     found, name = {'': ''}, ''
     for line in doc.splitlines():
@@ -93,12 +88,12 @@ def sections(doc: str) -> Dict[str, str]:
     return found
 
 
-def arguments(node: Function) -> List[ast.arg]:
+def arguments(node: Function) -> list[ast.arg]:
     given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     return [one for one in given if one.arg not in ('self', 'cls')]
 
 
-def described(doc: str) -> Dict[str, str]:
+def described(doc: str) -> dict[str, str]:
     """Text of each argument."""
     text = sections(doc).get('Args', '')
     found, name = {}, ''
@@ -112,14 +107,14 @@ def described(doc: str) -> Dict[str, str]:
     return found
 
 
-def constructor(node: ast.ClassDef) -> Optional[Function]:
+def constructor(node: ast.ClassDef) -> Function | None:
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name == '__init__':
             return part
     return None
 
 
-def raised(node: Function) -> Set[str]:
+def raised(node: Function) -> set[str]:
     """Names of the errors that a function itself raises.
 
     Not those that another function makes (``raise mismatch(...)``): its name
@@ -155,9 +150,7 @@ def problems(entry: Entry) -> Iterator[str]:
         said = known.get(one.arg)
         if is_tensor and said and not SHAPE.search(said):
             yield f'no shape is given for {one.arg}'
-    missing = raised(function) - {
-        name for name in raised(function) if name in entry.all_docs
-    }
+    missing = raised(function) - {name for name in raised(function) if name in entry.all_docs}
     if missing:
         yield f'Raises lacks {", ".join(sorted(missing))}'
     if isinstance(node, ast.FunctionDef):
@@ -203,8 +196,7 @@ def test_classes_of_papers_name_their_source():
         if isinstance(entry.node, ast.ClassDef)
         and entry.path.parent.name in FROM_PAPERS
         and not SOURCE.search(
-            entry.doc
-            + (ast.get_docstring(ast.parse(entry.path.read_text())) or '')
+            entry.doc + (ast.get_docstring(ast.parse(entry.path.read_text())) or '')
         )
     ]
     assert not lacking, lacking

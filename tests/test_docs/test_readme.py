@@ -2,8 +2,8 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 import pytest
 from amd_mm.engine.launch import read_config
@@ -16,12 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text()
 # What a row of a table that gives an option alone is about.
 TRAINING = 'configs/amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py'
-RECOGNITION = (
-    'configs/amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2.py'
-)
+RECOGNITION = 'configs/amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2.py'
 
 
-def commands() -> Iterator[List[str]]:
+def commands() -> Iterator[list[str]]:
     """All commands, split into arguments, and options that stand alone."""
     blocks = re.findall(r'```bash\n(.*?)```', README, re.DOTALL)
     lines = ''.join(blocks).replace('\\\n', ' ').splitlines()
@@ -31,7 +29,7 @@ def commands() -> Iterator[List[str]]:
             yield shlex.split(line, comments=True)
 
 
-def options_of(command: List[str]) -> List[str]:
+def options_of(command: list[str]) -> list[str]:
     """The key=value arguments after --cfg-options."""
     if '--cfg-options' not in command:
         return []
@@ -73,7 +71,7 @@ def test_options_named_are_known() -> None:
 
 
 @pytest.mark.parametrize('command', OVERRIDES, ids=' '.join)
-def test_overrides_meet_something(command: List[str]) -> None:
+def test_overrides_meet_something(command: list[str]) -> None:
     given = [word for word in command if word.startswith('configs/')]
     options = {}
     for pair in options_of(command):
@@ -95,13 +93,11 @@ def test_overrides_meet_something(command: List[str]) -> None:
         assert node == value
 
 
-def python_blocks() -> List[str]:
+def python_blocks() -> list[str]:
     return re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    'backbone', ['VisionTransformer', 'amd_mm.VideoVisionTransformer']
-)
+@pytest.mark.parametrize('backbone', ['VisionTransformer', 'amd_mm.VideoVisionTransformer'])
 def test_the_model_of_using_the_result_builds(backbone: str) -> None:
     scope: dict = {}
     exec(python_blocks()[0], scope)
@@ -128,13 +124,10 @@ def test_the_quickstarts_figures_are_told_alike() -> None:
     """The table stands in README.md and on the quickstart's page."""
     page = (ROOT / 'configs/quickstart/README.md').read_text()
     tables = [
-        re.findall(r'^\| (?:student|teacher), .*$', text, re.MULTILINE)
-        for text in (README, page)
+        re.findall(r'^\| (?:student|teacher), .*$', text, re.MULTILINE) for text in (README, page)
     ]
     assert len(tables[0]) == 4 and tables[0] == tables[1][:4]
-    (gains,) = re.findall(
-        r'AMD over VideoMAE alone.*?by\s+seed:[^;.]*', README
-    )
+    (gains,) = re.findall(r'AMD over VideoMAE alone.*?by\s+seed:[^;.]*', README)
     assert gains.replace('\n', ' ') in page.replace('\n', ' ')
 
 

@@ -56,14 +56,9 @@ def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
 
-    config = load_config(
-        str(ROOT / 'mkdocs.yml'), site_dir=str(tmp_path), strict=True
-    )
+    config = load_config(str(ROOT / 'mkdocs.yml'), site_dir=str(tmp_path), strict=True)
     build(config)  # strict: a warning, as of a dead link, is an error
-    assert (
-        'Asymmetric Masked Distillation'
-        in (tmp_path / 'index.html').read_text()
-    )
+    assert 'Asymmetric Masked Distillation' in (tmp_path / 'index.html').read_text()
     api = (tmp_path / 'docs' / 'api' / 'models' / 'index.html').read_text()
     assert 'amd_mm.models.AMD' in api
     assert 'tap_pairs' in api

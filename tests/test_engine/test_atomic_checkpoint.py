@@ -18,9 +18,7 @@ from .toy import ToyData, toy_runner
 HOOKS = dict(
     runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
     logger=dict(type='LoggerHook', interval=3),
-    checkpoint=dict(
-        type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1
-    ),
+    checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1),
 )
 EPOCHS = 4
 DEADLY_EPOCH = 3
@@ -88,9 +86,7 @@ def arm(point):
 def train_and_die(folder, point):
     arm(point)
     toy_runner(
-        folder,
-        default_hooks=HOOKS,
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+        folder, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)
     ).train()
 
 
@@ -98,13 +94,9 @@ def train_and_die(folder, point):
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
     toy_runner(
-        folder,
-        default_hooks=HOOKS,
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+        folder, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)
     ).train()
-    return torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)[
-        'state_dict'
-    ]
+    return torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
 
 
 @pytest.mark.parametrize(
@@ -133,20 +125,12 @@ def test_killed_while_saving(tmp_path, uninterrupted, point, resumed):
         torch.load(path, weights_only=False)
 
     runner = toy_runner(
-        tmp_path,
-        default_hooks=HOOKS,
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
-        resume=True,
+        tmp_path, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS), resume=True
     )
     runner.train()
     assert not list(tmp_path.glob('*.partial'))
-    final = torch.load(tmp_path / f'epoch_{EPOCHS}.pth', weights_only=False)[
-        'state_dict'
-    ]
-    assert all(
-        torch.equal(final[name], value)
-        for name, value in uninterrupted.items()
-    )
+    final = torch.load(tmp_path / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
+    assert all(torch.equal(final[name], value) for name, value in uninterrupted.items())
 
 
 def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, monkeypatch):
@@ -199,9 +183,7 @@ def test_the_best_checkpoint_is_replaced_safely_too(tmp_path, monkeypatch):
         ),
     )
     monkeypatch.setattr(
-        os,
-        'remove',
-        lambda path: (real_remove(path), order.append('-' + Path(path).name)),
+        os, 'remove', lambda path: (real_remove(path), order.append('-' + Path(path).name))
     )
     hooks = dict(HOOKS)
     hooks['checkpoint'] = dict(HOOKS['checkpoint'], save_best='acc')
@@ -220,20 +202,13 @@ def test_the_best_checkpoint_is_replaced_safely_too(tmp_path, monkeypatch):
     ).train()
     new, old = '+best_acc_epoch_2.pth', '-best_acc_epoch_1.pth'
     assert order.index(new) < order.index(old)
-    assert {path.name for path in tmp_path.glob('*.pth')} == {
-        'best_acc_epoch_2.pth',
-        'epoch_2.pth',
-    }
+    assert {path.name for path in tmp_path.glob('*.pth')} == {'best_acc_epoch_2.pth', 'epoch_2.pth'}
 
 
 def test_keeps_as_many_as_asked(tmp_path):
     hooks = dict(HOOKS)
     hooks['checkpoint'] = dict(HOOKS['checkpoint'], max_keep_ckpts=2)
-    toy_runner(
-        tmp_path,
-        default_hooks=hooks,
-        train_cfg=dict(by_epoch=True, max_epochs=4),
-    ).train()
+    toy_runner(tmp_path, default_hooks=hooks, train_cfg=dict(by_epoch=True, max_epochs=4)).train()
     kept = sorted(path.name for path in tmp_path.glob('*.pth'))
     assert kept == ['epoch_3.pth', 'epoch_4.pth']
 
@@ -247,18 +222,13 @@ def test_write_atomically_makes_folders_and_leaves_no_partial(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'counts, interval, said',
-    [(1, 1, None), (2, 1, None), (3, 3, None), (3, 1, '3'), (8, 1, '2')],
+    'counts, interval, said', [(1, 1, None), (2, 1, None), (3, 3, None), (3, 1, '3'), (8, 1, '2')]
 )
-def test_checkpoints_inside_a_step_are_pointed_out(
-    tmp_path, counts, interval, said
-):
+def test_checkpoints_inside_a_step_are_pointed_out(tmp_path, counts, interval, said):
     """Of 4 batches an epoch; the gradients so far are in no checkpoint."""
     hooks = dict(HOOKS, checkpoint=dict(HOOKS['checkpoint']))
     hooks['checkpoint']['interval'] = interval
-    wrapper = dict(
-        optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts
-    )
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts)
     runner = toy_runner(
         tmp_path,
         default_hooks=hooks,

@@ -21,11 +21,7 @@ def run(folder, hook, **changes):
     )
     runner = toy_runner(folder, default_hooks=hooks, **changes)
     runner.train()
-    lines = (
-        (folder / runner.timestamp / 'vis_data/scalars.json')
-        .read_text()
-        .splitlines()
-    )
+    lines = (folder / runner.timestamp / 'vis_data/scalars.json').read_text().splitlines()
     lines = [json.loads(line) for line in lines]
     for line in lines:
         for clock in CLOCKS:
@@ -55,10 +51,7 @@ def run(folder, hook, **changes):
 )
 def test_same_json_history_and_checkpoint_as_mmengine(tmp_path, changes):
     results = []
-    for name, hook in (
-        ('mine', 'amd_mm.DeferredRuntimeInfoHook'),
-        ('stock', 'RuntimeInfoHook'),
-    ):
+    for name, hook in (('mine', 'amd_mm.DeferredRuntimeInfoHook'), ('stock', 'RuntimeInfoHook')):
         runner, lines = run(tmp_path / name, hook, **changes)
         history = {
             key: buffer.data[0].tolist()
@@ -104,10 +97,7 @@ def test_read_scalars_equals_item():
         torch.tensor(True),
     ]
     read = read_scalars(values)
-    expected = [
-        value.item() if isinstance(value, torch.Tensor) else value
-        for value in values
-    ]
+    expected = [value.item() if isinstance(value, torch.Tensor) else value for value in values]
     assert read == expected
     assert list(map(type, read)) == list(map(type, expected))
 

@@ -17,9 +17,7 @@ def make(precision='fp32', **arguments):
     torch.manual_seed(0)
     model = nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    return model, GuardedOptimWrapper(
-        optimizer, precision=precision, **arguments
-    )
+    return model, GuardedOptimWrapper(optimizer, precision=precision, **arguments)
 
 
 def copies(model):
@@ -46,9 +44,7 @@ def test_builds_from_a_config_without_touching_it():
     assert cfg['clip_grad'] == dict(type='norm', max_norm=0.02)
 
 
-@pytest.mark.parametrize(
-    'precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)]
-)
+@pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)])
 def test_precision_of_the_forward(precision, dtype):
     model, wrapper = make(precision)
     with wrapper.optim_context(model):
@@ -58,9 +54,7 @@ def test_precision_of_the_forward(precision, dtype):
     assert model(torch.ones(1, 4)).dtype == torch.float32  # no longer
 
 
-@pytest.mark.parametrize(
-    'clip', [None, dict(max_norm=0.5), dict(type='value', clip_value=0.1)]
-)
+@pytest.mark.parametrize('clip', [None, dict(max_norm=0.5), dict(type='value', clip_value=0.1)])
 def test_steps_are_those_of_the_stock_wrapper(clip):
     results = []
     for cls in (GuardedOptimWrapper, OptimWrapper):
@@ -146,9 +140,7 @@ def test_a_run_stops_at_the_bad_batch(tmp_path):
         runner.train()
     model = runner.model
     assert all(torch.isfinite(p).all() for p in model.parameters())
-    steps = {
-        int(s['step']) for s in runner.optim_wrapper.optimizer.state.values()
-    }
+    steps = {int(s['step']) for s in runner.optim_wrapper.optimizer.state.values()}
     assert steps == {2}
     assert not list(tmp_path.glob('*.pth'))
 

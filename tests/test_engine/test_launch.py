@@ -22,19 +22,13 @@ TOOLS = REPOSITORY / 'tools'
 
 def arguments(config, **more):
     defaults = dict(
-        config=str(config),
-        work_dir=None,
-        cfg_options=None,
-        launcher='none',
-        local_rank=0,
+        config=str(config), work_dir=None, cfg_options=None, launcher='none', local_rank=0
     )
     return argparse.Namespace(**{**defaults, **more})
 
 
 def main_config(**options):
-    return launch.load_config(
-        arguments(CONFIGS / MAIN, cfg_options=options or None)
-    )
+    return launch.load_config(arguments(CONFIGS / MAIN, cfg_options=options or None))
 
 
 def test_missing_config_suggests_one():
@@ -88,9 +82,7 @@ def test_auto_scale_lr_counts_accumulated_batches():
     launch.enable_auto_scale_lr(cfg)
     # 8 processes x 16 videos x 4 = 512: no scaling.
     assert cfg.auto_scale_lr.enable
-    assert 8 * cfg.train_dataloader.batch_size == (
-        cfg.auto_scale_lr.base_batch_size
-    )
+    assert 8 * cfg.train_dataloader.batch_size == (cfg.auto_scale_lr.base_batch_size)
     with pytest.raises(LaunchError, match='base_batch_size'):
         launch.enable_auto_scale_lr(Config(dict(optim_wrapper=dict())))
 
@@ -146,18 +138,9 @@ def test_missing_data_and_checkpoints_are_named(tmp_path, monkeypatch):
     cfg = main_config()
     expected = [
         ('train_dataloader.dataset.data_root', 'data/kinetics400'),
-        (
-            'train_dataloader.dataset.ann_file',
-            'data/kinetics400/kinetics400_train_list_videos.txt',
-        ),
-        (
-            'train_dataloader.dataset.data_prefix.video',
-            'data/kinetics400/videos_train',
-        ),
-        (
-            'model.teacher.checkpoint',
-            'checkpoints/videomae_vit-large_k400-1600e.pth',
-        ),
+        ('train_dataloader.dataset.ann_file', 'data/kinetics400/kinetics400_train_list_videos.txt'),
+        ('train_dataloader.dataset.data_prefix.video', 'data/kinetics400/videos_train'),
+        ('model.teacher.checkpoint', 'checkpoints/videomae_vit-large_k400-1600e.pth'),
     ]
     for key, path in expected:
         with pytest.raises(LaunchError) as error:
@@ -177,10 +160,7 @@ def test_paths_inside_wrapped_datasets(tmp_path):
     inner = dict(type='X', data_root=str(tmp_path / 'gone'))
     for dataset, key in (
         (dict(type='Repeat', dataset=inner), 'dataset.dataset.data_root'),
-        (
-            dict(type='Concat', datasets=[inner]),
-            'dataset.datasets.0.data_root',
-        ),
+        (dict(type='Concat', datasets=[inner]), 'dataset.datasets.0.data_root'),
     ):
         cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
         with pytest.raises(LaunchError, match=f'train_dataloader.{key}'):
@@ -191,11 +171,7 @@ def test_addresses_are_left_to_who_reads_them():
     cfg = Config(
         dict(
             model=dict(
-                backbone=dict(
-                    init_cfg=dict(
-                        type='Pretrained', checkpoint='https://a.b/c.pth'
-                    )
-                ),
+                backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='https://a.b/c.pth')),
                 pretrained='torchvision://resnet50',
             ),
             load_from='s3://bucket/x.pth',
@@ -288,18 +264,10 @@ def test_train_then_test_with_the_tools(tmp_path, make_video):
     )
     pretrained, tuned = tmp_path / 'w/epoch_1.pth', tmp_path / 'tuned.pth'
     model = MODELS.build(Config.fromfile(recognise).model)
-    load_into(
-        model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head')
-    )
+    load_into(model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head'))
     torch.save(dict(state_dict=model.state_dict()), tuned)
     result = run_tool(
-        'test',
-        recognise,
-        tuned,
-        '--work-dir',
-        tmp_path / 't',
-        '--dump',
-        tmp_path / 'p.pkl',
+        'test', recognise, tuned, '--work-dir', tmp_path / 't', '--dump', tmp_path / 'p.pkl'
     )
     assert result.returncode == 0, result.stderr
     assert 'acc/top1' in result.stdout + result.stderr
@@ -320,9 +288,7 @@ def test_deterministic_lets_cublas_be_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('launcher, rank', [('none', None), ('pytorch', '3')])
-def test_local_rank_is_set_for_launchers_only(
-    tmp_path, monkeypatch, launcher, rank
-):
+def test_local_rank_is_set_for_launchers_only(tmp_path, monkeypatch, launcher, rank):
     monkeypatch.setenv('LOCAL_RANK', 'to be restored')
     monkeypatch.delenv('LOCAL_RANK')
     config = tmp_path / 'empty.py'

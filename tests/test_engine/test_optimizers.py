@@ -13,9 +13,7 @@ BETAS = (0.9, 0.95)
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 3)
-    )
+    return nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 3))
 
 
 def build(model: nn.Module, kind: str):
@@ -56,10 +54,7 @@ def test_twenty_steps_as_torch_makes_them():
 
 @pytest.mark.parametrize(
     'first, second',
-    [
-        ('mmengine.AdamW', 'amd_mm.FusedAdamW'),
-        ('amd_mm.FusedAdamW', 'mmengine.AdamW'),
-    ],
+    [('mmengine.AdamW', 'amd_mm.FusedAdamW'), ('amd_mm.FusedAdamW', 'mmengine.AdamW')],
 )
 def test_a_run_goes_on_with_the_other(first, second):
     whole, halves = network(), network()
@@ -81,8 +76,7 @@ def test_where_torch_cannot_fuse_it_is_plain(monkeypatch):
         def __init__(self, params, fused=None, **other):
             if fused:
                 raise RuntimeError(
-                    '`fused=True` requires all the params to '
-                    'be CUDA, floating point Tensor'
+                    '`fused=True` requires all the params to be CUDA, floating point Tensor'
                 )
             super().__init__(params, fused=fused, **other)
 

@@ -52,16 +52,11 @@ def test_a_whole_run_of_a_real_config(data, tmp_path):
     )
     said = {name: value.strip() for name, value in summary(log).items()}
     assert said['clips per step'] == (
-        f'{2 * VIEWS * 2} = 2 videos x {VIEWS} views x 1 processes x 2 '
-        'accumulated'
+        f'{2 * VIEWS * 2} = 2 videos x {VIEWS} views x 1 processes x 2 accumulated'
     )
-    assert said['learning rate'].startswith(
-        '2.400e-03 at its peak; linear from 2.0e-06 to 2.4e-03'
-    )
+    assert said['learning rate'].startswith('2.400e-03 at its peak; linear from 2.0e-06 to 2.4e-03')
     assert 'then cosine to 2.0e-05' in said['learning rate']
-    assert said['tokens of a clip'] == (
-        '50: the student sees 6, the teacher 14'
-    )
+    assert said['tokens of a clip'] == ('50: the student sees 6, the teacher 14')
     assert 'in no checkpoint' in said['parameters']
     assert said['video decoding'] == 'pyav'
     assert said['precision'] == 'bf16'
@@ -85,17 +80,14 @@ def test_a_whole_run_of_a_real_config(data, tmp_path):
             '50: the student sees 6',
         ),
         (
-            'amd/pretrain/'
-            'amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
+            'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
             'raw frames',
             '50: the student sees 6, the teacher 14',
         ),
     ],
 )
 def test_summary_of_other_runs(name, decoding, tokens, data, tmp_path):
-    _, log = run_config(
-        name, data, tmp_path, **{'optim_wrapper.precision': 'fp32'}
-    )
+    _, log = run_config(name, data, tmp_path, **{'optim_wrapper.precision': 'fp32'})
     said = {key: value.strip() for key, value in summary(log).items()}
     assert said['video decoding'] == decoding
     assert said['tokens of a clip'] == tokens
@@ -122,9 +114,7 @@ def test_throughput_counts_clips_and_waiting(tmp_path, monkeypatch):
             clock.now += 0.01
 
     runner = toy_runner(
-        tmp_path,
-        model=SlowModel(),
-        custom_hooks=[dict(type='amd_mm.ThroughputHook'), SlowData()],
+        tmp_path, model=SlowModel(), custom_hooks=[dict(type='amd_mm.ThroughputHook'), SlowData()]
     )
     runner.train()
     hub = runner.message_hub
@@ -144,17 +134,14 @@ def test_every_step_is_seeded(tmp_path):
             self.drawn = []
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            self.drawn.append(
-                (random.random(), np.random.rand(), torch.rand(1).item())
-            )
+            self.drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
 
     draws = []
     for number in range(2):
         hook = Draw()
         torch.manual_seed(number)
         toy_runner(
-            tmp_path / str(number),
-            custom_hooks=[dict(type='amd_mm.StepSeedHook'), hook],
+            tmp_path / str(number), custom_hooks=[dict(type='amd_mm.StepSeedHook'), hook]
         ).train()
         draws.append(hook.drawn)
     assert draws[0] == draws[1]

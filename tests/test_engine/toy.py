@@ -1,7 +1,7 @@
 """A toy model and a runner around it, for tests of hooks."""
 
 import itertools
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmengine.dataset import DefaultSampler
@@ -32,9 +32,7 @@ class ToyData(Dataset):
         value = float('nan') if index in self.bad else index / 10
         return dict(
             inputs=torch.full((3,), value),
-            data_samples=BaseDataElement(
-                metainfo=dict(filename=f'video {index}.mp4')
-            ),
+            data_samples=BaseDataElement(metainfo=dict(filename=f'video {index}.mp4')),
         )
 
 
@@ -46,12 +44,7 @@ class ToyModel(BaseModel):
         torch.manual_seed(0)
         self.layer = nn.Linear(3, 2)
 
-    def forward(
-        self,
-        inputs: list,
-        data_samples: Optional[list] = None,
-        mode: str = 'loss',
-    ) -> dict:
+    def forward(self, inputs: list, data_samples: list | None = None, mode: str = 'loss') -> dict:
         out = self.layer(torch.stack(list(inputs)))
         if mode == 'predict':
             return list(data_samples)
@@ -93,9 +86,7 @@ def toy_runner(work_dir: Any, **changes: Any) -> Runner:
         ),
         custom_hooks=[dict(type='amd_mm.FiniteLossHook')],
         randomness=dict(seed=0),
-        visualizer=dict(
-            type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]
-        ),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         log_level='WARNING',
         default_scope='mmengine',
         experiment_name=f'toy{next(_COUNTER)}',

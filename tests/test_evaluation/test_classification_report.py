@@ -12,12 +12,7 @@ from mmaction.evaluation import AccMetric, top_k_accuracy
 from mmengine.evaluator import Evaluator
 
 CLASSES = 7
-FILES = (
-    'per_class.csv',
-    'per_class.png',
-    'confusion_matrix.csv',
-    'confusion_matrix.png',
-)
+FILES = ('per_class.csv', 'per_class.png', 'confusion_matrix.csv', 'confusion_matrix.png')
 
 
 def make_samples(count=60, classes=CLASSES, seed=0, without=()):
@@ -29,12 +24,7 @@ def make_samples(count=60, classes=CLASSES, seed=0, without=()):
         label = int(random.choice(there))
         score = random.random(classes)
         score[label] += 0.4
-        samples.append(
-            dict(
-                pred_score=torch.from_numpy(score),
-                gt_label=torch.tensor([label]),
-            )
-        )
+        samples.append(dict(pred_score=torch.from_numpy(score), gt_label=torch.tensor([label])))
     return samples
 
 
@@ -52,9 +42,7 @@ def read(path):
 
 def test_agrees_with_accuracy_of_mmaction(tmp_path):
     samples = make_samples()
-    report = METRICS.build(
-        dict(type='amd_mm.ClassificationReport', out_dir=str(tmp_path))
-    )
+    report = METRICS.build(dict(type='amd_mm.ClassificationReport', out_dir=str(tmp_path)))
     accuracy = AccMetric(metric_options=dict(top_k_accuracy=dict(topk=(1, 5))))
     found = evaluate([accuracy, report], samples)
     assert set(found) == {'acc/top1', 'acc/top5', 'acc/mean1'}
@@ -63,14 +51,9 @@ def test_agrees_with_accuracy_of_mmaction(tmp_path):
     table = [dict(zip(head, row)) for row in rows]
     videos = np.array([int(row['videos']) for row in table])
     assert videos.sum() == len(samples)
-    for column, name in (
-        ('top1_percent', 'acc/top1'),
-        ('top5_percent', 'acc/top5'),
-    ):
+    for column, name in (('top1_percent', 'acc/top1'), ('top5_percent', 'acc/top5')):
         share = np.array([float(row[column]) for row in table]) / 100
-        assert (share * videos).sum() / 60 == pytest.approx(
-            found[name], abs=1e-4
-        )
+        assert (share * videos).sum() / 60 == pytest.approx(found[name], abs=1e-4)
         if column == 'top1_percent':
             assert share.mean() == pytest.approx(found['acc/mean1'], abs=1e-4)
     # A class that is known well and one that is not are told apart.
@@ -79,12 +62,8 @@ def test_agrees_with_accuracy_of_mmaction(tmp_path):
     for row in table:
         mine = labels == int(row['class'])
         expected = top_k_accuracy(scores[mine], labels[mine], (1, 5))
-        assert float(row['top1_percent']) == pytest.approx(
-            100 * expected[0], abs=0.01
-        )
-        assert float(row['top5_percent']) == pytest.approx(
-            100 * expected[1], abs=0.01
-        )
+        assert float(row['top1_percent']) == pytest.approx(100 * expected[0], abs=0.01)
+        assert float(row['top5_percent']) == pytest.approx(100 * expected[1], abs=0.01)
     for name in FILES:
         assert (tmp_path / name).stat().st_size
 
@@ -93,16 +72,10 @@ def test_matrix_and_mistakes(tmp_path):
     (tmp_path / 'names.txt').write_text('a\nb, too\nc\n')
     pairs = [(0, 0), (0, 1), (0, 1), (0, 2), (1, 1)]  # true, predicted
     samples = [
-        dict(pred_score=torch.eye(3)[best], gt_label=torch.tensor([label]))
-        for label, best in pairs
+        dict(pred_score=torch.eye(3)[best], gt_label=torch.tensor([label])) for label, best in pairs
     ]
     evaluate(
-        [
-            ClassificationReport(
-                str(tmp_path / 'new'), str(tmp_path / 'names.txt'), top_k=2
-            )
-        ],
-        samples,
+        [ClassificationReport(str(tmp_path / 'new'), str(tmp_path / 'names.txt'), top_k=2)], samples
     )
     assert read(tmp_path / 'new/confusion_matrix.csv') == [
         ['true / predicted', 'a', 'b, too', 'c'],
@@ -136,14 +109,8 @@ def test_names_of_the_data_set(tmp_path):
         (dict(pred_score=torch.ones(2, 3)), 'average_clips'),
         (dict(pred_score=torch.ones(3)), 'one label'),
         (dict(pred_score=torch.ones(3), gt_label=torch.ones(3)), 'one label'),
-        (
-            dict(pred_score=torch.ones(3), gt_label=torch.tensor([3])),
-            'label 3, .* 3 classes',
-        ),
-        (
-            dict(pred_score=torch.ones(3), gt_label=torch.tensor([-1])),
-            'no labels',
-        ),
+        (dict(pred_score=torch.ones(3), gt_label=torch.tensor([3])), 'label 3, .* 3 classes'),
+        (dict(pred_score=torch.ones(3), gt_label=torch.tensor([-1])), 'no labels'),
     ],
 )
 def test_refuses_at_once_what_it_cannot_count(tmp_path, sample, message):
@@ -162,8 +129,6 @@ def test_refuses_names_of_other_classes_before_the_test_is_over(tmp_path):
 
 
 def test_classes_without_videos(tmp_path):
-    evaluate(
-        [ClassificationReport(str(tmp_path))], make_samples(without=(1, 4))
-    )
+    evaluate([ClassificationReport(str(tmp_path))], make_samples(without=(1, 4)))
     rows = read(tmp_path / 'per_class.csv')[1:]
     assert [row[0] for row in rows if row[4] == ''] == ['1', '4']

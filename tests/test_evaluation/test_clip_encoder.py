@@ -21,13 +21,7 @@ from . import models
 
 def clips(seed=0, frames=8, side=64):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(
-        0,
-        256,
-        (2, 3, frames, side, side),
-        dtype=torch.uint8,
-        generator=generator,
-    )
+    return torch.randint(0, 256, (2, 3, frames, side, side), dtype=torch.uint8, generator=generator)
 
 
 def expected(model, inputs):
@@ -54,9 +48,7 @@ def test_all_formats_without_a_config(tmp_path, make, fmt):
     if fmt == 'amd_mm':
         assert (encoder.frames, encoder.size) == (8, 64)
         encode = encoder.encode_with('cpu')
-        torch.testing.assert_close(
-            encode(clips()), expected(model, clips()), rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(encode(clips()), expected(model, clips()), rtol=1e-4, atol=1e-4)
     else:
         assert (encoder.frames, encoder.size) == (16, 224)
         for name, value in model.backbone.named_parameters():
@@ -71,33 +63,21 @@ def test_tokens_are_kept_in_their_places(tmp_path):
     assert tokens.shape == (2, 4, 4, 4, 64)
     mean = encoder.encode_with('cpu')(clips())
     torch.testing.assert_close(tokens.mean((1, 2, 3)), mean)
-    assert (
-        encoder.encode_with('cpu', torch.float16)(clips()).dtype
-        == torch.float16
-    )
+    assert encoder.encode_with('cpu', torch.float16)(clips()).dtype == torch.float16
     # Clips of another size than in training, as the backbone allows it.
     assert encoder(clips(frames=4, side=96).float()).shape == (2, 64)
 
 
 @pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d', 'learned'])
 def test_the_position_table_is_recognised(tmp_path, kind):
-    other = (
-        dict(pos_embed_type=kind)
-        if kind != 'learned'
-        else dict(use_learnable_pos_emb=True)
-    )
+    other = dict(pos_embed_type=kind) if kind != 'learned' else dict(use_learnable_pos_emb=True)
     torch.manual_seed(0)
-    cfg = tiny.videomae(
-        backbone=tiny.backbone(**models.WIDTH, init_values=0.1, **other)
-    )
+    cfg = tiny.videomae(backbone=tiny.backbone(**models.WIDTH, init_values=0.1, **other))
     model = models.MODELS.build(cfg).eval()
     path = models.save(model, tmp_path / 'model.pth')
     encoder = ClipEncoder.from_checkpoint(path, frames=8)
     torch.testing.assert_close(
-        encoder.encode_with('cpu')(clips()),
-        expected(model, clips()),
-        rtol=1e-4,
-        atol=1e-4,
+        encoder.encode_with('cpu')(clips()), expected(model, clips()), rtol=1e-4, atol=1e-4
     )
 
 
@@ -107,17 +87,13 @@ def test_shapes_tell_published_models():
     assert (cfg['embed_dims'], cfg['depth'], cfg['num_heads']) == (384, 3, 6)
     assert (cfg['num_frames'], cfg['img_size']) == (16, 224)
     assert not cfg['use_mean_pooling'] and cfg['qkv_bias']
-    assert infer_backbone(
-        fill(encoder_shapes(1, 64, 'fc_norm', layer_scale=True))
-    )['init_values']
+    assert infer_backbone(fill(encoder_shapes(1, 64, 'fc_norm', layer_scale=True)))['init_values']
 
 
 def test_what_cannot_be_told_is_asked_for(tmp_path):
     with pytest.raises(ArchitectureError, match='48 wide.*--heads'):
         infer_backbone(fill(encoder_shapes(1, 48)))
-    assert (
-        infer_backbone(fill(encoder_shapes(1, 48)), heads=3)['num_heads'] == 3
-    )
+    assert infer_backbone(fill(encoder_shapes(1, 48)), heads=3)['num_heads'] == 3
     path = models.save(models.pretrained(), tmp_path / 'model.pth')
     with pytest.raises(ArchitectureError, match='64 tokens.*--frames'):
         ClipEncoder.from_checkpoint(path)
@@ -148,9 +124,7 @@ def test_a_config_is_used_and_checked(tmp_path):
     ):
         ClipEncoder.from_checkpoint(path, wrong)
     with pytest.raises(ArchitectureError, match='model.backbone is X'):
-        ClipEncoder.from_checkpoint(
-            path, Config(dict(model=dict(backbone=dict(type='X'))))
-        )
+        ClipEncoder.from_checkpoint(path, Config(dict(model=dict(backbone=dict(type='X')))))
 
 
 def test_the_config_beside_a_checkpoint(tmp_path):

@@ -41,8 +41,7 @@ def dump(path, samples):
 
 def test_reads_what_the_metric_of_mmengine_wrote(tmp_path):
     path = dump(
-        tmp_path / 'a.pkl',
-        samples_of([0, 1, 3], [0, 2, 3], names=['x/a b.mp4', 'b.avi', 'c']),
+        tmp_path / 'a.pkl', samples_of([0, 1, 3], [0, 2, 3], names=['x/a b.mp4', 'b.avi', 'c'])
     )
     read = read_predictions(path)
     assert read.labels.tolist() == [0, 1, 3]
@@ -122,14 +121,9 @@ def pair(tmp_path):
 def test_compares_class_by_class(pair):
     result = compare_predictions(*pair)
     found = [
-        (one.label, one.videos, one.first, one.second, one.difference)
-        for one in result.classes
+        (one.label, one.videos, one.first, one.second, one.difference) for one in result.classes
     ]
-    assert found == [
-        (0, 2, 1.0, 0.5, 0.5),
-        (2, 2, 0.5, 0.5, 0.0),
-        (1, 1, 0.0, 1.0, -1.0),
-    ]
+    assert found == [(0, 2, 1.0, 0.5, 0.5), (2, 2, 0.5, 0.5, 0.0), (1, 1, 0.0, 1.0, -1.0)]
     assert (result.videos, result.num_classes) == (5, 4)
     assert (result.first, result.second) == (0.6, 0.6)
     assert (result.only_first, result.only_second) == (1, 1)
@@ -146,9 +140,7 @@ def test_largest_leaves_out_what_does_not_differ(pair):
 def test_largest_takes_both_ends():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(20), 30)
-    first, second = (
-        type('P', (), {})() for _ in range(2)
-    )  # plain carriers of arrays
+    first, second = (type('P', (), {})() for _ in range(2))  # plain carriers of arrays
     for one, accuracy in ((first, 0.7), (second, 0.6)):
         wrong = rng.random(600) > accuracy
         one.labels, one.num_classes, one.videos = labels, 20, ()
@@ -167,33 +159,22 @@ def test_largest_takes_both_ends():
     'other, message',
     [
         (samples_of([0, 1], [0, 1]), 'has 3 videos and .* has 2'),
-        (
-            samples_of([0, 1, 1], [0, 1, 1], classes=5),
-            '4 classes and .* has 5',
-        ),
-        (
-            samples_of([0, 2, 1], [0, 1, 1]),
-            '1 of 3 labels .* entry 1: 1 and 2',
-        ),
+        (samples_of([0, 1, 1], [0, 1, 1], classes=5), '4 classes and .* has 5'),
+        (samples_of([0, 2, 1], [0, 1, 1]), '1 of 3 labels .* entry 1: 1 and 2'),
     ],
 )
 def test_refuses_other_videos(tmp_path, other, message):
     mine = dump(tmp_path / 'mine.pkl', samples_of([0, 1, 1], [0, 1, 1]))
     with pytest.raises(PredictionsError, match=message) as error:
         compare_predictions(
-            read_predictions(mine),
-            read_predictions(dump(tmp_path / 'other.pkl', other)),
+            read_predictions(mine), read_predictions(dump(tmp_path / 'other.pkl', other))
         )
     assert 'mine.pkl' in str(error.value) and 'other.pkl' in str(error.value)
 
 
 def test_refuses_the_same_labels_of_other_videos(tmp_path):
     one, two = (
-        read_predictions(
-            dump(
-                tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0], names=names)
-            )
-        )
+        read_predictions(dump(tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0], names=names)))
         for at, names in enumerate([['d/x.mp4', 'd/y.mp4'], ['x', 'z']])
     )
     with pytest.raises(PredictionsError, match='entry 1 is video y in .* z'):
@@ -211,8 +192,4 @@ def test_writes_all_classes(tmp_path, pair):
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == ['a', 'c', 'b, too']
     assert rows[0]['AMD_percent'] == '100.00'
-    assert [row['difference_points'] for row in rows] == [
-        '+50.00',
-        '+0.00',
-        '-100.00',
-    ]
+    assert [row['difference_points'] for row in rows] == ['+50.00', '+0.00', '-100.00']

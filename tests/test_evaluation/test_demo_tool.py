@@ -9,10 +9,7 @@ import torch
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
 from amd_mm.evaluation.clip_encoder import ClipSampling
-from amd_mm.visualization.annotated_video import (
-    annotate_frame,
-    write_annotated_video,
-)
+from amd_mm.visualization.annotated_video import annotate_frame, write_annotated_video
 from mmengine.config import Config
 from PIL import Image
 
@@ -42,14 +39,12 @@ def expected(video):
     """Probabilities by the model itself: the mean over three clips."""
     from mmengine.dataset import Compose
 
-    sample = Compose(SAMPLING.pipeline())(
-        dict(filename=video, label=-1, modality='RGB')
-    )
+    sample = Compose(SAMPLING.pipeline())(dict(filename=video, label=-1, modality='RGB'))
     model = models.fine_tuned()
     with torch.no_grad():
-        clips = model.data_preprocessor(
-            dict(inputs=[sample['inputs']], data_samples=None)
-        )['inputs'][0]
+        clips = model.data_preprocessor(dict(inputs=[sample['inputs']], data_samples=None))[
+            'inputs'
+        ][0]
         scores = model.cls_head(model.backbone(clips)).softmax(-1).mean(0)
     return scores.topk(5)
 
@@ -57,9 +52,7 @@ def expected(video):
 def printed(out):
     return [
         (name, float(value))
-        for value, name in re.findall(
-            r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE
-        )
+        for value, name in re.findall(r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE)
     ]
 
 
@@ -67,9 +60,7 @@ def check(out, video, name='class {}'):
     values, index = expected(video)
     rows = printed(out)
     assert [row[0] for row in rows] == [name.format(i) for i in index.tolist()]
-    np.testing.assert_allclose(
-        [row[1] for row in rows], 100 * values, atol=0.06
-    )
+    np.testing.assert_allclose([row[1] for row in rows], 100 * values, atol=0.06)
 
 
 def test_without_a_config(video, checkpoint, tmp_path, capsys):
@@ -78,12 +69,7 @@ def test_without_a_config(video, checkpoint, tmp_path, capsys):
     labels = tmp_path / 'labels.txt'
     labels.write_text('\n'.join(f'doing {i}' for i in range(models.CLASSES)))
     out = tmp_path / 'new/annotated.mp4'
-    assert (
-        demo(
-            video, checkpoint, '--frames', 8, '--labels', labels, '--out', out
-        )
-        == 0
-    )
+    assert demo(video, checkpoint, '--frames', 8, '--labels', labels, '--out', out) == 0
     check(capsys.readouterr().out, video, 'doing {}')
     with open_video(str(out)) as made, open_video(video) as original:
         assert len(made) == len(original)
@@ -171,8 +157,6 @@ def test_a_gif(tmp_path, make_video):
     with Image.open(path) as made:
         assert made.n_frames == 15 and made.size == (320, 240)
         assert made.info['duration'] == pytest.approx(80, abs=10)
-    assert [
-        p.name for p in Path(tmp_path).iterdir() if p.name.endswith('.part')
-    ] == []
+    assert [p.name for p in Path(tmp_path).iterdir() if p.name.endswith('.part')] == []
     with pytest.raises(ValueError, match='.mp4 or .gif'):
         write_annotated_video(video, tmp_path / 'a.avi', [])

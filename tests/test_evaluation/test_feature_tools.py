@@ -9,11 +9,7 @@ import pytest
 import torch
 from amd_mm.evaluation import feature_files
 from amd_mm.evaluation.clip_encoder import ClipEncoder
-from amd_mm.evaluation.feature_files import (
-    FeatureFolder,
-    FeatureFolderError,
-    file_names,
-)
+from amd_mm.evaluation.feature_files import FeatureFolder, FeatureFolderError, file_names
 
 from tests.conftest import write_video
 from tests.test_tools.tool_scripts import load_tool
@@ -25,21 +21,16 @@ EXTRACT, PROBE = load_tool('extract_features'), load_tool('probe')
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    return models.save(
-        models.pretrained(), tmp_path_factory.mktemp('model') / 'model.pth'
-    )
+    return models.save(models.pretrained(), tmp_path_factory.mktemp('model') / 'model.pth')
 
 
 def extract(*arguments):
-    return EXTRACT.main(
-        [*map(str, arguments), '--frames', '8', '--workers', '0']
-    )
+    return EXTRACT.main([*map(str, arguments), '--frames', '8', '--workers', '0'])
 
 
 def arrays(folder):
     return {
-        str(path.relative_to(folder)): np.load(path)
-        for path in sorted(Path(folder).rglob('*.npy'))
+        str(path.relative_to(folder)): np.load(path) for path in sorted(Path(folder).rglob('*.npy'))
     }
 
 
@@ -47,9 +38,13 @@ def arrays(folder):
 
 
 def test_names_of_files():
-    assert file_names(
-        ['b/x y.mp4', 'clip 1.0', 'a.mp4', 'a.avi', 'a.mp4']
-    ) == ['b/x y.npy', 'clip 1.0.npy', 'a.mp4.npy', 'a.avi.npy', 'a.mp4.npy']
+    assert file_names(['b/x y.mp4', 'clip 1.0', 'a.mp4', 'a.avi', 'a.mp4']) == [
+        'b/x y.npy',
+        'clip 1.0.npy',
+        'a.mp4.npy',
+        'a.avi.npy',
+        'a.mp4.npy',
+    ]
     assert file_names(['/data/../x.mp4']) == ['data/x.npy']
     with pytest.raises(FeatureFolderError, match='both be written to x.npy'):
         file_names(['../x.mp4', 'x.mp4'])
@@ -96,28 +91,17 @@ def test_a_folder(tmp_path, tiny_video_folder, checkpoint, capsys):
         'more/e.npy',
         'z/f.npy',
     ]
-    assert all(
-        one.shape == (3, 64) and one.dtype == np.float32
-        for one in made.values()
-    )
+    assert all(one.shape == (3, 64) and one.dtype == np.float32 for one in made.values())
     # The same one by one, with another batch: nothing is mixed up.
     single = tmp_path / 'single'
     assert (
         extract(
-            checkpoint,
-            tiny_video_folder / 'more/deep/d clip 1.mp4',
-            '--out',
-            single,
-            '--clips',
-            3,
+            checkpoint, tiny_video_folder / 'more/deep/d clip 1.mp4', '--out', single, '--clips', 3
         )
         == 0
     )
     np.testing.assert_allclose(
-        arrays(single)['d clip 1.npy'],
-        made['more/deep/d clip 1.npy'],
-        rtol=1e-4,
-        atol=1e-5,
+        arrays(single)['d clip 1.npy'], made['more/deep/d clip 1.npy'], rtol=1e-4, atol=1e-5
     )
     assert json.loads((out / 'features.json').read_text())['clips'] == 3
     # Again: only what is missing.
@@ -132,22 +116,11 @@ def test_a_folder(tmp_path, tiny_video_folder, checkpoint, capsys):
     assert 'clips: 3 there, 1 asked for' in capsys.readouterr().err
 
 
-def test_a_list_with_bad_videos(
-    tmp_path, tiny_video_folder, checkpoint, capsys
-):
+def test_a_list_with_bad_videos(tmp_path, tiny_video_folder, checkpoint, capsys):
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
     shutil.copy(tiny_video_folder / 'a.mp4', tmp_path / 'good one.mp4')
-    (tmp_path / 'list.txt').write_text(
-        'good one.mp4 3\nbad.mp4 1\ngone.mp4 2\n'
-    )
-    call = (
-        checkpoint,
-        tmp_path / 'list.txt',
-        '--data-root',
-        tmp_path,
-        '--out',
-        tmp_path / 'out',
-    )
+    (tmp_path / 'list.txt').write_text('good one.mp4 3\nbad.mp4 1\ngone.mp4 2\n')
+    call = (checkpoint, tmp_path / 'list.txt', '--data-root', tmp_path, '--out', tmp_path / 'out')
     assert extract(*call, '--tokens') == 0
     (values,) = arrays(tmp_path / 'out').values()
     assert values.shape == (1, 4, 4, 4, 64)
@@ -266,9 +239,7 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     assert first == entry and second['train_videos'] == 4
 
 
-def test_probes_refuse_what_has_no_labels(
-    labelled, checkpoint, tmp_path, capsys
-):
+def test_probes_refuse_what_has_no_labels(labelled, checkpoint, tmp_path, capsys):
     shutil.copy(labelled / 'config.py', tmp_path / 'config.py')
     (tmp_path / 'bare.txt').write_text('a.mp4\n')
     assert (
@@ -289,16 +260,7 @@ def test_probes_refuse_what_has_no_labels(
 
 
 def test_probe_features_are_those_of_the_encoder(labelled, checkpoint):
-    assert (
-        probe(
-            labelled / 'config.py',
-            checkpoint,
-            '--neighbours',
-            1,
-            '--no-linear',
-        )
-        == 0
-    )
+    assert probe(labelled / 'config.py', checkpoint, '--neighbours', 1, '--no-linear') == 0
     (path,) = (labelled / 'work/features').glob('*/test/val/0 clip.npy')
     from amd_mm.datasets import open_video
     from amd_mm.evaluation.clip_encoder import ClipSampling
@@ -306,13 +268,9 @@ def test_probe_features_are_those_of_the_encoder(labelled, checkpoint):
 
     assert len(open_video(str(labelled / 'val/0 clip.mp4'))) == 12
     sample = Compose(ClipSampling(8, 1, 1, 64).pipeline())(
-        dict(
-            filename=str(labelled / 'val/0 clip.mp4'), label=0, modality='RGB'
-        )
+        dict(filename=str(labelled / 'val/0 clip.mp4'), label=0, modality='RGB')
     )
     encoder = ClipEncoder.from_checkpoint(checkpoint, frames=8)
     with torch.no_grad():
         expected = encoder(sample['inputs'].float())
-    np.testing.assert_allclose(
-        np.load(path), expected.numpy(), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(np.load(path), expected.numpy(), rtol=1e-4, atol=1e-5)

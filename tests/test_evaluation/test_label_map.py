@@ -3,11 +3,7 @@
 import json
 
 import pytest
-from amd_mm.evaluation.label_map import (
-    LabelMapError,
-    check_label_map,
-    read_label_map,
-)
+from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
 
 
 def test_one_name_a_line(tmp_path):
@@ -16,9 +12,7 @@ def test_one_name_a_line(tmp_path):
     assert read_label_map(path) == ['abseiling', 'air drumming']
 
 
-@pytest.mark.parametrize(
-    'content', [['a', 'b'], dict(b='1', a='0'), dict(b=1, a=0)]
-)
+@pytest.mark.parametrize('content', [['a', 'b'], dict(b='1', a='0'), dict(b=1, a=0)])
 def test_json_as_of_something_something(tmp_path, content):
     path = tmp_path / 'labels.json'
     path.write_text(json.dumps(content))

@@ -41,10 +41,7 @@ def test_a_linear_probe_is_deterministic_and_scale_free() -> None:
     first = linear_probe(train, test)
     scale = torch.tensor([1.0, 10.0, 0.01, 3.0, 100.0, 1.0])
     again = linear_probe(
-        *(
-            LabelledFeatures(part.values * scale, part.labels)
-            for part in (train, test)
-        )
+        *(LabelledFeatures(part.values * scale, part.labels) for part in (train, test))
     )
     assert torch.equal(first.predictions, again.predictions)
     assert first.setting == again.setting

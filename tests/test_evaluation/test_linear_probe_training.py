@@ -25,10 +25,7 @@ def probe_cfg(checkpoint=None):
             pretrained=checkpoint,
         ),
         cls_head=dict(
-            type='amd_mm.LinearProbeHead',
-            num_classes=3,
-            in_channels=64,
-            average_clips='prob',
+            type='amd_mm.LinearProbeHead', num_classes=3, in_channels=64, average_clips='prob'
         ),
         data_preprocessor=tiny.preprocessor(),
     )
@@ -38,13 +35,7 @@ def batch(count=6):
     from mmaction.structures import ActionDataSample
 
     generator = torch.Generator().manual_seed(0)
-    clips = torch.randint(
-        0,
-        256,
-        (count, 1, 3, 8, 64, 64),
-        dtype=torch.uint8,
-        generator=generator,
-    )
+    clips = torch.randint(0, 256, (count, 1, 3, 8, 64, 64), dtype=torch.uint8, generator=generator)
     samples = [ActionDataSample().set_gt_label(i % 3) for i in range(count)]
     return dict(inputs=list(clips), data_samples=samples)
 
@@ -68,14 +59,8 @@ def test_only_the_head_is_trained(tmp_path):
     model = MODELS.build(probe_cfg(path))
     model.init_weights()
     wrapper = optim_wrapper(model)
-    inside = [
-        one
-        for group in wrapper.optimizer.param_groups
-        for one in group['params']
-    ]
-    assert {id(one) for one in inside} == {
-        id(one) for one in model.cls_head.parameters()
-    }
+    inside = [one for group in wrapper.optimizer.param_groups for one in group['params']]
+    assert {id(one) for one in inside} == {id(one) for one in model.cls_head.parameters()}
     losses = []
     for _ in range(12):
         model.train()
@@ -100,25 +85,19 @@ def test_its_features_are_those_of_the_tools(tmp_path):
     features = ClipEncoder.from_checkpoint(path, frames=8)(clips.float())
     inputs = model.data_preprocessor(batch(), training=False)['inputs']
     seen = []
-    model.cls_head.norm.register_forward_pre_hook(
-        lambda module, given: seen.append(given[0])
-    )
+    model.cls_head.norm.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     model.train()(inputs, batch()['data_samples'], mode='loss')
     torch.testing.assert_close(seen[0], features, rtol=1e-4, atol=1e-4)
     # Batch norm: zero mean and unit deviation within the batch.
     scores = model.cls_head.norm(seen[0])
-    torch.testing.assert_close(
-        scores.mean(0), torch.zeros(64), atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(scores.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize('paramwise', [None, dict(bias_decay_mult=0.0)])
 def test_the_optimiser_is_silent_about_frozen_parameters(paramwise, caplog):
     model = MODELS.build(probe_cfg())
     with caplog.at_level(logging.WARNING):
-        wrapper = optim_wrapper(
-            model, **(dict(paramwise_cfg=paramwise) if paramwise else {})
-        )
+        wrapper = optim_wrapper(model, **(dict(paramwise_cfg=paramwise) if paramwise else {}))
     assert not caplog.records
     decays = {
         tuple(one.shape): group['weight_decay']
@@ -143,8 +122,7 @@ def data(tmp_path_factory, make_video):
 def test_configs_can_be_tested(name, data):
     cfg = shrink(Config.fromfile(CONFIGS / 'amd/probe' / name), data)
     names = [
-        transform['type']
-        for transform in cfg.train_dataloader.dataset.pipeline[-1].transforms
+        transform['type'] for transform in cfg.train_dataloader.dataset.pipeline[-1].transforms
     ]
     assert 'amd_mm.RandAugment' not in names
     assert ('mmaction.Flip' in names) == ('k400' in name)

@@ -63,13 +63,7 @@ class PlainViT(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int,
-        depth: int,
-        heads: int,
-        patch: tuple[int, ...],
-        tokens: int,
-        mean: bool,
+        self, width: int, depth: int, heads: int, patch: tuple[int, ...], tokens: int, mean: bool
     ) -> None:
         super().__init__()
         self.mean = mean
@@ -77,9 +71,7 @@ class PlainViT(nn.Module):
             self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
         self.patch_embed = PatchEmbed(width, patch)
-        self.blocks = nn.Sequential(
-            *(Block(width, heads) for _ in range(depth))
-        )
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         norm = nn.LayerNorm(width, eps=1e-6)
         if mean:
             self.fc_norm = norm

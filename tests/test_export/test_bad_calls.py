@@ -21,11 +21,7 @@ CASES = [
     ('empty checkpoint', '{clips} empty.pth x.pt', 'empty.pth is empty'),
     ('a web page', '{clips} page.pth x.pt', 'a web page'),
     ('cut short', '{clips} cut.pth x.pt', 'damaged.*cut short'),
-    (
-        'images',
-        '{images} {ckpt} x.pt',
-        'holds a video ViT .* ImageClassifier is an image ViT',
-    ),
+    ('images', '{images} {ckpt} x.pt', 'holds a video ViT .* ImageClassifier is an image ViT'),
     ('pre-training', '{pre} {ckpt} x.pt', 'does not tell classes apart'),
     ('pre-trained', '{clips} {preckpt} x.pt', 'has no classifier.*--features'),
     ('detection', '{det} {ckpt} x.pt', 'does not tell classes apart'),
@@ -66,11 +62,7 @@ CASES = [
         '{ckpt} x.pth --format mmpretrain',
         'a video ViT, .*for images; for this one: mmaction, timm',
     ),
-    (
-        'weights, learned table',
-        '{ckpt} x.pth --format huggingface',
-        'no place for .*pos_embed',
-    ),
+    ('weights, learned table', '{ckpt} x.pth --format huggingface', 'no place for .*pos_embed'),
     ('weights, none', 'head.pth x.pth --format timm', 'no known format'),
 ]
 
@@ -100,13 +92,9 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    'call, expected',
-    [case[1:] for case in CASES],
-    ids=[case[0] for case in CASES],
+    'call, expected', [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_a_wrong_call_ends_in_a_sentence(
-    files, monkeypatch, capsys, call, expected
-):
+def test_a_wrong_call_ends_in_a_sentence(files, monkeypatch, capsys, call, expected):
     folder, names = files
     monkeypatch.chdir(folder)
     before = sorted(os.listdir())

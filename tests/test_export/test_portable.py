@@ -46,10 +46,7 @@ def test_an_image_is_classified_as_in_testing(tmp_path, to_rgb):
     assert program.size == (3, 16, 16) and program.input == 'image'
     images = program.example(2)
     tested = model.test_step(
-        dict(
-            inputs=list(images.flip(1)),
-            data_samples=[DataSample() for _ in images],
-        )
+        dict(inputs=list(images.flip(1)), data_samples=[DataSample() for _ in images])
     )
     scores = torch.stack([sample.pred_score for sample in tested])
     torch.testing.assert_close(program(images).softmax(1), scores)
@@ -59,9 +56,7 @@ def test_an_image_is_classified_as_in_testing(tmp_path, to_rgb):
 
 @pytest.mark.parametrize('build_program', [build_classifier, build_encoder])
 @pytest.mark.parametrize('name', [CLIPS, IMAGES])
-def test_normalising_inside_or_before_is_the_same(
-    tmp_path, name, build_program
-):
+def test_normalising_inside_or_before_is_the_same(tmp_path, name, build_program):
     cfg = read_config(name)
     checkpoint = save(build(cfg.model), tmp_path / 'x.pth')
     inside = build_program(cfg, checkpoint)
@@ -104,13 +99,9 @@ def test_a_linear_probe_is_a_classifier(tmp_path):
     cfg = read_config(CLIPS)
     cfg.model.type = 'amd_mm.FrozenBackboneRecognizer'
     cfg.model.backbone.update(use_mean_pooling=False, return_feat_map=True)
-    cfg.model.cls_head = ConfigDict(
-        type='amd_mm.LinearProbeHead', num_classes=8, in_channels=96
-    )
+    cfg.model.cls_head = ConfigDict(type='amd_mm.LinearProbeHead', num_classes=8, in_channels=96)
     model = build(cfg.model)
-    program = build_classifier(
-        cfg, save(model, tmp_path / 'x.pth'), 'normalised'
-    )
+    program = build_classifier(cfg, save(model, tmp_path / 'x.pth'), 'normalised')
     clips = program.example(2)
     with torch.no_grad():
         expected = model.cls_head(model.backbone(clips))

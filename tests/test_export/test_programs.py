@@ -173,21 +173,15 @@ def test_a_program_for_one_batch_size_is_refused(tmp_path, monkeypatch):
 def hide(monkeypatch, *packages):
     """As if they were not installed."""
     monkeypatch.setattr(
-        program_formats,
-        'find_spec',
-        lambda name: None if name in packages else find_spec(name),
+        program_formats, 'find_spec', lambda name: None if name in packages else find_spec(name)
     )
 
 
-def test_without_onnxruntime_it_says_what_was_not_checked(
-    tmp_path, capsys, monkeypatch
-):
+def test_without_onnxruntime_it_says_what_was_not_checked(tmp_path, capsys, monkeypatch):
     config, checkpoint, _ = write(tmp_path, IMAGES)
     hide(monkeypatch, 'onnxruntime')
     unchecked = replace(
-        PROGRAM_FORMATS['onnx'],
-        needs=(),
-        write=lambda model, path: open(path, 'wb').close(),
+        PROGRAM_FORMATS['onnx'], needs=(), write=lambda model, path: open(path, 'wb').close()
     )
     monkeypatch.setitem(PROGRAM_FORMATS, 'onnx', unchecked)
     out = tmp_path / 'x.onnx'
@@ -195,17 +189,13 @@ def test_without_onnxruntime_it_says_what_was_not_checked(
     said = capsys.readouterr().out
     assert 'NOT compared' in said and 'pip install onnxruntime' in said
     notes = json.loads((tmp_path / 'x.onnx.json').read_text())
-    assert notes['check'] == dict(
-        done=False, because='onnxruntime is not installed'
-    )
+    assert notes['check'] == dict(done=False, because='onnxruntime is not installed')
 
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
     hide(monkeypatch, 'onnx', 'onnxscript')
     with pytest.raises(SystemExit) as error:
-        export.main(
-            ['x.py', 'x.pth', str(tmp_path / 'x.onnx'), '--format', 'onnx']
-        )
+        export.main(['x.py', 'x.pth', str(tmp_path / 'x.onnx'), '--format', 'onnx'])
     assert 'pip install onnx onnxscript onnxruntime' in str(error.value.code)
 
 
@@ -223,13 +213,7 @@ def test_labels_have_to_be_as_many_as_classes(tmp_path):
     config, checkpoint, _ = write(tmp_path, IMAGES)
     labels = tmp_path / 'labels.txt'
     labels.write_text('one\ntwo\n')
-    args = [
-        config,
-        checkpoint,
-        str(tmp_path / 'x.pt'),
-        '--labels',
-        str(labels),
-    ]
+    args = [config, checkpoint, str(tmp_path / 'x.pt'), '--labels', str(labels)]
     with pytest.raises(SystemExit, match='2 names.*10 classes') as error:
         export.main([*args, '--format', 'torchscript'])
     assert isinstance(error.value.__context__, LabelMapError)

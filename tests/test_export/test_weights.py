@@ -90,9 +90,7 @@ def test_mmpretrain_s_own_vit_computes_the_same(tmp_path, capsys, name):
     torch.testing.assert_close(stock(images), model.backbone(images))
 
 
-@pytest.mark.parametrize(
-    'name', [CLIPS, CLIP_PRETRAINING, IMAGES, IMAGE_PRETRAINING]
-)
+@pytest.mark.parametrize('name', [CLIPS, CLIP_PRETRAINING, IMAGES, IMAGE_PRETRAINING])
 def test_plain_vits_in_timm_s_names_compute_the_same(tmp_path, capsys, name):
     cfg, model, path = publish(tmp_path, name, 'timm', capsys)
     backbone = model.backbone
@@ -108,11 +106,7 @@ def test_plain_vits_in_timm_s_names_compute_the_same(tmp_path, capsys, name):
     )
     plain.load_state_dict(torch.load(path, weights_only=True)['model'])
     pixels = pixels_for(cfg, model)
-    expected = (
-        backbone(pixels)
-        if mean
-        else backbone.encode(backbone.patchify(pixels)).tokens
-    )
+    expected = backbone(pixels) if mean else backbone.encode(backbone.patchify(pixels)).tokens
     expected = expected[0] if isinstance(expected, tuple) else expected
     torch.testing.assert_close(plain(pixels), expected)
 
@@ -139,15 +133,10 @@ def test_timm_itself(tmp_path, capsys, name):
 
 def test_hugging_face_s_names_are_the_published_ones():
     public = draw_state(load_golden('videomae_hf')['names'], 'hf')
-    encoder = {
-        name: tensor
-        for name, tensor in public.items()
-        if name.startswith('videomae.')
-    }
+    encoder = {name: tensor for name, tensor in public.items() if name.startswith('videomae.')}
     ours = to_amd_mm(public).state  # with a decoder
     state = from_amd_mm(
-        {key: one for key, one in ours.items() if 'backbone' in key},
-        'huggingface',
+        {key: one for key, one in ours.items() if 'backbone' in key}, 'huggingface'
     ).state
     assert state.keys() == encoder.keys()
     assert all(torch.equal(state[name], encoder[name]) for name in state)
@@ -172,10 +161,7 @@ def test_only_the_encoder_is_in_the_file(tmp_path, capsys):
     assert state.keys() == expected.keys()
     # And not the second, averaged copy.
     assert all(torch.equal(state[name], expected[name]) for name in state)
-    assert sorted(os.listdir(tmp_path)) == [
-        'epoch_3.pth',
-        os.path.basename(path),
-    ]
+    assert sorted(os.listdir(tmp_path)) == ['epoch_3.pth', os.path.basename(path)]
 
 
 def test_safetensors_hold_the_same(tmp_path, capsys):
@@ -189,8 +175,7 @@ def test_safetensors_hold_the_same(tmp_path, capsys):
 
 def test_the_name_tells_the_weights(tmp_path, capsys):
     first, again, others = (
-        publish(tmp_path, CLIPS, 'mmaction', capsys, seed=seed)[2]
-        for seed in (0, 0, 1)
+        publish(tmp_path, CLIPS, 'mmaction', capsys, seed=seed)[2] for seed in (0, 0, 1)
     )
     assert first == again != others
     assert re.fullmatch(r'vit-[0-9a-f]{8}\.pth', os.path.basename(first))

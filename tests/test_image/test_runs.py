@@ -12,19 +12,14 @@ from mmengine.runner import Runner
 
 from tests.test_configs.shrink_image import shrink_image
 from tests.test_configs.shrink_tinymim import make_images
-from tests.test_reliability.test_distributed import (
-    draw_from_content,
-    on_two_processes,
-)
+from tests.test_reliability.test_distributed import draw_from_content, on_two_processes
 from tests.test_tinymim.shrunk import CONFIGS as TINYMIM
 from tests.tiny_image import dmae, image_amd, mae
 
 CONFIGS = TINYMIM.parent
 FOLDER = 'amd/image/amd_image_vit-small-p16_vit-large_16xb256-800e_folder'
 DMAE = 'dmae/pretrain/dmae_vit-small-p16_vit-base_released_16xb256-100e_in1k'
-FINETUNE = (
-    'amd/image/amd_image_vit-small-p16_vit-large_finetune_8xb128-100e_in1k'
-)
+FINETUNE = 'amd/image/amd_image_vit-small-p16_vit-large_finetune_8xb128-100e_in1k'
 MOCO = 'dmae/pretrain/dmae_mocov3_vit-small-p16_vit-base_16xb256-300e_in1k'
 LINEAR = 'amd/image/amd_image_vit-small-p16_vit-large_linear_16xb1024-90e_in1k'
 
@@ -99,11 +94,7 @@ def test_a_folder_with_corrupt_files_pre_trains(pretrained):
     assert 'images per step' in log and 'tokens of an image' in log
     assert 'video' not in log.partition('This run:')[2].partition(' - ')[0]
     state = weights(folder / 'work/epoch_2.pth')
-    assert {name.split('.')[0] for name in state} == {
-        'backbone',
-        'decoder',
-        'neck',
-    }
+    assert {name.split('.')[0] for name in state} == {'backbone', 'decoder', 'neck'}
 
 
 @pytest.mark.parametrize('name', [FINETUNE, LINEAR], ids=['tune', 'probe'])
@@ -136,9 +127,7 @@ def test_the_checkpoint_goes_into_stock_mmpretrain(pretrained):
         img_size=128,
         out_type='raw',
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint=str(folder / 'work/epoch_2.pth'),
-            prefix='backbone.',
+            type='Pretrained', checkpoint=str(folder / 'work/epoch_2.pth'), prefix='backbone.'
         ),
     )
     stock = MODELS.build(arguments)
@@ -181,13 +170,7 @@ def test_moco_v3_with_alignment_runs_and_resumes(tmp_path):
         assert np.isfinite(losses[f'train/{name}'].data[0]).all()
     state = weights(tmp_path / 'work/epoch_1.pth')
     parts = {name.split('.')[0] for name in state}
-    assert parts == {
-        'backbone',
-        'neck',
-        'head',
-        'momentum_encoder',
-        'alignment',
-    }
+    assert parts == {'backbone', 'neck', 'head', 'momentum_encoder', 'alignment'}
     cfg = load(MOCO, tmp_path, epochs=2)
     cfg.resume = True
     assert train(cfg).epoch == 2
@@ -228,9 +211,7 @@ def half_batch_gradients(rank):
         model = MMDistributedDataParallel(make(cfg), broadcast_buffers=False)
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
-            results[name] = gradients(
-                model, make_batch()[2 * rank : 2 * rank + 2]
-            )
+            results[name] = gradients(model, make_batch()[2 * rank : 2 * rank + 2])
     return results
 
 
@@ -244,9 +225,5 @@ def test_two_processes_compute_what_one_does(monkeypatch):
             assert found[name].keys() == expected.keys()
             for key, value in expected.items():
                 np.testing.assert_allclose(
-                    found[name][key],
-                    value,
-                    rtol=1e-3,
-                    atol=1e-5,
-                    err_msg=f'{name}: {key}',
+                    found[name][key], value, rtol=1e-3, atol=1e-5, err_msg=f'{name}: {key}'
                 )

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import pytest
 
@@ -57,15 +57,11 @@ def _link_except(source: Path, target: Path, missing: set) -> None:
     for entry in source.iterdir():
         module = entry.name.partition('.')[0]
         distribution = entry.name.partition('-')[0]
-        if module in missing or (
-            entry.suffix == '.dist-info' and distribution in missing
-        ):
+        if module in missing or (entry.suffix == '.dist-info' and distribution in missing):
             continue
         if entry.name in tops and entry.is_dir():
             inner = {
-                name.partition('.')[2]
-                for name in missing
-                if name.startswith(f'{entry.name}.')
+                name.partition('.')[2] for name in missing if name.startswith(f'{entry.name}.')
             }
             _link_except(entry, target / entry.name, inner)
         else:

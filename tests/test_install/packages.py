@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, List
 
 import pytest
 from filelock import FileLock
@@ -31,9 +31,7 @@ TRACES = (
 )
 
 
-def run(
-    command: List[object], cwd: Path, **environment: str
-) -> subprocess.CompletedProcess:
+def run(command: list[object], cwd: Path, **environment: str) -> subprocess.CompletedProcess:
     """Run a command; its output is text, errors are the caller's business."""
     return subprocess.run(
         [str(word) for word in command],
@@ -52,17 +50,13 @@ def succeed(result: subprocess.CompletedProcess) -> str:
     return result.stdout
 
 
-def repository_files() -> List[str]:
+def repository_files() -> list[str]:
     """What git knows, or would with ``git add``: paths from the top level."""
-    listing = run(
-        ['git', 'ls-files', '-z', '-co', '--exclude-standard'], REPOSITORY
-    )
+    listing = run(['git', 'ls-files', '-z', '-co', '--exclude-standard'], REPOSITORY)
     if listing.returncode:
         pytest.skip('this is no git checkout: nothing says what belongs to it')
     names = listing.stdout.split('\0')
-    return sorted(
-        {name for name in names if name and (REPOSITORY / name).is_file()}
-    )
+    return sorted({name for name in names if name and (REPOSITORY / name).is_file()})
 
 
 def copy_repository(target: Path) -> None:
@@ -89,10 +83,7 @@ def build_wheel(source: Path, target: Path) -> Path:
 
 def build_sdist(source: Path, target: Path) -> Path:
     """Build the sdist of a folder by the build backend."""
-    code = (
-        'import setuptools.build_meta as backend; '
-        f'print(backend.build_sdist({str(target)!r}))'
-    )
+    code = f'import setuptools.build_meta as backend; print(backend.build_sdist({str(target)!r}))'
     succeed(run([sys.executable, '-c', code], source))
     return next(target.glob('amd_mm-*.tar.gz'))
 
@@ -120,9 +111,7 @@ def pip_install(python: Path, *arguments: object) -> None:
     succeed(run([*command, *offline, *arguments], python.parent))
 
 
-def made_once(
-    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
-) -> Path:
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that ``make(folder)`` has filled, for all xdist workers.
 
     Args:
@@ -160,18 +149,12 @@ def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def wheel(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the repository."""
-    folder = made_once(
-        tmp_path_factory,
-        'wheel',
-        lambda folder: build_wheel(source_tree, folder),
-    )
+    folder = made_once(tmp_path_factory, 'wheel', lambda folder: build_wheel(source_tree, folder))
     return next(folder.glob('amd_mm-*.whl'))
 
 
 @pytest.fixture(scope='session')
-def wheel_python(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment into which the wheel was installed."""
     folder = made_once(
         tmp_path_factory,
@@ -188,9 +171,7 @@ def editable_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def editable_python(
-    editable_tree: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def editable_python(editable_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with an editable install of the copy."""
 
     def make(folder: Path) -> None:

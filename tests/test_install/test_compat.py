@@ -37,30 +37,19 @@ BENCHMARK = (
 
 
 def test_import_is_light(python_without: RunPython) -> None:
-    code = (
-        'import amd_mm, json, sys; '
-        f'print(json.dumps([n for n in {HEAVY} if n in sys.modules]))'
-    )
+    code = f'import amd_mm, json, sys; print(json.dumps([n for n in {HEAVY} if n in sys.modules]))'
     assert json.loads(succeed(python_without()('-c', code))) == []
 
 
 @pytest.mark.parametrize(
-    'missing',
-    [
-        ('mmcv._ext',),
-        ('mmdet', 'decord', 'mmcv._ext', 'pycocotools', 'av'),
-    ],
+    'missing', [('mmcv._ext',), ('mmdet', 'decord', 'mmcv._ext', 'pycocotools', 'av')]
 )
-def test_pretraining_step_without(
-    python_without: RunPython, missing: tuple
-) -> None:
+def test_pretraining_step_without(python_without: RunPython, missing: tuple) -> None:
     gone = (
         'import importlib.util as util, mmcv, torch; '
         f'assert not any(map(util.find_spec, {missing})); '
     )
-    printed = succeed(
-        python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK)
-    )
+    printed = succeed(python_without(*missing)('-c', gone + ONE_STEP + BENCHMARK))
     assert 'step' in printed and 'loss tensor(' in printed
 
 
@@ -77,12 +66,8 @@ def numpy_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, 'numpy_2', download)
 
 
-@pytest.mark.skipif(
-    torch.__version__ < (2, 3), reason='PyTorch before 2.3 wants numpy 1'
-)
-def test_pretraining_step_on_numpy_2(
-    python_without: RunPython, numpy_2: Path
-) -> None:
+@pytest.mark.skipif(torch.__version__ < (2, 3), reason='PyTorch before 2.3 wants numpy 1')
+def test_pretraining_step_on_numpy_2(python_without: RunPython, numpy_2: Path) -> None:
     code = (
         f'import sys; sys.path.insert(0, {str(numpy_2)!r}); '
         "import numpy; print('numpy', numpy.__version__); "
@@ -93,12 +78,8 @@ def test_pretraining_step_on_numpy_2(
     assert 'step' in printed and 'loss tensor(' in printed
 
 
-@pytest.mark.parametrize(
-    'missing', [('mmengine',), ('torch',), ('mmaction', 'torchvision')]
-)
-def test_import_where_a_host_is_missing(
-    python_without: RunPython, missing: tuple
-) -> None:
+@pytest.mark.parametrize('missing', [('mmengine',), ('torch',), ('mmaction', 'torchvision')])
+def test_import_where_a_host_is_missing(python_without: RunPython, missing: tuple) -> None:
     succeed(python_without(*missing)('-c', 'import amd_mm'))
 
 
@@ -115,20 +96,12 @@ def test_stand_in_leaves_a_real_drn_alone(tmp_path: Path) -> None:
     drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
     drn.mkdir(parents=True)
     (tmp_path / 'mmaction' / '__init__.py').touch()
-    code = (
-        'import amd_mm, sys; '
-        "assert 'mmaction.models.localizers.drn' not in sys.modules"
-    )
+    code = "import amd_mm, sys; assert 'mmaction.models.localizers.drn' not in sys.modules"
     succeed(run([sys.executable, '-c', code], REPOSITORY, PYTHONPATH=tmp_path))
 
 
-def test_set_device_is_left_alone_without_launcher(
-    python_without: RunPython,
-) -> None:
-    code = (
-        'import amd_mm, torch; '
-        "print(torch.cuda.set_device.__name__ == 'set_device')"
-    )
+def test_set_device_is_left_alone_without_launcher(python_without: RunPython) -> None:
+    code = "import amd_mm, torch; print(torch.cuda.set_device.__name__ == 'set_device')"
     assert 'True' in succeed(python_without()('-c', code))
 
 

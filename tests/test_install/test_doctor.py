@@ -2,7 +2,6 @@
 
 import json
 import sys
-from typing import List
 
 import pytest
 from amd_mm import doctor
@@ -65,18 +64,12 @@ def test_option_in_place_of_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
         ('mmaction', 'mmaction2', 'mmpretrain', 'mmdet', 'mim'),
     ],
 )
-def test_half_of_the_packages_missing(
-    python_without: RunPython, missing: tuple
-) -> None:
+def test_half_of_the_packages_missing(python_without: RunPython, missing: tuple) -> None:
     result = python_without(*missing)('-m', 'amd_mm.doctor')
     assert result.returncode == 1
     assert not result.stderr
     lines = result.stdout.splitlines()
-    broken = next(
-        index
-        for index, line in enumerate(lines)
-        if line.startswith('pre-training')
-    )
+    broken = next(index for index, line in enumerate(lines) if line.startswith('pre-training'))
     assert f'DOES NOT WORK: the module {missing[0]}' in lines[broken]
     assert 'tools/install.sh' in lines[broken + 1]
 
@@ -88,10 +81,7 @@ def check_that_raises() -> str:
 def test_failure_of_a_check_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    checks: List[tuple] = [
-        ('optional', False, check_that_raises),
-        ('core', True, lambda: 'fine'),
-    ]
+    checks: list[tuple] = [('optional', False, check_that_raises), ('core', True, lambda: 'fine')]
     monkeypatch.setattr(doctor, 'CHECKS', checks)
     assert doctor.main([]) == 0
     printed = capsys.readouterr().out

@@ -17,9 +17,7 @@ STATE = REPOSITORY / 'tools' / 'install_state.py'
 REQUIREMENTS = REPOSITORY / 'requirements'
 
 
-def install(
-    tmp_path: Path, *arguments: object, **environment: str
-) -> subprocess.CompletedProcess:
+def install(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
     """Run the script with a cache of its own and no active environment."""
     return run(
         ['bash', SCRIPT, *arguments],
@@ -32,10 +30,7 @@ def install(
 
 @pytest.mark.parametrize(
     'script',
-    [
-        *sorted((REPOSITORY / 'tools').glob('*.sh')),
-        REPOSITORY / '.ci' / 'run',
-    ],
+    [*sorted((REPOSITORY / 'tools').glob('*.sh')), REPOSITORY / '.ci' / 'run'],
     ids=lambda path: path.name,
 )
 def test_scripts_parse(script: Path) -> None:
@@ -68,11 +63,7 @@ def test_refusals(tmp_path: Path, arguments: list, message: str) -> None:
 
 
 def test_active_environment_and_python_contradict(tmp_path: Path) -> None:
-    result = run(
-        ['bash', SCRIPT, '--python', sys.executable],
-        tmp_path,
-        VIRTUAL_ENV=str(tmp_path),
-    )
+    result = run(['bash', SCRIPT, '--python', sys.executable], tmp_path, VIRTUAL_ENV=str(tmp_path))
     assert result.returncode == 1 and 'deactivate' in result.stderr
 
 
@@ -133,18 +124,7 @@ def test_key_changes_with_what_it_is_made_of(tmp_path: Path) -> None:
     def key(content: str, *words: str) -> str:
         pins.write_text(content)
         return succeed(
-            run(
-                [
-                    sys.executable,
-                    STATE,
-                    'key',
-                    '--files',
-                    pins,
-                    '--words',
-                    *words,
-                ],
-                tmp_path,
-            )
+            run([sys.executable, STATE, 'key', '--files', pins, '--words', *words], tmp_path)
         )
 
     keys = {key('a==1', 'x'), key('a==2', 'x'), key('a==1', 'y')}
@@ -153,24 +133,19 @@ def test_key_changes_with_what_it_is_made_of(tmp_path: Path) -> None:
 
 
 def test_mmcv_tag_names_what_a_wheel_depends_on(tmp_path: Path) -> None:
-    output = succeed(
-        run([sys.executable, STATE, 'mmcv-tag', '2.1.0'], tmp_path)
-    )
+    output = succeed(run([sys.executable, STATE, 'mmcv-tag', '2.1.0'], tmp_path))
     import torch
 
     python = 'cp{}{}'.format(*sys.version_info[:2])
     torch_version = torch.__version__.split('+')[0]
     assert re.fullmatch(
-        rf'mmcv-2\.1\.0-{python}-\w+-torch{re.escape(torch_version)}-cpu',
-        output.splitlines()[0],
+        rf'mmcv-2\.1\.0-{python}-\w+-torch{re.escape(torch_version)}-cpu', output.splitlines()[0]
     )
 
 
 def pinned(path: Path) -> list:
     """Requirement lines of a file, without comments."""
-    lines = [
-        line.partition('#')[0].strip() for line in path.read_text().split('\n')
-    ]
+    lines = [line.partition('#')[0].strip() for line in path.read_text().split('\n')]
     return [line for line in lines if line]
 
 
@@ -186,9 +161,7 @@ def test_every_requirement_is_pinned(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'folder',
-    [REQUIREMENTS, REQUIREMENTS / 'classic'],
-    ids=lambda path: path.name,
+    'folder', [REQUIREMENTS, REQUIREMENTS / 'classic'], ids=lambda path: path.name
 )
 def test_nothing_is_pinned_twice(folder: Path) -> None:
     names = [

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 import pytest
 
@@ -61,14 +60,14 @@ class Machine:
             REAL_PYTHON=sys.executable,
         )
 
-    def calls(self, env: str = 'env') -> List[str]:
+    def calls(self, env: str = 'env') -> list[str]:
         """What pip was asked since this was asked last."""
         path = self.folder / env / 'calls'
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
         return lines
 
-    def wheels(self) -> List[str]:
+    def wheels(self) -> list[str]:
         """The folders of the cache's wheels."""
         return sorted(os.listdir(self.cache / 'wheels'))
 
@@ -78,7 +77,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def builds(calls: List[str]) -> int:
+def builds(calls: list[str]) -> int:
     return sum(call.startswith('wheel ') for call in calls)
 
 
@@ -98,12 +97,8 @@ def test_second_run_has_nothing_to_do(machine: Machine) -> None:
 
 # One of each requirements file, one that another package pulls in, and mmcv
 # in its other build.
-@pytest.mark.parametrize(
-    'name', ['torch', 'openmim', 'mmcv', 'mmdet', 'onnx', 'pytest', 'addict']
-)
-def test_missing_package_is_installed_by_a_second_run(
-    machine: Machine, name: str
-) -> None:
+@pytest.mark.parametrize('name', ['torch', 'openmim', 'mmcv', 'mmdet', 'onnx', 'pytest', 'addict'])
+def test_missing_package_is_installed_by_a_second_run(machine: Machine, name: str) -> None:
     succeed(machine.install('--again'))
     machine.calls()
     (machine.folder / 'env' / 'missing').write_text(f'^{name}==\n')
@@ -131,9 +126,7 @@ def test_wheel_comes_from_the_cache(machine: Machine) -> None:
     assert machine.wheels() == ['mmcv-cpu']
 
 
-def test_cached_wheel_that_does_not_load_is_compiled_anew(
-    machine: Machine,
-) -> None:
+def test_cached_wheel_that_does_not_load_is_compiled_anew(machine: Machine) -> None:
     wheel = machine.cache / 'wheels' / 'mmcv-cpu' / 'mmcv-2.1.0-any.whl'
     wheel.parent.mkdir(parents=True)
     wheel.write_text('of another torch\n')
@@ -165,9 +158,7 @@ def test_cuda_operators_that_do_not_compile(machine: Machine) -> None:
     assert succeed(machine.install('--again', env='gpu')) == ''
     # ... and do not try for minutes when something else is to be done.
     (machine.folder / 'gpu' / 'missing').write_text('^pytest==\n')
-    assert f'failed, see {log}' in succeed(
-        machine.install('--again', env='gpu')
-    )
+    assert f'failed, see {log}' in succeed(machine.install('--again', env='gpu'))
     assert builds(machine.calls('gpu')) == 0
     # A user who asks for it gets another try, and it may work.
     succeed(machine.install(env='gpu'))
@@ -247,8 +238,6 @@ def test_opencv_without_libgl(machine: Machine) -> None:
     machine.environment('bare', libGL='')
     assert 'taking the headless build' in succeed(machine.install(env='bare'))
     (removed,) = (
-        c
-        for c in machine.calls('bare')
-        if 'opencv-contrib' in c and c.startswith('uninstall')
+        c for c in machine.calls('bare') if 'opencv-contrib' in c and c.startswith('uninstall')
     )
     assert 'opencv-contrib-python-headless' in removed

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Tuple
 
 import pytest
 import torch
@@ -19,9 +18,7 @@ from .packages import REPOSITORY, run, succeed
 
 pytest.importorskip('mim', reason='openmim is not installed')
 
-WHERE = (
-    "from {0} import get_installed_path; print(get_installed_path('amd_mm'))"
-)
+WHERE = "from {0} import get_installed_path; print(get_installed_path('amd_mm'))"
 # With nothing of amd_mm imported before: as in MMAction2's tools, or in mim.
 INHERIT = (
     'import sys; from mmengine.config import Config; '
@@ -59,9 +56,7 @@ def test_wheel_is_found(wheel_python: Path, asker: str) -> None:
 
 
 @pytest.mark.parametrize('asker', ['mim.utils', 'mmengine.utils'])
-def test_editable_install_is_found(
-    editable_python: Path, editable_tree: Path, asker: str
-) -> None:
+def test_editable_install_is_found(editable_python: Path, editable_tree: Path, asker: str) -> None:
     folder = where_is_it(editable_python, asker)
     assert folder == editable_tree / 'amd_mm'
     new_config = editable_tree / 'configs' / f'later_{asker}.py'
@@ -100,7 +95,7 @@ def mim(
     return run([*words, *arguments], folder, PATH=path, OMP_NUM_THREADS='1')
 
 
-def no_workers(loader: str) -> Tuple[str, ...]:
+def no_workers(loader: str) -> tuple[str, ...]:
     return (
         f'{loader}.num_workers=0',
         f'{loader}.persistent_workers=False',
@@ -108,7 +103,7 @@ def no_workers(loader: str) -> Tuple[str, ...]:
     )
 
 
-def short_run(videos: Path) -> Tuple[str, ...]:
+def short_run(videos: Path) -> tuple[str, ...]:
     """Arguments that make a run of two steps over a folder of videos."""
     return (
         '--gpus',
@@ -168,9 +163,7 @@ def test_mim_gridsearch_of_a_derived_config_from_an_editable_install(
     assert blocks == {'backbone.blocks.0'}
 
 
-def test_mim_test_from_a_wheel(
-    wheel_python: Path, tmp_path: Path, tiny_video_folder: Path
-) -> None:
+def test_mim_test_from_a_wheel(wheel_python: Path, tmp_path: Path, tiny_video_folder: Path) -> None:
     name = 'quickstart_finetune_scratch.py'
     cfg = Config.fromfile(REPOSITORY / 'configs' / 'quickstart' / name)
     model = MODELS.build(cfg.model)
@@ -196,13 +189,9 @@ def test_mim_test_from_a_wheel(
     assert 'acc/top1' in output
 
 
-def test_mim_run_from_an_editable_install(
-    editable_python: Path, tmp_path: Path
-) -> None:
+def test_mim_run_from_an_editable_install(editable_python: Path, tmp_path: Path) -> None:
     """A command in a folder of tools, ``folder:name``, and its own words."""
-    result = mim(
-        editable_python, tmp_path, 'run', 'data:build_list', 'no-such-data'
-    )
+    result = mim(editable_python, tmp_path, 'run', 'data:build_list', 'no-such-data')
     assert result.returncode != 0
     printed = result.stdout + result.stderr
     assert re.search(r"invalid choice: 'no-such-data'.*sthv2", printed)

@@ -7,17 +7,10 @@ from collections import Counter
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
-from typing import Set
 
 import amd_mm
 
-from .packages import (
-    REPOSITORY,
-    TRACES,
-    build_sdist,
-    build_wheel,
-    repository_files,
-)
+from .packages import REPOSITORY, TRACES, build_sdist, build_wheel, repository_files
 
 # Beside the package's own folders, these are what it takes to build it.
 BUILD_FILES = {
@@ -31,23 +24,12 @@ BUILD_FILES = {
     'setup.py',
 }
 PACKAGED_FOLDERS = ('amd_mm', 'configs', 'docs', 'requirements', 'tools')
-METADATA = {
-    'METADATA',
-    'RECORD',
-    'WHEEL',
-    'licenses/LICENSE',
-    'licenses/NOTICE',
-    'top_level.txt',
-}
+METADATA = {'METADATA', 'RECORD', 'WHEEL', 'licenses/LICENSE', 'licenses/NOTICE', 'top_level.txt'}
 
 
 def config_files(folder: Path) -> list:
     """All configs of a folder but the pieces in ``_base_``."""
-    return [
-        path
-        for path in sorted(folder.rglob('*.py'))
-        if '_base_' not in path.parts
-    ]
+    return [path for path in sorted(folder.rglob('*.py')) if '_base_' not in path.parts]
 
 
 def test_basenames_are_unique() -> None:
@@ -61,14 +43,12 @@ def test_basenames_are_unique() -> None:
     assert [name for name in configs if counts[name] > 1] == []
 
 
-def below(*folders: str) -> Set[str]:
+def below(*folders: str) -> set[str]:
     """The repository's files in these folders."""
-    return {
-        name for name in repository_files() if name.split('/')[0] in folders
-    }
+    return {name for name in repository_files() if name.split('/')[0] in folders}
 
 
-def names_in(wheel: Path) -> Set[str]:
+def names_in(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
@@ -100,9 +80,7 @@ def test_sdist_holds_the_sources_and_makes_the_same_wheel(
     sdist = build_sdist(source_tree, tmp_path)
     with tarfile.open(sdist) as archive:
         names = {
-            member.name.partition('/')[2]
-            for member in archive.getmembers()
-            if member.isfile()
+            member.name.partition('/')[2] for member in archive.getmembers() if member.isfile()
         }
     made = {'PKG-INFO', 'setup.cfg'}
     made |= {name for name in names if name.startswith('amd_mm.egg-info/')}
@@ -142,9 +120,7 @@ def test_notice_explains_every_licence_of_the_model_zoo() -> None:
     """By its name; rows may also point elsewhere for it."""
     zoo = (REPOSITORY / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
     notice = ' '.join((REPOSITORY / 'NOTICE').read_text().split())
-    licences = set(
-        re.findall(r'CC-BY[\w.-]+|Apache-2\.0|no licence file', zoo)
-    )
+    licences = set(re.findall(r'CC-BY[\w.-]+|Apache-2\.0|no licence file', zoo))
     assert 'CC-BY-NC-4.0' in licences
     assert [name for name in licences if name not in notice] == []
     for owner in ('VideoMAE', 'MAE', 'DMAE', 'AMD', 'TinyMIM', 'VideoMAE v2'):
@@ -153,9 +129,7 @@ def test_notice_explains_every_licence_of_the_model_zoo() -> None:
 
 def test_declared_needs_are_what_the_package_imports(wheel: Path) -> None:
     needs = metadata_of(wheel).get_all('Requires-Dist')
-    plain = {
-        re.split(r'[<>=!; ]', need)[0] for need in needs if 'extra' not in need
-    }
+    plain = {re.split(r'[<>=!; ]', need)[0] for need in needs if 'extra' not in need}
     assert {'mmengine', 'mmaction2', 'mmpretrain', 'torch'} <= plain
     assert 'av' in plain  # the pre-training configs decode with it
     # Compiled or not is the user's choice, and detection is optional.

@@ -147,10 +147,7 @@ def test_hostile_files_are_refused(tmp_path: Path, hostile: object) -> None:
         function, arguments = hostile.call
         hostile.call = (
             function,
-            tuple(
-                word.format(str(mark)) if isinstance(word, str) else word
-                for word in arguments
-            ),
+            tuple(word.format(str(mark)) if isinstance(word, str) else word for word in arguments),
         )
     torch.save(dict(value=hostile), tmp_path / 'file.pth')
     with pytest.raises(UnpicklingError):

@@ -12,12 +12,7 @@ from mmengine.optim import OptimWrapper
 
 from tests.tiny import amd, backbone, videomae
 
-NECKS = [
-    'DirectAlignment',
-    'GenerationAlignment',
-    'ParallelAlignment',
-    'SerialAlignment',
-]
+NECKS = ['DirectAlignment', 'GenerationAlignment', 'ParallelAlignment', 'SerialAlignment']
 
 
 def build(cfg):
@@ -31,9 +26,7 @@ def batch(clips=2):
     """Packed as MMAction2 does: uint8 (1, C, T, H, W) a sample."""
     generator = torch.Generator().manual_seed(1)
     inputs = [
-        torch.randint(
-            256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8
-        )
+        torch.randint(256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8)
         for _ in range(clips)
     ]
     samples = [ActionDataSample() for _ in range(clips)]
@@ -56,9 +49,7 @@ def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
         trained = param.grad is not None and param.grad.abs().sum() > 0
         assert trained == param.requires_grad, name
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
-    assert frozen == (
-        [] if rec_weight else ['backbone.norm.weight', 'backbone.norm.bias']
-    )
+    assert frozen == ([] if rec_weight else ['backbone.norm.weight', 'backbone.norm.bias'])
     assert ('loss_rec' in log) == bool(rec_weight)
     assert ('loss_direct' in log) == model.neck.aligns_visible
     assert ('loss_generation' in log) == model.neck.aligns_extra
@@ -78,22 +69,17 @@ def test_serial_alignment_trains_without_the_direct_loss():
     model.parse_losses(losses)[0].backward()
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
     both = build(amd()).loss(data['inputs'], partition=partition)
-    assert set(both) - set(losses) == {
-        'loss_direct',
-        'direct_tap2',
-        'direct_tap4',
-    }
+    assert set(both) - set(losses) == {'loss_direct', 'direct_tap2', 'direct_tap4'}
     # Of what is trained, as when nothing else is predicted.
     student = model.backbone.encode(
         model.patches_of(data['inputs']), partition.visible, taps=(2, 4)
     ).taps
     made = model.neck(student, partition).generated[0]
-    theirs = model.teacher(
-        model.patches_of(data['inputs']), partition.teacher
-    )[0][:, -made.shape[1] :]
+    theirs = model.teacher(model.patches_of(data['inputs']), partition.teacher)[0][
+        :, -made.shape[1] :
+    ]
     torch.testing.assert_close(
-        losses['cosine_tap2'],
-        torch.cosine_similarity(made, theirs, dim=-1).mean(),
+        losses['cosine_tap2'], torch.cosine_similarity(made, theirs, dim=-1).mean()
     )
 
 
@@ -102,20 +88,14 @@ def test_loss_weights_scale_their_terms():
     data = model.data_preprocessor(batch(), True)
     partition = model.draw_partition(model.patches_of(data['inputs']))
     plain = model.loss(data['inputs'], partition=partition)
-    weighted = build(
-        amd(rec_weight=2.0, direct_weight=0.5, generation_weight=3.0)
-    )
+    weighted = build(amd(rec_weight=2.0, direct_weight=0.5, generation_weight=3.0))
     weighted.load_state_dict(model.state_dict())
     weighted.teacher.backbone.load_state_dict(teacher_state(model))
     other = weighted.loss(data['inputs'], partition=partition)
     for name, factor in (('rec', 2), ('direct', 0.5), ('generation', 3)):
-        torch.testing.assert_close(
-            other[f'loss_{name}'], plain[f'loss_{name}'] * factor
-        )
+        torch.testing.assert_close(other[f'loss_{name}'], plain[f'loss_{name}'] * factor)
     taps = [plain['direct_tap2'], plain['direct_tap4']]
-    torch.testing.assert_close(
-        plain['loss_direct'].detach(), torch.stack(taps).mean()
-    )
+    torch.testing.assert_close(plain['loss_direct'].detach(), torch.stack(taps).mean())
 
 
 def test_teacher_is_untouched_by_init_and_training():
@@ -155,19 +135,12 @@ def test_teacher_stops_at_its_last_tap_with_the_full_teachers_features():
     assert short.teacher.backbone.depth == 3
     state = teacher_state(full)
     short.teacher.backbone.load_state_dict(
-        {
-            k: v
-            for k, v in state.items()
-            if k in short.teacher.backbone.state_dict()
-        }
+        {k: v for k, v in state.items() if k in short.teacher.backbone.state_dict()}
     )
     patches = full.patches_of(torch.randn(2, 3, 8, 64, 64))
     ids = full.draw_partition(patches).teacher
     torch.testing.assert_close(
-        short.teacher(patches, ids)[0],
-        full.teacher(patches, ids)[0],
-        rtol=0,
-        atol=0,
+        short.teacher(patches, ids)[0], full.teacher(patches, ids)[0], rtol=0, atol=0
     )
 
 
@@ -180,9 +153,7 @@ def test_bfloat16_teacher_is_close_and_half_the_size():
     rounded.teacher.backbone.load_state_dict(state)
     patches = exact.patches_of(torch.randn(2, 3, 8, 64, 64))
     ids = exact.draw_partition(patches).teacher
-    for mine, theirs in zip(
-        rounded.teacher(patches, ids), exact.teacher(patches, ids)
-    ):
+    for mine, theirs in zip(rounded.teacher(patches, ids), exact.teacher(patches, ids)):
         assert mine.dtype == torch.float32
         assert (mine - theirs).norm() / theirs.norm() < 0.02
         assert not torch.equal(mine, theirs)
@@ -195,15 +166,10 @@ def test_teacher_reads_its_checkpoint(tmp_path):
     path = str(tmp_path / 'teacher.pth')
     torch.save(dict(state_dict=donor.state_dict()), path)
     cfg = amd()
-    cfg['teacher'] = dict(
-        type='amd_mm.FrozenTeacher',
-        backbone=backbone(64, 6, 1),
-        checkpoint=path,
-    )
+    cfg['teacher'] = dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), checkpoint=path)
     model = build(cfg)
     torch.testing.assert_close(
-        model.teacher.backbone.blocks.state_dict(),
-        donor.backbone.blocks.state_dict(),
+        model.teacher.backbone.blocks.state_dict(), donor.backbone.blocks.state_dict()
     )
     cfg['teacher']['backbone'] = backbone(96, 6, 1)
     with pytest.raises(Exception, match='64'):
@@ -251,8 +217,7 @@ def test_predict_mode_puts_reconstructions_onto_the_samples(given):
         for axis, size in enumerate(model.backbone.patch_shape):
             hidden = hidden.repeat_interleave(size, axis)
         assert torch.equal(
-            (sample.completed != sample.clip).any(0) & ~hidden,
-            torch.zeros_like(hidden),
+            (sample.completed != sample.clip).any(0) & ~hidden, torch.zeros_like(hidden)
         )
         assert (sample.completed != sample.clip).any(0)[hidden].all()
 
@@ -296,31 +261,23 @@ def test_part_of_the_extra_can_be_generated():
     partition = model.draw_partition(patches)
     losses = model.loss(clip, partition=partition)
     taps = model.teacher(patches, partition.generated)  # the shape wanted
-    student = model.backbone.encode(
-        patches, partition.visible, taps=model.student_taps
-    ).taps
+    student = model.backbone.encode(patches, partition.visible, taps=model.student_taps).taps
     everything = model.teacher(patches, partition.teacher)
     where = partition.teacher[:, :, None] == partition.generated[:, None]
     for index, tap in enumerate(model.student_taps):
         neck = model.neck
         made = neck.generators[index].fill_in(
-            neck.projections[index](student[index]),
-            partition.visible,
-            partition.generated,
+            neck.projections[index](student[index]), partition.visible, partition.generated
         )
         assert made.shape == taps[index].shape
         # (B, Kv + Ke, Kg) picks the teacher's features of those tokens.
         wanted = where.float().transpose(1, 2) @ everything[index]
-        torch.testing.assert_close(
-            losses[f'generation_tap{tap}'], (made - wanted).square().mean()
-        )
+        torch.testing.assert_close(losses[f'generation_tap{tap}'], (made - wanted).square().mean())
 
 
 def test_one_channel_and_other_sizes_train():
     cfg = videomae(
-        backbone=dict(
-            backbone(in_channels=1), img_size=(32, 96), num_frames=4
-        ),
+        backbone=dict(backbone(in_channels=1), img_size=(32, 96), num_frames=4),
         data_preprocessor=None,
     )
     model = build(cfg)
@@ -359,23 +316,14 @@ def test_a_neck_of_another_kind_is_named(monkeypatch):
             dict(neck='ParallelAlignment', direct_weight=0.0),
             'direct_weight=0 with ParallelAlignment',
         ),
-        (
-            dict(neck='DirectAlignment', direct_weight=0.0),
-            'direct_weight=0 with DirectAlignment',
-        ),
+        (dict(neck='DirectAlignment', direct_weight=0.0), 'direct_weight=0 with DirectAlignment'),
         (
             dict(direct_weight=0.0, generation_weight=0.0),
             'generation_weight=0 with SerialAlignment',
         ),
-        (
-            dict(mask_generator=videomae()['mask_generator']),
-            'equal mask ratios',
-        ),
+        (dict(mask_generator=videomae()['mask_generator']), 'equal mask ratios'),
         (dict(decoder=None), 'needs a decoder'),
-        (
-            dict(backbone=dict(backbone(), use_mean_pooling=True)),
-            'use_mean_pooling=False',
-        ),
+        (dict(backbone=dict(backbone(), use_mean_pooling=True)), 'use_mean_pooling=False'),
         (dict(backbone=dict(backbone(), num_frames=16)), 'cut the clip alike'),
     ],
     ids=str,
@@ -402,13 +350,9 @@ def test_loss_does_not_depend_on_the_order_of_a_set():
     clip = torch.randn(2, 3, 8, 64, 64)
     partition = model.draw_partition(model.patches_of(clip))
     turned = TokenPartition(
-        partition.visible.flip(1),
-        partition.extra.flip(1),
-        partition.hidden.flip(1),
+        partition.visible.flip(1), partition.extra.flip(1), partition.hidden.flip(1)
     )
     mine = model.loss(clip, partition=partition)
     theirs = model.loss(clip, partition=turned)
     for name in ('loss_rec', 'loss_direct', 'loss_generation'):
-        torch.testing.assert_close(
-            mine[name], theirs[name], rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-4, atol=1e-5)

@@ -24,9 +24,7 @@ def clips(*shape, seed=0):
     [clips(6, 4, 16, 16, 3).movedim(-1, 1)],
 ], ids=['clips', 'one tensor'])  # yapf: disable
 def test_values_are_those_of_mmaction2(inputs):
-    expected = preprocess(
-        'mmaction.ActionDataPreprocessor', inputs, format_shape='NCTHW'
-    )
+    expected = preprocess('mmaction.ActionDataPreprocessor', inputs, format_shape='NCTHW')
     found = preprocess('amd_mm.ClipPreprocessor', inputs)
     assert found.dtype == torch.float32
     assert torch.equal(found, expected.reshape(found.shape))
@@ -47,33 +45,23 @@ def test_the_copy_does_not_wait():
             copies.append(options)
             return super().to(*arguments, **options)
 
-    preprocess(
-        'amd_mm.ClipPreprocessor',
-        [clips(1, 3, 4, 16, 16).as_subclass(Watched)],
-    )
+    preprocess('amd_mm.ClipPreprocessor', [clips(1, 3, 4, 16, 16).as_subclass(Watched)])
     assert copies and all(copy.get('non_blocking') for copy in copies)
 
 
 def test_clips_of_two_sizes():
     with pytest.raises(ValueError, match=r'\(1, 3, 4, 16, 16\) and .*32, 32'):
-        preprocess(
-            'amd_mm.ClipPreprocessor',
-            [clips(1, 3, 4, 16, 16), clips(1, 3, 4, 32, 32)],
-        )
+        preprocess('amd_mm.ClipPreprocessor', [clips(1, 3, 4, 16, 16), clips(1, 3, 4, 32, 32)])
 
 
 def test_one_tensor_or_many_give_the_same_loss():
     """What the loader's collation decides changes nothing."""
-    model = MODELS.build(
-        amd(data_preprocessor=dict(type='amd_mm.ClipPreprocessor', **SETTINGS))
-    )
+    model = MODELS.build(amd(data_preprocessor=dict(type='amd_mm.ClipPreprocessor', **SETTINGS)))
     batch = clips(4, 3, 8, 64, 64)
     partition = model.mask_generator(4, model.backbone.token_grid, 'cpu')
     losses = []
     for inputs in ([batch], list(batch[:, None])):
-        data = model.data_preprocessor(
-            dict(inputs=inputs, data_samples=[]), True
-        )
+        data = model.data_preprocessor(dict(inputs=inputs, data_samples=[]), True)
         losses.append(model.loss(**data, partition=partition))
     for name, value in losses[0].items():
         assert torch.equal(value, losses[1][name]), name

@@ -79,9 +79,7 @@ def losses_and_gradients(model, inputs):
     torch.manual_seed(2)  # the masks
     losses = model.loss(inputs)
     sum(value for name, value in losses.items() if 'loss' in name).backward()
-    gradients = {
-        name: parameter.grad for name, parameter in model.named_parameters()
-    }
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     return losses, gradients
 
 
@@ -91,24 +89,18 @@ def test_same_losses_gradients_and_names(name, without_codegen):
     assert not any(
         map(
             is_compiled,
-            blocks_of(plain, plain.teacher)
-            if hasattr(plain, 'teacher')
-            else blocks_of(plain),
+            blocks_of(plain, plain.teacher) if hasattr(plain, 'teacher') else blocks_of(plain),
         )
     )
     assert list(plain.state_dict()) == list(compiled.state_dict())
-    found = [
-        losses_and_gradients(model, inputs) for model in (plain, compiled)
-    ]
+    found = [losses_and_gradients(model, inputs) for model in (plain, compiled)]
     for one, other in zip(*found):
         assert set(one) == set(other)
         for key, value in one.items():
             if value is None:
                 assert other[key] is None
                 continue
-            torch.testing.assert_close(
-                other[key], value, rtol=1e-4, atol=1e-6, msg=key
-            )
+            torch.testing.assert_close(other[key], value, rtol=1e-4, atol=1e-6, msg=key)
     graphs = torch._dynamo.utils.counters['stats']['unique_graphs']
     for model, expected in ((plain, False), (compiled, True)):
         blocks = blocks_of(model, getattr(model, 'teacher', nn.Identity()))
@@ -130,16 +122,9 @@ def test_deeper_models_need_no_further_graphs(without_codegen):
     assert counts == [1, 1]
 
 
-@pytest.mark.parametrize(
-    'cfg', [backbone(), image_backbone(48, 4, 3)], ids=['video', 'image']
-)
+@pytest.mark.parametrize('cfg', [backbone(), image_backbone(48, 4, 3)], ids=['video', 'image'])
 def test_backbones_of_recognisers_have_the_switch(cfg):
-    assert all(
-        map(
-            is_compiled,
-            blocks_of(MODELS.build(dict(cfg, compile_blocks=True))),
-        )
-    )
+    assert all(map(is_compiled, blocks_of(MODELS.build(dict(cfg, compile_blocks=True)))))
 
 
 @pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
@@ -156,9 +141,7 @@ def test_generated_code_gives_the_same():
     graphs = torch._dynamo.utils.counters['stats']['unique_graphs']
     assert graphs == 1 or (graphs and not SHARES_GRAPHS)
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        gradients[1], gradients[0], rtol=1e-3, atol=1e-5
-    )
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
 
 
 def test_counts_what_it_compiles_and_says_what_it_needs(monkeypatch):

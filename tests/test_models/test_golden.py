@@ -20,11 +20,7 @@ def model(golden):
     model = MODELS.build(amd())
     load_into(model, draw_state(golden['student_names'], 'student'))
     teacher = MODELS.build(backbone(64, 6, 1))
-    load_encoder(
-        teacher,
-        draw_state(golden['teacher_names'], 'teacher'),
-        allow_missing=('norm',),
-    )
+    load_encoder(teacher, draw_state(golden['teacher_names'], 'teacher'), allow_missing=('norm',))
     model.teacher.backbone.load_state_dict(teacher.state_dict())
     return model
 
@@ -37,8 +33,7 @@ def clip():
 @pytest.fixture(scope='module')
 def partition(golden):
     return TokenPartition.from_masks(
-        torch.from_numpy(golden['mask_student']),
-        torch.from_numpy(golden['mask_teacher']),
+        torch.from_numpy(golden['mask_student']), torch.from_numpy(golden['mask_teacher'])
     )
 
 
@@ -74,18 +69,14 @@ def test_predictions_targets_and_taps(golden, model, clip, partition):
     student = model.backbone.encode(patches, partition.visible, taps=[2, 4])
     prediction = model.decoder(student.tokens, partition.visible, unseen)
     assert_close(prediction[:, ::6, ::24], golden['pred'])
-    truth = patches.gather(
-        1, unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1])
-    )
+    truth = patches.gather(1, unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
     target = model.head.target(truth, *model.pixel_stats())
     assert_close(target[:, ::6, ::24], golden['target'])
     aligned = model.neck(student.taps, partition)
     theirs = model.teacher(patches, partition.teacher)
     for index in range(2):
         assert_close(aligned.direct[index], golden[f'student_direct.{index}'])
-        assert_close(
-            aligned.generated[index], golden[f'student_generation.{index}']
-        )
+        assert_close(aligned.generated[index], golden[f'student_generation.{index}'])
         visible, extra = theirs[index].split([16, 16], dim=1)
         assert_close(visible, golden[f'teacher_direct.{index}'])
         assert_close(extra, golden[f'teacher_generation.{index}'])
@@ -100,10 +91,7 @@ def test_fine_tuned_logits(golden):
             data_preprocessor=dict(type='mmaction.ActionDataPreprocessor'),
             backbone=dict(backbone(depth=3), use_mean_pooling=True),
             cls_head=dict(
-                type='mmaction.TimeSformerHead',
-                num_classes=7,
-                in_channels=48,
-                average_clips='prob',
+                type='mmaction.TimeSformerHead', num_classes=7, in_channels=48, average_clips='prob'
             ),
         )
     )

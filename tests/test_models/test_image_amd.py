@@ -20,22 +20,16 @@ def build(cfg):
 
 @pytest.fixture(scope='module')
 def images():
-    return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
-    )
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(
-    'cfg', [mae(), dmae(), image_amd()], ids=['mae', 'dmae', 'amd']
-)
+@pytest.mark.parametrize('cfg', [mae(), dmae(), image_amd()], ids=['mae', 'dmae', 'amd'])
 def test_every_parameter_learns(cfg, images):
     model = build(cfg)
     total, _ = model.parse_losses(model.loss(images))
     total.backward()
     # Keys have a bias that no result depends on: its gradient is rounding.
-    without = [
-        name for name, one in model.named_parameters() if one.grad is None
-    ]
+    without = [name for name, one in model.named_parameters() if one.grad is None]
     assert not without
     assert not any('teacher' in name for name in model.state_dict())
 
@@ -65,14 +59,10 @@ def test_the_class_token_s_place_in_the_decoder_is_zero(images):
     order = torch.randperm(4)
     one = model.decoder(tokens, partition.visible, partition.hidden)
     shuffled = torch.cat([tokens[:, :1], tokens[:, 1:][:, order]], 1)
-    other = model.decoder(
-        shuffled, partition.visible[:, order], partition.hidden
-    )
+    other = model.decoder(shuffled, partition.visible[:, order], partition.hidden)
     torch.testing.assert_close(one, other)
     wrong = torch.cat([tokens[:, 1:], tokens[:, :1]], 1)
-    assert not torch.allclose(
-        one, model.decoder(wrong, partition.visible, partition.hidden)
-    )
+    assert not torch.allclose(one, model.decoder(wrong, partition.visible, partition.hidden))
 
 
 def test_views_of_an_image(images):
@@ -90,24 +80,16 @@ def test_reconstruction_of_an_image(target, images):
     result = model.reconstruct(images)
     assert result.clip.shape == (2, 3, 1, 64, 64)
     mean, std = (one.view(-1, 1, 1) for one in model.pixel_stats())
-    torch.testing.assert_close(
-        result.clip[:, :, 0], (images * std + mean) / 255
-    )
+    torch.testing.assert_close(result.clip[:, :, 0], (images * std + mean) / 255)
     changed = (result.clip != result.completed).any(1)[:, 0]
     share = changed.unflatten(1, (4, 16)).unflatten(3, (4, 16)).any(4).any(2)
     assert share.sum() == 2 * 12  # three quarters of 16 patches
 
 
-@pytest.mark.parametrize(
-    'ratio, visible', [(0.75, 49), (0.9, 19), (0.95, 9), (0.98, 3)]
-)
+@pytest.mark.parametrize('ratio, visible', [(0.75, 49), (0.9, 19), (0.95, 9), (0.98, 3)])
 def test_visible_patches_are_rounded_down_as_in_mae(ratio, visible):
     generator = MODELS.build(
-        dict(
-            type='amd_mm.AsymmetricRandomMaskGenerator',
-            student_ratio=ratio,
-            round_down='visible',
-        )
+        dict(type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=ratio, round_down='visible')
     )
     assert generator.counts((1, 14, 14))['visible'] == visible
 
@@ -123,51 +105,31 @@ def test_symmetric_masks_with_a_direct_neck_need_nothing_else(images):
 def test_mistakes_name_both_sides(images):
     teacher = dict(type='amd_mm.FrozenTeacher', random_init=True)
     without = image_backbone(64, 6, 4, with_cls_token=False, out_type='raw')
-    with pytest.raises(
-        ValueError, match='teacher.backbone has 0.*backbone has 1'
-    ):
+    with pytest.raises(ValueError, match='teacher.backbone has 0.*backbone has 1'):
         build(dmae(teacher=dict(teacher, backbone=without)))
     with pytest.raises(ValueError, match='block 18 .* from 1 to 6'):
         build(dmae(tap_pairs=[(3, 18)]))
-    with pytest.raises(
-        ValueError, match='student block 9, the backbone has 4'
-    ):
+    with pytest.raises(ValueError, match='student block 9, the backbone has 4'):
         build(dmae(tap_pairs=[(9, 6)]))
     with pytest.raises(ValueError, match='token_grid is .* in teacher'):
-        build(
-            dmae(
-                teacher=dict(
-                    teacher, backbone=dict(image_backbone(), img_size=96)
-                )
-            )
-        )
+        build(dmae(teacher=dict(teacher, backbone=dict(image_backbone(), img_size=96))))
     with pytest.raises(ValueError, match='final_norm=True'):
         build(mae(backbone=image_backbone(out_type='avg_featmap')))
     with pytest.raises(ValueError, match='grid of .1, 5, 5.*img_size'):
         build(mae()).loss(torch.randn(1, 3, 80, 80))
     with pytest.raises(ValueError, match='masked.*visible.*got .both'):
         build(
-            mae(
-                mask_generator=dict(
-                    type='amd_mm.AsymmetricRandomMaskGenerator',
-                    round_down='both',
-                )
-            )
+            mae(mask_generator=dict(type='amd_mm.AsymmetricRandomMaskGenerator', round_down='both'))
         )
 
 
 def test_checkpoints_of_the_wrong_kind():
-    image, video = (
-        MODELS.build(one) for one in (image_backbone(), backbone())
-    )
+    image, video = (MODELS.build(one) for one in (image_backbone(), backbone()))
     for mine, theirs, kinds in (
         (image, video, 'video ViT.*image ViT'),
         (video, image, 'image ViT.*video ViT'),
     ):
-        state = {
-            f'backbone.{name}': one
-            for name, one in theirs.state_dict().items()
-        }
+        state = {f'backbone.{name}': one for name, one in theirs.state_dict().items()}
         with pytest.raises(CheckpointMismatchError, match=kinds):
             load_encoder(mine, state)
     plain = MODELS.build(image_backbone(with_cls_token=False, out_type='raw'))
@@ -181,18 +143,12 @@ def test_checkpoints_of_the_wrong_kind():
 
 def test_moco_v3_with_alignment(images):
     neck = dict(
-        type='mmpretrain.NonLinearNeck',
-        hid_channels=32,
-        out_channels=16,
-        with_avg_pool=False,
+        type='mmpretrain.NonLinearNeck', hid_channels=32, out_channels=16, with_avg_pool=False
     )
     cfg = dict(
         type='amd_mm.AlignedMoCoV3',
         backbone=dict(
-            type='mmpretrain.MoCoV3ViT',
-            arch=image_backbone()['arch'],
-            img_size=64,
-            patch_size=16,
+            type='mmpretrain.MoCoV3ViT', arch=image_backbone()['arch'], img_size=64, patch_size=16
         ),
         neck=dict(neck, in_channels=48),
         head=dict(
@@ -218,25 +174,17 @@ def test_moco_v3_with_alignment(images):
     teacher = model.teacher(patches, every)
     values = [
         model.alignment.loss_module(projection(mine), theirs)
-        for projection, mine, theirs in zip(
-            model.alignment.projections, student, teacher
-        )
+        for projection, mine, theirs in zip(model.alignment.projections, student, teacher)
     ]
-    torch.testing.assert_close(
-        losses['loss_direct'], 2 * torch.stack(values).mean()
-    )
+    torch.testing.assert_close(losses['loss_direct'], 2 * torch.stack(values).mean())
     losses['loss_direct'].backward()
     assert stock.layers[1].attn.qkv.weight.grad is not None
     assert not any('teacher' in name for name in model.state_dict())
     assert not stock.layers[1]._forward_hooks
     wrong = dict(cfg, tap_pairs=[(5, 6)])
-    with pytest.raises(
-        ValueError, match='student block 5, the backbone has 4'
-    ):
+    with pytest.raises(ValueError, match='student block 5, the backbone has 4'):
         build(wrong)
     wrong = copy.deepcopy(cfg)
     wrong['teacher']['backbone'].update(img_size=96)
-    with pytest.raises(
-        ValueError, match='teacher.backbone has .*backbone has'
-    ):
+    with pytest.raises(ValueError, match='teacher.backbone has .*backbone has'):
         build(wrong)

@@ -15,9 +15,7 @@ def classifier(*size, **other):
     """Config of a tiny ImageClassifier with three classes."""
     cfg = dict(
         type='mmpretrain.ImageClassifier',
-        backbone=image_backbone(
-            *size, out_type='avg_featmap', final_norm=False
-        ),
+        backbone=image_backbone(*size, out_type='avg_featmap', final_norm=False),
         head=dict(
             type='mmpretrain.LinearClsHead',
             num_classes=3,
@@ -34,9 +32,7 @@ def distilled(kind, **other):
         type='amd_mm.LogitDistilledClassifier',
         kind=kind,
         teacher=dict(
-            type='amd_mm.FrozenClassifier',
-            classifier=classifier(64, 6, 4),
-            random_init=True,
+            type='amd_mm.FrozenClassifier', classifier=classifier(64, 6, 4), random_init=True
         ),
         **other,
     )
@@ -61,9 +57,7 @@ def build(cfg):
 
 @pytest.fixture(scope='module')
 def images():
-    return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
-    )
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope='module')
@@ -107,9 +101,7 @@ def test_alignment_of_features(images, samples):
             model.alignment.projections, student, model.teacher(patches, every)
         )
     ]
-    torch.testing.assert_close(
-        losses['loss_direct'], 2 * torch.stack(values).mean()
-    )
+    torch.testing.assert_close(losses['loss_direct'], 2 * torch.stack(values).mean())
     # Predicting is the stock classifier's affair.
     assert model.predict(images)[0].pred_score.shape == (3,)
 
@@ -128,8 +120,7 @@ def test_the_teacher_is_read_from_a_fine_tuned_file(tmp_path, images):
     cfg['teacher'] = dict(cfg['teacher'], checkpoint=path, random_init=False)
     model = build(cfg)
     assert torch.equal(
-        model.teacher.backbone.layers[5].ln1.weight,
-        fine_tuned.backbone.layers[5].ln1.weight,
+        model.teacher.backbone.layers[5].ln1.weight, fine_tuned.backbone.layers[5].ln1.weight
     )
 
 
@@ -140,9 +131,7 @@ def test_mistakes():
         build(distilled('soft', temperature=0.0))
     cfg = distilled('soft')
     cfg['head']['num_classes'] = 4
-    with pytest.raises(
-        ValueError, match='teacher.classifier.head has 3, head has 4'
-    ):
+    with pytest.raises(ValueError, match='teacher.classifier.head has 3, head has 4'):
         build(cfg)
     cfg = distilled('soft')
     del cfg['teacher']['random_init']

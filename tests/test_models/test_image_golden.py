@@ -3,12 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from amd_mm.checkpoints import (
-    detect_format,
-    from_amd_mm,
-    load_encoder,
-    load_into,
-)
+from amd_mm.checkpoints import detect_format, from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
 from amd_mm.models.utils import gather_tokens, position_table
 from amd_mm.registry import MODELS
@@ -39,9 +34,7 @@ def case(request):
             neck=neck,
             head=dict(type='amd_mm.PixelReconstructionHead', target=target),
             teacher=dict(
-                type='amd_mm.FrozenTeacher',
-                backbone=image_backbone(64, 8, 4),
-                random_init=True,
+                type='amd_mm.FrozenTeacher', backbone=image_backbone(64, 8, 4), random_init=True
             ),
             tap_pairs=[(3, 6)],
         )
@@ -51,9 +44,7 @@ def case(request):
     report = load_into(model, public)
     assert not report.missing and not report.unexpected
     teacher = MODELS.build(image_backbone(64, 8, 4))
-    load_encoder(
-        teacher, _with_tables(draw_state(golden['teacher_names'], 'teacher'))
-    )
+    load_encoder(teacher, _with_tables(draw_state(golden['teacher_names'], 'teacher')))
     del teacher.layers[6:]
     model.teacher.backbone.load_state_dict(teacher.state_dict())
     return golden, model
@@ -68,9 +59,7 @@ def _with_tables(state):
     """The programs' own tables in place of drawn ones."""
     for name in ('pos_embed', 'decoder_pos_embed'):
         if name in state:
-            table = position_table(
-                (1, 4, 4), state[name].shape[-1], 'sincos_2d'
-            )
+            table = position_table((1, 4, 4), state[name].shape[-1], 'sincos_2d')
             state[name] = F.pad(table, (0, 0, 1, 0))
     return state
 

@@ -20,12 +20,7 @@ def build(**other):
 
 def mae_vit():
     stock = MODELS.build(
-        dict(
-            type='mmpretrain.MAEViT',
-            arch=image_backbone()['arch'],
-            img_size=64,
-            patch_size=16,
-        )
+        dict(type='mmpretrain.MAEViT', arch=image_backbone()['arch'], img_size=64, patch_size=16)
     )
     stock.init_weights()
     return stock
@@ -33,9 +28,7 @@ def mae_vit():
 
 @pytest.fixture(scope='module')
 def images():
-    return torch.randn(
-        2, 3, 64, 64, generator=torch.Generator().manual_seed(1)
-    )
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +42,7 @@ def images():
 )
 def test_weights_go_into_the_stock_backbone_and_back(other, images):
     model = build(**other)
-    arguments = dict(
-        image_backbone(**other), type='mmpretrain.VisionTransformer'
-    )
+    arguments = dict(image_backbone(**other), type='mmpretrain.VisionTransformer')
     arguments.pop('use_learnable_pos_emb', None)
     stock = MODELS.build(arguments)
     stock.load_state_dict(model.state_dict())
@@ -68,9 +59,7 @@ def test_encode_is_forward(cls_token, size):
     model = build(out_type='raw', with_cls_token=cls_token, out_indices=[1, 3])
     images = torch.randn(2, 3, *size)
     second, last = model(images)
-    out = model.encode(
-        model.patchify(images), taps=[2, 4], grid=model.grid_of(images)
-    )
+    out = model.encode(model.patchify(images), taps=[2, 4], grid=model.grid_of(images))
     close = dict(rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(out.taps[0], second, **close)
     torch.testing.assert_close(out.tokens, last, **close)
@@ -95,18 +84,14 @@ def test_stopping_runs_nothing_after_the_last_tap(images):
         model.layers[number] = nn.Identity()  # would change the result
     model.ln1 = None
     out = model.encode(model.patchify(images), taps=[2], stop_after_taps=True)
-    expected = build().encode(
-        model.patchify(images), taps=[2], stop_after_taps=True
-    )
+    expected = build().encode(model.patchify(images), taps=[2], stop_after_taps=True)
     assert torch.equal(out.taps[0], expected.taps[0])
 
 
 def test_query_key_value_of_a_block(images):
     model = build()
     patches = model.patchify(images)
-    (query, key, value), (tap,) = model.query_key_value(
-        patches, 3, num_heads=4, taps=[1]
-    )
+    (query, key, value), (tap,) = model.query_key_value(patches, 3, num_heads=4, taps=[1])
     assert query.shape == (2, 4, 17, 12)
     stream = model.encode(patches, taps=[1, 2])
     assert torch.equal(tap, stream.taps[0])
@@ -132,9 +117,7 @@ def test_position_table_is_mae_s_not_mmpretrain_s():
     assert not torch.equal(table[0, 0, :24], table[0, 3, :24])
     stock = mae_vit()
     swapped = torch.cat([table[..., 24:], table[..., :24]], -1)
-    torch.testing.assert_close(
-        stock.pos_embed[0, 1:].view(4, 4, dims), swapped
-    )
+    torch.testing.assert_close(stock.pos_embed[0, 1:].view(4, 4, dims), swapped)
     with pytest.raises(ValueError, match='one frame'):
         position_table((2, 4, 4), dims, 'sincos_2d')
 
@@ -181,10 +164,7 @@ def test_list_of_blocks_in_a_config_is_left_alone():
         (dict(patch_cfg=dict(stride=8)), 'no tiles'),
         (dict(layer_cfgs=dict(num_heads=5)), 'num_heads=5 of block 1'),
         (
-            dict(
-                pretrained='a.pth',
-                init_cfg=dict(type='Pretrained', checkpoint='b.pth'),
-            ),
+            dict(pretrained='a.pth', init_cfg=dict(type='Pretrained', checkpoint='b.pth')),
             'a.pth.*b.pth',
         ),
     ],

@@ -31,15 +31,9 @@ ratios = st.floats(0, 0.95)
     batch=st.integers(1, 4),
     seed=st.integers(0, 2**40),
 )
-def test_sets_are_a_partition(
-    kind, grid, pair, decoder_ratio, generator_ratio, batch, seed
-):
+def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio, batch, seed):
     generator = kind(
-        pair[1],
-        pair[0],
-        decoder_ratio=decoder_ratio,
-        generator_ratio=generator_ratio,
-        seed=seed,
+        pair[1], pair[0], decoder_ratio=decoder_ratio, generator_ratio=generator_ratio, seed=seed
     )
     counts = generator.counts(grid)
     partition = generator(batch, grid)
@@ -47,15 +41,11 @@ def test_sets_are_a_partition(
     everything = torch.cat(sets, 1).sort(dim=1).values
     expected = torch.arange(math.prod(grid)).expand(batch, -1)
     assert torch.equal(everything, expected)
-    assert [s.shape[1] for s in sets] == [
-        counts[k] for k in ('visible', 'extra', 'hidden')
-    ]
+    assert [s.shape[1] for s in sets] == [counts[k] for k in ('visible', 'extra', 'hidden')]
     for ids in (*sets, partition.targets):
         assert ids.dtype == torch.int64
     generated = partition.generation_targets
-    assert torch.equal(
-        generated, sets[1][:, counts['extra'] - counts['generated'] :]
-    )
+    assert torch.equal(generated, sets[1][:, counts['extra'] - counts['generated'] :])
     for ids in (sets[0], sets[2], generated):
         assert torch.equal(ids, ids.sort(dim=1).values)
     assert generated.shape == (batch, counts['generated'])
@@ -69,16 +59,9 @@ def test_sets_are_a_partition(
 
 @pytest.mark.parametrize(
     'student, teacher, visible, extra',
-    [
-        (0.90, 0.75, 160, 232),
-        (0.90, 0.90, 160, 0),
-        (0.90, 0.0, 160, 1408),
-        (0.80, 0.75, 320, 72),
-    ],
+    [(0.90, 0.75, 160, 232), (0.90, 0.90, 160, 0), (0.90, 0.0, 160, 1408), (0.80, 0.75, 320, 72)],
 )
-def test_published_counts_on_a_16x224x224_clip(
-    student, teacher, visible, extra
-):
+def test_published_counts_on_a_16x224x224_clip(student, teacher, visible, extra):
     counts = AsymmetricTubeMaskGenerator(student, teacher).counts(GRID)
     assert (counts['visible'], counts['extra']) == (visible, extra)
     assert sum(counts[k] for k in ('visible', 'extra', 'hidden')) == 1568
@@ -105,9 +88,7 @@ def test_every_patch_is_masked_equally_often():
 
 
 def test_same_seed_and_step_draw_the_same(monkeypatch):
-    one, two = [
-        AsymmetricTubeMaskGenerator(0.9, 0.75, seed=7) for _ in range(2)
-    ]
+    one, two = [AsymmetricTubeMaskGenerator(0.9, 0.75, seed=7) for _ in range(2)]
     first = one(4, GRID)
     assert torch.equal(first.visible, two(4, GRID).visible)
     second = one(4, GRID)
@@ -153,18 +134,14 @@ def test_index_gather_equals_boolean_mask():
         (partition.extra, student & ~teacher),
         (partition.hidden, teacher),
     ):
-        torch.testing.assert_close(
-            gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5)
-        )
+        torch.testing.assert_close(gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5))
     again = TokenPartition.from_masks(student, teacher)
     for name in ('visible', 'extra', 'hidden'):
         assert torch.equal(getattr(again, name), getattr(partition, name))
 
 
 def test_running_cells_spread_over_space_and_time():
-    generator = AsymmetricTubeMaskGenerator(
-        0.9, 0.9, decoder_ratio=0.5, seed=0
-    )
+    generator = AsymmetricTubeMaskGenerator(0.9, 0.9, decoder_ratio=0.5, seed=0)
     decoded = generator(4, GRID).targets
     assert decoded.shape[1] == 704
     for clip in decoded:

@@ -63,9 +63,7 @@ def test_no_operator_waits(name):
     assert waits_of(MODELS.build(cfg), torch.randn(shape)) == []
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a GPU: torch watches its own'
-)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU: torch watches its own')
 @pytest.mark.parametrize('name', CASES)
 def test_torch_sees_no_wait_in_a_step(name):
     cfg, shape = CASES[name]
@@ -97,9 +95,5 @@ def test_torch_sees_no_wait_in_a_step(name):
 def test_that_would_be_noticed(spoil, monkeypatch):
     model = MODELS.build(videomae())
     right = model.reconstruction_loss
-    monkeypatch.setattr(
-        model,
-        'reconstruction_loss',
-        lambda *arguments: spoil(right(*arguments)),
-    )
+    monkeypatch.setattr(model, 'reconstruction_loss', lambda *arguments: spoil(right(*arguments)))
     assert waits_of(model, torch.randn(CLIPS))

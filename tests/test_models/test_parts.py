@@ -42,21 +42,16 @@ def test_targets_equal_their_definition(target):
     for rgb, values in zip(blocks_of(raw / 255), blocks_of(clip)):
         if target == 'per_channel':
             flat = rgb.flatten(1, 3)
-            flat = (flat - flat.mean(1, keepdim=True)) / (
-                flat.std(1, keepdim=True) + 1e-6
-            )
+            flat = (flat - flat.mean(1, keepdim=True)) / (flat.std(1, keepdim=True) + 1e-6)
             plain.append(flat.flatten(1))
         elif target == 'per_patch':
             flat = values.flatten(1)
             plain.append(
-                (flat - flat.mean(1, keepdim=True))
-                / (flat.var(1, keepdim=True) + 1e-6).sqrt()
+                (flat - flat.mean(1, keepdim=True)) / (flat.var(1, keepdim=True) + 1e-6).sqrt()
             )
         else:
             plain.append(values.flatten(1))
-    torch.testing.assert_close(
-        mine, torch.stack(plain, 1), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(mine, torch.stack(plain, 1), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('target', ['per_channel', 'per_patch', 'pixels'])
@@ -69,9 +64,7 @@ def test_a_perfect_prediction_gives_the_pixels_back(target):
     torch.testing.assert_close(
         head.to_rgb(perfect, patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4
     )
-    torch.testing.assert_close(
-        head.patches_to_rgb(patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(head.patches_to_rgb(patches, MEAN, STD), truth, rtol=1e-4, atol=1e-4)
     assert head(perfect, patches, MEAN, STD) < 1e-8
 
 
@@ -85,18 +78,13 @@ def test_a_flat_patch_has_a_finite_target():
     [
         ('l2', lambda d: d.square()),
         ('l1', lambda d: d.abs()),
-        (
-            'smooth_l1',
-            lambda d: torch.where(d.abs() < 1, d.square() / 2, d.abs() - 0.5),
-        ),
+        ('smooth_l1', lambda d: torch.where(d.abs() < 1, d.square() / 2, d.abs() - 0.5)),
     ],
 )
 @pytest.mark.parametrize('normalize', [False, True])
 def test_alignment_loss_equals_its_definition(distance, plain, normalize):
     mine, theirs = torch.randn(2, 3, 7, 8) * 3
-    loss = FeatureAlignmentLoss(distance, normalize)(
-        mine.bfloat16().float(), theirs
-    )
+    loss = FeatureAlignmentLoss(distance, normalize)(mine.bfloat16().float(), theirs)
     mine = mine.bfloat16().float()
     if normalize:
         mine = mine / mine.norm(dim=-1, keepdim=True)
@@ -135,17 +123,11 @@ def test_parallel_shares_nothing_between_its_branches():
     sum(loss['direct']).backward()
     trained = {n for n, p in neck.named_parameters() if p.grad is not None}
     assert trained == {
-        f'direct_projections.{i}.{name}'
-        for i in range(2)
-        for name in ('weight', 'bias')
+        f'direct_projections.{i}.{name}' for i in range(2) for name in ('weight', 'bias')
     }
     torch.testing.assert_close(
         out.direct[0],
-        F.linear(
-            taps[0],
-            neck.direct_projections[0].weight,
-            neck.direct_projections[0].bias,
-        ),
+        F.linear(taps[0], neck.direct_projections[0].weight, neck.direct_projections[0].bias),
     )
 
 
@@ -154,10 +136,7 @@ def test_parallel_shares_nothing_between_its_branches():
     [
         (lambda: PixelReconstructionHead('hog'), 'per_channel'),
         (lambda: FeatureAlignmentLoss('cosine'), 'smooth_l1'),
-        (
-            lambda: ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=0),
-            'generator_depth',
-        ),
+        (lambda: ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=0), 'generator_depth'),
     ],
 )
 def test_bad_arguments_are_named(build, words):

@@ -15,11 +15,7 @@ from tests.tiny_tinymim import teacher, tinymim, vit
 
 FEATURES = dict(type='amd_mm.FeatureTargetHead')
 CLASS = dict(type='amd_mm.FeatureTargetHead', tokens='class')
-MASKED = dict(
-    type='amd_mm.AsymmetricRandomMaskGenerator',
-    student_ratio=0.75,
-    teacher_ratio=0.5,
-)
+MASKED = dict(type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75, teacher_ratio=0.5)
 
 
 def load_drawn(backbone, names, prefix, **other):
@@ -45,9 +41,7 @@ def gradients(model, inputs, **other):
     model.zero_grad()
     losses = model.loss(inputs, **other)
     sum(losses.values()).backward()
-    return {
-        name: parameter.grad for name, parameter in model.named_parameters()
-    }
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 @pytest.fixture(scope='module')
@@ -62,12 +56,7 @@ def published(golden):
     assert len(report.loaded) == len(golden['student_names'])
     whole = MODELS.build(vit(64, 6, 4))
     load_drawn(whole, golden['teacher_names'], 'teacher')
-    load_encoder(
-        model.teacher.backbone,
-        whole.state_dict(),
-        extra_blocks='ignore',
-        logger='silent',
-    )
+    load_encoder(model.teacher.backbone, whole.state_dict(), extra_blocks='ignore', logger='silent')
     return model
 
 
@@ -82,9 +71,7 @@ def test_relations_of_the_published_teacher(golden, published, views):
     patches = published.backbone.patchify(views[1])
     qkv = published.teacher.query_key_value(patches)
     for relation in ('qk', 'vv'):
-        assert_close(
-            token_relation(qkv, relation).exp(), golden[f'teacher_{relation}']
-        )
+        assert_close(token_relation(qkv, relation).exp(), golden[f'teacher_{relation}'])
 
 
 def test_losses_and_every_gradient(golden, published, views):
@@ -108,24 +95,14 @@ def test_losses_and_every_gradient(golden, published, views):
 
 def test_what_never_gets_a_gradient_is_frozen():
     model = build()
-    frozen = {
-        name
-        for name, parameter in model.named_parameters()
-        if not parameter.requires_grad
-    }
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert len(frozen) == 10
     found = gradients(model, images())
     assert {name for name, grad in found.items() if grad is None} == frozen
 
 
 @pytest.mark.parametrize(
-    'relation, first, second',
-    [
-        ('qk', 0, 1),
-        ('vv', 2, 2),
-        ('qq', 0, 0),
-        ('kk', 1, 1),
-    ],
+    'relation, first, second', [('qk', 0, 1), ('vv', 2, 2), ('qq', 0, 0), ('kk', 1, 1)]
 )
 def test_relation_loss_by_hand(relation, first, second):
     generator = torch.Generator().manual_seed(0)
@@ -144,9 +121,7 @@ def test_relation_loss_by_hand(relation, first, second):
                     rows.append(logits.exp() / logits.exp().sum())
                 total += (rows[1] * (rows[1] / rows[0]).log()).sum()
     assert set(found) == {relation}
-    assert found[relation] == pytest.approx(
-        total.item() / (2 * 4 * 5), rel=1e-5
-    )
+    assert found[relation] == pytest.approx(total.item() / (2 * 4 * 5), rel=1e-5)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -155,9 +130,7 @@ def test_large_values_under_autocast(dtype):
     generator = torch.Generator().manual_seed(0)
     mine = 300 * torch.randn(3, 1, 2, 6, 4, generator=generator)
     theirs = 300 * torch.randn(3, 1, 2, 6, 4, generator=generator)
-    expected = TokenRelationLoss()(
-        mine.to(dtype).double(), theirs.to(dtype).double()
-    )
+    expected = TokenRelationLoss()(mine.to(dtype).double(), theirs.to(dtype).double())
     mine = mine.to(dtype).requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         found = TokenRelationLoss()(mine, theirs.to(dtype))
@@ -171,10 +144,7 @@ def test_large_values_under_autocast(dtype):
 def test_only_what_the_relations_need_is_computed():
     model = build()
     ran = []
-    for who, backbone in (
-        ('student', model.backbone),
-        ('teacher', model.teacher.backbone),
-    ):
+    for who, backbone in (('student', model.backbone), ('teacher', model.teacher.backbone)):
         for number, layer in enumerate(backbone.layers, start=1):
             for part in ('attn.qkv', 'attn.proj', 'ffn'):
                 layer.get_submodule(part).register_forward_hook(
@@ -182,14 +152,10 @@ def test_only_what_the_relations_need_is_computed():
                 )
     model.loss(images())
     expected = {
-        ('student', number, part)
-        for number in range(1, 12)
-        for part in ('attn.proj', 'ffn')
+        ('student', number, part) for number in range(1, 12) for part in ('attn.proj', 'ffn')
     }
     expected |= {
-        ('teacher', number, part)
-        for number in range(1, 5)
-        for part in ('attn.proj', 'ffn')
+        ('teacher', number, part) for number in range(1, 5) for part in ('attn.proj', 'ffn')
     }
     # Without attn.qkv: the blocks before call it inside their attention.
     assert {key for key in ran if key[2] != 'attn.qkv'} == expected
@@ -205,20 +171,14 @@ def test_one_view_is_two_equal_ones():
 
 
 @pytest.mark.parametrize(
-    'head, name, target',
-    [
-        (FEATURES, 'loss_feature', slice(None)),
-        (CLASS, 'loss_class', slice(1)),
-    ],
+    'head, name, target', [(FEATURES, 'loss_feature', slice(None)), (CLASS, 'loss_class', slice(1))]
 )
 def test_feature_and_class_token_targets(head, name, target):
     model, inputs = build(head=head, last_heads=None), images()
     patches = model.backbone.patchify(inputs)
     (mine,) = model.backbone.encode(patches, taps=[12]).taps
     (theirs,) = model.teacher.backbone.encode(patches, taps=[5]).taps
-    expected = F.l1_loss(
-        model.head.projection(mine[:, target]), theirs[:, target]
-    )
+    expected = F.l1_loss(model.head.projection(mine[:, target]), theirs[:, target])
     losses = model.loss(inputs)
     assert set(losses) == {name}
     torch.testing.assert_close(losses[name], expected)
@@ -231,10 +191,7 @@ def test_feature_and_class_token_targets(head, name, target):
 
 
 def test_other_relations_and_another_block():
-    model = build(
-        head=dict(type='amd_mm.TokenRelationHead', relations=['qq', 'kk']),
-        block=9,
-    )
+    model = build(head=dict(type='amd_mm.TokenRelationHead', relations=['qq', 'kk']), block=9)
     assert set(model.loss(images())) == {'loss_qq', 'loss_kk'}
     found = gradients(model, images())
     assert found['backbone.layers.8.attn.qkv.weight'] is not None
@@ -249,12 +206,8 @@ def test_masked_input_compares_what_both_see():
     extra = torch.tensor([[0, 2, 8, 11], [1, 5, 6, 7]])
     partition = TokenPartition(visible, extra, torch.zeros(2, 8).long())
     patches = model.backbone.patchify(inputs)
-    mine, _ = model.backbone.query_key_value(
-        patches, 12, token_ids=visible, num_heads=4
-    )
-    theirs = model.teacher.query_key_value(
-        patches, torch.cat([visible, extra], 1)
-    )
+    mine, _ = model.backbone.query_key_value(patches, 12, token_ids=visible, num_heads=4)
+    theirs = model.teacher.query_key_value(patches, torch.cat([visible, extra], 1))
     # The class token and the four visible patches.
     expected = TokenRelationLoss()(mine, theirs[..., :5, :])
     losses = model.loss(inputs, partition=partition)
@@ -273,9 +226,7 @@ def test_masked_input_compares_what_both_see():
 
 
 def _first(partition):
-    return TokenPartition(
-        partition.visible[:1], partition.extra[:1], partition.hidden[:1]
-    )
+    return TokenPartition(partition.visible[:1], partition.extra[:1], partition.hidden[:1])
 
 
 def test_drop_path_of_the_teacher_is_an_option():
@@ -284,9 +235,7 @@ def test_drop_path_of_the_teacher_is_an_option():
     patches = without.backbone.patchify(inputs)
     target = without.teacher.query_key_value
     assert torch.equal(target(patches), target(patches))
-    model = build(
-        teacher=teacher(backbone=dict(vit(64, 6, 4), drop_path_rate=0.5))
-    )
+    model = build(teacher=teacher(backbone=dict(vit(64, 6, 4), drop_path_rate=0.5)))
     target = model.teacher.query_key_value
     assert not torch.equal(target(patches), target(patches))
     model.eval()
@@ -296,9 +245,7 @@ def test_drop_path_of_the_teacher_is_an_option():
 def test_the_teacher_is_in_no_state_dict_and_learns_nothing():
     model = build()
     assert not any('teacher' in name for name in model.state_dict())
-    assert not any(
-        parameter.requires_grad for parameter in model.teacher.parameters()
-    )
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
     assert model.double().teacher.backbone.cls_token.dtype == torch.float64
 
 
@@ -319,14 +266,9 @@ def test_goes_into_a_stock_image_classifier():
         dict(
             type='mmpretrain.ImageClassifier',
             backbone=dict(
-                vit(),
-                type='mmpretrain.VisionTransformer',
-                final_norm=False,
-                out_type='avg_featmap',
+                vit(), type='mmpretrain.VisionTransformer', final_norm=False, out_type='avg_featmap'
             ),
-            head=dict(
-                type='mmpretrain.LinearClsHead', num_classes=5, in_channels=48
-            ),
+            head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=48),
         )
     )
     left = classifier.load_state_dict(model.state_dict(), strict=False)
@@ -336,10 +278,7 @@ def test_goes_into_a_stock_image_classifier():
         'head.fc.weight',
         'head.fc.bias',
     }
-    assert set(left.unexpected_keys) == {
-        'backbone.ln1.weight',
-        'backbone.ln1.bias',
-    }
+    assert set(left.unexpected_keys) == {'backbone.ln1.weight', 'backbone.ln1.bias'}
     # Back to the usual heads, whatever the relations were read with.
     assert classifier.backbone.layers[-1].attn.num_heads == 3
 
@@ -347,21 +286,14 @@ def test_goes_into_a_stock_image_classifier():
 @pytest.mark.parametrize(
     'other, complaint',
     [
-        (
-            dict(last_heads=3),
-            r'last_heads=3 of the student and teacher.num_heads=4',
-        ),
+        (dict(last_heads=3), r'last_heads=3 of the student and teacher.num_heads=4'),
         (dict(last_heads=None), r'last_heads=None .* teacher.num_heads=4'),
         (
             dict(last_heads=5, teacher=teacher(num_heads=5)),
             r'5 heads do not divide the width 64 of teacher.backbone',
         ),
         (
-            dict(
-                last_heads=16,
-                teacher=teacher(num_heads=16),
-                backbone=vit(40, 12, 5),
-            ),
+            dict(last_heads=16, teacher=teacher(num_heads=16), backbone=vit(40, 12, 5)),
             r'16 heads do not divide the width 40 of backbone',
         ),
         (dict(teacher=teacher(block=7)), r'7.*6|6.*7'),
@@ -382,10 +314,7 @@ def test_goes_into_a_stock_image_classifier():
             dict(head=dict(type='amd_mm.FeatureTargetHead', tokens='patches')),
             r"tokens is one of .*'patches'",
         ),
-        (
-            dict(teacher=teacher(random_init=False)),
-            'the teacher needs weights',
-        ),
+        (dict(teacher=teacher(random_init=False)), 'the teacher needs weights'),
     ],
 )
 def test_what_does_not_go_together(other, complaint):
@@ -398,9 +327,7 @@ def test_class_target_without_class_token():
     with pytest.raises(ValueError, match='needs a class token'):
         MODELS.build(
             tinymim(
-                head=CLASS,
-                backbone=vit(**bare),
-                teacher=teacher(backbone=vit(64, 6, 4, **bare)),
+                head=CLASS, backbone=vit(**bare), teacher=teacher(backbone=vit(64, 6, 4, **bare))
             )
         )
 
@@ -414,6 +341,4 @@ def test_wrong_inputs():
     with pytest.raises(RuntimeError, match="got 'predict'"):
         model(images(), mode='predict')
     with pytest.raises(ValueError, match=r'student has .* teacher'):
-        TokenRelationLoss()(
-            torch.zeros(3, 1, 2, 5, 4), torch.zeros(3, 1, 3, 5, 4)
-        )
+        TokenRelationLoss()(torch.zeros(3, 1, 2, 5, 4), torch.zeros(3, 1, 3, 5, 4))

@@ -20,9 +20,7 @@ SIZES = dict(embed_dims=48, depth=3, num_heads=3, num_frames=8, img_size=64)
 
 def clip(batch=2, channels=3, frames=8, height=64, width=64):
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(
-        batch, channels, frames, height, width, generator=generator
-    )
+    return torch.randn(batch, channels, frames, height, width, generator=generator)
 
 
 def build(**args):
@@ -38,9 +36,7 @@ def build(**args):
 
 def stock(model, **args):
     args = {**SIZES, **args}
-    twin = MMACTION_MODELS.build(
-        dict(type='mmaction.VisionTransformer', **args)
-    )
+    twin = MMACTION_MODELS.build(dict(type='mmaction.VisionTransformer', **args))
     twin.load_state_dict(model.state_dict(), strict=True)
     return twin.eval()
 
@@ -64,10 +60,7 @@ def test_equals_stock_backbone_and_shares_its_checkpoint(args):
     model = build(**args)
     twin = stock(model, **args)
     x = clip(
-        1,
-        args.get('in_channels', 3),
-        args.get('num_frames', 8),
-        *[args.get('img_size', 64)] * 2,
+        1, args.get('in_channels', 3), args.get('num_frames', 8), *[args.get('img_size', 64)] * 2
     )
     torch.testing.assert_close(model(x), twin(x), rtol=1e-4, atol=1e-5)
     back = build(**args)
@@ -88,12 +81,8 @@ def test_other_clip_length_resamples_the_table_in_time():
     assert model(clip(1, frames=16)).shape == (1, 48, 8, 4, 4)
     table = position_table((4, 2, 2), 6)
     longer = resize_position_table(table, (4, 2, 2), (8, 2, 2))
-    expected = F.interpolate(
-        table.reshape(4, 4, 6).permute(1, 2, 0), size=8, mode='linear'
-    )
-    torch.testing.assert_close(
-        longer.reshape(8, 4, 6), expected.permute(2, 0, 1)
-    )
+    expected = F.interpolate(table.reshape(4, 4, 6).permute(1, 2, 0), size=8, mode='linear')
+    torch.testing.assert_close(longer.reshape(8, 4, 6), expected.permute(2, 0, 1))
     constant = torch.ones(1, 16, 6)
     both = resize_position_table(constant, (4, 2, 2), (6, 4, 3))
     torch.testing.assert_close(both, torch.ones(1, 72, 6))
@@ -131,12 +120,8 @@ def test_gradients_equal_those_of_plain_attention_and_stock_backbone():
         grads[name] = {k: p.grad for k, p in model.named_parameters()}
     assert type(fused.blocks[0].attn) is not type(plain.blocks[0].attn)
     for name in ('plain', 'stock'):
-        torch.testing.assert_close(
-            fused(x), models[name](x), rtol=1e-4, atol=1e-5
-        )
-        torch.testing.assert_close(
-            grads['fused'], grads[name], rtol=1e-3, atol=1e-4
-        )
+        torch.testing.assert_close(fused(x), models[name](x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(grads['fused'], grads[name], rtol=1e-3, atol=1e-4)
 
 
 def test_linear_on_a_subset_equals_convolution_then_gather():
@@ -144,10 +129,7 @@ def test_linear_on_a_subset_equals_convolution_then_gather():
     ids = torch.stack([torch.randperm(64)[:20] for _ in range(2)])
     everything = model.patch_embed(x)[0] + model.pos_embed
     torch.testing.assert_close(
-        model.embed(model.patchify(x), ids),
-        gather_tokens(everything, ids),
-        rtol=1e-4,
-        atol=1e-5,
+        model.embed(model.patchify(x), ids), gather_tokens(everything, ids), rtol=1e-4, atol=1e-5
     )
 
 
@@ -231,23 +213,12 @@ def test_drop_path_grows_linearly_with_depth():
 def test_pretrained_is_loaded_by_the_strict_loader(tmp_path):
     donor = build(use_mean_pooling=False)
     path = tmp_path / 'donor.pth'
-    torch.save(
-        {
-            'state_dict': {
-                f'backbone.{k}': v for k, v in donor.state_dict().items()
-            }
-        },
-        path,
-    )
-    heir = MODELS.build(
-        dict(backbone(depth=3, pretrained=str(path)), use_mean_pooling=False)
-    )
+    torch.save({'state_dict': {f'backbone.{k}': v for k, v in donor.state_dict().items()}}, path)
+    heir = MODELS.build(dict(backbone(depth=3, pretrained=str(path)), use_mean_pooling=False))
     heir.init_weights()
     torch.testing.assert_close(heir.state_dict(), donor.state_dict())
     tuned = build(pretrained=str(path))
-    torch.testing.assert_close(
-        tuned.blocks[2].mlp.state_dict(), donor.blocks[2].mlp.state_dict()
-    )
+    torch.testing.assert_close(tuned.blocks[2].mlp.state_dict(), donor.blocks[2].mlp.state_dict())
     with pytest.raises(Exception, match='blocks.3'):
         MODELS.build(backbone(depth=4, pretrained=str(path))).init_weights()
 
@@ -263,19 +234,12 @@ def test_pretraining_goes_into_a_stock_recogniser(tmp_path):
         dict(
             type='mmaction.Recognizer3D',
             data_preprocessor=preprocessor(),
-            backbone=dict(
-                type='mmaction.VisionTransformer', **SIZES, init_cfg=init
-            ),
+            backbone=dict(type='mmaction.VisionTransformer', **SIZES, init_cfg=init),
             cls_head=dict(
-                type='mmaction.TimeSformerHead',
-                num_classes=5,
-                in_channels=48,
-                average_clips='prob',
+                type='mmaction.TimeSformerHead', num_classes=5, in_channels=48, average_clips='prob'
             ),
         )
     )
     recogniser.init_weights()
     for name, value in donor.blocks.state_dict().items():
-        torch.testing.assert_close(
-            recogniser.backbone.blocks.state_dict()[name], value
-        )
+        torch.testing.assert_close(recogniser.backbone.blocks.state_dict()[name], value)

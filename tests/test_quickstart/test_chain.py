@@ -4,8 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
 
 import cv2
 import motion_videos
@@ -33,19 +33,14 @@ FINETUNE = [
     'train_cfg.max_epochs=1',
     'default_hooks.checkpoint.interval=1',
 ]
-TEST = [
-    'test_dataloader.num_workers=0',
-    'test_dataloader.persistent_workers=False',
-]
+TEST = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
 
 
 @pytest.fixture(scope='module')
 def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A quickstart of two steps a model; one of the three is fine-tuned."""
     out = tmp_path_factory.mktemp('quickstart')
-    motion_videos.main(
-        [str(out / 'videos'), '--train', '40', '--heldout', '24']
-    )
+    motion_videos.main([str(out / 'videos'), '--train', '40', '--heldout', '24'])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quickstart, 'TEACHER_CHECKPOINT', 'iter_2.pth')
         patch.setattr(quickstart, 'STUDENT_CHECKPOINT', 'iter_2.pth')
@@ -60,19 +55,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         run(testing, TEST)
     for start in ('scratch', 'videomae'):
         for name in ('finetune', 'test'):
-            shutil.copytree(
-                out / 'seed0' / f'{name}-amd',
-                out / 'seed0' / f'{name}-{start}',
-            )
+            shutil.copytree(out / 'seed0' / f'{name}-amd', out / 'seed0' / f'{name}-{start}')
     return out
 
 
-def run(task: quickstart.Task, options: List[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, *task.command, *options],
-        capture_output=True,
-        text=True,
-    )
+def run(task: quickstart.Task, options: list[str]) -> None:
+    done = subprocess.run([sys.executable, *task.command, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -100,13 +88,8 @@ def test_fine_tuning_starts_from_the_student(out: Path) -> None:
 
 
 def test_table_shows_the_spread_over_seeds() -> None:
-    scores = {
-        name: dict(linear=[0.5, 0.6], neighbours=[0.4, 0.4])
-        for name in report.CAPTIONS
-    }
-    for name, values in zip(
-        report.STARTS, ([0.2, 0.3], [0.4, 0.5], [0.7, 0.4])
-    ):
+    scores = {name: dict(linear=[0.5, 0.6], neighbours=[0.4, 0.4]) for name in report.CAPTIONS}
+    for name, values in zip(report.STARTS, ([0.2, 0.3], [0.4, 0.5], [0.7, 0.4])):
         scores[name]['finetuned'] = values
     text = report.table(scores, [0, 1], classes=8, labels=16)
     assert '55.0 ± 7.1' in text and '+0.0, +0.0' in text and '12.5' in text
@@ -117,9 +100,7 @@ def test_table_shows_the_spread_over_seeds() -> None:
 
 
 def test_table_without_fine_tuning() -> None:
-    scores = {
-        name: dict(linear=[0.5], neighbours=[0.4]) for name in report.CAPTIONS
-    }
+    scores = {name: dict(linear=[0.5], neighbours=[0.4]) for name in report.CAPTIONS}
     text = report.table(scores, [0], classes=8)
     assert '50.0' in text and 'ine-tuned' not in text
     assert list(report.probes_of(scores)) == ['linear', 'neighbours']
@@ -152,25 +133,16 @@ def test_students_differ_in_nothing_but_the_teacher() -> None:
         Config.fromfile(quickstart.CONFIGS / f'quickstart_{name}_student.py')
         for name in ('videomae', 'amd')
     )
-    for key in (
-        'train_dataloader',
-        'train_cfg',
-        'param_scheduler',
-        'optim_wrapper',
-    ):
+    for key in ('train_dataloader', 'train_cfg', 'param_scheduler', 'optim_wrapper'):
         assert alone[key] == amd[key], key
     for key in ('backbone', 'decoder', 'head'):
         assert alone.model[key] == amd.model[key], key
 
 
 def test_fine_tuning_differs_in_nothing_but_the_start() -> None:
-    student = Config.fromfile(
-        quickstart.CONFIGS / 'quickstart_videomae_student.py'
-    ).model.backbone
+    student = Config.fromfile(quickstart.CONFIGS / 'quickstart_videomae_student.py').model.backbone
     configs = {
-        start: Config.fromfile(
-            quickstart.CONFIGS / f'quickstart_finetune_{start}.py'
-        )
+        start: Config.fromfile(quickstart.CONFIGS / f'quickstart_finetune_{start}.py')
         for start in report.STARTS.values()
     }
     starts = []
@@ -206,7 +178,4 @@ def test_the_amd_config_knows_its_teacher() -> None:
     backbone = dict(teacher.model.backbone)
     backbone.pop('init_cfg')
     assert amd.model.teacher.backbone == backbone
-    assert (
-        Path(amd.model.teacher.checkpoint).name
-        == f'iter_{teacher.train_cfg.max_iters}.pth'
-    )
+    assert Path(amd.model.teacher.checkpoint).name == f'iter_{teacher.train_cfg.max_iters}.pth'

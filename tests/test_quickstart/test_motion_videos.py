@@ -1,7 +1,7 @@
 """Only motion tells the classes apart, and the files are real videos."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import motion_videos
 import numpy as np
@@ -35,12 +35,7 @@ def test_one_frame_says_nothing_about_the_class() -> None:
 
 @pytest.mark.parametrize(
     'first, second',
-    [
-        ('left', 'right'),
-        ('up', 'down'),
-        ('clockwise', 'counter-clockwise'),
-        ('grow', 'shrink'),
-    ],
+    [('left', 'right'), ('up', 'down'), ('clockwise', 'counter-clockwise'), ('grow', 'shrink')],
 )
 def test_backwards_is_the_opposite_class(first: str, second: str) -> None:
     # A rotation turns back on the circle it came on, from the middle frame.
@@ -55,11 +50,7 @@ def test_shapes_move_where_the_class_says() -> None:
     assert pace.shift('left', 2).tolist() == [-8, 0]
     assert pace.shift('down', 2).tolist() == [0, 8]
     # From the rightmost point clockwise is down; y points down.
-    assert (
-        pace.shift('clockwise', 1)[1]
-        > 0
-        > pace.shift('counter-clockwise', 1)[1]
-    )
+    assert pace.shift('clockwise', 1)[1] > 0 > pace.shift('counter-clockwise', 1)[1]
     assert pace.swelling('grow', 2) == -pace.swelling('shrink', 2) == 0.2
     assert pace.swelling('left', 2) == 0
 
@@ -74,29 +65,17 @@ def test_files_decode_to_what_was_rendered(tmp_path: Path) -> None:
     assert np.abs(decoded.astype(float) - frames).mean() < 5
 
 
-def test_main_writes_folders_and_lists(
-    tmp_path: Path, make_video: Callable, capsys
-) -> None:
+def test_main_writes_folders_and_lists(tmp_path: Path, make_video: Callable, capsys) -> None:
     own = tmp_path / 'own'
     make_video(own / 'deep' / 'my clip.mp4', frames=80, size=(96, 160))
     make_video(own / 'short.avi', frames=5)
     (own / 'broken.mp4').write_bytes(b'no video')
     motion_videos.main(
-        [
-            str(tmp_path / 'set'),
-            '--train',
-            '16',
-            '--heldout',
-            '8',
-            '--videos',
-            str(own),
-        ]
+        [str(tmp_path / 'set'), '--train', '16', '--heldout', '8', '--videos', str(own)]
     )
     folder = tmp_path / 'set'
     entries = read_list_file(str(folder / 'train.txt'), num_classes=8)
-    assert [entry.labels for entry in entries] == [
-        (label,) for label in range(8)
-    ] * 2
+    assert [entry.labels for entry in entries] == [(label,) for label in range(8)] * 2
     assert all((folder / entry.name).is_file() for entry in entries)
     assert len(list((folder / 'heldout').iterdir())) == 8
     yours = sorted((folder / 'unlabelled' / 'yours').iterdir())
@@ -111,13 +90,5 @@ def test_main_writes_folders_and_lists(
 def test_a_wrong_folder_of_videos_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match='--videos: .*nowhere'):
         motion_videos.main(
-            [
-                str(tmp_path),
-                '--train',
-                '1',
-                '--heldout',
-                '1',
-                '--videos',
-                str(tmp_path / 'nowhere'),
-            ]
+            [str(tmp_path), '--train', '1', '--heldout', '1', '--videos', str(tmp_path / 'nowhere')]
         )

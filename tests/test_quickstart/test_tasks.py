@@ -1,7 +1,6 @@
 """Finished work is kept, interrupted work goes on, failures name the log."""
 
 from pathlib import Path
-from typing import Tuple
 
 import pytest
 from tasks import Crew, Task, TaskError, config_files, progress
@@ -11,15 +10,13 @@ def python(code: str, folder: Path, **other) -> Task:
     return Task('a task', folder, ('-c', code), **other)
 
 
-def count(folder: Path) -> Tuple[str, Path]:
+def count(folder: Path) -> tuple[str, Path]:
     """A program that adds an x to a file, outside the task's folder."""
     counter = folder / 'counter'
     return f'open({str(counter)!r}, "a").write("x")', counter
 
 
-def test_finished_tasks_are_skipped_and_it_says_so(
-    tmp_path: Path, capsys
-) -> None:
+def test_finished_tasks_are_skipped_and_it_says_so(tmp_path: Path, capsys) -> None:
     code, counter = count(tmp_path)
     for _ in range(2):
         Crew(1).run([python(code, tmp_path / 'out')])
@@ -27,9 +24,7 @@ def test_finished_tasks_are_skipped_and_it_says_so(
     assert 'skipped' in capsys.readouterr().out
 
 
-def test_changed_inputs_start_it_and_what_rests_on_it_anew(
-    tmp_path: Path,
-) -> None:
+def test_changed_inputs_start_it_and_what_rests_on_it_anew(tmp_path: Path) -> None:
     code, counter = count(tmp_path)
     config = tmp_path / 'config'
 
@@ -64,11 +59,7 @@ def test_bases_of_a_config_are_inputs_too(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     found = config_files(tmp_path / 'a.py')
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
-        'a.py',
-        'b.py',
-        'deep/c.py',
-    ]
+    assert [str(path.relative_to(tmp_path)) for path in found] == ['a.py', 'b.py', 'deep/c.py']
 
 
 def test_failure_names_the_log_and_shows_its_end(tmp_path: Path) -> None:
@@ -94,12 +85,7 @@ def test_interrupted_tasks_are_told_to_resume(tmp_path: Path, capsys) -> None:
         'import sys, pathlib; flag = pathlib.Path(sys.argv[1]); '
         'assert flag.exists(); flag.write_text(" ".join(sys.argv))'
     )
-    task = Task(
-        'a task',
-        tmp_path / 'out',
-        ('-c', code, str(flag)),
-        resume=('--resume',),
-    )
+    task = Task('a task', tmp_path / 'out', ('-c', code, str(flag)), resume=('--resume',))
     with pytest.raises(TaskError):
         Crew(1).run([task])
     (tmp_path / 'out' / 'checkpoint').touch()
@@ -156,8 +142,7 @@ def test_progress_of_a_training_log_in_short() -> None:
         '570.0  data_share: 0.04  loss: 0.4321  loss_rec: 0.4321\n'
     )
     assert progress(line) == (
-        'step 50 of 900  loss 0.4321  clips/s 570.0  '
-        'data_share 0.04  eta 0:01:40'
+        'step 50 of 900  loss 0.4321  clips/s 570.0  data_share 0.04  eta 0:01:40'
     )
     assert progress('heldout: 20 %\n') == 'heldout: 20 %'
     assert progress('something else\n') is None

@@ -1,6 +1,7 @@
 """The table of mistakes: what is done, and what the sentence must have."""
 
-from typing import List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 # What is left of a path that a sentence names.
 P = '{project}'
@@ -31,11 +32,11 @@ TEACHER = 'model.teacher.checkpoint'
 MASKS = 'model.mask_generator'
 
 
-def teacher(name: str) -> List[str]:
+def teacher(name: str) -> list[str]:
     return [f'{TEACHER}={P}/{name}', 'model.teacher.random_init=False']
 
 
-def listed(name: str) -> List[str]:
+def listed(name: str) -> list[str]:
     return [f'{DATA}.ann_file={P}/{name}']
 
 

@@ -3,9 +3,9 @@
 import io
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from pprint import pformat
-from typing import Callable, Dict
 
 import torch
 from amd_mm.registry import MODELS
@@ -14,14 +14,8 @@ from tests import tiny
 from tests.test_configs.shrink import CONFIGS
 
 NUM_CLASSES = 4
-_SAMPLING = dict(
-    type='mmaction.SampleFrames', clip_len=8, frame_interval=1, num_clips=1
-)
-_READING = [
-    dict(type='amd_mm.VideoInit'),
-    _SAMPLING,
-    dict(type='amd_mm.VideoDecode'),
-]
+_SAMPLING = dict(type='mmaction.SampleFrames', clip_len=8, frame_interval=1, num_clips=1)
+_READING = [dict(type='amd_mm.VideoInit'), _SAMPLING, dict(type='amd_mm.VideoDecode')]
 _PACKING = [
     dict(type='mmaction.Resize', scale=(64, 64), keep_ratio=False),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
@@ -84,12 +78,9 @@ def _recognition(folder: Path) -> dict:
                 average_clips='prob',
             ),
         ),
-        train_dataloader=_loader(
-            data, sampler=dict(type='amd_mm.EpochSeededSampler')
-        ),
+        train_dataloader=_loader(data, sampler=dict(type='amd_mm.EpochSeededSampler')),
         test_dataloader=_loader(
-            dict(data, test_mode=True),
-            sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+            dict(data, test_mode=True), sampler=dict(type='mmengine.DefaultSampler', shuffle=False)
         ),
         test_cfg=dict(type='mmengine.TestLoop'),
         test_evaluator=dict(type='mmaction.AccMetric'),
@@ -98,16 +89,14 @@ def _recognition(folder: Path) -> dict:
     )
 
 
-def _write_config(path: Path, entries: Dict[str, object]) -> None:
+def _write_config(path: Path, entries: dict[str, object]) -> None:
     base = CONFIGS / '_base_/runtime/pretrain.py'
     lines = [f'_base_ = {str(base)!r}']
-    lines += [
-        f'{key} = {pformat(value, width=79)}' for key, value in entries.items()
-    ]
+    lines += [f'{key} = {pformat(value, width=79)}' for key, value in entries.items()]
     path.write_text('\n'.join(lines) + '\n')
 
 
-def _state(cfg: dict) -> Dict[str, torch.Tensor]:
+def _state(cfg: dict) -> dict[str, torch.Tensor]:
     return MODELS.build(cfg).state_dict()
 
 
@@ -116,14 +105,9 @@ def _write_checkpoints(folder: Path) -> None:
     teacher = dict(tiny.amd()['teacher']['backbone'])
     good = {f'backbone.{k}': v for k, v in _state(teacher).items()}
     torch.save(dict(state_dict=good), folder / 'teacher.pth')
-    small = {
-        f'backbone.{k}': v for k, v in _state(tiny.backbone(24, 2)).items()
-    }
+    small = {f'backbone.{k}': v for k, v in _state(tiny.backbone(24, 2)).items()}
     torch.save(dict(state_dict=small), folder / 'small.pth')
-    torch.save(
-        dict(state_dict={'conv1.weight': torch.ones(4, 3, 7, 7)}),
-        folder / 'resnet.pth',
-    )
+    torch.save(dict(state_dict={'conv1.weight': torch.ones(4, 3, 7, 7)}), folder / 'resnet.pth')
     torch.save(torch.ones(3), folder / 'tensor.pth')
     whole = (folder / 'teacher.pth').read_bytes()
     (folder / 'truncated.pth').write_bytes(whole[: len(whole) // 2])
@@ -138,10 +122,7 @@ def _write_checkpoints(folder: Path) -> None:
     with zipfile.ZipFile(content, 'w') as archive:
         archive.writestr('readme.txt', 'weights are elsewhere')
     (folder / 'archive.pth').write_bytes(content.getvalue())
-    for name, cfg in (
-        ('pretrained', tiny.videomae()),
-        ('student', tiny.amd()),
-    ):
+    for name, cfg in (('pretrained', tiny.videomae()), ('student', tiny.amd())):
         torch.save(dict(state_dict=_state(cfg)), folder / f'{name}.pth')
 
 
@@ -157,9 +138,7 @@ def _write_data(folder: Path, make_video: Callable[..., str]) -> None:
 
     write_list('list.txt', *labels)
     write_list('large_label.txt', *labels[:3], f'3.mp4 {NUM_CLASSES}')
-    write_list(
-        'other_classes.txt', *(f'{n} {i + 170}' for i, n in enumerate(names))
-    )
+    write_list('other_classes.txt', *(f'{n} {i + 170}' for i, n in enumerate(names)))
     write_list('no_label.txt', *labels[:3], '3.mp4')
     write_list('word_label.txt', *labels[:3], '3.mp4 dancing')
     write_list('negative_label.txt', *labels[:3], '3.mp4 -3')
@@ -196,8 +175,6 @@ def make_project(folder: Path, make_video: Callable[..., str]) -> Path:
     (folder / 'uneven.py').write_text(good + 'clips_per_gpu = 5\n')
     (folder / 'notes.txt').write_text('not a config')
     tests_only = (folder / 'recognise.py').read_text()
-    (folder / 'tests_only.py').write_text(
-        tests_only + 'train_dataloader = None\n'
-    )
+    (folder / 'tests_only.py').write_text(tests_only + 'train_dataloader = None\n')
     shutil.copy(folder / 'pretrain.py', folder / 'mine.py')
     return folder

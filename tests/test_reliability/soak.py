@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from amd_mm.datasets import available_backends
@@ -33,7 +33,7 @@ class Soak(NamedTuple):
     """
 
     growth: float
-    files: List[int]
+    files: list[int]
 
 
 def loader_config(folder: Path, backend: str, pipeline_end: list) -> dict:
@@ -50,12 +50,7 @@ def loader_config(folder: Path, backend: str, pipeline_end: list) -> dict:
             data_root=str(folder),
             pipeline=[
                 dict(type='amd_mm.VideoInit', backend=backend),
-                dict(
-                    type='mmaction.SampleFrames',
-                    clip_len=FRAMES,
-                    frame_interval=1,
-                    num_clips=1,
-                ),
+                dict(type='mmaction.SampleFrames', clip_len=FRAMES, frame_interval=1, num_clips=1),
                 dict(type='amd_mm.VideoDecode'),
                 *pipeline_end,
                 dict(type='mmaction.FormatShape', input_format='NCTHW'),
@@ -75,7 +70,7 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f'/proc/{pid}/fd'))
 
 
-def soak(config: dict) -> Dict[str, Soak]:
+def soak(config: dict) -> dict[str, Soak]:
     """Fetch :data:`STEPS` batches; what came of it, by process.
 
     Args:
@@ -90,8 +85,8 @@ def soak(config: dict) -> Dict[str, Soak]:
     DATASETS.import_from_location()
     before = set(multiprocessing.active_children())
     loader = Runner.build_dataloader(config, seed=0)
-    memory: Dict[str, List[int]] = {}
-    files: Dict[str, List[int]] = {}
+    memory: dict[str, list[int]] = {}
+    files: dict[str, list[int]] = {}
     unreadable, step, pids, epoch = 0, 0, {}, 0
     while step < STEPS:
         loader.sampler.set_epoch(epoch)
@@ -102,10 +97,7 @@ def soak(config: dict) -> Dict[str, Soak]:
                 pids = {'parent': os.getpid()}
                 for number, one in enumerate(sorted(workers, key=id)):
                     pids[f'worker {number}'] = one.pid
-            unreadable += sum(
-                len(one.metainfo['unreadable'])
-                for one in batch['data_samples']
-            )
+            unreadable += sum(len(one.metainfo['unreadable']) for one in batch['data_samples'])
             del batch
             step += 1
             if step > WARM_UP:
@@ -124,13 +116,10 @@ def soak(config: dict) -> Dict[str, Soak]:
     assert not any(os.path.exists(f'/proc/{pid}') for pid in left)
     # One video of ten is fetched once an epoch, and another in its place.
     assert unreadable > 0.05 * 2 * STEPS
-    return {
-        name: Soak(slope(values), files[name])
-        for name, values in memory.items()
-    }
+    return {name: Soak(slope(values), files[name]) for name, values in memory.items()}
 
 
-def slope(values: List[int]) -> float:
+def slope(values: list[int]) -> float:
     """Bytes a step, by least squares."""
     return float(np.polyfit(np.arange(len(values)), values, 1)[0])
 
@@ -138,7 +127,7 @@ def slope(values: List[int]) -> float:
 class KeepsFrames:
     """A transform that loses memory: half of every clip."""
 
-    kept: List[np.ndarray] = []
+    kept: list[np.ndarray] = []
 
     def __call__(self, results: dict) -> dict:
         half = results['imgs'][: FRAMES // 2]

@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-from typing import List
 
 import pytest
 import torch
@@ -40,7 +39,7 @@ def quick(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
-def arguments(case: Case, project) -> List[str]:
+def arguments(case: Case, project) -> list[str]:
     def there(text: str) -> str:
         return text.replace(P, str(project))
 
@@ -53,7 +52,7 @@ def arguments(case: Case, project) -> List[str]:
     return argv
 
 
-def end_of(tool: str, argv: List[str], capsys, monkeypatch) -> str:
+def end_of(tool: str, argv: list[str], capsys, monkeypatch) -> str:
     """Run a tool that has to end with a sentence; the sentence."""
     monkeypatch.setattr(sys, 'argv', [f'{tool}.py'])
     with pytest.raises(SystemExit) as end:
@@ -84,9 +83,7 @@ def test_there_are_enough_cases_and_no_two_of_a_name():
 
 
 def test_the_project_itself_trains(project, tmp_path):
-    load_tool('train').main(
-        [str(project / 'pretrain.py'), '--work-dir', str(tmp_path)]
-    )
+    load_tool('train').main([str(project / 'pretrain.py'), '--work-dir', str(tmp_path)])
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 
@@ -115,16 +112,8 @@ def test_real_process_prints_the_sentence_and_nothing_before_it(project):
 @pytest.mark.parametrize(
     'launcher, environment, local',
     [
-        (
-            'pytorch',
-            dict(RANK='3', WORLD_SIZE='4', MASTER_ADDR='a', MASTER_PORT='1'),
-            'LOCAL_RANK',
-        ),
-        (
-            'slurm',
-            dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_NODELIST='a'),
-            'SLURM_LOCALID',
-        ),
+        ('pytorch', dict(RANK='3', WORLD_SIZE='4', MASTER_ADDR='a', MASTER_PORT='1'), 'LOCAL_RANK'),
+        ('slurm', dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_NODELIST='a'), 'SLURM_LOCALID'),
     ],
 )
 def test_more_processes_than_gpus(monkeypatch, launcher, environment, local):
@@ -152,11 +141,7 @@ def test_port_in_use(project, capsys, monkeypatch, taken_port):
     # As in a process that a launcher started on a machine without GPU.
     monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
     for name, value in dict(
-        RANK='0',
-        LOCAL_RANK='0',
-        WORLD_SIZE='2',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=taken_port,
+        RANK='0', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=taken_port
     ).items():
         monkeypatch.setenv(name, value)
     argv = [str(project / 'pretrain.py'), '--launcher', 'pytorch']
@@ -211,14 +196,10 @@ def test_a_config_that_fails_is_named(tool, capsys, tmp_path):
     except SystemExit as end:
         code = end.code
     said = capsys.readouterr().err
-    assert code and 'broken.py, line 1: this config cannot be read' in (
-        said + str(code)
-    )
+    assert code and 'broken.py, line 1: this config cannot be read' in (said + str(code))
 
 
-@pytest.mark.skipif(
-    not os.path.exists('/dev/full'), reason='needs a full device'
-)
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a full device')
 def test_disk_full_while_saving(project, capsys, monkeypatch, tmp_path):
     """The second checkpoint does not fit; the first is as it was."""
     real = open

@@ -2,8 +2,8 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
-from typing import Iterator, List
 
 import pytest
 
@@ -20,7 +20,7 @@ HOLE = '\0'  # what a message has in place of `…`
 
 
 @cache
-def messages() -> List[str]:
+def messages() -> list[str]:
     """All strings of the package and the tools."""
     return [
         message
@@ -36,8 +36,7 @@ def strings(tree: ast.AST) -> Iterator[str]:
             yield node.value
         elif isinstance(node, ast.JoinedStr):
             yield ''.join(
-                part.value if isinstance(part, ast.Constant) else HOLE
-                for part in node.values
+                part.value if isinstance(part, ast.Constant) else HOLE for part in node.values
             )
 
 
@@ -60,16 +59,12 @@ def test_a_message_that_nobody_prints_is_found():
     assert not is_printed('has no GPU: there are two')
 
 
-@pytest.mark.parametrize(
-    'path', sorted(set(re.findall(r'(?:tools|configs)/[\w/.-]*\w', TEXT)))
-)
+@pytest.mark.parametrize('path', sorted(set(re.findall(r'(?:tools|configs)/[\w/.-]*\w', TEXT))))
 def test_files_named_are_there(path):
     assert (REPOSITORY / path).exists()
 
 
-@pytest.mark.parametrize(
-    'target', sorted(set(re.findall(r'\]\(([^)#]+)', TEXT)))
-)
+@pytest.mark.parametrize('target', sorted(set(re.findall(r'\]\(([^)#]+)', TEXT))))
 def test_links_lead_somewhere(target):
     assert (PAGE.parent / target).exists()
 

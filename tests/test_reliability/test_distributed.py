@@ -37,9 +37,7 @@ def draw_from_content(self, patches):
     grid = self.backbone.token_grid
     cells = patches.unflatten(1, (grid[0], -1)).mean((1, 3)).argsort(1)
     counts = self.mask_generator.counts(grid)
-    sizes = [
-        counts[name] // grid[0] for name in ('visible', 'extra', 'hidden')
-    ]
+    sizes = [counts[name] // grid[0] for name in ('visible', 'extra', 'hidden')]
     return TokenPartition(
         *(
             self.mask_generator.tokens_of(part.sort(1).values, grid)
@@ -57,16 +55,11 @@ def make_model(cfg):
 
 def make_clips():
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(
-        0, 256, (BATCH, 3, 8, 64, 64), dtype=torch.uint8, generator=generator
-    )
+    return torch.randint(0, 256, (BATCH, 3, 8, 64, 64), dtype=torch.uint8, generator=generator)
 
 
 def batch_of(clips):
-    return dict(
-        inputs=list(clips),
-        data_samples=[BaseDataElement() for _ in range(len(clips))],
-    )
+    return dict(inputs=list(clips), data_samples=[BaseDataElement() for _ in range(len(clips))])
 
 
 def gradients(model, clips):
@@ -109,8 +102,7 @@ def on_two_processes(work):
     context = multiprocessing.get_context('fork')
     queue, port = context.Queue(), free_port()
     processes = [
-        context.Process(target=worker, args=(rank, port, work, queue))
-        for rank in range(2)
+        context.Process(target=worker, args=(rank, port, work, queue)) for rank in range(2)
     ]
     for process in processes:
         process.start()
@@ -127,9 +119,7 @@ def half_batch_gradients(rank):
     half = make_clips().chunk(2)[rank]
     results = {}
     for name, cfg in ALGORITHMS.items():
-        model = MMDistributedDataParallel(
-            make_model(cfg), broadcast_buffers=False
-        )
+        model = MMDistributedDataParallel(make_model(cfg), broadcast_buffers=False)
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
             found = gradients(model, half)
@@ -179,9 +169,7 @@ def test_masks_differ_between_processes_and_steps():
 def meet_a_bad_loss(rank):
     torch.manual_seed(0)
     model = MMDistributedDataParallel(nn.Linear(2, 2), broadcast_buffers=False)
-    wrapper = GuardedOptimWrapper(
-        torch.optim.SGD(model.parameters(), lr=1.0), precision='fp32'
-    )
+    wrapper = GuardedOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), precision='fp32')
     before = model.module.weight.detach().clone()
     wrapper.set_batch([f'of rank {rank}.mp4'])
     loss = model(torch.ones(1, 2)).sum()
@@ -206,8 +194,7 @@ def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
     data = make_data(tmp_path, make_video)
     cfg = shrink(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain'
-            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
         ),
         data,
     )
@@ -219,14 +206,7 @@ def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
     shutil.copytree(REPOSITORY / 'tools', tools)
     # The scripts find train.py beside them, and Python finds the package.
     result = subprocess.run(
-        [
-            'bash',
-            tools / 'dist_train.sh',
-            config,
-            '2',
-            '--work-dir',
-            tmp_path / 'w',
-        ],
+        ['bash', tools / 'dist_train.sh', config, '2', '--work-dir', tmp_path / 'w'],
         cwd=tmp_path,
         capture_output=True,
         text=True,

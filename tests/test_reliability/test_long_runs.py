@@ -13,11 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from amd_mm.engine.hooks import StepSeedHook, StopOnSignalHook
-from amd_mm.engine.hooks.stop_signals import (
-    TrainingStopped,
-    _let_workers_live,
-    restore_handlers,
-)
+from amd_mm.engine.hooks.stop_signals import TrainingStopped, _let_workers_live, restore_handlers
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
@@ -38,9 +34,7 @@ from tests.test_tools.tool_scripts import load_tool
 
 # ----------------------------------------------------------- nothing piles up
 
-linux = pytest.mark.skipif(
-    not sys.platform.startswith('linux'), reason='reads /proc'
-)
+linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 SIZE = (96, 72)
 FRAME = SIZE[0] * SIZE[1] * 3
 # Bytes a step and process that may be growth; a step decodes about one video
@@ -97,8 +91,7 @@ def test_soak_sees_half_a_clip_kept_of_each_video(soaked):
 # -------------------------------------------------------- a stop costs nothing
 
 main_thread = pytest.mark.skipif(
-    threading.current_thread() is not threading.main_thread(),
-    reason='signals need the main thread',
+    threading.current_thread() is not threading.main_thread(), reason='signals need the main thread'
 )
 
 
@@ -174,10 +167,7 @@ def test_stopped_twice_and_resumed_equals_uninterrupted(
 
     train(config, stopped, '--resume')
     curves.append(read_lines(stopped))
-    assert (min(curves[2]), max(curves[2])) == (
-        second + 1,
-        EPOCHS * PER_EPOCH,
-    )
+    assert (min(curves[2]), max(curves[2])) == (second + 1, EPOCHS * PER_EPOCH)
     assert not list(stopped.glob('stopped_*'))
     line = f'[{EPOCHS}][{second % PER_EPOCH + 1}/{PER_EPOCH}]'
     assert line in ''.join(capfd.readouterr())
@@ -219,16 +209,13 @@ def train_toy(folder, counts, *hooks, resume=False):
     )
     custom = [dict(type='amd_mm.StopOnSignalHook'), *hooks]
     try:
-        toy_runner(
-            folder, optim_wrapper=wrapper, custom_hooks=custom, resume=resume
-        ).train()
+        toy_runner(folder, optim_wrapper=wrapper, custom_hooks=custom, resume=resume).train()
     finally:
         restore_handlers()
 
 
 @pytest.mark.parametrize(
-    'counts, told, stopped',
-    [(2, 2, 2), (2, 5, 6), (3, 1, 3), (3, 4, 6), (3, 7, 8)],
+    'counts, told, stopped', [(2, 2, 2), (2, 5, 6), (3, 1, 3), (3, 4, 6), (3, 7, 8)]
 )
 def test_stops_where_no_gradient_waits(tmp_path, counts, told, stopped):
     """3 does not divide the 4 batches of an epoch; the run has 8."""
@@ -243,8 +230,7 @@ def test_stops_where_no_gradient_waits(tmp_path, counts, told, stopped):
     else:
         train_toy(broken, counts, Told(told))
     mine, theirs = (
-        torch.load(folder / 'epoch_2.pth', weights_only=False)
-        for folder in (broken, whole)
+        torch.load(folder / 'epoch_2.pth', weights_only=False) for folder in (broken, whole)
     )
     assert equal(mine['state_dict'], theirs['state_dict'])
     assert equal(mine['optimizer']['state'], theirs['optimizer']['state'])
@@ -288,9 +274,7 @@ def told_twice(between, number, queue):
 )
 def test_only_a_second_ctrl_c_ends_at_once(number, seconds, code):
     context = multiprocessing.get_context('fork')
-    process = context.Process(
-        target=told_twice, args=(seconds, number, context.Queue())
-    )
+    process = context.Process(target=told_twice, args=(seconds, number, context.Queue()))
     process.start()
     process.join(30)
     assert process.exitcode == code
@@ -305,9 +289,7 @@ def test_only_its_parent_ends_a_process_of_the_loader():
     next(batches), next(batches)  # both are at work
     workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2
-    subprocess.run(
-        ['kill', '-TERM', *(str(one.pid) for one in workers)], check=True
-    )
+    subprocess.run(['kill', '-TERM', *(str(one.pid) for one in workers)], check=True)
     for _ in range(200):
         next(batches)
     assert all(one.is_alive() for one in workers)
@@ -336,9 +318,7 @@ def own_signal_handlers():
         ('os.kill(os.getpid(), 9)', 137, 'was ended by SIGKILL'),
     ],
 )
-def test_launcher_ends_as_its_processes_end(
-    tmp_path, capfd, own_signal_handlers, end, code, said
-):
+def test_launcher_ends_as_its_processes_end(tmp_path, capfd, own_signal_handlers, end, code, said):
     script = tmp_path / 'script.py'
     script.write_text(f'import os\n{end}\n')
     argv = ['--master_port=0', '--nproc_per_node=2', str(script)]
@@ -363,9 +343,7 @@ def test_epoch_of_another_length_begins_anew():
     said = []
     loader = [0] * 5
     runner = SimpleNamespace(
-        _resume=True,
-        train_dataloader=loader,
-        logger=SimpleNamespace(warning=said.append),
+        _resume=True, train_dataloader=loader, logger=SimpleNamespace(warning=said.append)
     )
     hook = StopOnSignalHook()
     meta = dict(amd_mm_stopped=dict(batches=3, of=8))

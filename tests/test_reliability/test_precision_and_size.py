@@ -20,16 +20,12 @@ from mmengine.runner import Runner
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-FOLDER = (
-    'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
-)
+FOLDER = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
 
 
 @pytest.fixture
 def cfg(tmp_path, make_video):
-    cfg = shrink(
-        Config.fromfile(CONFIGS / FOLDER), make_data(tmp_path, make_video)
-    )
+    cfg = shrink(Config.fromfile(CONFIGS / FOLDER), make_data(tmp_path, make_video))
     cfg.work_dir = str(tmp_path / 'w')
     cfg.experiment_name = tmp_path.name
     cfg.train_cfg.max_epochs = 1
@@ -47,11 +43,7 @@ def train(model, steps, precision):
         ),
     )
     clips = torch.randint(
-        0,
-        256,
-        (4, 3, 8, 64, 64),
-        dtype=torch.uint8,
-        generator=torch.Generator().manual_seed(0),
+        0, 256, (4, 3, 8, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     losses = []
     for _ in range(steps):
@@ -99,8 +91,7 @@ def test_a_checkpoint_does_not_contain_the_teacher(cfg, tmp_path):
 def test_real_size_of_a_checkpoint():
     model = build_on_meta(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain'
-            '/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
+            CONFIGS / 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
         )
     )
     weights = sum(v.numel() for v in model.state_dict().values())
@@ -126,10 +117,7 @@ def test_a_bad_loss_names_the_video_files(cfg, tmp_path):
     seen = []
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     set_batch = runner.optim_wrapper.set_batch
-    runner.optim_wrapper.set_batch = lambda names: (
-        seen.append(names),
-        set_batch(names),
-    )
+    runner.optim_wrapper.set_batch = lambda names: (seen.append(names), set_batch(names))
     with pytest.raises(NonFiniteError) as error:
         runner.train()
     assert len(seen) == 2

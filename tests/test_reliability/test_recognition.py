@@ -16,9 +16,7 @@ from mmengine.runner import Runner
 
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-PRETRAINING = (
-    'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
-)
+PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400'
 SPARSE = 'amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2'
 
@@ -80,20 +78,10 @@ def test_fine_tune_validate_and_test(tmp_path, data, pretrained, caplog):
 def test_real_videos_train_and_test(tmp_path, data, real_videos, name):
     """Two iterations at a small size, then all views of a test."""
     ann = tmp_path / 'list.txt'
-    ann.write_text(
-        '\n'.join(
-            f'{path} {label}' for label, path in enumerate(real_videos[:4])
-        )
-    )
+    ann.write_text('\n'.join(f'{path} {label}' for label, path in enumerate(real_videos[:4])))
     cfg = recognition(data, tmp_path / 'run', name)
-    for loader in (
-        cfg.train_dataloader,
-        cfg.val_dataloader,
-        cfg.test_dataloader,
-    ):
-        loader.dataset.update(
-            data_root='', ann_file=str(ann), data_prefix=dict(video='')
-        )
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.update(data_root='', ann_file=str(ann), data_prefix=dict(video=''))
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.iter == 2
@@ -118,9 +106,7 @@ def test_load_from_a_pretraining_checkpoint(tmp_path, data, pretrained):
     assert 'missing    4  backbone.fc_norm' in log
 
 
-def test_load_from_another_data_set_keeps_all_but_the_classifier(
-    tmp_path, data
-):
+def test_load_from_another_data_set_keeps_all_but_the_classifier(tmp_path, data):
     """Kinetics' 400 classes -> UCF101's: fc_norm comes along."""
     source = MODELS.build(recognition(data, tmp_path).model)
     with torch.no_grad():
@@ -155,8 +141,7 @@ def test_a_missing_encoder_weight_stops_the_run(tmp_path, data, pretrained):
         cfg = recognition(data, tmp_path, epochs=0)
         cfg.merge_from_dict(change)
         with pytest.raises(
-            CheckpointMismatchError,
-            match=r'holed.pth(.|\n)*blocks.3.attn.qkv.weight',
+            CheckpointMismatchError, match=r'holed.pth(.|\n)*blocks.3.attn.qkv.weight'
         ):
             Runner.from_cfg(cfg).train()
 
@@ -174,9 +159,7 @@ def test_testing_names_both_numbers_of_classes(tmp_path, data):
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'k400.pth')
     cfg = recognition(data, tmp_path, SPARSE)
     cfg.load_from = str(tmp_path / 'k400.pth')
-    with pytest.raises(
-        CheckpointMismatchError, match='tells 400 classes apart, the model 174'
-    ):
+    with pytest.raises(CheckpointMismatchError, match='tells 400 classes apart, the model 174'):
         Runner.from_cfg(cfg).test()
 
 
@@ -198,9 +181,7 @@ def test_a_public_fine_tuned_file_tests_as_it_is(tmp_path, data):
         ]
         torch.save(checkpoint, cfg.load_from)
         Runner.from_cfg(cfg).test()
-        results.append(
-            [one['pred_score'] for one in pickle.loads(dump.read_bytes())]
-        )
+        results.append([one['pred_score'] for one in pickle.loads(dump.read_bytes())])
     assert len(results[0]) == 4
     assert torch.equal(torch.stack(results[0]), torch.stack(results[1]))
 
@@ -209,25 +190,18 @@ def test_a_public_fine_tuned_file_tests_as_it_is(tmp_path, data):
 def test_a_stock_config_with_another_backbone(tmp_path, data, theirs):
     """MMAction2's own config; a checkpoint of one backbone tests in both."""
     cfg = get_config(
-        'mmaction::recognition/videomae/'
-        'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py'
+        'mmaction::recognition/videomae/vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py'
     )
     if theirs is None:
         cfg.model.backbone.type = 'amd_mm.VideoVisionTransformer'
     cfg.test_dataloader.dataset.update(
-        ann_file=str(
-            data / 'data/kinetics400/kinetics400_val_list_videos.txt'
-        ),
+        ann_file=str(data / 'data/kinetics400/kinetics400_val_list_videos.txt'),
         data_prefix=dict(video=str(data / 'data/kinetics400/videos_val')),
     )
-    cfg.model.backbone.update(
-        img_size=32, embed_dims=24, num_heads=2, num_frames=4
-    )
+    cfg.model.backbone.update(img_size=32, embed_dims=24, num_heads=2, num_frames=4)
     cfg.model.cls_head.in_channels = 24
     for transform in cfg.test_dataloader.dataset.pipeline:
-        for key, value in dict(
-            clip_len=4, crop_size=32, scale=(-1, 32)
-        ).items():
+        for key, value in dict(clip_len=4, crop_size=32, scale=(-1, 32)).items():
             if key in transform:
                 transform[key] = value
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
@@ -236,9 +210,7 @@ def test_a_stock_config_with_another_backbone(tmp_path, data, theirs):
     torch.manual_seed(0)
     stock = dict(cfg.model, backbone=dict(cfg.model.backbone))
     stock['backbone']['type'] = 'mmaction.VisionTransformer'
-    torch.save(
-        dict(state_dict=MODELS.build(stock).state_dict()), tmp_path / 'w.pth'
-    )
+    torch.save(dict(state_dict=MODELS.build(stock).state_dict()), tmp_path / 'w.pth')
     cfg.update(
         work_dir=str(tmp_path),
         load_from=str(tmp_path / 'w.pth'),
@@ -262,6 +234,4 @@ def _scores_of_stock(model, path, cfg):
     model.load_state_dict(weights(path))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     with torch.no_grad():
-        return torch.stack(
-            [model.test_step(batch)[0].pred_score for batch in loader]
-        )
+        return torch.stack([model.test_step(batch)[0].pred_score for batch in loader])

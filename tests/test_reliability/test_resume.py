@@ -23,8 +23,7 @@ def write_config(folder, make_video):
         make_video(str(data / f'data/videos/{index} more.mp4'), frames=16)
     cfg = shrink(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain'
-            '/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
         ),
         data,
     )
@@ -75,9 +74,7 @@ def read_lines(work_dir):
             values = json.loads(line)
         except ValueError:  # being written
             continue
-        curve[values['iter']] = {
-            key: value for key, value in values.items() if key not in CLOCKS
-        }
+        curve[values['iter']] = {key: value for key, value in values.items() if key not in CLOCKS}
     return curve
 
 
@@ -85,9 +82,7 @@ def equal(mine, theirs):
     if isinstance(mine, torch.Tensor):
         return torch.equal(mine, theirs)
     if isinstance(mine, dict):
-        return mine.keys() == theirs.keys() and all(
-            equal(mine[key], theirs[key]) for key in mine
-        )
+        return mine.keys() == theirs.keys() and all(equal(mine[key], theirs[key]) for key in mine)
     if isinstance(mine, (list, tuple)):
         return len(mine) == len(theirs) and all(map(equal, mine, theirs))
     return mine == theirs
@@ -125,9 +120,6 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, make_video):
     assert max(second_part) == EPOCHS * PER_EPOCH
 
     last = f'epoch_{EPOCHS}.pth'
-    mine, theirs = (
-        torch.load(folder / last, weights_only=False)
-        for folder in (broken, whole)
-    )
+    mine, theirs = (torch.load(folder / last, weights_only=False) for folder in (broken, whole))
     assert equal(mine['state_dict'], theirs['state_dict'])
     assert equal(mine['optimizer']['state'], theirs['optimizer']['state'])

@@ -17,20 +17,12 @@ from mmengine.runner import CheckpointLoader
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, shrink
 
-from .test_distributed import (
-    batch_of,
-    draw_from_content,
-    make_clips,
-    make_model,
-    on_two_processes,
-)
+from .test_distributed import batch_of, draw_from_content, make_clips, make_model, on_two_processes
 
 FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400-fsdp.py'
 PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
 STEPS = 4
-shards = pytest.mark.skipif(
-    torch.__version__ < (2, 2), reason='PyTorch 2.1 has no FSDP on CPUs'
-)
+shards = pytest.mark.skipif(torch.__version__ < (2, 2), reason='PyTorch 2.1 has no FSDP on CPUs')
 
 
 def optim_cfg(counts=1):
@@ -48,8 +40,7 @@ def train(model, wrapper, clips, counts):
     losses = []
     for _ in range(STEPS):
         parts = [
-            model.train_step(batch_of(part), wrapper)['loss'].item()
-            for part in clips.chunk(counts)
+            model.train_step(batch_of(part), wrapper)['loss'].item() for part in clips.chunk(counts)
         ]
         losses.append(sum(parts) / counts)
     return losses
@@ -59,9 +50,7 @@ def on_one_process():
     model = make_model(tiny.amd())
     wrapper = build_optim_wrapper(model, optim_cfg())
     losses = train(model, wrapper, make_clips(), 1)
-    return losses, {
-        name: value.detach() for name, value in model.state_dict().items()
-    }
+    return losses, {name: value.detach() for name, value in model.state_dict().items()}
 
 
 def with_ddp(clips, counts):
@@ -87,9 +76,7 @@ def with_fsdp(clips, counts):
     model, wrapper = strategy.prepare(
         make_model(tiny.amd()),
         optim_wrapper=optim_cfg(counts),
-        dispatch_kwargs=dict(
-            max_iters=STEPS * counts, init_weights_for_test_or_val=False
-        ),
+        dispatch_kwargs=dict(max_iters=STEPS * counts, init_weights_for_test_or_val=False),
     )
     share = sum(value.numel() for value in model.parameters())
     losses = train(model, wrapper, clips, counts)
@@ -120,9 +107,7 @@ def test_two_processes_learn_what_one_does(monkeypatch):
     assert losses[-1] < 0.9 * losses[0]  # it did learn
     for way, (theirs, state, _) in found[0].items():
         halves = torch.tensor([theirs, found[1][way][0]])
-        torch.testing.assert_close(
-            halves.mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(halves.mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5)
         assert set(state) == set(weights), way
         for name, value in weights.items():
             torch.testing.assert_close(
@@ -132,9 +117,7 @@ def test_two_processes_learn_what_one_does(monkeypatch):
                 atol=1e-5,
                 msg=lambda text: f'{way}, {name}: {text}',
             )
-    whole = sum(
-        value.numel() for value in MODELS.build(tiny.amd()).parameters()
-    )
+    whole = sum(value.numel() for value in MODELS.build(tiny.amd()).parameters())
     for rank in range(2):
         (share,) = found[rank]['with_fsdp', 1][2]
         assert share < 0.55 * whole
@@ -178,9 +161,7 @@ def runs(tmp_path_factory, make_video):
     folder = tmp_path_factory.mktemp('sharded')
     root = folder / 'data/kinetics400'
     for index in range(4):
-        make_video(
-            str(root / f'videos_train/{index}.mp4'), frames=20, seed=index
-        )
+        make_video(str(root / f'videos_train/{index}.mp4'), frames=20, seed=index)
     (root / 'kinetics400_train_list_videos.txt').write_text(
         '\n'.join(f'{index}.mp4 {index}' for index in range(4))
     )
@@ -188,9 +169,7 @@ def runs(tmp_path_factory, make_video):
     def run(name, work_dir, **changes):
         cfg = tiny_config(name, folder, folder / work_dir, **changes)
         runner = (
-            RUNNERS.build(cfg)
-            if 'runner_type' in cfg
-            else (RUNNERS.get('Runner').from_cfg(cfg))
+            RUNNERS.build(cfg) if 'runner_type' in cfg else (RUNNERS.get('Runner').from_cfg(cfg))
         )
         runner.train()
         return logged(runner)
@@ -251,9 +230,7 @@ def test_checkpoints_are_those_of_any_run(runs):
     )
     assert list(mine['state_dict']) == list(theirs['state_dict'])
     for name, value in theirs['state_dict'].items():
-        torch.testing.assert_close(
-            mine['state_dict'][name], value, rtol=1e-3, atol=1e-4
-        )
+        torch.testing.assert_close(mine['state_dict'][name], value, rtol=1e-3, atol=1e-4)
     assert_same_curves(logs['loaded'], logs['loaded_plain'])
     # From trained weights, not from new ones.
     assert logs['loaded']['train/loss'][0] != logs['ddp']['train/loss'][0]
@@ -263,9 +240,7 @@ def test_checkpoints_are_those_of_any_run(runs):
 def test_blocks_become_units():
     model = MODELS.build(tiny.amd())
     units = [
-        name
-        for name, module in model.named_modules()
-        if wrap_classes(module, False, 0, ['Block'])
+        name for name, module in model.named_modules() if wrap_classes(module, False, 0, ['Block'])
     ]
     # 4 blocks, 2 of the decoder, a generator of one block for either tap.
     assert len(units) == 8 and 'backbone.blocks.0' in units
@@ -273,9 +248,7 @@ def test_blocks_become_units():
 
 
 def test_checkpoints_in_shards_are_refused(monkeypatch):
-    monkeypatch.setattr(
-        'amd_mm.engine.strategies.fsdp.is_distributed', lambda: True
-    )
+    monkeypatch.setattr('amd_mm.engine.strategies.fsdp.is_distributed', lambda: True)
     strategy = GuardedFSDPStrategy.__new__(GuardedFSDPStrategy)
     strategy._init_state_dict_cfg('local')
     with pytest.raises(LaunchError, match="has to be 'full'"):

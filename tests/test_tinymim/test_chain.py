@@ -40,14 +40,10 @@ def write_stages(folder):
     return [str(path) for path in paths]
 
 
-def test_a_student_teaches_the_next_and_nothing_is_done_twice(
-    chain, tmp_path, capfd
-):
+def test_a_student_teaches_the_next_and_nothing_is_done_twice(chain, tmp_path, capfd):
     stages, out = write_stages(tmp_path), tmp_path / 'runs'
     first = pretraining(tmp_path)
-    first.model.teacher.update(
-        checkpoint=str(tmp_path / 'mae.pth'), random_init=False
-    )
+    first.model.teacher.update(checkpoint=str(tmp_path / 'mae.pth'), random_init=False)
     first.work_dir = str(out / SMALL)
     Runner.from_cfg(first).train()
     capfd.readouterr()
@@ -91,10 +87,7 @@ def commands(chain, monkeypatch):
 
 @pytest.mark.parametrize(
     'heads, expected',
-    [
-        ('released', {}),
-        ('paper', {'model.last_heads': 16, 'model.teacher.num_heads': 16}),
-    ],
+    [('released', {}), ('paper', {'model.last_heads': 16, 'model.teacher.num_heads': 16})],
 )
 def test_the_real_chain(chain, commands, tmp_path, heads, expected):
     (tmp_path / 'mae.pth').touch()
@@ -116,16 +109,10 @@ def test_the_real_chain(chain, commands, tmp_path, heads, expected):
     names = [name.split('_16xb')[0].split('_fine')[0] for name, _ in commands]
     assert names == [
         f'tinymim_{pair}'
-        for pair in (
-            'vit-base-p16_vit-large',
-            'vit-small-p16_vit-base',
-            'vit-tiny-p16_vit-small',
-        )
+        for pair in ('vit-base-p16_vit-large', 'vit-small-p16_vit-base', 'vit-tiny-p16_vit-small')
         for _ in range(2)
     ]
-    teachers = [
-        options['model.teacher.checkpoint'] for _, options in commands[::2]
-    ]
+    teachers = [options['model.teacher.checkpoint'] for _, options in commands[::2]]
     assert teachers[0].endswith('mae.pth')
     for teacher, (_name, options) in zip(teachers[1:], commands[1::2]):
         assert options['model.backbone.pretrained'] == teacher
@@ -143,9 +130,7 @@ def test_the_real_chain(chain, commands, tmp_path, heads, expected):
         (['--teacher', __file__, '--heads', '12'], 'released'),
     ],
 )
-def test_mistakes_stop_it_before_it_starts(
-    chain, commands, capsys, arguments, complaint
-):
+def test_mistakes_stop_it_before_it_starts(chain, commands, capsys, arguments, complaint):
     with pytest.raises(SystemExit) as stopped:
         chain.main(arguments)
     assert stopped.value.code == 2

@@ -48,9 +48,7 @@ def test_images_are_the_package_s(tools, tmp_path, monkeypatch):
 
 def test_without_the_package_it_says_how_to_get_it(tools, monkeypatch):
     digit_images, _ = tools
-    monkeypatch.setattr(
-        digit_images.importlib.util, 'find_spec', lambda name: None
-    )
+    monkeypatch.setattr(digit_images.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(SystemExit, match='pip install --no-deps scikit-learn'):
         digit_images.main(['anywhere'])
 
@@ -60,11 +58,7 @@ def test_both_starts_get_the_same_but_for_the_weights(tools, tmp_path):
     tasks = digits.plan(tmp_path, [3, 4])
     for alone, tuned in zip(tasks['scratch'], tasks['tinymim']):
         mine, theirs = (
-            [
-                part
-                for part in task.command
-                if 'work-dir' not in part and task.name not in part
-            ]
+            [part for part in task.command if 'work-dir' not in part and task.name not in part]
             for task in (alone, tuned)
         )
         (extra,) = set(theirs) - set(mine)
@@ -77,23 +71,14 @@ def test_both_starts_get_the_same_but_for_the_weights(tools, tmp_path):
         'quickstart_image_finetune.py',
         'image_finetune_vit-tiny.py',
     ]
-    seeds = [
-        {part for part in task.command if 'subset_seed' in part}
-        for task in tasks['scratch']
-    ]
+    seeds = [{part for part in task.command if 'subset_seed' in part} for task in tasks['scratch']]
     assert seeds[0] != seeds[1]
 
 
 def test_table(tools):
     _, digits = tools
-    text = digits.table(
-        dict(scratch=[60.0, 70.0], tinymim=[80.0, 81.0]), [0, 5]
-    )
+    text = digits.table(dict(scratch=[60.0, 70.0], tinymim=[80.0, 81.0]), [0, 5])
     lines = text.splitlines()
     assert lines[0].split('|')[3].strip() == 'seed 5'
-    assert [cell.strip() for cell in lines[2].split('|')[2:-1]] == [
-        '60.0',
-        '70.0',
-        '65.0',
-    ]
+    assert [cell.strip() for cell in lines[2].split('|')[2:-1]] == ['60.0', '70.0', '65.0']
     assert '80.5' in lines[3]

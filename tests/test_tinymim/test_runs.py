@@ -116,9 +116,7 @@ def half_batch_gradients(rank):
     half = two_views()[:, 2 * rank : 2 * rank + 2]
     results = {}
     for name, options in OPTIONS.items():
-        model = MMDistributedDataParallel(
-            make(options), broadcast_buffers=False
-        )
+        model = MMDistributedDataParallel(make(options), broadcast_buffers=False)
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
             results[name] = gradients(model, half)
@@ -133,9 +131,5 @@ def test_two_processes_without_find_unused_parameters():
             assert set(found[rank][name]) == set(expected)
             for key, value in expected.items():
                 np.testing.assert_allclose(
-                    found[rank][name][key],
-                    value,
-                    rtol=1e-4,
-                    atol=1e-6,
-                    err_msg=f'{name}, {key}',
+                    found[rank][name][key], value, rtol=1e-4, atol=1e-6, err_msg=f'{name}, {key}'
                 )

@@ -57,14 +57,10 @@ def test_what_mmaction_reads(tmp_path):
     made = pickle.loads((tmp_path / 'made/proposals.pkl').read_bytes())
     assert type(made) is dict
     assert all(
-        type(boxes) is np.ndarray
-        and boxes.dtype == np.float64
-        and boxes.shape[1] == 5
+        type(boxes) is np.ndarray and boxes.dtype == np.float64 and boxes.shape[1] == 5
         for boxes in made.values()
     )
-    assert [path.name for path in (tmp_path / 'made').iterdir()] == [
-        'proposals.pkl'
-    ]
+    assert [path.name for path in (tmp_path / 'made').iterdir()] == ['proposals.pkl']
 
 
 @pytest.mark.parametrize(
@@ -72,19 +68,9 @@ def test_what_mmaction_reads(tmp_path):
     [
         ('a b,7,64,24,320,120,.5\n', ('--size', '640x240')),
         ('a b.mp4,7.0,.1,.1,.5,.5,.5\n', ()),
-        (
-            '\ufeffvideo_id,time,conf,x1,y1,x2,y2,id\n\na b,007,.5,.1,.1,.5,.5,9\n',
-            (),
-        ),
-        (
-            'video,timestamp,x1,y1,x2,y2,width,height,score\n'
-            'a b,7,64,24,320,120,640,240,.5\n',
-            (),
-        ),
-        (
-            '.5,a b,7,-,.1,.1,.5,.5\n',
-            ('--columns', 'score,video,timestamp,x,x1,y1,x2,y2'),
-        ),
+        ('\ufeffvideo_id,time,conf,x1,y1,x2,y2,id\n\na b,007,.5,.1,.1,.5,.5,9\n', ()),
+        ('video,timestamp,x1,y1,x2,y2,width,height,score\na b,7,64,24,320,120,640,240,.5\n', ()),
+        ('.5,a b,7,-,.1,.1,.5,.5\n', ('--columns', 'score,video,timestamp,x,x1,y1,x2,y2')),
     ],
 )
 def test_other_columns(tmp_path, text, options):
@@ -108,49 +94,21 @@ def test_boxes_without_confidence(tmp_path, capsys):
             'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is no whole '
             'second: 7.5\n    a,7.5',
         ),
-        (
-            'a,7,64,24,320,120,.5\n',
-            (),
-            'line 1: values from 0.5 to 320; corners are shares',
-        ),
+        ('a,7,64,24,320,120,.5\n', (), 'line 1: values from 0.5 to 320; corners are shares'),
         ('a,7,64,24,320,120,.5\n', (), 'corners in pixels: --size'),
-        (
-            'a,7,64,24,320,120,.5\n',
-            ('--size', '200x200'),
-            'line 1: values from 0.12 to 1.6',
-        ),
-        (
-            'a,7,.1,.1,.5,.5,.5\n',
-            ('--size', '200x200'),
-            'shares of the frame already',
-        ),
+        ('a,7,64,24,320,120,.5\n', ('--size', '200x200'), 'line 1: values from 0.12 to 1.6'),
+        ('a,7,.1,.1,.5,.5,.5\n', ('--size', '200x200'), 'shares of the frame already'),
         ('a,7,.5,.5,.1,.1,.5\n', (), 'line 1: a box has x1 > x2'),
         ('a,7,.1,.1,.5,nan,.5\n', (), 'line 1: y2 is not finite'),
         ('a,x,.1,.1,.5,.5,.5\n', (), "line 1: timestamp is no number: 'x'"),
         ('a,7,.1,.1,.5,.5,97\n', (), 'line 1: values from 0.1 to 97'),
-        (
-            'a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n',
-            (),
-            'line 2: it has 1 fields too few',
-        ),
-        (
-            'a;7;.1;.1;.5;.5;.9\n',
-            (),
-            'its header a;7;.1;.1;.5;.5;.9 lacks video',
-        ),
-        (
-            'video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n',
-            (),
-            'lacks x2, y2',
-        ),
+        ('a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n', (), 'line 2: it has 1 fields too few'),
+        ('a;7;.1;.1;.5;.5;.9\n', (), 'its header a;7;.1;.1;.5;.5;.9 lacks video'),
+        ('video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n', (), 'lacks x2, y2'),
         ('1,2,3\n', (), 'line 1: without a header there are 7 columns'),
         ('\n', (), 'has no boxes'),
         # The annotations by mistake.
-        (
-            'a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n',
-            (),
-            'a person of an annotation file',
-        ),
+        ('a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n', (), 'a person of an annotation file'),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, capsys, text, options, said):
@@ -170,20 +128,14 @@ def test_wrong_calls(tmp_path, capsys):
 
 
 def aia(tmp_path, boxes, images):
-    paths = [
-        tmp_path / name for name in ('boxes.json', 'images.json', 'p.pkl')
-    ]
+    paths = [tmp_path / name for name in ('boxes.json', 'images.json', 'p.pkl')]
     for path, content in zip(paths, (boxes, images)):
         path.write_text(json.dumps(content))
-    code = AIA.main(
-        [str(paths[0]), '--images', str(paths[1]), '--out', str(paths[2])]
-    )
+    code = AIA.main([str(paths[0]), '--images', str(paths[1]), '--out', str(paths[2])])
     return code, read_proposals(paths[2]) if paths[2].exists() else None
 
 
-IMAGES = dict(
-    images=[dict(id=30902, movie='abc', timestamp=902, width=640, height=240)]
-)
+IMAGES = dict(images=[dict(id=30902, movie='abc', timestamp=902, width=640, height=240)])
 
 
 def test_aia(tmp_path, capsys):
@@ -194,9 +146,7 @@ def test_aia(tmp_path, capsys):
     ]
     code, made = aia(tmp_path, boxes, IMAGES)
     assert code == 0 and list(made) == ['abc,0902']
-    np.testing.assert_allclose(
-        made['abc,0902'], [[0, 0, 1, 1, 0.9], [0.1, 0.1, 0.5, 0.5, 0.7]]
-    )
+    np.testing.assert_allclose(made['abc,0902'], [[0, 0, 1, 1, 0.9], [0.1, 0.1, 0.5, 0.5, 0.7]])
     out = capsys.readouterr().out
     assert '1 boxes of frames that are not in' in out
     assert '2 boxes of 1 frames' in out
@@ -217,13 +167,7 @@ def test_aia_files_that_are_wrong(tmp_path, capsys):
     (tmp_path / 'boxes.json').write_text('[')
     assert (
         AIA.main(
-            [
-                str(tmp_path / 'boxes.json'),
-                '--images',
-                str(tmp_path / 'images.json'),
-                '--out',
-                'x',
-            ]
+            [str(tmp_path / 'boxes.json'), '--images', str(tmp_path / 'images.json'), '--out', 'x']
         )
         == 2
     )
@@ -328,10 +272,7 @@ def test_labels_and_proposals_that_lack_something(people, capsys):
 
 
 def test_files_that_do_not_meet(people, capsys, tmp_path):
-    proposals = {
-        f'x{key}': boxes
-        for key, boxes in read_proposals(people['proposal_file']).items()
-    }
+    proposals = {f'x{key}': boxes for key, boxes in read_proposals(people['proposal_file']).items()}
     Path(people['proposal_file']).write_bytes(pickle.dumps(proposals))
     Path(people['exclude_file']).write_text('other,902\n')
     assert validate(people) == 1
@@ -380,13 +321,9 @@ def test_kinetics(tmp_path, capsys):
     """The times of a clip are in its name."""
     path = tmp_path / 'a.csv'
     path.write_text(
-        '-5KQ66BBWC4,0902,.1,.1,.5,.5,1,0\n'
-        'o3lCwWyyc_s_000012_000022,17,.1,.1,.5,.5,2,-1\n'
+        '-5KQ66BBWC4,0902,.1,.1,.5,.5,1,0\no3lCwWyyc_s_000012_000022,17,.1,.1,.5,.5,2,-1\n'
     )
-    proposals = {
-        '-5KQ66BBWC4,0902': np.full((1, 5), 0.9),
-        'o3lCwWyyc_s,0017': np.full((1, 5), 0.9),
-    }
+    proposals = {'-5KQ66BBWC4,0902': np.full((1, 5), 0.9), 'o3lCwWyyc_s,0017': np.full((1, 5), 0.9)}
     (tmp_path / 'p.pkl').write_bytes(pickle.dumps(proposals))
     call = [str(path), '--proposals', str(tmp_path / 'p.pkl'), '--strict']
     assert VALIDATE.main([*call, '--kinetics']) == 0

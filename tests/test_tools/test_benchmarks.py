@@ -70,30 +70,19 @@ def models_of(recognition: ModuleType) -> tuple:
     machine = recognition.Machine('cpu', 'fp32', 1)
     device = torch.device('cpu')
     models = {
-        way: recognition.build(way, task, device)
-        for way in (recognition.STOCK, recognition.FUSED)
+        way: recognition.build(way, task, device) for way in (recognition.STOCK, recognition.FUSED)
     }
-    models[recognition.FUSED].load_state_dict(
-        models[recognition.STOCK].state_dict()
-    )
+    models[recognition.FUSED].load_state_dict(models[recognition.STOCK].state_dict())
     return models, task.clips(device), machine
 
 
-def test_both_backbones_give_the_same_outputs_and_gradients(
-    recognition: ModuleType,
-) -> None:
+def test_both_backbones_give_the_same_outputs_and_gradients(recognition: ModuleType) -> None:
     models, clips, machine = models_of(recognition)
     found = recognition.compare(models, clips, ['train', 'test'], machine)
     assert all(row['largest'] > 0.1 for row in found.values())
 
 
-@pytest.mark.parametrize(
-    'modes, names',
-    [
-        (['test'], 'outputs'),
-        (['train'], 'gradients'),
-    ],
-)
+@pytest.mark.parametrize('modes, names', [(['test'], 'outputs'), (['train'], 'gradients')])
 def test_nothing_is_timed_when_they_differ(
     recognition: ModuleType, modes: list, names: str
 ) -> None:
@@ -115,9 +104,7 @@ def test_nothing_is_timed_when_they_differ(
         (['--batch', '0'], "'0' is no number from 1"),
     ],
 )
-def test_wrong_calls_stop_it(
-    recognition: ModuleType, capsys, arguments: list, says: str
-) -> None:
+def test_wrong_calls_stop_it(recognition: ModuleType, capsys, arguments: list, says: str) -> None:
     with pytest.raises(SystemExit) as caught:
         recognition.main([*TINY, *arguments])
     assert says in f'{caught.value}{capsys.readouterr().err}'

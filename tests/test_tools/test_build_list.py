@@ -76,30 +76,16 @@ def ucf101(root):
     put(root / 'videos/YoYo/v_same.avi')
     put(root / 'videos/Archery/v_same.avi')
     return {
-        'ucf101_train_split_1_videos': [
-            'Archery/v_a_1.avi 0',
-            'YoYo/v_y_1.mp4 1',
-        ],
-        'ucf101_val_split_1_videos': [
-            'YoYo/v_same.avi 1',
-            'Archery/v_same.avi 0',
-        ],
+        'ucf101_train_split_1_videos': ['Archery/v_a_1.avi 0', 'YoYo/v_y_1.mp4 1'],
+        'ucf101_val_split_1_videos': ['YoYo/v_same.avi 1', 'Archery/v_same.avi 0'],
     }, ['Archery', 'YoYo']
 
 
 def hmdb51(root):
-    put(
-        root / 'annotations/wave_test_split1.txt',
-        '#1 wave (x)_0.avi 1 \nw2.avi 2 \nw3.avi 0 \n',
-    )
+    put(root / 'annotations/wave_test_split1.txt', '#1 wave (x)_0.avi 1 \nw2.avi 2 \nw3.avi 0 \n')
     put(root / 'annotations/brush_hair_test_split1.txt', 'b.avi 2 \n')
     put(root / 'annotations/brush_hair_test_split2.txt', 'b.avi 1 \n')
-    for name in (
-        'wave/#1 wave (x)_0.avi',
-        'wave/w2.avi',
-        'wave/w3.avi',
-        'brush_hair/b.avi',
-    ):
+    for name in ('wave/#1 wave (x)_0.avi', 'wave/w2.avi', 'wave/w3.avi', 'brush_hair/b.avi'):
         put(root / 'videos' / name)
     return {
         'hmdb51_train_split_1_videos': ['wave/#1 wave (x)_0.avi 1'],
@@ -116,14 +102,7 @@ def run(tmp_path, capsys):
 
     def call(name, *options, classes=2):
         code = TOOL.main(
-            [
-                name,
-                '--data-root',
-                str(tmp_path),
-                '--num-classes',
-                str(classes),
-                *options,
-            ]
+            [name, '--data-root', str(tmp_path), '--num-classes', str(classes), *options]
         )
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -148,11 +127,7 @@ def test_lists(name, run, tmp_path):
     # As training reads them.
     folder = dict(kinetics400='videos_train').get(name, 'videos')
     dataset = VideoListDataset(
-        next(iter(expected)) + '.txt',
-        [],
-        str(tmp_path),
-        dict(video=folder),
-        num_classes=2,
+        next(iter(expected)) + '.txt', [], str(tmp_path), dict(video=folder), num_classes=2
     )
     for index, line in enumerate(next(iter(expected.values()))):
         info = dataset.get_data_info(index)
@@ -163,17 +138,10 @@ def test_lists(name, run, tmp_path):
 
 @pytest.mark.parametrize(
     'name, config',
-    [
-        ('sthv2', 'sthv2'),
-        ('kinetics400', 'k400'),
-        ('ucf101', 'ucf101'),
-        ('hmdb51', 'hmdb51'),
-    ],
+    [('sthv2', 'sthv2'), ('kinetics400', 'k400'), ('ucf101', 'ucf101'), ('hmdb51', 'hmdb51')],
 )
 def test_names_are_those_of_the_configs(name, config):
-    cfg = Config.fromfile(
-        str(REPOSITORY / f'configs/_base_/datasets/{config}_recognition.py')
-    )
+    cfg = Config.fromfile(str(REPOSITORY / f'configs/_base_/datasets/{config}_recognition.py'))
     data_set = TOOL.DATA_SETS[name]
     for part in ('train', 'val'):
         dataset = cfg[f'{part}_dataloader'].dataset
@@ -230,9 +198,7 @@ def test_lists_are_not_lost(run, tmp_path):
 def test_another_delimiter(run, tmp_path):
     kinetics400(tmp_path)
     assert run('kinetics400', '--delimiter', ',')[0] == 0
-    entries = read_list_file(
-        str(tmp_path / 'kinetics400_train_list_videos.txt'), ','
-    )
+    entries = read_list_file(str(tmp_path / 'kinetics400_train_list_videos.txt'), ',')
     assert entries[0].name == 'riding mule/-a_b_000007_000017.mp4'
     assert entries[0].labels == (1,)
 
@@ -251,12 +217,7 @@ BROKEN = [
         'label,youtube_id,time_start,time_end\na,b,x,2\n',
         'line 2: time_start',
     ),
-    (
-        'kinetics400',
-        'val.csv',
-        'label,youtube_id,time_start,time_end\nnew,b,1,2\n',
-        "class 'new'",
-    ),
+    ('kinetics400', 'val.csv', 'label,youtube_id,time_start,time_end\nnew,b,1,2\n', "class 'new'"),
     ('ucf101', 'classInd.txt', '1 Archery\n3 YoYo\n', 'line 2: expected'),
     ('ucf101', 'trainlist01.txt', '\nX/v.avi 1\n', 'line 2: the folder'),
     ('ucf101', 'trainlist01.txt', 'YoYo/v_y_1.avi 1\n', 'line 1: YoYo is'),

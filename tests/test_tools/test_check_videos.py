@@ -39,15 +39,7 @@ def check(tmp_path, capfd):
     def run(*arguments):
         clean, bad = tmp_path / 'o' / 'clean.txt', tmp_path / 'o' / 'bad.txt'
         code = TOOL.main(
-            [
-                *map(str, arguments),
-                '--out',
-                str(clean),
-                '--bad',
-                str(bad),
-                '--workers',
-                '2',
-            ]
+            [*map(str, arguments), '--out', str(clean), '--bad', str(bad), '--workers', '2']
         )
         if code == 2:
             return code, None, None, capfd.readouterr().err
@@ -95,13 +87,7 @@ def test_a_list_keeps_its_lines(folder, check, tmp_path):
     lines = ['more/b c 1.mp4,1', 'empty.mp4,2', 'gone.mp4,0', 'short.avi,3']
     (tmp_path / 'train.txt').write_text('\n'.join(lines))
     code, clean, bad, _ = check(
-        tmp_path / 'train.txt',
-        '--data-root',
-        folder,
-        '--delimiter',
-        ',',
-        '--min-frames',
-        5,
+        tmp_path / 'train.txt', '--data-root', folder, '--delimiter', ',', '--min-frames', 5
     )
     assert (code, clean) == (1, lines[:1])
     assert [line.split('\t')[1] for line in bad] == [
@@ -123,9 +109,7 @@ def test_wrong_calls(tmp_path, check):
     (tmp_path / 'list.txt').write_text('a.mp4 x')
     assert 'line 1' in check(tmp_path / 'list.txt')[3]
     (tmp_path / 'list.txt').write_text('a.mp4 1')
-    assert (
-        'must be positive' in check(tmp_path / 'list.txt', '--timeout', '0')[3]
-    )
+    assert 'must be positive' in check(tmp_path / 'list.txt', '--timeout', '0')[3]
     (tmp_path / 'list.txt').write_bytes(b'caf\xe9.mp4 1')
     assert 'Save the list as utf-8' in check(tmp_path / 'list.txt')[3]
     code = TOOL.main([str(tmp_path / 'list.txt'), '--out', 'x', '--bad', 'x'])
@@ -174,9 +158,7 @@ def test_a_name_that_no_list_can_hold(tmp_path, make_video, check):
     except OSError:
         pytest.skip('this file system has no names but in utf-8')
     lists = tmp_path / 'o'
-    assert TOOL.main(
-        [str(folder), '--out', f'{lists}/clean', '--bad', f'{lists}/bad']
-    )
+    assert TOOL.main([str(folder), '--out', f'{lists}/clean', '--bad', f'{lists}/bad'])
     # The clean list can be read, the bad list has the name as it is.
     assert [e.name for e in read_list_file(f'{lists}/clean')] == ['a.mp4']
     path, reason = (lists / 'bad').read_bytes().split(b'\t')
@@ -187,11 +169,7 @@ def test_a_name_that_no_list_can_hold(tmp_path, make_video, check):
 def test_as_a_program(tiny_video_folder, tmp_path):
     """The way users call it; lists go to the working folder by default."""
     done = subprocess.run(
-        [
-            sys.executable,
-            str(TOOLS / 'check_videos.py'),
-            str(tiny_video_folder),
-        ],
+        [sys.executable, str(TOOLS / 'check_videos.py'), str(tiny_video_folder)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -227,9 +205,7 @@ def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
     monkeypatch.setattr(checking, 'check_video', misbehave)
     paths = ['good1', 'crash', 'good2', 'hang', 'exit', 'bad', 'good3'] * 2
     started = time.monotonic()
-    found = dict(
-        check_videos(paths, CheckSettings(timeout=0.5), workers=workers)
-    )
+    found = dict(check_videos(paths, CheckSettings(timeout=0.5), workers=workers))
     assert time.monotonic() - started < 20
     reasons = [found[index] for index in range(len(paths))]
     assert (

@@ -34,9 +34,7 @@ def dump(path, accuracy, seed, count=200):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path('names.txt').write_text(
-        ''.join(f'doing {one}\n' for one in 'abcdefgh')
-    )
+    Path('names.txt').write_text(''.join(f'doing {one}\n' for one in 'abcdefgh'))
     accuracy = np.full(CLASSES, 0.5)
     better = accuracy + [0.5, 0.3, 0, 0, 0, 0, -0.3, -0.5]
     return dump('amd.pkl', better, 0), dump('mae.pkl', accuracy, 1)
@@ -68,9 +66,9 @@ def test_table_and_picture(files, capsys):
     assert differences == sorted(differences, reverse=True)
     assert rows[0]['name'] == 'doing a' and rows[-1]['name'] == 'doing h'
     for row in rows:
-        assert float(row['AMD_percent']) - float(
-            row['VideoMAE_percent']
-        ) == pytest.approx(float(row['difference_points']), abs=0.011)
+        assert float(row['AMD_percent']) - float(row['VideoMAE_percent']) == pytest.approx(
+            float(row['difference_points']), abs=0.011
+        )
         assert row['videos'] == '25'
 
     text = capsys.readouterr().out
@@ -83,9 +81,7 @@ def test_table_and_picture(files, capsys):
         f'{mean["VideoMAE"]:.2f} %, difference '
         f'{mean["AMD"] - mean["VideoMAE"]:+.2f} points'
     ) in text
-    gains, losses = text.split('largest gains of AMD')[1].split(
-        'largest losses of AMD'
-    )
+    gains, losses = text.split('largest gains of AMD')[1].split('largest losses of AMD')
     assert 'doing a' in gains and 'doing h' not in gains
     assert 'doing h' in losses and 'doing a' not in losses
     shown = [line for line in text.splitlines() if 'doing' in line]

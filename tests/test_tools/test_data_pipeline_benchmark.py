@@ -70,9 +70,7 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert {'list of clips', 'one tensor'} < set(rows)
 
 
-def test_all_ways_make_the_same_clips(
-    bench: ModuleType, small: object
-) -> None:
+def test_all_ways_make_the_same_clips(bench: ModuleType, small: object) -> None:
     backends = ['pyav', *[b for b in ('decord',) if b in _installed(bench)]]
     found = bench.compare(small, True, backends, range(2))
     assert set(found) > {bench.PUBLIC, data_ways().COPIES, data_ways().EVERY}
@@ -85,9 +83,7 @@ def _installed(bench: ModuleType) -> tuple:
     return bench.available_backends()
 
 
-def test_one_decode_a_clip_makes_the_first_of_each(
-    bench: ModuleType, small: object
-) -> None:
+def test_one_decode_a_clip_makes_the_first_of_each(bench: ModuleType, small: object) -> None:
     lean = bench.PerClip('pyav', 3).batch(small.paths, 0)
     plain = bench.Public(1, 3).batch(small.paths, 0)
     assert len(lean) == len(plain) == 3
@@ -103,11 +99,7 @@ def test_nothing_is_timed_when_clips_differ(
 ) -> None:
     if wrong == 'public':
         plain = bench.Public._clip
-        monkeypatch.setattr(
-            bench.Public,
-            '_clip',
-            lambda self, frames: plain(self, frames) + 0.1,
-        )
+        monkeypatch.setattr(bench.Public, '_clip', lambda self, frames: plain(self, frames) + 0.1)
         name = 'public'
     else:
         plain = data_ways().ResizeAsChannels._resize_imgs
@@ -141,23 +133,17 @@ def test_keyframes_are_as_far_apart_as_asked(
         (['--views', '0'], "'0' is no number from 1"),
     ],
 )
-def test_wrong_calls_stop_it(
-    bench: ModuleType, capsys, arguments: list, says: str
-) -> None:
+def test_wrong_calls_stop_it(bench: ModuleType, capsys, arguments: list, says: str) -> None:
     with pytest.raises(SystemExit):
         bench.parse_args(arguments)
     assert says in capsys.readouterr().err
 
 
-def test_videos_that_are_not_there_are_named(
-    bench: ModuleType, tmp_path: Path
-) -> None:
+def test_videos_that_are_not_there_are_named(bench: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match='none.mp4 is not there'):
         bench.main(['--videos', str(tmp_path / 'none.mp4')])
 
 
-def test_own_videos_are_files_and_folders(
-    bench: ModuleType, small: object, tmp_path: Path
-) -> None:
+def test_own_videos_are_files_and_folders(bench: ModuleType, small: object, tmp_path: Path) -> None:
     path = small.paths[0]
     assert bench.own_files([path, str(tmp_path)]).paths == [path, path]

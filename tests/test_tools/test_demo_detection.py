@@ -77,25 +77,14 @@ def scores_in_testing(made):
         sample = dataset[index]
         result = made['model'].test_step(pseudo_collate([sample]))[0]
         key = dataset.get_data_info(index)['img_key']
-        found[key] = (
-            result.pred_instances.bboxes.numpy(),
-            result.pred_instances.scores.numpy(),
-        )
+        found[key] = (result.pred_instances.bboxes.numpy(), result.pred_instances.scores.numpy())
     return found
 
 
 def test_scores_are_those_of_testing(made, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(DEMO, 'write', lambda _, people: drawn.update(people))
-    assert (
-        demo(
-            made,
-            *proposals(
-                made, '--frames', tmp_path, '--threshold', 0, '--top', 3
-            ),
-        )
-        == 0
-    )
+    assert demo(made, *proposals(made, '--frames', tmp_path, '--threshold', 0, '--top', 3)) == 0
     assert sorted(drawn) == [1, 2, 3]
     expected = scores_in_testing(made)
     assert '0,0901' in expected and '0,0902' not in expected  # excluded
@@ -121,8 +110,7 @@ def reads(path, indices):
 def distance(frame, other):
     """Mean difference, after both are enlarged."""
     frame, other = (
-        np.asarray(Image.fromarray(one).resize((320, 240)), int)
-        for one in (frame, other)
+        np.asarray(Image.fromarray(one).resize((320, 240)), int) for one in (frame, other)
     )
     return np.abs(frame - other).mean()
 
@@ -214,9 +202,7 @@ def test_people_from_a_detector(made, tmp_path, capsys):
         '--category',
         category,
     )
-    args = DEMO.parse_args(
-        [made['video'], 'x', '--out', 'x.mp4', *map(str, options)]
-    )
+    args = DEMO.parse_args([made['video'], 'x', '--out', 'x.mp4', *map(str, options)])
     args.device = 'cpu'
     found = DEMO.boxes_from_detector(args, [1.5])[1.5]
     pixels = found[:, :4] * [WIDTH, HEIGHT, WIDTH, HEIGHT]
@@ -225,17 +211,7 @@ def test_people_from_a_detector(made, tmp_path, capsys):
     np.testing.assert_allclose(found[:, 4], expected.scores.numpy())
     # And the whole, with times between seconds.
     assert (
-        demo(
-            made,
-            *options,
-            '--confidence',
-            0,
-            '--every',
-            1.5,
-            '--frames',
-            tmp_path / 'png',
-        )
-        == 0
+        demo(made, *options, '--confidence', 0, '--every', 1.5, '--frames', tmp_path / 'png') == 0
     )
     assert 'people of confidence 0 at 3 times' in capsys.readouterr().out
     assert (tmp_path / 'png/0_0001.5.png').is_file()
@@ -267,32 +243,22 @@ def test_frames_belong_to_the_nearest_time():
 
 def test_a_config_for_raw_frames_serves_for_videos():
     cfgs = [
-        Config.fromfile(
-            DETECTION
-            / f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py'
-        )
+        Config.fromfile(DETECTION / f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py')
         for data in ('ava22', 'ava22-rawframes')
     ]
     videos, frames = (
-        action_detector.video_pipeline(
-            cfg.test_dataloader.dataset.pipeline, 'pyav'
-        )
-        for cfg in cfgs
+        action_detector.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav') for cfg in cfgs
     )
     assert videos == frames
     assert videos[0]['backend'] == 'pyav' and videos[1]['clip_len'] == 16
-    with pytest.raises(
-        action_detector.ActionDetectorError, match='it has Resize'
-    ):
+    with pytest.raises(action_detector.ActionDetectorError, match='it has Resize'):
         action_detector.video_pipeline([dict(type='mmaction.Resize')], 'pyav')
 
 
 def test_a_config_for_weights_without_one():
     args = DEMO.parse_args(['v', 'c', '--out', 'x', '--proposals', 'p'])
     state = {
-        'backbone.patch_embed.projection.weight': torch.empty(
-            768, 3, 2, 16, 16, device='meta'
-        ),
+        'backbone.patch_embed.projection.weight': torch.empty(768, 3, 2, 16, 16, device='meta'),
         'roi_head.bbox_head.fc_cls.weight': torch.empty(4, 768),
     }
     model = DEMO._config_for(args, state).model
@@ -304,9 +270,7 @@ def test_a_config_for_weights_without_one():
 
 
 def test_what_is_wrong_is_said(made, tmp_path, capsys):
-    recogniser, pretrained, bare = (
-        tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth')
-    )
+    recogniser, pretrained, bare = (tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth'))
     torch.save({'cls_head.fc_cls.weight': torch.zeros(3, 3)}, recogniser)
     torch.save({'backbone.blocks.0.norm1.weight': torch.ones(3)}, pretrained)
     shutil.copy(made['checkpoint'], bare)
@@ -318,11 +282,7 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
     config = tmp_path / 'cfg.py'
     config.write_text('model = dict(type="mmaction.Recognizer3D")')
     for options, places, said in (
-        (
-            good,
-            dict(checkpoint=recogniser),
-            'rec.pth has no roi_head: it is of a recogniser',
-        ),
+        (good, dict(checkpoint=recogniser), 'rec.pth has no roi_head: it is of a recogniser'),
         (good, dict(checkpoint=pretrained), 'it is of pre-training'),
         (good, dict(checkpoint=bare), 'give --config'),
         (good, dict(checkpoint=tmp_path / 'no.pth'), 'There is no file'),

@@ -110,9 +110,7 @@ def project(tmp_path_factory, make_video):
     cfg = shrink(Config.fromfile(CONFIGS / RECOGNITION), folder)
     for part in ('train', 'val', 'test'):
         cfg[f'{part}_dataloader'].dataset.update(
-            data_root=str(folder),
-            ann_file='list.txt',
-            data_prefix=dict(video=''),
+            data_root=str(folder), ann_file='list.txt', data_prefix=dict(video='')
         )
     cfg.train_dataloader.batch_size = 1
     cfg.train_cfg.update(max_epochs=1, val_interval=2)
@@ -155,9 +153,7 @@ def test_dist_scripts_pass_on_what_they_get(tool, environment, tmp_path):
 
 @pytest.mark.parametrize('gpus, per_node', [('16', '8'), ('1', '1')])
 @pytest.mark.parametrize('tool', ['train', 'test'])
-def test_slurm_scripts_pass_on_what_they_get(
-    tool, gpus, per_node, environment, tmp_path
-):
+def test_slurm_scripts_pass_on_what_they_get(tool, gpus, per_node, environment, tmp_path):
     environment['PYTHON'] = write_program(tmp_path / 'a python', '#!/bin/sh\n')
     environment.update(GPUS=gpus, SRUN_ARGS='--qos=normal --time=1')
     given = ['a config.py', 'a model.pth'][: 1 + (tool == 'test')]
@@ -188,9 +184,7 @@ def test_slurm_scripts_pass_on_what_they_get(
     assert Path(path).resolve() == TOOLS.parent
 
 
-@pytest.mark.parametrize(
-    'script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test']
-)
+@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
 def test_too_few_arguments_are_an_error_with_the_usage(script, environment):
     process = start(f'{script}.sh', 'one', env=environment)
     output, _ = process.communicate()
@@ -200,9 +194,7 @@ def test_too_few_arguments_are_an_error_with_the_usage(script, environment):
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test'])
 @pytest.mark.parametrize('absent', ['NODE_RANK', 'MASTER_ADDR'])
-def test_nodes_that_could_not_meet_are_not_waited_for(
-    script, absent, environment
-):
+def test_nodes_that_could_not_meet_are_not_waited_for(script, absent, environment):
     environment.update(NNODES='2', NODE_RANK='1', MASTER_ADDR='node-0')
     del environment[absent]
     environment['PYTHON'] = 'true'  # nothing is started
@@ -217,12 +209,7 @@ def test_two_nodes_train_together(project, environment, tmp_path):
     work_dir = tmp_path / 'a work dir'
     given = (project / 'a config.py', 1, '--work-dir', work_dir)
     nodes = [
-        start(
-            'dist_train.sh',
-            *given,
-            env=dict(environment, NODE_RANK=str(rank)),
-            cwd=tmp_path,
-        )
+        start('dist_train.sh', *given, env=dict(environment, NODE_RANK=str(rank)), cwd=tmp_path)
         for rank in (1, 0)  # whichever comes first
     ]
     output = finish(*nodes)

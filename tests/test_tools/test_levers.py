@@ -78,9 +78,7 @@ def test_nothing_is_timed_when_they_differ(
     levers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = levers.gather_tokens
-    monkeypatch.setattr(
-        levers, 'gather_tokens', lambda tokens, ids: right(tokens, ids.flip(1))
-    )
+    monkeypatch.setattr(levers, 'gather_tokens', lambda tokens, ids: right(tokens, ids.flip(1)))
     monkeypatch.setattr(levers, 'PAIRS', dict(positions=levers.positions))
     with pytest.raises(SystemExit, match='positions: .* differ'):
         levers.main(list(QUICK))

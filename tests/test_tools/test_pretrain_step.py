@@ -14,18 +14,7 @@ AMD = CONFIGS / 'quickstart' / 'quickstart_amd_student.py'
 VIDEOMAE = CONFIGS / 'quickstart' / 'quickstart_videomae_student.py'
 TINYMIM = CONFIGS / 'quickstart_image' / 'quickstart_image_tinymim.py'
 MAE = CONFIGS / 'quickstart_image' / 'quickstart_image_teacher.py'
-QUICK = (
-    '--repeats',
-    '2',
-    '--warmup',
-    '1',
-    '--threads',
-    '1',
-    '--batch',
-    '2',
-    '--loss-steps',
-    '3',
-)
+QUICK = ('--repeats', '2', '--warmup', '1', '--threads', '1', '--batch', '2', '--loss-steps', '3')
 
 
 @pytest.fixture
@@ -47,18 +36,14 @@ def ways_of(tool: ModuleType) -> ModuleType:
 
 
 def task_of(tool: ModuleType, config: Path, **other) -> tuple:
-    task = tool.Task(
-        str(config), other.pop('options', {}), None, 2, 1e-5, 'fp32'
-    )
+    task = tool.Task(str(config), other.pop('options', {}), None, 2, 1e-5, 'fp32')
     return task, tool.Machine('cpu', 'fp32', 1)
 
 
 def rows_of(text: str) -> dict:
     """First cell -> the others, of all tables."""
     lines = [line for line in text.splitlines() if line[:1] == '|']
-    cells = [
-        [cell.strip() for cell in line.split('|')[1:-1]] for line in lines
-    ]
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
     return {first: rest for first, *rest in cells}
 
 
@@ -88,9 +73,7 @@ def test_against_the_plain_way(
     for memory in found['memory'].values():
         assert memory['peak'] > memory['before'] > 50
     together = float(rows['together'][0])
-    assert together == pytest.approx(
-        sum(found['flops'].values()) / 1e9, abs=0.05
-    )
+    assert together == pytest.approx(sum(found['flops'].values()) / 1e9, abs=0.05)
     assert len(found['losses']['plain']) == 3
 
 
@@ -100,25 +83,12 @@ def test_against_the_plain_way(
     (TINYMIM, set()),
 ], ids=lambda value: getattr(value, 'stem', ''))  # yapf: disable
 def test_other_algorithms_and_options(
-    tool: ModuleType,
-    no_memory: None,
-    capsys: pytest.CaptureFixture,
-    config: Path,
-    parts: set,
+    tool: ModuleType, no_memory: None, capsys: pytest.CaptureFixture, config: Path, parts: set
 ) -> None:
-    tool.main(
-        [
-            str(config),
-            *QUICK,
-            '--against',
-            'optim_wrapper.optimizer.type=mmengine.AdamW',
-        ]
-    )
+    tool.main([str(config), *QUICK, '--against', 'optim_wrapper.optimizer.type=mmengine.AdamW'])
     rows = rows_of(capsys.readouterr().out)
     assert {'amd_mm', 'other', 'amd_mm / other'} <= set(rows)
-    assert {'student', 'decoder', 'target', 'optimiser', 'neck'} & set(
-        rows
-    ) == parts
+    assert {'student', 'decoder', 'target', 'optimiser', 'neck'} & set(rows) == parts
 
 
 def test_the_plain_way_gives_the_same_gradients(tool: ModuleType) -> None:
@@ -175,12 +145,8 @@ def test_operations_by_hand(tool: ModuleType) -> None:
 
     seen = counts['visible'] + counts['extra']
     teacher = model.teacher.backbone
-    assert counted['teacher'] == sum(
-        blocks(teacher, seen, model.teacher.taps[-1])
-    )
-    embedding, rest = blocks(
-        model.backbone, counts['visible'], model.backbone.depth
-    )
+    assert counted['teacher'] == sum(blocks(teacher, seen, model.teacher.taps[-1]))
+    embedding, rest = blocks(model.backbone, counts['visible'], model.backbone.depth)
     # Backward is twice the forward pass, but the clip needs no gradient.
     assert counted['student'] == 2 * embedding + 3 * rest
     assert set(counted) == {'teacher', 'student', 'neck', 'decoder'}
@@ -190,11 +156,7 @@ def test_nothing_is_timed_when_they_differ(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = ways_of(tool).PlainParts.decoder
-    monkeypatch.setattr(
-        ways_of(tool).PlainParts,
-        'decoder',
-        lambda *given: 1.01 * right(*given),
-    )
+    monkeypatch.setattr(ways_of(tool).PlainParts, 'decoder', lambda *given: 1.01 * right(*given))
     with pytest.raises(SystemExit, match='the losses of amd_mm and plain'):
         tool.main([str(AMD), *QUICK, '--against', 'plain'])
 
@@ -204,10 +166,7 @@ def test_nothing_is_timed_when_they_differ(
     [
         ([MAE, '--against', 'plain'], 'the plain way is written for video'),
         ([AMD, '--against', 'compile'], '--against compile is neither'),
-        (
-            [CONFIGS / 'quickstart' / 'quickstart_finetune_amd.py'],
-            'does not pre-train',
-        ),
+        ([CONFIGS / 'quickstart' / 'quickstart_finetune_amd.py'], 'does not pre-train'),
         ([AMD, '--device', 'cuda:99'], '--device cuda:99 cannot be used'),
         ([CONFIGS / 'no_such.py'], 'no_such.py'),
         ([AMD, '--dtype', 'fp16'], 'AmpOptimWrapper'),

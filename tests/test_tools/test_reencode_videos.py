@@ -25,25 +25,17 @@ def facts(path):
     capture = cv2.VideoCapture(str(path))
     width, height, frames = (
         int(capture.get(prop))
-        for prop in (
-            cv2.CAP_PROP_FRAME_WIDTH,
-            cv2.CAP_PROP_FRAME_HEIGHT,
-            cv2.CAP_PROP_FRAME_COUNT,
-        )
+        for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
     )
     capture.release()
     return width, height, frames
 
 
 def run(*arguments):
-    return TOOL.main(
-        [*map(str, arguments), '--workers', '2', '--preset', 'ultrafast']
-    )
+    return TOOL.main([*map(str, arguments), '--workers', '2', '--preset', 'ultrafast'])
 
 
-def test_the_tree_is_kept_and_sides_shrink(
-    needs_ffmpeg, tmp_path, make_video, capsys
-):
+def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video, capsys):
     src, dst = tmp_path / 'src', tmp_path / 'dst'
     make_video(src / 'wide.mp4', size=(130, 98), frames=20)
     make_video(src / 'deep' / 'tall clip.avi', size=(98, 130), frames=20)
@@ -83,21 +75,12 @@ def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
     decoded = {}
     for name, options in dict(plain=[], fast=['--fast-decode']).items():
         assert (
-            TOOL.main(
-                [
-                    str(tmp_path / 'src'),
-                    str(tmp_path / name),
-                    '--preset',
-                    'medium',
-                    *options,
-                ]
-            )
+            TOOL.main([str(tmp_path / 'src'), str(tmp_path / name), '--preset', 'medium', *options])
             == 0
         )
         with av.open(str(tmp_path / name / 'a.mp4')) as file:
             decoded[name] = [
-                frame.to_ndarray(format='rgb24').astype(int)
-                for frame in file.decode(video=0)
+                frame.to_ndarray(format='rgb24').astype(int) for frame in file.decode(video=0)
             ]
         written = (tmp_path / name / 'a.mp4').read_bytes()
         # x264 writes its settings into the file.
@@ -108,9 +91,7 @@ def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
         assert abs(one - other).mean() < 4
 
 
-def test_a_second_run_goes_on_where_the_first_stopped(
-    needs_ffmpeg, tmp_path, make_video, capsys
-):
+def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path, make_video, capsys):
     src, dst = tmp_path / 'src', tmp_path / 'dst'
     for name in ('a.mp4', 'b.mp4'):
         make_video(src / name)
@@ -126,9 +107,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(
     assert '2 already in' in capsys.readouterr().out
 
 
-def test_truncated_videos_are_kept_and_named(
-    needs_ffmpeg, tmp_path, make_video, capsys
-):
+def test_truncated_videos_are_kept_and_named(needs_ffmpeg, tmp_path, make_video, capsys):
     path = tmp_path / 'src' / 'cut.avi'
     make_video(path, frames=200, size=(128, 96))
     data = path.read_bytes()
@@ -166,9 +145,9 @@ def test_names_that_would_collide_with_the_way_out():
 
 @given(
     st.sets(
-        st.lists(
-            st.sampled_from(['avi', 'mp4', 'MP4', 'mkv']), min_size=1
-        ).map(lambda endings: '.'.join(['a', *endings]))
+        st.lists(st.sampled_from(['avi', 'mp4', 'MP4', 'mkv']), min_size=1).map(
+            lambda endings: '.'.join(['a', *endings])
+        )
     )
 )
 def test_no_two_videos_get_one_name(names):
@@ -189,14 +168,9 @@ def test_no_two_videos_get_one_name(names):
         (['DST', 'X'], 'is not a folder'),
     ],
 )
-def test_wrong_calls(
-    needs_ffmpeg, tmp_path, make_video, capsys, arguments, says
-):
+def test_wrong_calls(needs_ffmpeg, tmp_path, make_video, capsys, arguments, says):
     make_video(tmp_path / 'SRC' / 'a.mp4')
-    words = [
-        str(tmp_path / word) if word.isupper() or '/' in word else word
-        for word in arguments
-    ]
+    words = [str(tmp_path / word) if word.isupper() or '/' in word else word for word in arguments]
     assert run(*words) == 2
     assert says in capsys.readouterr().err
 

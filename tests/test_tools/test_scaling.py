@@ -44,9 +44,7 @@ def test_one_node_by_hand(scaling):
 
 def test_several_nodes_by_hand(scaling):
     # Inside as above; then 1 GB round 4 nodes at 0.1 GB/s: 3 x 2.5 s.
-    assert scaling.communication(32, 8e9, links(scaling), 2) == pytest.approx(
-        14 + 15
-    )
+    assert scaling.communication(32, 8e9, links(scaling), 2) == pytest.approx(14 + 15)
     # Without a faster link inside, a ring of all is what it amounts to.
     flat = links(scaling, per_node=1, inter=1e9)
     assert scaling.communication(4, 8e9, flat, 2) == pytest.approx(12)
@@ -59,13 +57,9 @@ def test_efficiency_by_hand(scaling):
     assert scaling.efficiency(8, 8e9, step, one, 'FSDP') == pytest.approx(0.4)
     # Half of the 7 s of the backward pass hides 3.5 of the 14 s.
     half = replace(one, overlap=0.5)
-    assert scaling.efficiency(8, 8e9, step, half, 'DDP') == pytest.approx(
-        14 / 24.5
-    )
+    assert scaling.efficiency(8, 8e9, step, half, 'DDP') == pytest.approx(14 / 24.5)
     long = replace(step, seconds=100.0)  # all 14 s fit: half is hidden
-    assert scaling.efficiency(8, 8e9, long, half, 'DDP') == pytest.approx(
-        100 / 107
-    )
+    assert scaling.efficiency(8, 8e9, long, half, 'DDP') == pytest.approx(100 / 107)
     row, _ = scaling.figures([8], 8e9, step, one)
     assert row['clips_per_s'] == pytest.approx(8 * 64 / 28)
     assert row['communication_ms'] == pytest.approx(14000)
@@ -87,16 +81,7 @@ shares = st.floats(0, 1)
     way=st.sampled_from(['DDP', 'FSDP']),
 )
 def test_properties(
-    scaling,
-    counts,
-    size,
-    seconds,
-    backward,
-    overlap,
-    per_node,
-    speeds,
-    latency,
-    way,
+    scaling, counts, size, seconds, backward, overlap, per_node, speeds, latency, way
 ):
     step = scaling.Step(seconds, 1, backward)
     inter, intra = sorted(speeds)
@@ -110,9 +95,7 @@ def test_properties(
     assert 0 < of(many) <= of(few) * slack
     assert of(1) == 1
     assert of(many, way='FSDP') <= of(many, way='DDP') * slack
-    perfect = replace(
-        here, intra=float('inf'), inter=float('inf'), latency=0.0
-    )
+    perfect = replace(here, intra=float('inf'), inter=float('inf'), latency=0.0)
     assert of(many, perfect) == 1
     for faster in (
         replace(here, intra=2 * intra),
@@ -127,9 +110,7 @@ def test_gradients_are_counted_from_the_config(scaling):
     model = build_on_meta(Config.fromfile(path))
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert count > 22e6  # ViT-S alone
-    assert scaling.gradient_bytes(Config.fromfile(path)) == dict(
-        float32=4 * count
-    )
+    assert scaling.gradient_bytes(Config.fromfile(path)) == dict(float32=4 * count)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +121,7 @@ def test_gradients_are_counted_from_the_config(scaling):
     ],
 )
 def test_other_configs_are_counted_too(scaling, name):
-    assert (
-        scaling.gradient_bytes(Config.fromfile(CONFIGS / name))['float32']
-        > 4 * 21e6
-    )
+    assert scaling.gradient_bytes(Config.fromfile(CONFIGS / name))['float32'] > 4 * 21e6
 
 
 def test_as_a_program(tmp_path: Path) -> None:
@@ -166,14 +144,7 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert found['step']['seconds'] == 0.25
-    assert [row['gpus'] for row in found['figures']] == [
-        8,
-        8,
-        32,
-        32,
-        256,
-        256,
-    ]
+    assert [row['gpus'] for row in found['figures']] == [8, 8, 32, 32, 256, 256]
     rows = [line for line in done.stdout.splitlines() if line[:1] == '|'][2:]
     for row, values in zip(rows, found['figures'], strict=True):
         cells = [cell.strip() for cell in row.split('|')[1:-1]]
@@ -188,10 +159,7 @@ def test_as_a_program(tmp_path: Path) -> None:
     [
         (['missing.py'], 'there is no config file missing.py'),
         ([str(CONFIGS / AMD), '--intra-gbs', '0'], 'above 0'),
-        (
-            [str(CONFIGS / AMD), '--overlap', '2'],
-            "'2' is no number from 0 to 1",
-        ),
+        ([str(CONFIGS / AMD), '--overlap', '2'], "'2' is no number from 0 to 1"),
     ],
 )
 def test_wrong_calls_stop_it(scaling, capsys, arguments, says):

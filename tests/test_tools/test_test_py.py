@@ -72,11 +72,7 @@ def folder(tmp_path_factory, make_video):
 
 
 def write_list(path, labels):
-    path.write_text(
-        ''.join(
-            f'v{index}.mp4 {label}\n' for index, label in enumerate(labels)
-        )
-    )
+    path.write_text(''.join(f'v{index}.mp4 {label}\n' for index, label in enumerate(labels)))
 
 
 def write_config(path, folder, **changes):
@@ -115,9 +111,7 @@ def case(folder):
         features = []
         for sample in data:
             batch = model.data_preprocessor(pseudo_collate([sample]))
-            features.append(
-                model.extract_feat(batch['inputs'], test_mode=True)[0]
-            )
+            features.append(model.extract_feat(batch['inputs'], test_mode=True)[0])
         features = torch.stack(features)  # (videos, views, C)
         center, spread = features.mean((0, 1)), features.std()
         # Each class answers to some mixture of what the videos have of
@@ -159,10 +153,7 @@ def by_hand(case, view_batch):
             clips = model.data_preprocessor(pseudo_collate([sample]))['inputs']
             assert clips.shape[1] == VIEWS
             logits = torch.cat(
-                [
-                    model.cls_head(model.backbone(part))
-                    for part in clips[0].split(view_batch)
-                ]
+                [model.cls_head(model.backbone(part)) for part in clips[0].split(view_batch)]
             )
             scores.append(logits.softmax(1).mean(0))
     return torch.stack(scores)
@@ -198,10 +189,7 @@ def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
     assert found['acc/top5'] == (ranks < 5).double().mean().item()
     # Of all classes that are there or were predicted, as MMAction2 has it.
     classes = set(best) | set(LABELS)
-    hits = [
-        (best == labels)[labels == one].mean() if one in LABELS else 0.0
-        for one in classes
-    ]
+    hits = [(best == labels)[labels == one].mean() if one in LABELS else 0.0 for one in classes]
     assert found['acc/mean1'] == pytest.approx(np.mean(hits))
 
     with open('out/report/confusion_matrix.csv') as file:
@@ -235,19 +223,9 @@ def test_few_views_at_a_time_give_the_same_scores(tool, case, monkeypatch):
     tool.main([*case, '--dump', 'all.pkl'])
     assert sizes == [VIEWS] * 5
     sizes.clear()
-    tool.main(
-        [
-            *case,
-            '--dump',
-            'few.pkl',
-            '--cfg-options',
-            'model.test_cfg.max_testing_views=4',
-        ]
-    )
+    tool.main([*case, '--dump', 'few.pkl', '--cfg-options', 'model.test_cfg.max_testing_views=4'])
     assert sizes == [4, 2] * 5
-    torch.testing.assert_close(
-        scores_of('few.pkl'), scores_of('all.pkl'), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(scores_of('few.pkl'), scores_of('all.pkl'), rtol=1e-5, atol=1e-6)
     message = refused(
         tool,
         *case,
@@ -269,15 +247,7 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
             original(*values),
         )
         found = load_tool('test').main(
-            [
-                *case,
-                '--launcher',
-                'pytorch',
-                '--dump',
-                'two.pkl',
-                '--report',
-                'two',
-            ]
+            [*case, '--launcher', 'pytorch', '--dump', 'two.pkl', '--report', 'two']
         )
         return found, written
 
@@ -287,18 +257,9 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
     one, two = (read_predictions(f'{name}.pkl') for name in ('one', 'two'))
     assert two.labels.tolist() == list(LABELS)
     assert two.predicted.tolist() == one.predicted.tolist()
-    torch.testing.assert_close(
-        scores_of('two.pkl'), scores_of('one.pkl'), rtol=0, atol=0
-    )
-    for name in (
-        'per_class.csv',
-        'confusion_matrix.csv',
-        'per_class.png',
-        'confusion_matrix.png',
-    ):
-        assert (tmp_path / 'one' / name).read_bytes() == (
-            tmp_path / 'two' / name
-        ).read_bytes()
+    torch.testing.assert_close(scores_of('two.pkl'), scores_of('one.pkl'), rtol=0, atol=0)
+    for name in ('per_class.csv', 'confusion_matrix.csv', 'per_class.png', 'confusion_matrix.png'):
+        assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
 
 
 def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
@@ -307,12 +268,7 @@ def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
         tmp_path / 'stock.py',
         folder,
         backbone=dict(
-            type='VisionTransformer',
-            img_size=64,
-            embed_dims=48,
-            depth=2,
-            num_heads=3,
-            num_frames=8,
+            type='VisionTransformer', img_size=64, embed_dims=48, depth=2, num_heads=3, num_frames=8
         ),
     )
     cfg = Config.fromfile(config)
@@ -323,28 +279,16 @@ def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
     assert read_predictions('stock.pkl').videos == ()
 
 
-def test_our_dataset_notes_the_names_of_the_videos(
-    tool, case, folder, tmp_path
-):
-    config = write_config(
-        tmp_path / 'ours.py', folder, dataset='amd_mm.VideoListDataset'
-    )
+def test_our_dataset_notes_the_names_of_the_videos(tool, case, folder, tmp_path):
+    config = write_config(tmp_path / 'ours.py', folder, dataset='amd_mm.VideoListDataset')
     tool.main([config, case[1], '--dump', 'ours.pkl'])
-    assert read_predictions('ours.pkl').videos == (
-        'v0',
-        'v1',
-        'v2',
-        'v3',
-        'v4',
-    )
+    assert read_predictions('ours.pkl').videos == ('v0', 'v1', 'v2', 'v3', 'v4')
 
 
 def test_another_number_of_classes(tool, case, folder, tmp_path):
     config = write_config(tmp_path / 'other.py', folder, classes=9)
     message = refused(tool, config, case[1])
-    assert f'model.pth tells {CLASSES} classes apart and the config 9' in (
-        message
-    )
+    assert f'model.pth tells {CLASSES} classes apart and the config 9' in (message)
     assert '\n' not in message
 
 
@@ -356,9 +300,7 @@ def test_a_checkpoint_of_pre_training(tool, case, tmp_path):
 
 def test_a_model_of_another_size(tool, case, folder, tmp_path):
     config = write_config(
-        tmp_path / 'wide.py',
-        folder,
-        backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True),
+        tmp_path / 'wide.py', folder, backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True)
     )
     message = refused(tool, config, case[1])
     assert 'model.pth is not of the model of this config' in message
@@ -380,9 +322,7 @@ def test_a_folder_or_safetensors(tool, case, tmp_path):
 
 def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
     write_list(tmp_path / 'wrong.txt', (0, 1, CLASSES, 1, 0))
-    config = write_config(
-        tmp_path / 'x.py', folder, ann_file=str(tmp_path / 'wrong.txt')
-    )
+    config = write_config(tmp_path / 'x.py', folder, ann_file=str(tmp_path / 'wrong.txt'))
     message = refused(tool, config, case[1])
     assert f'sample 2 of {tmp_path}/wrong.txt has the label 6' in message
 
@@ -391,22 +331,14 @@ def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
 def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
     broken = shutil.copytree(folder, tmp_path / 'broken')
     (broken / 'v3.mp4').write_bytes(b'nothing')
-    config = Path(
-        write_config(
-            tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'
-        )
-    )
+    config = Path(write_config(tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'))
     config.write_text(
         config.read_text()
         .replace("'OpenCVInit'", "'amd_mm.VideoInit', backend='opencv'")
         .replace('OpenCVDecode', 'amd_mm.VideoDecode')
     )
     message = refused(
-        tool,
-        config,
-        case[1],
-        '--cfg-options',
-        f'test_dataloader.num_workers={workers}',
+        tool, config, case[1], '--cfg-options', f'test_dataloader.num_workers={workers}'
     )
     assert f'cannot read {broken}/v3.mp4' in message
     assert 'check_videos.py' in message
@@ -419,9 +351,7 @@ def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):
     assert 'two.txt has 2 names, but the model tells 6' in refused(
         tool, *case, '--report', 'r', '--labels', names
     )
-    assert 'none.txt' in refused(
-        tool, *case, '--report', 'r', '--labels', 'none.txt'
-    )
+    assert 'none.txt' in refused(tool, *case, '--report', 'r', '--labels', 'none.txt')
     assert not Path('r').exists()
     Path('file').touch()
     assert '--report' in refused(tool, *case, '--report', 'file')
@@ -449,14 +379,10 @@ def failing_metric(monkeypatch):
     return dict(type='mmengine.Fails')
 
 
-def test_predictions_outlive_a_metric_that_fails(
-    tool, case, tmp_path, failing_metric
-):
+def test_predictions_outlive_a_metric_that_fails(tool, case, tmp_path, failing_metric):
     config = tmp_path / 'fails.py'
     config.write_text(
-        f'_base_ = {case[0]!r}\n'
-        f'test_evaluator = dict(_delete_=True, '
-        f'**{failing_metric!r})\n'
+        f'_base_ = {case[0]!r}\ntest_evaluator = dict(_delete_=True, **{failing_metric!r})\n'
     )
     with pytest.raises(ArithmeticError):
         tool.main([str(config), case[1], '--dump', 'kept.pkl'])
@@ -477,17 +403,12 @@ def test_every_form_of_evaluator(tool, case, tmp_path, evaluator):
     text = (
         Path(case[0])
         .read_text()
-        .replace(
-            "test_evaluator = dict(type='AccMetric')",
-            f'test_evaluator = {evaluator!r}',
-        )
+        .replace("test_evaluator = dict(type='AccMetric')", f'test_evaluator = {evaluator!r}')
     )
     assert repr(evaluator) in text
     config.write_text(text)
     cfg = tool.build_config(
-        tool.parse_args(
-            [str(config), case[1], '--dump', 'x.pkl', '--report', 'x']
-        )
+        tool.parse_args([str(config), case[1], '--dump', 'x.pkl', '--report', 'x'])
     )
     metrics = cfg.test_evaluator
     metrics = metrics['metrics'] if isinstance(metrics, dict) else metrics

@@ -14,9 +14,7 @@ def work_folder(folder: Path, model: dict, seed: int = 0, **cfg: Any) -> Path:
     built = MODELS.build(model)
     built.init_weights()
     folder.mkdir(parents=True)
-    Config(dict(model=model, default_scope='mmaction', **cfg)).dump(
-        folder / 'config.py'
-    )
+    Config(dict(model=model, default_scope='mmaction', **cfg)).dump(folder / 'config.py')
     path = folder / 'epoch_1.pth'
     torch.save(dict(state_dict=built.state_dict()), path)
     (folder / 'last_checkpoint').write_text(str(path))

@@ -65,9 +65,7 @@ def test_a_head_that_looks_at_itself_looks_no_way() -> None:
     first[:, :, 0] = 1e4
     one = torch.ones(1, 1, 64, 1)
     expected = plain_distances(places)[0].mean(0)
-    torch.testing.assert_close(
-        weigh_distances(one, first, places)[0, 0], expected
-    )
+    torch.testing.assert_close(weigh_distances(one, first, places)[0, 0], expected)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +88,7 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
 
     given = []
     hooks = [
-        block.attn.register_forward_hook(
-            lambda module, x, y: given.append((module, x[0], y))
-        )
+        block.attn.register_forward_hook(lambda module, x, y: given.append((module, x[0], y)))
         for block in vit.blocks
     ]
     with torch.no_grad():
@@ -113,23 +109,17 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
             else module.qkv.bias[2 * vit.embed_dims :],
         ).unflatten(-1, (module.num_heads, -1))
         mixed = (whole @ value.transpose(1, 2)).transpose(1, 2).flatten(2)
-        torch.testing.assert_close(
-            module.proj(mixed), output, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(module.proj(mixed), output, atol=1e-4, rtol=1e-4)
         weights = whole[:, :, extra:, extra:]
         weights = weights / weights.sum(-1, keepdim=True)
         expected = torch.einsum('bhqk,qkd->hd', weights, distance)
         expected /= len(inputs) * len(distance)
         close = dict(rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(
-            found.space[number], expected[:, 0], **close
-        )
+        torch.testing.assert_close(found.space[number], expected[:, 0], **close)
         if images:
             assert found.time is None
         else:
-            torch.testing.assert_close(
-                found.time[number], expected[:, 1], **close
-            )
+            torch.testing.assert_close(found.time[number], expected[:, 1], **close)
     assert found.space.std() > 0.1  # or there would be nothing to compare
 
 
@@ -137,9 +127,7 @@ def tool(*arguments: object) -> int:
     return run_tool('attention_distance', *arguments)
 
 
-def test_the_tool(
-    tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_tool(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
     image = tmp_path / 'frame.png'
     cv2.imwrite(str(image), torch.randint(0, 256, (70, 90, 3)).numpy())
     video = work_folder(tmp_path / 'a', videomae())
@@ -156,9 +144,7 @@ def test_the_tool(
     assert len(lines) == 4 * 3 + 4 * 3 + 12 * 3
     for line in lines:
         assert 0 < float(line['pixels']) < 64
-        assert float(line['tokens']) == pytest.approx(
-            float(line['pixels']) / 16
-        )
+        assert float(line['tokens']) == pytest.approx(float(line['pixels']) / 16)
         assert bool(line['frames']) == (line['model'] == 'video')
 
 
@@ -169,9 +155,7 @@ def test_what_is_wrong_is_said(
     picture = work_folder(tmp_path / 'b', mae())
     (picture.parent / 'last_checkpoint').unlink()
     swin = tmp_path / 'swin.py'
-    swin.write_text(
-        "model = dict(backbone=dict(type='mmaction.SwinTransformer3D'), type='x')"
-    )
+    swin.write_text("model = dict(backbone=dict(type='mmaction.SwinTransformer3D'), type='x')")
     bad = tmp_path / 'bad.mp4'
     bad.write_bytes(b'no video')
     video = tiny_videos[0]

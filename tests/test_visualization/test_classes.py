@@ -46,31 +46,16 @@ def drawn(monkeypatch):
 
 def overlapping(axis):
     """Whether tick labels lie over each other."""
-    boxes = [
-        label.get_window_extent()
-        for label in axis.get_ticklabels()
-        if label.get_text()
-    ]
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
     return any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize(
-    'count, named',
-    [
-        (2, True),
-        (12, False),
-        (30, True),
-        (31, True),
-        (174, True),
-        (400, False),
-    ],
+    'count, named', [(2, True), (12, False), (30, True), (31, True), (174, True), (400, False)]
 )
 def test_no_ticks_over_each_other(drawn, count, named):
     names = (
-        [
-            f'Pretending to put something next to number {label}'
-            for label in range(count)
-        ]
+        [f'Pretending to put something next to number {label}' for label in range(count)]
         if named
         else None
     )
@@ -106,29 +91,20 @@ def test_bars_are_sorted_and_all_there(drawn):
 
 def test_gains_to_the_right_and_losses_to_the_left(drawn):
     draw_class_differences(
-        [('a', 12.5), ('b costs $5 or $6', 2.0)],
-        [('c', -4.0)],
-        'x.png',
-        'A against B',
+        [('a', 12.5), ('b costs $5 or $6', 2.0)], [('c', -4.0)], 'x.png', 'A against B'
     )
     axes = drawn[0].axes[0]
     assert [bar.get_width() for bar in axes.patches] == [12.5, 2.0, -4.0]
     colors = [bar.get_facecolor() for bar in axes.patches]
     assert colors[0] == colors[1] != colors[2]
-    assert [text.get_text() for text in axes.texts] == [
-        '+12.5',
-        '+2.0',
-        '-4.0',
-    ]
+    assert [text.get_text() for text in axes.texts] == ['+12.5', '+2.0', '-4.0']
 
 
 def test_nothing_to_show_is_said(drawn):
     draw_class_differences([], [], 'x.png', 'A against A')
     assert drawn[0].axes[0].texts[0].get_text() == 'no class differs'
     draw_confusion_matrix(3 * np.eye(4, dtype=np.int64), None, 'x.png')
-    assert 'no confusions' in [
-        text.get_text() for axes in drawn[1].axes for text in axes.texts
-    ]
+    assert 'no confusions' in [text.get_text() for axes in drawn[1].axes for text in axes.texts]
 
 
 def test_writes_files_without_a_display(tmp_path, monkeypatch):

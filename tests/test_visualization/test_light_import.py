@@ -17,10 +17,7 @@ print([name for name in heavy if name in sys.modules])
 
 def test_curves_and_classes_import_no_models() -> None:
     done = subprocess.run(
-        [sys.executable, '-c', SCRIPT],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, '-c', SCRIPT], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == '[]'
 

@@ -19,21 +19,12 @@ def test_later_logs_of_a_resumed_run_win(tmp_path: Path) -> None:
     write_log(
         tmp_path,
         '20260101_000000',
-        [
-            dict(loss_rec=1.0, step=10),
-            dict(loss_rec=0.9, step=20),
-            dict(loss_rec=0.1, step=30),
-        ],
+        [dict(loss_rec=1.0, step=10), dict(loss_rec=0.9, step=20), dict(loss_rec=0.1, step=30)],
     )
     write_log(
-        tmp_path,
-        '20260101_010000',
-        [dict(loss_rec=0.8, step=30), dict(loss_rec=0.7, step=40)],
+        tmp_path, '20260101_010000', [dict(loss_rec=0.8, step=30), dict(loss_rec=0.7, step=40)]
     )
-    assert read_scalars(tmp_path)['loss_rec'] == (
-        [10, 20, 30, 40],
-        [1.0, 0.9, 0.8, 0.7],
-    )
+    assert read_scalars(tmp_path)['loss_rec'] == ([10, 20, 30, 40], [1.0, 0.9, 0.8, 0.7])
 
 
 def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path: Path) -> None:
@@ -45,22 +36,16 @@ def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path: Path) -> None:
 
 def test_draws_a_panel_for_every_loss_of_any_run(tmp_path: Path) -> None:
     write_log(
-        tmp_path / 'alone',
-        'a',
-        [dict(loss_rec=1.0 / step, step=step) for step in range(1, 5)],
+        tmp_path / 'alone', 'a', [dict(loss_rec=1.0 / step, step=step) for step in range(1, 5)]
     )
     write_log(
         tmp_path / 'amd',
         'a',
-        [
-            dict(loss_rec=0.5 / step, loss_direct=2.0 / step, step=step)
-            for step in range(1, 5)
-        ],
+        [dict(loss_rec=0.5 / step, loss_direct=2.0 / step, step=step) for step in range(1, 5)],
     )
     one = draw_loss_curves(dict(alone=tmp_path / 'alone'), tmp_path / '1.png')
     both = draw_loss_curves(
-        {name: tmp_path / name for name in ('alone', 'amd')},
-        tmp_path / 'new' / '2.png',
+        {name: tmp_path / name for name in ('alone', 'amd')}, tmp_path / 'new' / '2.png'
     )
     assert cv2.imread(str(both)).shape[1] > 1.5 * cv2.imread(str(one)).shape[1]
 

@@ -1,7 +1,7 @@
 """Reconstructions of any checkpoint with a decoder, as pictures and videos."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import cv2
 import numpy as np
@@ -13,11 +13,7 @@ from amd_mm.evaluation.clip_encoder import ClipSampling
 from amd_mm.registry import MODELS
 from amd_mm.visualization.inputs import middle_frames, read_inputs
 from amd_mm.visualization.model_files import load_autoencoder, normalise
-from amd_mm.visualization.reconstructions import (
-    BORROWED,
-    borrows_statistics,
-    reconstruct,
-)
+from amd_mm.visualization.reconstructions import BORROWED, borrows_statistics, reconstruct
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
@@ -44,11 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize('name', ['videomae', 'amd'])
 def test_of_videos(
-    name: str,
-    tmp_path: Path,
-    tiny_videos: list,
-    image: Path,
-    capsys: pytest.CaptureFixture,
+    name: str, tmp_path: Path, tiny_videos: list, image: Path, capsys: pytest.CaptureFixture
 ) -> None:
     cfg = videomae() if name == 'videomae' else amd()
     checkpoint = work_folder(tmp_path / 'run', cfg)
@@ -72,11 +64,7 @@ def test_of_videos(
 
 @pytest.mark.parametrize('name', ['mae', 'dmae', 'amd'])
 def test_of_images(
-    name: str,
-    tmp_path: Path,
-    tiny_videos: list,
-    image: Path,
-    capsys: pytest.CaptureFixture,
+    name: str, tmp_path: Path, tiny_videos: list, image: Path, capsys: pytest.CaptureFixture
 ) -> None:
     cfg = dict(mae=mae, dmae=dmae, amd=image_amd)[name]()
     cfg['head'] = dict(type='amd_mm.PixelReconstructionHead', target='pixels')
@@ -90,9 +78,7 @@ def test_of_images(
 
 
 @pytest.mark.parametrize('fmt', ['videomae', 'huggingface', 'mae'])
-def test_of_a_public_file(
-    fmt: str, tmp_path: Path, tiny_videos: list, image: Path
-) -> None:
+def test_of_a_public_file(fmt: str, tmp_path: Path, tiny_videos: list, image: Path) -> None:
     cfg = mae() if fmt == 'mae' else videomae()
     own = work_folder(tmp_path / 'own', cfg)
     state = torch.load(own, weights_only=True)['state_dict']
@@ -107,16 +93,12 @@ def test_of_a_public_file(
     assert np.array_equal(one, other)
 
 
-def test_is_what_the_model_makes_of_its_preprocessor(
-    tmp_path: Path, tiny_videos: list
-) -> None:
+def test_is_what_the_model_makes_of_its_preprocessor(tmp_path: Path, tiny_videos: list) -> None:
     """Without teacher and through the tool's own reading, the same result."""
     cfg = amd()
     cfg['mask_generator']['decoder_ratio'] = 0.5
     checkpoint = work_folder(tmp_path / 'run', cfg)
-    loaded = load_autoencoder(
-        str(checkpoint), Config.fromfile(tmp_path / 'run' / 'config.py')
-    )
+    loaded = load_autoencoder(str(checkpoint), Config.fromfile(tmp_path / 'run' / 'config.py'))
     whole = MODELS.build(cfg)
     state = torch.load(checkpoint, weights_only=True)['state_dict']
     whole.load_state_dict(state)
@@ -137,9 +119,7 @@ def test_is_what_the_model_makes_of_its_preprocessor(
 def test_masks_depend_on_the_seed_alone(cfg: dict) -> None:
     model = MODELS.build(cfg)
     shape = (
-        (2, 3, 64, 64)
-        if cfg['backbone']['type'].startswith('amd_mm.Image')
-        else (2, 3, 8, 64, 64)
+        (2, 3, 64, 64) if cfg['backbone']['type'].startswith('amd_mm.Image') else (2, 3, 8, 64, 64)
     )
     values, state = torch.randn(shape), torch.get_rng_state()
     first = reconstruct(model, values, 1).partition.visible
@@ -152,11 +132,7 @@ def test_masks_depend_on_the_seed_alone(cfg: dict) -> None:
 
 
 def test_whose_patches_are_borrowed() -> None:
-    for target, borrows in (
-        ('per_channel', True),
-        ('per_patch', True),
-        ('pixels', False),
-    ):
+    for target, borrows in (('per_channel', True), ('per_patch', True), ('pixels', False)):
         head = dict(type='amd_mm.PixelReconstructionHead', target=target)
         assert borrows_statistics(MODELS.build(videomae(head=head))) == borrows
 
@@ -197,10 +173,7 @@ def test_ratios_are_those_asked_for(
 
 
 def test_what_is_wrong_is_said(
-    tmp_path: Path,
-    tiny_videos: list,
-    make_video: Callable,
-    capsys: pytest.CaptureFixture,
+    tmp_path: Path, tiny_videos: list, make_video: Callable, capsys: pytest.CaptureFixture
 ) -> None:
     good = work_folder(tmp_path / 'good', videomae())
     relations = work_folder(tmp_path / 'tinymim', tinymim())
@@ -209,9 +182,7 @@ def test_what_is_wrong_is_said(
     (alone.parent / 'last_checkpoint').unlink()
     state = torch.load(good, weights_only=True)['state_dict']
     encoder = tmp_path / 'encoder.pth'
-    torch.save(
-        {k: v for k, v in state.items() if k.startswith('backbone.')}, encoder
-    )
+    torch.save({k: v for k, v in state.items() if k.startswith('backbone.')}, encoder)
     config = good.parent / 'config.py'
     empty = tmp_path / 'empty'
     empty.mkdir()

@@ -29,9 +29,7 @@ def test_show_tokens_keeps_these_and_blanks_the_rest() -> None:
 
 
 @pytest.mark.parametrize('borrows', [False, True])
-def test_draws_with_and_without_the_note(
-    tmp_path: Path, borrows: bool
-) -> None:
+def test_draws_with_and_without_the_note(tmp_path: Path, borrows: bool) -> None:
     path = draw_reconstruction(
         reconstruction(),
         PATCH,
@@ -48,10 +46,7 @@ def test_the_teacher_has_a_row_only_if_it_sees_more(tmp_path: Path) -> None:
         cv2.imread(
             str(
                 draw_reconstruction(
-                    reconstruction(ratio),
-                    PATCH,
-                    tmp_path / f'{ratio}.png',
-                    max_frames=2,
+                    reconstruction(ratio), PATCH, tmp_path / f'{ratio}.png', max_frames=2
                 )
             )
         ).shape[0]

@@ -19,9 +19,7 @@ def commands() -> list:
 
 
 @pytest.mark.parametrize('command', commands(), ids=lambda words: words[1])
-def test_a_command_is_understood(
-    command: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_is_understood(command: list, monkeypatch: pytest.MonkeyPatch) -> None:
     _, script, *arguments = command
     assert (TOOLS.parent / script).is_file()
     monkeypatch.syspath_prepend(str(TOOLS / 'visualize'))
@@ -32,9 +30,7 @@ def test_a_command_is_understood(
 def test_every_tool_has_a_command() -> None:
     shown = {Path(command[1]).stem for command in commands()}
     runnable = {
-        path.stem
-        for path in (TOOLS / 'visualize').glob('*.py')
-        if '__main__' in path.read_text()
+        path.stem for path in (TOOLS / 'visualize').glob('*.py') if '__main__' in path.read_text()
     }
     assert shown == runnable
 
@@ -48,9 +44,7 @@ def test_the_pictures_are_there_and_small() -> None:
 
 def test_the_quickstarts_checkpoints_are_those_it_leaves() -> None:
     quickstart = (TOOLS / 'quickstart' / 'quickstart.py').read_text()
-    left = dict(
-        re.findall(r"^(\w+)_CHECKPOINT = '(\S+)'$", quickstart, re.MULTILINE)
-    )
+    left = dict(re.findall(r"^(\w+)_CHECKPOINT = '(\S+)'$", quickstart, re.MULTILINE))
     named = re.findall(r'\$run/(\w+)[\w-]*/(\w+\.pth)', PAGE.read_text())
     assert len(named) > 3
     for model, checkpoint in named:

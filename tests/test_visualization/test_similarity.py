@@ -48,10 +48,7 @@ def hsic_cka(one: Tensor, other: Tensor) -> float:
 
 @given(seed=SEEDS, rows=SIZES, widths=st.tuples(SIZES, SIZES))
 def test_equals_the_definition(seed: int, rows: int, widths: tuple) -> None:
-    one, other = (
-        features(seed + index, rows, width) + 5
-        for index, width in enumerate(widths)
-    )
+    one, other = (features(seed + index, rows, width) + 5 for index, width in enumerate(widths))
     value = linear_cka(one, other)
     assert value == pytest.approx(hsic_cka(one, other), abs=1e-9)
     assert value == pytest.approx(linear_cka(other, one), abs=1e-9)
@@ -72,13 +69,9 @@ def test_rotation_scale_and_shift_change_nothing(
     turn = torch.linalg.qr(features(seed + 2, width, width)).Q
     moved = scale * one @ turn + shift
     assert linear_cka(one, moved) == pytest.approx(1, abs=1e-9)
-    assert linear_cka(moved, other) == pytest.approx(
-        linear_cka(one, other), abs=1e-9
-    )
+    assert linear_cka(moved, other) == pytest.approx(linear_cka(one, other), abs=1e-9)
     # What it is not blind to: a stretch of one direction.
-    stretched = moved @ torch.diag(
-        torch.tensor([9.0] + [1.0] * (width - 1)).double()
-    )
+    stretched = moved @ torch.diag(torch.tensor([9.0] + [1.0] * (width - 1)).double())
     assert linear_cka(one, stretched) < 1 - 1e-6
 
 
@@ -100,10 +93,7 @@ def test_float32_is_close_enough_with_an_outlying_channel() -> None:
 
 
 def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
-    for cfg, shape in (
-        (backbone(), (2, 3, 8, 64, 64)),
-        (mae()['backbone'], (2, 3, 64, 64)),
-    ):
+    for cfg, shape in ((backbone(), (2, 3, 8, 64, 64)), (mae()['backbone'], (2, 3, 64, 64))):
         vit = MODELS.build(cfg).eval()
         vit.init_weights()
         encoder = Encoder(vit, torch.full((3,), 128.0), torch.ones(3))
@@ -117,9 +107,7 @@ def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
             taps = vit.encode(patches, taps=[2, 4]).taps
         for block, tap in zip((found[1], found[3]), taps):
             tap = tap[:, vit.num_extra_tokens :]
-            expected = torch.stack(
-                [tap[clip, token] for clip in (0, 1) for token in chosen[clip]]
-            )
+            expected = torch.stack([tap[clip, token] for clip in (0, 1) for token in chosen[clip]])
             torch.testing.assert_close(block, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -138,12 +126,8 @@ def tool(*arguments: object) -> int:
     return run_tool('cka', '--device', 'cpu', *arguments)
 
 
-def test_the_tool(
-    tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture
-) -> None:
-    teacher = work_folder(
-        tmp_path / 'teacher', videomae(backbone=backbone(64, 6, 1))
-    )
+def test_the_tool(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
+    teacher = work_folder(tmp_path / 'teacher', videomae(backbone=backbone(64, 6, 1)))
     cfg = amd()
     student = work_folder(tmp_path / 'student', cfg)
     out = tmp_path / 'new' / 'cka.png'
@@ -178,11 +162,7 @@ def test_the_tool(
         == 0
     )
     with other.with_suffix('.csv').open() as file:
-        same = [
-            line
-            for line in csv.DictReader(file)
-            if line['student'] == line['teacher']
-        ]
+        same = [line for line in csv.DictReader(file) if line['student'] == line['teacher']]
     assert len(same) == 4
     for line in same:
         assert float(line['cka']) == pytest.approx(1, abs=1e-5)
@@ -193,9 +173,7 @@ def test_what_is_wrong_is_said(
 ) -> None:
     video = work_folder(tmp_path / 'video', videomae())
     image = work_folder(tmp_path / 'image', dmae())
-    alone = work_folder(
-        tmp_path / 'alone', videomae(backbone=backbone(64, 1, 1))
-    )
+    alone = work_folder(tmp_path / 'alone', videomae(backbone=backbone(64, 1, 1)))
     (alone.parent / 'last_checkpoint').unlink()
     for call, said in (
         (('--student', video), 'has no teacher'),

@@ -68,13 +68,8 @@ def test_of_a_real_run(tmp_path: Path) -> None:
     assert isinstance(runner.model, ToyModel)
 
 
-@given(
-    values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20),
-    weight=st.floats(0, 0.99),
-)
-def test_smoothing_is_an_average_of_the_past(
-    values: list, weight: float
-) -> None:
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), weight=st.floats(0, 0.99))
+def test_smoothing_is_an_average_of_the_past(values: list, weight: float) -> None:
     smoothed = smooth(values, weight)
     for number, value in enumerate(smoothed):
         past = values[: number + 1]
@@ -98,9 +93,7 @@ def test_names_of_runs(tmp_path: Path) -> None:
         named_runs(['x/b', 'y/b'])
 
 
-def test_what_is_wrong_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run, empty, other = (tmp_path / name for name in ('run', 'empty', 'other'))
     write_log(run, '1', [dict(loss=1.0, lr=0.1, iter=1, step=1)])
     (empty / '1' / 'vis_data').mkdir(parents=True)

@@ -2,9 +2,10 @@
 
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Iterator, List, Optional
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,22 +31,16 @@ class Losses(Hook):
     """Keeps the losses, and what the generators would give next."""
 
     def __init__(self) -> None:
-        self.losses: List[float] = []
-        self.states: List[Any] = []
+        self.losses: list[float] = []
+        self.states: list[Any] = []
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         self.losses.append(outputs['loss'].item())
         assert runner.model.training
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.states.append(
             (
                 torch.get_rng_state().sum().item(),
@@ -58,12 +53,7 @@ class Losses(Hook):
 def pipeline() -> list:
     return [
         dict(type='amd_mm.VideoInit'),
-        dict(
-            type='mmaction.SampleFrames',
-            clip_len=8,
-            frame_interval=1,
-            num_clips=1,
-        ),
+        dict(type='mmaction.SampleFrames', clip_len=8, frame_interval=1, num_clips=1),
         dict(type='amd_mm.VideoDecode'),
         dict(type='mmaction.RandomResizedCrop'),
         dict(type='mmaction.Resize', scale=(64, 64), keep_ratio=False),
@@ -72,12 +62,7 @@ def pipeline() -> list:
     ]
 
 
-def run(
-    work_dir: Path,
-    data: Path,
-    model: dict,
-    hook: Optional[dict] = None,
-) -> Losses:
+def run(work_dir: Path, data: Path, model: dict, hook: dict | None = None) -> Losses:
     """Train two epochs of three steps, without seeds for every step."""
     kept = Losses()
     torch.manual_seed(0)
@@ -91,16 +76,13 @@ def run(
             sampler=dict(type='mmengine.DefaultSampler', shuffle=True),
             collate_fn=dict(type='amd_mm.flatten_views_collate'),
             dataset=dict(
-                type='amd_mm.VideoFolderDataset',
-                data_root=str(data),
-                pipeline=pipeline(),
+                type='amd_mm.VideoFolderDataset', data_root=str(data), pipeline=pipeline()
             ),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
         visualizer=dict(
-            type='mmengine.Visualizer',
-            vis_backends=[dict(type='mmengine.LocalVisBackend')],
+            type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')]
         ),
         default_scope='mmaction',
         randomness=dict(seed=0),
@@ -113,41 +95,29 @@ def run(
 
 def pictures(work_dir: Path) -> dict:
     return {
-        path.name: cv2.imread(str(path))
-        for path in work_dir.glob('*/vis_data/vis_image/*.png')
+        path.name: cv2.imread(str(path)) for path in work_dir.glob('*/vis_data/vis_image/*.png')
     }
 
 
 def hook_cfg(**arguments: Any) -> dict:
-    return dict(
-        type='amd_mm.ReconstructionVisualizationHook',
-        num_frames=2,
-        **arguments,
-    )
+    return dict(type='amd_mm.ReconstructionVisualizationHook', num_frames=2, **arguments)
 
 
-def test_a_run_learns_the_same_with_it(
-    tmp_path: Path, tiny_video_folder: Path
-) -> None:
+def test_a_run_learns_the_same_with_it(tmp_path: Path, tiny_video_folder: Path) -> None:
     # Drop path and dropout draw from torch in every step, the crops from
     # Python and NumPy: a draw too many would be seen.
     student = backbone(drop_path_rate=0.5, drop_rate=0.1)
     model = amd(backbone=student)
     without = run(tmp_path / 'a', tiny_video_folder, model)
     drawn = run(
-        tmp_path / 'b',
-        tiny_video_folder,
-        model,
-        hook_cfg(interval=1, by_epoch=False, num_clips=1),
+        tmp_path / 'b', tiny_video_folder, model, hook_cfg(interval=1, by_epoch=False, num_clips=1)
     )
     assert len(without.losses) == 6 and len(set(without.losses)) == 6
     assert drawn.losses == without.losses
     assert drawn.states == without.states
     assert not pictures(tmp_path / 'a')
     found = pictures(tmp_path / 'b')
-    assert sorted(found) == [
-        f'reconstruction_{step}.png' for step in range(1, 7)
-    ]
+    assert sorted(found) == [f'reconstruction_{step}.png' for step in range(1, 7)]
     one, other = (found[f'reconstruction_{step}.png'] for step in (1, 6))
     # The same clip and masks, completed otherwise: only the last row differs.
     rows = np.flatnonzero((one != other).any((1, 2)))
@@ -155,9 +125,7 @@ def test_a_run_learns_the_same_with_it(
     assert len(rows) and rows.min() > 0.6 * len(one)
 
 
-def test_by_epoch_and_of_files(
-    tmp_path: Path, tiny_video_folder: Path, tiny_videos: list
-) -> None:
+def test_by_epoch_and_of_files(tmp_path: Path, tiny_video_folder: Path, tiny_videos: list) -> None:
     cfg = hook_cfg(interval=2, files=tiny_videos[:2], name='seen')
     run(tmp_path, tiny_video_folder, videomae(), cfg)
     assert list(pictures(tmp_path)) == ['seen_6.png']
@@ -173,9 +141,7 @@ def toy_runner(model: torch.nn.Module, samples: Any = ()) -> SimpleNamespace:
         model=model,
         iter=4,
         train_dataloader=SimpleNamespace(dataset=samples),
-        visualizer=SimpleNamespace(
-            add_image=lambda *given: kept.append(given), kept=kept
-        ),
+        visualizer=SimpleNamespace(add_image=lambda *given: kept.append(given), kept=kept),
     )
 
 
@@ -202,9 +168,7 @@ def test_under_ddp_and_on_one_process_only(
     assert image.dtype == np.uint8 and image.ndim == 3
     modes = [block.training for block in model.module.backbone.blocks]
     assert modes == [True, False, True, True]
-    monkeypatch.setattr(
-        'amd_mm.engine.hooks.visualization.is_main_process', lambda: False
-    )
+    monkeypatch.setattr('amd_mm.engine.hooks.visualization.is_main_process', lambda: False)
     other = made_hook(files=tiny_videos[:1], by_epoch=False)
     other.before_train(runner)
     other.after_train_iter(runner, 0)
@@ -247,9 +211,7 @@ def config_of_the_page() -> str:
     return code
 
 
-def test_the_config_of_the_page(
-    tmp_path: Path, tiny_video_folder: Path
-) -> None:
+def test_the_config_of_the_page(tmp_path: Path, tiny_video_folder: Path) -> None:
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     path = tmp_path / 'mine.py'
     path.write_text(config_of_the_page())

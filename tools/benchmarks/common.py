@@ -14,34 +14,19 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import (
-    Callable,
-    ContextManager,
-    Dict,
-    List,
-    Optional,
-    Sequence,
-    TypeVar,
-)
+from typing import TypeVar
 
 import torch
 
 Result = TypeVar('Result')
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
-_PACKAGES = (
-    'torch',
-    'numpy',
-    'mmengine',
-    'mmcv',
-    'mmcv-lite',
-    'mmaction2',
-    'amd-mm',
-)
+_PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'amd-mm')
 _MIB = 2**20
 
 
@@ -68,7 +53,7 @@ class Machine:
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 
-    def autocast(self) -> ContextManager:
+    def autocast(self) -> AbstractContextManager:
         """The context for forward passes; weights stay float32."""
         if DTYPES[self.dtype] is None:
             return nullcontext()
@@ -101,37 +86,21 @@ class Memory:
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments for :func:`machine_of`, and those for timing and output."""
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)')
     parser.add_argument(
-        '--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)'
-    )
-    parser.add_argument(
-        '--dtype',
-        choices=DTYPES,
-        default='fp32',
-        help='bf16 and fp16 by autocast (default: fp32)',
+        '--dtype', choices=DTYPES, default='fp32', help='bf16 and fp16 by autocast (default: fp32)'
     )
     parser.add_argument(
         '--threads',
         type=positive,
         default=torch.get_num_threads(),
-        help="threads of torch's CPU operators (default: as torch finds "
-        'best, here %(default)s)',
+        help="threads of torch's CPU operators (default: as torch finds best, here %(default)s)",
     )
     parser.add_argument(
-        '--repeats',
-        type=positive,
-        default=7,
-        help='timed turns of each way (default: 7)',
+        '--repeats', type=positive, default=7, help='timed turns of each way (default: 7)'
     )
-    parser.add_argument(
-        '--warmup',
-        type=positive,
-        default=2,
-        help='turns before that (default: 2)',
-    )
-    parser.add_argument(
-        '--json', type=Path, help='write all figures to this file too'
-    )
+    parser.add_argument('--warmup', type=positive, default=2, help='turns before that (default: 2)')
+    parser.add_argument('--json', type=Path, help='write all figures to this file too')
 
 
 def positive(text: str) -> int:
@@ -151,13 +120,11 @@ def machine_of(args: argparse.Namespace) -> Machine:
         torch.empty(1, device=args.device)
     except Exception as error:  # each backend raises errors of its own
         first_line = str(error).splitlines()[0]
-        raise ValueError(
-            f'--device {args.device} cannot be used here: {first_line}'
-        ) from error
+        raise ValueError(f'--device {args.device} cannot be used here: {first_line}') from error
     return Machine(args.device, args.dtype, args.threads)
 
 
-def describe(machine: Machine) -> Dict[str, str]:
+def describe(machine: Machine) -> dict[str, str]:
     """Device, threads and versions, for people to compare figures by."""
     device = torch.device(machine.device)
     facts = dict(
@@ -165,8 +132,7 @@ def describe(machine: Machine) -> Dict[str, str]:
         device=str(device),
         processor=_processor(),
         cores=f'{len(_cores())}, {machine.threads} threads used',
-        load=f'{os.getloadavg()[0]:.1f} (processes running at the start, '
-        'average of a minute)',
+        load=f'{os.getloadavg()[0]:.1f} (processes running at the start, average of a minute)',
     )
     if device.type == 'cuda':
         facts['gpu'] = torch.cuda.get_device_name(device)
@@ -198,11 +164,8 @@ def _cores() -> Sequence[int]:
 
 
 def take_turns(
-    ways: Dict[str, Callable[[], object]],
-    machine: Machine,
-    repeats: int,
-    warmup: int,
-) -> Dict[str, List[float]]:
+    ways: dict[str, Callable[[], object]], machine: Machine, repeats: int, warmup: int
+) -> dict[str, list[float]]:
     """Time several ways, in turns: A B A B ...
 
     Args:
@@ -214,7 +177,7 @@ def take_turns(
     Returns:
         Dict[str, List[float]]: Seconds of each timed step.
     """
-    seconds: Dict[str, List[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warmup + repeats):
         for name, step in ways.items():
             machine.wait()
@@ -223,10 +186,7 @@ def take_turns(
             machine.wait()
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - started)
-        note(
-            f'turn {turn + 1} of {warmup + repeats}'
-            f'{" (warm-up)" if turn < warmup else ""}'
-        )
+        note(f'turn {turn + 1} of {warmup + repeats}{" (warm-up)" if turn < warmup else ""}')
     return seconds
 
 
@@ -243,9 +203,7 @@ def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
     device = machine.prepare()
     size = 8192 if device.type == 'cuda' else 2048
     dtype = DTYPES[machine.dtype] or torch.float32
-    one, other = (
-        torch.randn(size, size, device=device).to(dtype) for _ in range(2)
-    )
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(repeats + 2):
         machine.wait()
@@ -256,7 +214,7 @@ def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
     return 2 * size**3 / min(seconds[2:])
 
 
-def write_figures(path: Optional[Path], **figures: object) -> None:
+def write_figures(path: Path | None, **figures: object) -> None:
     """Write what ``--json`` asks for; folders are made.
 
     Args:
@@ -281,9 +239,7 @@ def in_own_process(function: Callable[..., Result], *arguments) -> Result:
         return pool.submit(function, *arguments).result()
 
 
-def measure_memory(
-    step: Callable[[], object], machine: Machine, steps: int = 2
-) -> Memory:
+def measure_memory(step: Callable[[], object], machine: Machine, steps: int = 2) -> Memory:
     """Run some steps and see what they needed; once in a process.
 
     On a GPU: what torch's allocator gave out. On a CPU: the resident memory
@@ -338,9 +294,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows, the first being the header, as aligned Markdown."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
-        + ' |'
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
         for row in rows
     ]
     rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'

@@ -2,9 +2,9 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
@@ -23,16 +23,11 @@ class Files:
     """
 
     name: str
-    paths: List[str]
+    paths: list[str]
 
 
 def write_video(
-    path: Path,
-    size: Sequence[int],
-    frames: int,
-    keyframes: int,
-    seed: int,
-    tune: str,
+    path: Path, size: Sequence[int], frames: int, keyframes: int, seed: int, tune: str
 ) -> None:
     """Write an H.264 file: shapes over a moving, slightly noisy texture.
 
@@ -82,21 +77,12 @@ def write_video(
                 frame[top : top + side, left : left + side] = shape
             frame += random.integers(-3, 4, (height, width, 1), np.int16)
             picture = np.clip(frame, 0, 255).astype(np.uint8)
-            file.mux(
-                stream.encode(
-                    av.VideoFrame.from_ndarray(picture, format='rgb24')
-                )
-            )
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
         file.mux(stream.encode())
 
 
 def make_files(
-    folder: Path,
-    size: Sequence[int],
-    frames: int,
-    keyframes: int,
-    count: int,
-    tune: str = '',
+    folder: Path, size: Sequence[int], frames: int, keyframes: int, count: int, tune: str = ''
 ) -> Files:
     """Write ``count`` videos of a kind."""
     name = f'{size[0]}x{size[1]}, keyframe every {keyframes}'

@@ -3,28 +3,15 @@
 import os
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
-from common import (
-    UnequalError,
-    note,
-)
+from common import UnequalError, note
 from data_files import Files
-from data_ways import (
-    DECODE,
-    LEVERS,
-    MEAN,
-    OPEN,
-    PARTS,
-    PUBLIC,
-    RESIZE_FIRST,
-    STD,
-    Lean,
-    Public,
-)
+from data_ways import DECODE, LEVERS, MEAN, OPEN, PARTS, PUBLIC, RESIZE_FIRST, STD, Lean, Public
 from mmengine.model import stack_batch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -35,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 _ROUNDING, _LARGEST_MEAN = 2, 2.0
 
 
-def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
+def difference(one: Tensor, other: Tensor) -> dict[str, float]:
     """How far two batches of clips are apart, in levels from 0 to 255.
 
     Args:
@@ -47,23 +34,19 @@ def difference(one: Tensor, other: Tensor) -> Dict[str, float]:
         clip where it is largest.
     """
     apart = (_levels(one) - _levels(other)).abs()
-    return dict(
-        largest=apart.max().item(), mean=apart.flatten(1).mean(1).max().item()
-    )
+    return dict(largest=apart.max().item(), mean=apart.flatten(1).mean(1).max().item())
 
 
 def _levels(clips: Tensor) -> Tensor:
     if clips.dtype == torch.uint8:
         return clips.float()
     shape = (3, 1, 1, 1)
-    return clips * torch.from_numpy(STD).view(shape) + torch.from_numpy(
-        MEAN
-    ).view(shape)
+    return clips * torch.from_numpy(STD).view(shape) + torch.from_numpy(MEAN).view(shape)
 
 
 def compare(
     files: Files, rounding: bool, backends: Sequence[str], seeds: Sequence[int]
-) -> Dict[str, Dict[str, float]]:
+) -> dict[str, dict[str, float]]:
     """See that all ways make the same clips of the same draws.
 
     Args:
@@ -79,7 +62,7 @@ def compare(
     Raises:
         UnequalError: Beyond that.
     """
-    ways: Dict[str, Any] = {name: Lean(name) for name in backends[1:]}
+    ways: dict[str, Any] = {name: Lean(name) for name in backends[1:]}
     # Not the one that resizes first: it moves crops by parts of a pixel.
     exact = [lever for lever in LEVERS if lever != RESIZE_FIRST]
     ways.update({name: Lean(backends[0], change=name) for name in exact})
@@ -129,14 +112,12 @@ class Job:
         wall = time.perf_counter() - wall
         return dict(cpu=cpu, wall=wall, parts=dict(self.way.watch.seconds))
 
-    def figures(self, runs: List[dict]) -> dict:
+    def figures(self, runs: list[dict]) -> dict:
         """Clips a CPU second and what they are made of, from its runs."""
         videos = len(self.files.paths)
         clips = videos * self.way.clips_per_video
         parts = {
-            part: 1e3
-            * statistics.median(run['parts'][part] for run in runs)
-            / clips
+            part: 1e3 * statistics.median(run['parts'][part] for run in runs) / clips
             for part in PARTS
         }
         reading = (parts[OPEN] + parts[DECODE]) * self.way.clips_per_video
@@ -145,15 +126,11 @@ class Job:
             clips_per_s=[clips / run['cpu'] for run in runs],
             decodes_per_s=1e3 * self.way.decodes / reading,
             parts_ms=parts,
-            wall_per_cpu=statistics.median(
-                run['wall'] / run['cpu'] for run in runs
-            ),
+            wall_per_cpu=statistics.median(run['wall'] / run['cpu'] for run in runs),
         )
 
 
-def take_turns(
-    jobs: Dict[str, Job], repeats: int, warmup: int
-) -> Dict[str, dict]:
+def take_turns(jobs: dict[str, Job], repeats: int, warmup: int) -> dict[str, dict]:
     """Time jobs in turns, A B A B ..., each turn with draws of its own.
 
     Args:
@@ -164,36 +141,31 @@ def take_turns(
     Returns:
         Dict[str, dict]: See :meth:`Job.figures`.
     """
-    runs: Dict[str, List[dict]] = {name: [] for name in jobs}
+    runs: dict[str, list[dict]] = {name: [] for name in jobs}
     for turn in range(warmup + repeats):
         for name, job in jobs.items():
             run = job.run(turn)
             if turn >= warmup:
                 runs[name].append(run)
-        note(
-            f'turn {turn + 1} of {warmup + repeats}'
-            f'{" (warm-up)" if turn < warmup else ""}'
-        )
+        note(f'turn {turn + 1} of {warmup + repeats}{" (warm-up)" if turn < warmup else ""}')
     return {name: job.figures(runs[name]) for name, job in jobs.items()}
 
 
 class ReadyViews(Dataset):
     """The views of one video, over and over, as if just made."""
 
-    def __init__(self, views: List[dict], videos: int) -> None:
+    def __init__(self, views: list[dict], videos: int) -> None:
         self.views = views
         self.videos = videos
 
     def __len__(self) -> int:
         return self.videos
 
-    def __getitem__(self, index: int) -> List[dict]:
+    def __getitem__(self, index: int) -> list[dict]:
         return [dict(v, inputs=v['inputs'].clone()) for v in self.views]
 
 
-def hand_over(
-    collate: Callable, views: List[dict], batches: int, clips: int
-) -> Dict[str, float]:
+def hand_over(collate: Callable, views: list[dict], batches: int, clips: int) -> dict[str, float]:
     """What it takes to get batches from a worker to the device, stacked.
 
     Args:
@@ -226,13 +198,8 @@ def hand_over(
     after, wall = os.times(), time.perf_counter() - wall
     main = after.user + after.system - before.user - before.system
     worker = (
-        after.children_user
-        + after.children_system
-        - before.children_user
-        - before.children_system
+        after.children_user + after.children_system - before.children_user - before.children_system
     )
     return dict(
-        main=1e3 * main / batches,
-        all=1e3 * (main + worker) / batches,
-        wall=1e3 * wall / batches,
+        main=1e3 * main / batches, all=1e3 * (main + worker) / batches, wall=1e3 * wall / batches
     )

@@ -24,9 +24,9 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
@@ -49,17 +49,7 @@ from common import (
 )
 from data_files import Files, make_files, own_files
 from data_jobs import Job, compare, hand_over, take_turns
-from data_ways import (
-    LEVERS,
-    PARTS,
-    PER_CLIP,
-    PUBLIC,
-    VIEWS,
-    Lean,
-    PerClip,
-    Public,
-    SmallDecord,
-)
+from data_ways import LEVERS, PARTS, PER_CLIP, PUBLIC, VIEWS, Lean, PerClip, Public, SmallDecord
 
 # -- all of it --------------------------------------------------------------
 
@@ -82,10 +72,10 @@ class Plan:
             clips of one.
     """
 
-    backends: List[str]
-    views: List[int]
-    sizes: List[tuple]
-    keyframes: List[int]
+    backends: list[str]
+    views: list[int]
+    sizes: list[tuple]
+    keyframes: list[int]
     frames: int
     videos: int
     draws: int
@@ -107,7 +97,7 @@ QUICK = dict(
 )
 
 
-def make_all(plan: Plan, folder: Path) -> List[Files]:
+def make_all(plan: Plan, folder: Path) -> list[Files]:
     """Write the videos; the first kind is the one that others vary."""
     size, keys = plan.sizes[0], plan.keyframes
     middle = keys[len(keys) // 2]
@@ -116,12 +106,11 @@ def make_all(plan: Plan, folder: Path) -> List[Files]:
     kinds += [(size, 16, 'fastdecode')]
     kinds += [(other, middle, '') for other in plan.sizes[1:]]
     return [
-        make_files(folder, kind[0], plan.frames, kind[1], plan.videos, kind[2])
-        for kind in kinds
+        make_files(folder, kind[0], plan.frames, kind[1], plan.videos, kind[2]) for kind in kinds
     ]
 
 
-def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
+def make_jobs(plan: Plan, kinds: Sequence[Files]) -> dict[str, dict[str, Job]]:
     """The jobs by table and row."""
     base, first = kinds[0], plan.backends[0]
     lean = {name: Job(Lean(name), base) for name in plan.backends}
@@ -137,19 +126,14 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
             **{name: Job(Lean(first, change=name), base) for name in LEVERS},
         },
         views={
-            f'{name}, {count}': lean[name]
-            if count == VIEWS
-            else Job(Lean(name, count), base)
+            f'{name}, {count}': lean[name] if count == VIEWS else Job(Lean(name, count), base)
             for name in plan.backends
             for count in plan.views
         },
         files={
             f'{files.name}, {name}': Job(way, files)
             for files in kinds
-            for name, way in [
-                *((name, Lean(name)) for name in plan.backends),
-                (PUBLIC, Public()),
-            ]
+            for name, way in [*((name, Lean(name)) for name in plan.backends), (PUBLIC, Public())]
         },
     )
     if 'decord' in plan.backends:
@@ -162,7 +146,7 @@ def make_jobs(plan: Plan, kinds: Sequence[Files]) -> Dict[str, Dict[str, Job]]:
     return tables
 
 
-def measure(plan: Plan, given: Optional[Files], folder: Path) -> dict:
+def measure(plan: Plan, given: Files | None, folder: Path) -> dict:
     """Compare, then time everything.
 
     Args:
@@ -180,12 +164,8 @@ def measure(plan: Plan, given: Optional[Files], folder: Path) -> dict:
     small = make_files(folder, (96, 72), 80, 12, 1)
     kinds = [given] if given else make_all(plan, folder)
     equality = {
-        f'small, {small.name}': compare(
-            small, True, plan.backends, range(plan.draws)
-        ),
-        kinds[0].name: compare(
-            kinds[0], False, plan.backends, range(plan.draws)
-        ),
+        f'small, {small.name}': compare(small, True, plan.backends, range(plan.draws)),
+        kinds[0].name: compare(kinds[0], False, plan.backends, range(plan.draws)),
     }
     tables = make_jobs(plan, kinds)
     # A job that is in several tables is timed once.
@@ -210,12 +190,12 @@ def measure(plan: Plan, given: Optional[Files], folder: Path) -> dict:
     )
 
 
-def _facts(files: Files) -> Dict[str, float]:
+def _facts(files: Files) -> dict[str, float]:
     sizes = [os.path.getsize(path) for path in files.paths]
     return dict(videos=len(sizes), mean_kib=statistics.mean(sizes) / 1024)
 
 
-def report(found: dict, clips_per_second: Optional[float]) -> str:
+def report(found: dict, clips_per_second: float | None) -> str:
     """The tables."""
     # By files: of equal files only is the ratio one of two ways.
     public = {
@@ -226,12 +206,9 @@ def report(found: dict, clips_per_second: Optional[float]) -> str:
     }
     parts = []
     for name, rows in found['tables'].items():
-        head = [
-            name,
-            'clips/s a core, median (range)',
-            f'x {PUBLIC}',
-            'decodes/s a core',
-        ] + [f'ms a clip: {p}' for p in PARTS]
+        head = [name, 'clips/s a core, median (range)', f'x {PUBLIC}', 'decodes/s a core'] + [
+            f'ms a clip: {p}' for p in PARTS
+        ]
         head += ['cores a GPU'] if clips_per_second else []
         lines = [head]
         for row, figure in rows.items():
@@ -247,22 +224,13 @@ def report(found: dict, clips_per_second: Optional[float]) -> str:
                 line.append(f'{math.ceil(clips_per_second / speed)}')
             lines.append(line)
         parts.append(table(lines))
-    lines = [
-        [
-            'a batch to the device',
-            'ms of CPU, training process',
-            'with the worker',
-            'ms',
-        ]
-    ]
+    lines = [['a batch to the device', 'ms of CPU, training process', 'with the worker', 'ms']]
     for name, row in found['handover'].items():
-        lines.append(
-            [name] + [f'{row[key]:.0f}' for key in ('main', 'all', 'wall')]
-        )
+        lines.append([name] + [f'{row[key]:.0f}' for key in ('main', 'all', 'wall')])
     return '\n\n'.join(parts + [table(lines)])
 
 
-def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -273,9 +241,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         help='files or folders, instead of videos made here',
     )
     known = [
-        name
-        for name in ('pyav', 'decord', 'torchcodec', 'opencv')
-        if name in available_backends()
+        name for name in ('pyav', 'decord', 'torchcodec', 'opencv') if name in available_backends()
     ]
     parser.add_argument(
         '--backends',
@@ -306,54 +272,29 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         default=[12, 48, 250],
         help='frames from one to the next (default: 12 48 250)',
     )
+    parser.add_argument('--frames', type=positive, default=300, help='of a video (default: 300)')
     parser.add_argument(
-        '--frames',
-        type=positive,
-        default=300,
-        help='of a video (default: 300)',
+        '--count', type=positive, default=4, help='videos of each kind (default: 4)'
     )
     parser.add_argument(
-        '--count',
-        type=positive,
-        default=4,
-        help='videos of each kind (default: 4)',
+        '--repeats', type=positive, default=7, help='timed turns of each (default: 7)'
     )
-    parser.add_argument(
-        '--repeats',
-        type=positive,
-        default=7,
-        help='timed turns of each (default: 7)',
-    )
-    parser.add_argument(
-        '--warmup',
-        type=positive,
-        default=1,
-        help='turns before that (default: 1)',
-    )
+    parser.add_argument('--warmup', type=positive, default=1, help='turns before that (default: 1)')
     parser.add_argument(
         '--clips-per-second',
         type=float,
         metavar='N',
-        help='what a GPU trains on (pretrain_step.py measures it): says how '
-        'many cores feed it',
+        help='what a GPU trains on (pretrain_step.py measures it): says how many cores feed it',
     )
-    parser.add_argument(
-        '--quick', action='store_true', help='tiny and rough: to try it out'
-    )
-    parser.add_argument(
-        '--json', type=Path, help='write all figures to this file too'
-    )
+    parser.add_argument('--quick', action='store_true', help='tiny and rough: to try it out')
+    parser.add_argument('--json', type=Path, help='write all figures to this file too')
     return parser.parse_args(arguments)
 
 
 def _size(text: str) -> tuple:
     sides = text.split('x')
-    if len(sides) != 2 or not all(
-        s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides
-    ):
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no size: two even numbers, as 340x256'
-        )
+    if len(sides) != 2 or not all(s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is no size: two even numbers, as 340x256')
     return int(sides[0]), int(sides[1])
 
 
@@ -385,7 +326,7 @@ def hold_to_one_core() -> bool:
     return True
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure, print."""
     args = parse_args(arguments)
     plan = plan_of(args)
@@ -408,15 +349,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
             f'{kind}: largest and mean difference in levels of 255 from '
             f'{plan.backends[0]}: '
             + ', '.join(
-                f'{name} {row["largest"]:.0f} and {row["mean"]:.2f}'
-                for name, row in rows.items()
+                f'{name} {row["largest"]:.0f} and {row["mean"]:.2f}' for name, row in rows.items()
             )
         )
     print(
         'files: '
         + '; '.join(
-            f'{name}: {facts["mean_kib"]:.0f} KiB each'
-            for name, facts in found['files'].items()
+            f'{name}: {facts["mean_kib"]:.0f} KiB each' for name, facts in found['files'].items()
         )
     )
     print()

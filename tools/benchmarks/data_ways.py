@@ -2,21 +2,17 @@
 
 import copy
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Sequence
+from typing import Any
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import cv2
 import numpy as np
 import torch
-from amd_mm.datasets import (
-    available_backends,
-    one_tensor_collate,
-    open_video,
-    seeded_randomness,
-)
+from amd_mm.datasets import available_backends, one_tensor_collate, open_video, seeded_randomness
 from amd_mm.datasets.transforms import ResizeClip
 from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import MultiScaleCrop
@@ -24,13 +20,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-_CONFIG = (
-    Path(__file__).resolve().parents[2]
-    / 'configs'
-    / '_base_'
-    / 'datasets'
-    / 'k400.py'
-)
+_CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'k400.py'
 OPEN, DECODE, CROP, PACK, COLLATE = PARTS = (
     'open',
     'seek + decode',
@@ -118,9 +108,7 @@ class ResizeBeforeCrop(ResizeClip):
         left, top, right, bottom = self.crop(results)['crop_bbox']
         new_w, new_h = self.scale
         scale_x, scale_y = new_w / (right - left), new_h / (bottom - top)
-        whole = self._resize_imgs(
-            frames, round(width * scale_x), round(height * scale_y)
-        )
+        whole = self._resize_imgs(frames, round(width * scale_x), round(height * scale_y))
         x = min(round(left * scale_x), whole.shape[2] - new_w)
         y = min(round(top * scale_y), whole.shape[1] - new_h)
         results['imgs'] = whole[:, y : y + new_h, x : x + new_w]
@@ -130,20 +118,18 @@ class ResizeBeforeCrop(ResizeClip):
 class ResizeAsChannels(ResizeClip):
     """Resizes once, with all frames as channels of one picture."""
 
-    def _resize_imgs(
-        self, imgs: List[np.ndarray], new_w: int, new_h: int
-    ) -> np.ndarray:
+    def _resize_imgs(self, imgs: list[np.ndarray], new_w: int, new_h: int) -> np.ndarray:
         picture = cv2.resize(np.concatenate(imgs, 2), (new_w, new_h))
         frames = picture.reshape(new_h, new_w, len(imgs), -1)
         return np.ascontiguousarray(frames.transpose(2, 0, 1, 3))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _config() -> Config:
     return Config.fromfile(_CONFIG)
 
 
-def _pipeline() -> List[dict]:
+def _pipeline() -> list[dict]:
     """The transforms of pre-training, to be changed at will."""
     return copy.deepcopy(_config().train_dataloader.dataset.pipeline)
 
@@ -180,9 +166,7 @@ class Lean:
         elif change == RESIZE_FIRST:
             inner[:2] = [ResizeBeforeCrop(TRANSFORMS.build(inner[0]))]
         *first, repeated = [
-            TRANSFORMS.build(
-                dict(t, transforms=inner) if 'transforms' in t else t
-            )
+            TRANSFORMS.build(dict(t, transforms=inner) if 'transforms' in t else t)
             for t in pipeline
         ]
         if change == EVERY:
@@ -193,11 +177,9 @@ class Lean:
         chain.transforms = [self.watch.timed(t) for t in chain.transforms]
         self.repeated = repeated
 
-    def clips(self, path: str, seed: int) -> List[dict]:
+    def clips(self, path: str, seed: int) -> list[dict]:
         """The packed views of one video, (1, C, T, H, W) uint8 each."""
-        results: Any = dict(
-            filename=path, modality='RGB', label=-1, start_index=0
-        )
+        results: Any = dict(filename=path, modality='RGB', label=-1, start_index=0)
         with seeded_randomness(np.random.SeedSequence(seed)):
             for transform in self.first:
                 results = transform(results)
@@ -232,14 +214,12 @@ class Public:
         self.sample = TRANSFORMS.build(pipeline[1])
         self.crop = TRANSFORMS.build(pipeline[-1].transforms[0])
 
-    def clips(self, path: str, seed: int) -> List[Tensor]:
+    def clips(self, path: str, seed: int) -> list[Tensor]:
         """Clips (C, T, H, W), normalised float32, of one decode."""
         with seeded_randomness(np.random.SeedSequence(seed)):
             with self.watch.on(OPEN):
                 reader, length = self._open(path)
-                results = self.sample(
-                    dict(total_frames=length, start_index=0, avg_fps=30.0)
-                )
+                results = self.sample(dict(total_frames=length, start_index=0, avg_fps=30.0))
             with self.watch.on(DECODE):
                 frames = self._read(reader, results['frame_inds'])
             return [self._clip(frames) for _ in range(self.views)]
@@ -296,11 +276,7 @@ class PerClip(Lean):
 
     def batch(self, paths: Sequence[str], seed: int) -> Tensor:
         """Clips of some videos, (videos * decodes, C, T, H, W), uint8."""
-        samples = [
-            self.clips(path, seed + turn)
-            for path in paths
-            for turn in range(self.decodes)
-        ]
+        samples = [self.clips(path, seed + turn) for path in paths for turn in range(self.decodes)]
         with self.watch.on(COLLATE):
             return one_tensor_collate(samples)['inputs'][0]
 
@@ -324,14 +300,9 @@ class SmallDecord(Lean):
         import decord
 
         width, height = self.size
-        reader = decord.VideoReader(
-            results['filename'], width=width, height=height, num_threads=1
-        )
+        reader = decord.VideoReader(results['filename'], width=width, height=height, num_threads=1)
         return dict(
-            results,
-            video_reader=reader,
-            total_frames=len(reader),
-            avg_fps=reader.get_avg_fps(),
+            results, video_reader=reader, total_frames=len(reader), avg_fps=reader.get_avg_fps()
         )
 
     def _read(self, results: dict) -> dict:

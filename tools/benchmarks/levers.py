@@ -11,18 +11,13 @@ The larger levers are options of a config: pretrain_step.py --against.
 import argparse
 import statistics
 import sys
-from typing import Callable, Dict, List, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
 from amd_mm.models import AsymmetricTubeMaskGenerator, FrozenTeacher
 from amd_mm.models.necks import MaskTokenBlocks
-from amd_mm.models.utils import (
-    FusedAttention,
-    gather_tokens,
-    patchify,
-    position_table,
-)
+from amd_mm.models.utils import FusedAttention, gather_tokens, patchify, position_table
 from amd_mm.utils.quiet import warnings_only
 from common import (
     Machine,
@@ -44,7 +39,7 @@ GRID, PATCH = (8, 14, 14), (2, 16, 16)
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _TEACHER_TAPS = (12, 24)
 _TOLERANCE = dict(fp32=1e-4, fp16=2e-2, bf16=5e-2)
-Ways = Dict[str, Callable[[], Sequence[Tensor]]]
+Ways = dict[str, Callable[[], Sequence[Tensor]]]
 
 
 class Case:
@@ -57,26 +52,18 @@ class Case:
         device (torch.device): Where.
     """
 
-    def __init__(
-        self, batch: int, width: int, depth: int, device: torch.device
-    ) -> None:
+    def __init__(self, batch: int, width: int, depth: int, device: torch.device) -> None:
         torch.manual_seed(0)
         self.width, self.depth, self.device = width, depth, device
-        self.partition = AsymmetricTubeMaskGenerator(0.9, 0.75, seed=0)(
-            batch, GRID, device
-        )
+        self.partition = AsymmetricTubeMaskGenerator(0.9, 0.75, seed=0)(batch, GRID, device)
         shape = (batch, *(g * p for g, p in zip(GRID, PATCH)), 3)
         clips = torch.randint(0, 256, shape, dtype=torch.uint8)
         self.clips = clips.to(device).movedim(-1, 1)
-        self.visible = torch.randn(
-            2, batch, self.partition.visible.shape[1], width, device=device
-        )
+        self.visible = torch.randn(2, batch, self.partition.visible.shape[1], width, device=device)
 
     def generator(self) -> MaskTokenBlocks:
         """With random weights."""
-        blocks = MaskTokenBlocks(
-            self.width, self.depth, max(self.width // 64, 1), GRID
-        )
+        blocks = MaskTokenBlocks(self.width, self.depth, max(self.width // 64, 1), GRID)
         blocks.init_weights()
         return blocks.to(self.device)
 
@@ -88,18 +75,13 @@ def generators(case: Case) -> Ways:
     ids = case.partition.visible, case.partition.extra
 
     def fill_in(weights: dict, fixed: dict, tokens: Tensor) -> Tensor:
-        return functional_call(
-            _FillIn(one), (_inside(weights), _inside(fixed)), (tokens, *ids)
-        )
+        return functional_call(_FillIn(one), (_inside(weights), _inside(fixed)), (tokens, *ids))
 
     weights = [list(module.parameters()) for module in (one, other)]
 
     def in_turn() -> Sequence[Tensor]:
         made = torch.stack(
-            [
-                blocks.fill_in(tokens, *ids)
-                for blocks, tokens in zip((one, other), case.visible)
-            ]
+            [blocks.fill_in(tokens, *ids) for blocks, tokens in zip((one, other), case.visible)]
         )
         gradients = _gradients(made, [*weights[0], *weights[1]])
         return [made, torch.stack([gradients[0], gradients[len(weights[0])]])]
@@ -122,11 +104,11 @@ class _FillIn(nn.Module):
         return self.blocks.fill_in(tokens, seen, wanted)
 
 
-def _inside(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def _inside(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f'blocks.{name}': value for name, value in state.items()}
 
 
-def _gradients(made: Tensor, inputs: List[Tensor]) -> Sequence[Tensor]:
+def _gradients(made: Tensor, inputs: list[Tensor]) -> Sequence[Tensor]:
     return torch.autograd.grad(made.float().square().mean(), inputs)
 
 
@@ -147,17 +129,13 @@ def bias(case: Case) -> Ways:
     def run(module: FusedAttention) -> Sequence[Tensor]:
         return [module(tokens)]
 
-    return {
-        'per call': lambda: run(attention),
-        'once': lambda: run(whole),
-    }
+    return {'per call': lambda: run(attention), 'once': lambda: run(whole)}
 
 
 def pixels(case: Case) -> Ways:
     """From uint8 clips to the patches of teacher, student and target."""
     mean, std = (
-        torch.tensor(values, device=case.device).view(-1, 1, 1, 1)
-        for values in (_MEAN, _STD)
+        torch.tensor(values, device=case.device).view(-1, 1, 1, 1) for values in (_MEAN, _STD)
     )
     per_value = PATCH[0] * PATCH[1] * PATCH[2]
     flat = [one.flatten().repeat_interleave(per_value) for one in (mean, std)]
@@ -172,16 +150,10 @@ def pixels(case: Case) -> Ways:
 
     def needed_patches() -> Sequence[Tensor]:
         patches = patchify(case.clips, PATCH)
-        teacher, target = (
-            gather_tokens(patches, ids).sub(flat[0]).div_(flat[1])
-            for ids in wanted
-        )
+        teacher, target = (gather_tokens(patches, ids).sub(flat[0]).div_(flat[1]) for ids in wanted)
         return [teacher, target, teacher[:, : case.partition.visible.shape[1]]]
 
-    return {
-        'normalise whole clips': whole_clip,
-        'gather uint8, normalise those': needed_patches,
-    }
+    return {'normalise whole clips': whole_clip, 'gather uint8, normalise those': needed_patches}
 
 
 def positions(case: Case) -> Ways:
@@ -194,10 +166,7 @@ def positions(case: Case) -> Ways:
         return [token + places[0][ids]]
 
     def expand() -> Sequence[Tensor]:
-        return [
-            token.expand(*ids.shape, -1)
-            + gather_tokens(places.repeat(len(ids), 1, 1), ids)
-        ]
+        return [token.expand(*ids.shape, -1) + gather_tokens(places.repeat(len(ids), 1, 1), ids)]
 
     return {'index one table': index, 'a table for each clip': expand}
 
@@ -250,13 +219,13 @@ def graph_of(call: Callable[[], Sequence[Tensor]]) -> Callable:
     return replay
 
 
-PAIRS: Dict[str, Callable[[Case], Ways]] = {
+PAIRS: dict[str, Callable[[Case], Ways]] = {
     'generators': generators,
     'bias of query, key and value': bias,
     'pixels': pixels,
     'positions': positions,
 }
-GPU_PAIRS: Dict[str, Callable[[Case], Ways]] = {'frozen teacher': teacher}
+GPU_PAIRS: dict[str, Callable[[Case], Ways]] = {'frozen teacher': teacher}
 
 
 def compare(name: str, ways: Ways, machine: Machine) -> float:
@@ -282,7 +251,7 @@ def compare(name: str, ways: Ways, machine: Machine) -> float:
 
 def measure(
     case: Case, machine: Machine, repeats: int, warmup: int
-) -> Dict[str, Dict[str, List[float]]]:
+) -> dict[str, dict[str, list[float]]]:
     """Seconds of every way of every pair."""
     found = {}
     pairs = {**PAIRS, **GPU_PAIRS} if case.device.type == 'cuda' else PAIRS
@@ -299,15 +268,12 @@ def measure(
             return run
 
         found[name] = take_turns(
-            {key: in_context(way) for key, way in ways.items()},
-            machine,
-            repeats,
-            warmup,
+            {key: in_context(way) for key, way in ways.items()}, machine, repeats, warmup
         )
     return found
 
 
-def report(found: Dict[str, Dict[str, List[float]]]) -> str:
+def report(found: dict[str, dict[str, list[float]]]) -> str:
     """The figures as a table."""
     rows = [('what', 'way', 'ms, median (range)', 'first / second')]
     for name, ways in found.items():
@@ -324,23 +290,15 @@ def report(found: Dict[str, Dict[str, List[float]]]) -> str:
     return table(rows)
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--batch', type=positive, default=2, help='clips (default: 2)')
     parser.add_argument(
-        '--batch', type=positive, default=2, help='clips (default: 2)'
+        '--width', type=positive, default=1024, help="the teacher's, of a ViT-L (default: 1024)"
     )
     parser.add_argument(
-        '--width',
-        type=positive,
-        default=1024,
-        help="the teacher's, of a ViT-L (default: 1024)",
-    )
-    parser.add_argument(
-        '--depth',
-        type=positive,
-        default=2,
-        help='blocks of a generator (default: 2)',
+        '--depth', type=positive, default=2, help='blocks of a generator (default: 2)'
     )
     add_machine_arguments(parser)
     args = parser.parse_args(arguments)

@@ -9,15 +9,9 @@ brought to the host in every step.
 """
 
 import copy
-from typing import Dict, List, Optional, Tuple
 
 import torch
-from amd_mm.models import (
-    MaskedAutoencoder,
-    SerialAlignment,
-    TokenPartition,
-    VideoVisionTransformer,
-)
+from amd_mm.models import MaskedAutoencoder, SerialAlignment, TokenPartition, VideoVisionTransformer
 from amd_mm.models.utils import patchify, token_mask
 from amd_mm.registry import MODELS
 from mmengine.config import ConfigDict
@@ -52,8 +46,7 @@ def plain_config(cfg: ConfigDict) -> ConfigDict:
     if cfg.get('teacher'):
         if MODELS.get(cfg.neck.type) is not SerialAlignment:
             raise NotPlainError(
-                'the plain way is written for the neck '
-                f'amd_mm.SerialAlignment, not {cfg.neck.type}'
+                f'the plain way is written for the neck amd_mm.SerialAlignment, not {cfg.neck.type}'
             )
         parts += [cfg.neck, cfg.teacher.backbone]
         cfg.teacher.dtype = 'float32'
@@ -63,9 +56,7 @@ def plain_config(cfg: ConfigDict) -> ConfigDict:
     return cfg
 
 
-def whole_teacher(
-    model: MaskedAutoencoder, cfg: ConfigDict
-) -> Optional[VideoVisionTransformer]:
+def whole_teacher(model: MaskedAutoencoder, cfg: ConfigDict) -> VideoVisionTransformer | None:
     """The teacher with the blocks after its last tap, which ours leaves out.
 
     Args:
@@ -91,16 +82,12 @@ class PlainParts:
             :func:`whole_teacher`.
     """
 
-    def __init__(
-        self,
-        model: MaskedAutoencoder,
-        teacher: Optional[VideoVisionTransformer],
-    ) -> None:
+    def __init__(self, model: MaskedAutoencoder, teacher: VideoVisionTransformer | None) -> None:
         self.model = model
         self.whole_teacher = teacher
 
     @torch.no_grad()
-    def teacher(self, clip: Tensor, partition: TokenPartition) -> List[Tensor]:
+    def teacher(self, clip: Tensor, partition: TokenPartition) -> list[Tensor]:
         """Taps (B, Kv + Ke, C), tokens in the order of the clip."""
         _, hidden = _masks(partition)
         tokens = _embed(self.whole_teacher, clip, hidden)
@@ -112,9 +99,7 @@ class PlainParts:
         self.whole_teacher.norm(tokens)
         return taps
 
-    def student(
-        self, clip: Tensor, partition: TokenPartition
-    ) -> Tuple[Tensor, List[Tensor]]:
+    def student(self, clip: Tensor, partition: TokenPartition) -> tuple[Tensor, list[Tensor]]:
         """Normed tokens (B, Kv, C), and the taps."""
         backbone = self.model.backbone
         tokens = _embed(backbone, clip, _masks(partition)[0])
@@ -126,11 +111,8 @@ class PlainParts:
         return backbone.norm(tokens), taps
 
     def neck(
-        self,
-        taps: List[Tensor],
-        theirs: List[Tensor],
-        partition: TokenPartition,
-    ) -> Dict[str, Tensor]:
+        self, taps: list[Tensor], theirs: list[Tensor], partition: TokenPartition
+    ) -> dict[str, Tensor]:
         """The two alignment losses, weighted."""
         unseen, hidden = _masks(partition)
         extra = token_mask(partition.generation_targets, partition.num_tokens)
@@ -142,20 +124,13 @@ class PlainParts:
             features[~hidden] = theirs[number].flatten(0, 1)
             projection = neck.projections[number]
             direct.append(
-                neck.loss_module(
-                    projection(tap), features[~unseen].view(batch, -1, dims)
-                )
+                neck.loss_module(projection(tap), features[~unseen].view(batch, -1, dims))
             )
-            made = _fill_in(
-                neck.generators[number], projection(tap), unseen, extra
-            )
-            generated.append(
-                neck.loss_module(made, features[extra].view(batch, -1, dims))
-            )
+            made = _fill_in(neck.generators[number], projection(tap), unseen, extra)
+            generated.append(neck.loss_module(made, features[extra].view(batch, -1, dims)))
         return dict(
             loss_direct=weights['direct'] * torch.stack(direct).mean(),
-            loss_generation=weights['generation']
-            * torch.stack(generated).mean(),
+            loss_generation=weights['generation'] * torch.stack(generated).mean(),
         )
 
     def target(self, clip: Tensor, partition: TokenPartition) -> Tensor:
@@ -166,30 +141,18 @@ class PlainParts:
         wanted = token_mask(partition.targets, partition.num_tokens)
         return everything[wanted].view(len(clip), -1, patches.shape[-1])
 
-    def decoder(
-        self, tokens: Tensor, target: Tensor, partition: TokenPartition
-    ) -> Tensor:
+    def decoder(self, tokens: Tensor, target: Tensor, partition: TokenPartition) -> Tensor:
         """The reconstruction's loss, weighted."""
         decoder = self.model.decoder
         wanted = token_mask(partition.targets, partition.num_tokens)
-        filled = _fill_in(
-            decoder, decoder.embed(tokens), _masks(partition)[0], wanted
-        )
+        filled = _fill_in(decoder, decoder.embed(tokens), _masks(partition)[0], wanted)
         prediction = decoder.head(decoder.norm(filled))
-        return self.model.rec_weight * nn.functional.mse_loss(
-            prediction.float(), target
-        )
+        return self.model.rec_weight * nn.functional.mse_loss(prediction.float(), target)
 
-    def losses(
-        self, clip: Tensor, partition: TokenPartition
-    ) -> Dict[str, Tensor]:
+    def losses(self, clip: Tensor, partition: TokenPartition) -> dict[str, Tensor]:
         """All of them together."""
         found = {}
-        theirs = (
-            self.teacher(clip, partition)
-            if self.whole_teacher is not None
-            else None
-        )
+        theirs = self.teacher(clip, partition) if self.whole_teacher is not None else None
         tokens, taps = self.student(clip, partition)
         if self.model.reconstructs:
             target = self.target(clip, partition)
@@ -199,27 +162,20 @@ class PlainParts:
         return found
 
 
-def _masks(partition: TokenPartition) -> Tuple[Tensor, Tensor]:
+def _masks(partition: TokenPartition) -> tuple[Tensor, Tensor]:
     """(B, N) each, true: not seen by the student; not seen by the teacher."""
     number = partition.num_tokens
-    return (
-        ~token_mask(partition.visible, number),
-        ~token_mask(partition.teacher, number),
-    )
+    return (~token_mask(partition.visible, number), ~token_mask(partition.teacher, number))
 
 
-def _embed(
-    backbone: VideoVisionTransformer, clip: Tensor, mask: Tensor
-) -> Tensor:
+def _embed(backbone: VideoVisionTransformer, clip: Tensor, mask: Tensor) -> Tensor:
     """All tokens are embedded; those that are not masked are kept."""
     tokens = backbone.patch_embed.projection(clip).flatten(2).transpose(1, 2)
     tokens = tokens + backbone.pos_embed.type_as(tokens)
     return tokens[~mask].view(len(clip), -1, tokens.shape[-1])
 
 
-def _fill_in(
-    blocks: nn.Module, known: Tensor, unseen: Tensor, wanted: Tensor
-) -> Tensor:
+def _fill_in(blocks: nn.Module, known: Tensor, unseen: Tensor, wanted: Tensor) -> Tensor:
     """Mask tokens at the places ``wanted``, through the blocks."""
     batch, _, dims = known.shape
     table = blocks.pos_embed.expand(batch, -1, -1).type_as(known).clone()

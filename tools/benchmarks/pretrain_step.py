@@ -15,17 +15,11 @@ import argparse
 import gc
 import statistics
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    Optional,
-    Sequence,
-)
+from typing import Any
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
@@ -50,16 +44,7 @@ from common import (
 )
 from mmengine.config import DictAction
 from plain_step import NotPlainError
-from step_ways import (
-    OPTIMISER,
-    OTHER,
-    OURS,
-    PLAIN,
-    PartSteps,
-    Task,
-    Way,
-    has_parts,
-)
+from step_ways import OPTIMISER, OTHER, OURS, PLAIN, PartSteps, Task, Way, has_parts
 from torch.utils.flop_counter import FlopCounterMode
 
 try:
@@ -68,18 +53,14 @@ try:
     plain_attention = partial(sdpa_kernel, SDPBackend.MATH)
 except ImportError:  # before PyTorch 2.3
     plain_attention = partial(
-        torch.backends.cuda.sdp_kernel,
-        enable_flash=False,
-        enable_mem_efficient=False,
+        torch.backends.cuda.sdp_kernel, enable_flash=False, enable_mem_efficient=False
     )
 
 # Relative difference of a step's losses: what rounding explains, with room.
 _TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)
 
 
-def compare(
-    ways: Dict[str, Way], steps: int, machine: Machine
-) -> Dict[str, List[float]]:
+def compare(ways: dict[str, Way], steps: int, machine: Machine) -> dict[str, list[float]]:
     """Train both from the same weights on the same masks.
 
     Args:
@@ -93,7 +74,7 @@ def compare(
     Raises:
         UnequalError: If they differ by more than rounding, or are no numbers.
     """
-    losses: Dict[str, List[float]] = {name: [] for name in ways}
+    losses: dict[str, list[float]] = {name: [] for name in ways}
     limit = _TOLERANCE[machine.dtype]
     for number in range(steps):
         for name, way in ways.items():
@@ -115,7 +96,7 @@ def compare(
     return losses
 
 
-def count_flops(task: Task, machine: Machine) -> Dict[str, float]:
+def count_flops(task: Task, machine: Machine) -> dict[str, float]:
     """Floating-point operations of a clip's step, by part.
 
     Matrix products and convolutions; a multiply-add is two. Attention counts
@@ -143,29 +124,23 @@ def count_flops(task: Task, machine: Machine) -> Dict[str, float]:
 
 
 def _counted(step: Callable[[], object]) -> float:
-    with (
-        FlopCounterMode(display=False) as counter,
-        plain_attention(),
-    ):
+    with FlopCounterMode(display=False) as counter, plain_attention():
         step()
     return float(counter.get_total_flops())
 
 
 def time_parts(
-    ways: Dict[str, Way], machine: Machine, repeats: int, warmup: int
-) -> Dict[str, Dict[str, List[float]]]:
+    ways: dict[str, Way], machine: Machine, repeats: int, warmup: int
+) -> dict[str, dict[str, list[float]]]:
     """Seconds of every part, for each way, in turns."""
-    seconds: Dict[str, Dict[str, List[float]]] = {}
+    seconds: dict[str, dict[str, list[float]]] = {}
     steps = {name: PartSteps(way) for name, way in ways.items()}
     for part in next(iter(steps.values())).names:
         note(f'speed of the {part}')
         for one in steps.values():
             one.prepare(part)
         seconds[part] = take_turns(
-            {
-                name: (lambda one=one, part=part: one.run(part))
-                for name, one in steps.items()
-            },
+            {name: (lambda one=one, part=part: one.run(part)) for name, one in steps.items()},
             machine,
             repeats,
             warmup,
@@ -184,16 +159,11 @@ def memory_of(name: str, task: Task, machine: Machine) -> Memory:
 
 
 def measure(
-    task: Task,
-    machine: Machine,
-    names: Sequence[str],
-    repeats: int,
-    warmup: int,
-    loss_steps: int,
-) -> Dict[str, Any]:
+    task: Task, machine: Machine, names: Sequence[str], repeats: int, warmup: int, loss_steps: int
+) -> dict[str, Any]:
     """Compare, count, time; see the module."""
     device = machine.prepare()
-    found: Dict[str, Any] = dict(flops=count_flops(task, machine))
+    found: dict[str, Any] = dict(flops=count_flops(task, machine))
     ours = Way(names[0], task, machine)
     ways = {names[0]: ours}
     if len(names) > 1:
@@ -201,10 +171,7 @@ def measure(
         found['losses'] = compare(ways, loss_steps, machine)
     note('speed of the whole step')
     found['step'] = take_turns(
-        {name: way.step for name, way in ways.items()},
-        machine,
-        repeats,
-        warmup,
+        {name: way.step for name, way in ways.items()}, machine, repeats, warmup
     )
     if has_parts(ours):
         found['parts'] = time_parts(ways, machine, repeats, warmup)
@@ -223,7 +190,7 @@ def measure(
     return found
 
 
-def report(found: Dict[str, Any], batch: int) -> str:
+def report(found: dict[str, Any], batch: int) -> str:
     """The figures as tables."""
     names = list(found['step'])
     return '\n\n'.join(
@@ -234,7 +201,7 @@ def report(found: Dict[str, Any], batch: int) -> str:
     )
 
 
-def _step_table(found: Dict[str, Any], names: List[str], batch: int) -> str:
+def _step_table(found: dict[str, Any], names: list[str], batch: int) -> str:
     rows = [
         (
             '',
@@ -281,7 +248,7 @@ def _step_table(found: Dict[str, Any], names: List[str], batch: int) -> str:
     return table(rows)
 
 
-def _part_table(found: Dict[str, Any], names: List[str]) -> str:
+def _part_table(found: dict[str, Any], names: list[str]) -> str:
     header = ['part', 'GFLOP a clip', *(f'{name}, ms' for name in names)]
     if len(names) > 1:
         header.append(f'{names[1]} / {names[0]}')
@@ -289,14 +256,9 @@ def _part_table(found: Dict[str, Any], names: List[str]) -> str:
     for part, seconds in found['parts'].items():
         flops = found['flops'].get(part)
         row = [part, f'{flops / 1e9:.1f}' if flops else '']
-        row += [
-            middle_and_spread([1e3 * one for one in seconds[name]])
-            for name in names
-        ]
+        row += [middle_and_spread([1e3 * one for one in seconds[name]]) for name in names]
         if len(names) > 1:
-            first, second = (
-                statistics.median(seconds[name]) for name in names
-            )
+            first, second = (statistics.median(seconds[name]) for name in names)
             row.append(f'{second / first:.2f} x')
         rows.append(row)
     total = sum(found['flops'].values())
@@ -304,7 +266,7 @@ def _part_table(found: Dict[str, Any], names: List[str]) -> str:
     return table(rows)
 
 
-def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='a pre-training config')
@@ -312,8 +274,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         '--against',
         nargs='+',
         metavar='plain | KEY=VALUE',
-        help='the step as it is usually written, or the same config with '
-        'other options',
+        help='the step as it is usually written, or the same config with other options',
     )
     parser.add_argument(
         '--cfg-options',
@@ -322,9 +283,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         default={},
         help='change the config, for both ways',
     )
-    parser.add_argument(
-        '--batch', type=positive, default=2, help='clips (default: 2)'
-    )
+    parser.add_argument('--batch', type=positive, default=2, help='clips (default: 2)')
     parser.add_argument(
         '--loss-steps',
         type=positive,
@@ -332,10 +291,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         help='steps whose losses have to agree first (default: 20)',
     )
     parser.add_argument(
-        '--lr',
-        type=float,
-        default=1e-5,
-        help='learning rate of all steps (default: 1e-5)',
+        '--lr', type=float, default=1e-5, help='learning rate of all steps (default: 1e-5)'
     )
     parser.add_argument(
         '--plain-dtype',
@@ -348,16 +304,12 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     if args.against and args.against != [PLAIN]:
         wrong = [one for one in args.against if '=' not in one]
         if wrong:
-            parser.error(
-                f'--against {wrong[0]} is neither `plain` nor KEY=VALUE'
-            )
-        args.other = parser.parse_args(
-            [args.config, '--cfg-options', *args.against]
-        ).cfg_options
+            parser.error(f'--against {wrong[0]} is neither `plain` nor KEY=VALUE')
+        args.other = parser.parse_args([args.config, '--cfg-options', *args.against]).cfg_options
     return args
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure, print."""
     args = parse_args(arguments)
     task = Task(
@@ -377,26 +329,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
         for name in names:  # what is wrong with a config shows here
             task.load(name, machine)
         with warnings_only():
-            found = measure(
-                task,
-                machine,
-                names,
-                args.repeats,
-                args.warmup,
-                args.loss_steps,
-            )
-    except (
-        ValueError,
-        OSError,
-        KeyError,
-        UnequalError,
-        NotPlainError,
-    ) as error:
+            found = measure(task, machine, names, args.repeats, args.warmup, args.loss_steps)
+    except (ValueError, OSError, KeyError, UnequalError, NotPlainError) as error:
         sys.exit(f'pretrain_step.py: {error}')
     print(
         f'{Path(args.config).stem}, batch {args.batch}, {args.repeats} '
-        'turns each'
-        + (f', against {" ".join(args.against)}' if args.against else '')
+        'turns each' + (f', against {" ".join(args.against)}' if args.against else '')
     )
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     if 'losses' in found:
@@ -405,16 +343,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
             f'difference {largest_difference(found["losses"]):.1e} (limit '
             f'{_TOLERANCE[args.dtype]:.0e})'
         )
-    print(
-        f'ceiling, a matrix product in {args.dtype}: '
-        f'{found["ceiling"] / 1e12:.3g} TFLOP/s'
-    )
+    print(f'ceiling, a matrix product in {args.dtype}: {found["ceiling"] / 1e12:.3g} TFLOP/s')
     print()
     print(report(found, args.batch))
     write_figures(args.json, task=asdict(task), machine=facts, **found)
 
 
-def largest_difference(losses: Dict[str, List[float]]) -> float:
+def largest_difference(losses: dict[str, list[float]]) -> float:
     """Of two ways' losses, relative to the first."""
     first, second = losses.values()
     return max(abs(a - b) / abs(a) for a, b in zip(first, second))

@@ -12,8 +12,8 @@ the tolerance nothing is timed.
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Callable, Dict, List, Optional
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
@@ -38,10 +38,7 @@ from common import (
 from torch import Tensor, nn
 
 STOCK, FUSED = 'stock', 'fused'
-TYPES = {
-    STOCK: 'mmaction.VisionTransformer',
-    FUSED: 'amd_mm.VideoVisionTransformer',
-}
+TYPES = {STOCK: 'mmaction.VisionTransformer', FUSED: 'amd_mm.VideoVisionTransformer'}
 SIZES = dict(
     tiny=dict(embed_dims=192, depth=12, num_heads=3),
     small=dict(embed_dims=384, depth=12, num_heads=6),
@@ -87,9 +84,7 @@ class Task:
 def build(way: str, task: Task, device: torch.device) -> nn.Module:
     """Backbone and linear classifier, with random weights."""
     torch.manual_seed(0)
-    options = (
-        dict(compile_blocks=True) if way == FUSED and task.compiled else {}
-    )
+    options = dict(compile_blocks=True) if way == FUSED and task.compiled else {}
     backbone = MODELS.build(
         dict(
             type=TYPES[way],
@@ -106,9 +101,7 @@ def build(way: str, task: Task, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-def make_step(
-    model: nn.Module, clips: Tensor, mode: str, machine: Machine
-) -> Callable[[], object]:
+def make_step(model: nn.Module, clips: Tensor, mode: str, machine: Machine) -> Callable[[], object]:
     """A step of training or of testing."""
     model.train(mode == _TRAIN)
     if mode == _TEST:
@@ -136,11 +129,8 @@ def _loss(model: nn.Module, clips: Tensor, machine: Machine) -> Tensor:
 
 
 def compare(
-    models: Dict[str, nn.Module],
-    clips: Tensor,
-    modes: List[str],
-    machine: Machine,
-) -> Dict[str, Dict[str, float]]:
+    models: dict[str, nn.Module], clips: Tensor, modes: list[str], machine: Machine
+) -> dict[str, dict[str, float]]:
     """See that both backbones compute the same.
 
     Args:
@@ -159,9 +149,7 @@ def compare(
     """
     values = dict(outputs=[_test(m, clips, machine) for m in models.values()])
     if _TRAIN in modes:
-        values['gradients'] = [
-            _gradients(model, clips, machine) for model in models.values()
-        ]
+        values['gradients'] = [_gradients(model, clips, machine) for model in models.values()]
     found = {}
     for name, (one, other) in values.items():
         largest = one.abs().max().item()
@@ -195,15 +183,11 @@ def _by_name(model: nn.Module) -> list:
 def memory_of(way: str, task: Task, mode: str, machine: Machine) -> Memory:
     """What steps of one way need; called in a process of its own."""
     device = machine.prepare()
-    step = make_step(
-        build(way, task, device), task.clips(device), mode, machine
-    )
+    step = make_step(build(way, task, device), task.clips(device), mode, machine)
     return measure_memory(step, machine)
 
 
-def measure(
-    task: Task, modes: List[str], machine: Machine, repeats: int, warmup: int
-) -> dict:
+def measure(task: Task, modes: list[str], machine: Machine, repeats: int, warmup: int) -> dict:
     """Compare, then measure memory and speed.
 
     Returns:
@@ -226,10 +210,7 @@ def measure(
     figures = {}
     for mode in modes:
         note(f'{mode}: speed')
-        steps = {
-            way: make_step(model, clips, mode, machine)
-            for way, model in models.items()
-        }
+        steps = {way: make_step(model, clips, mode, machine) for way, model in models.items()}
         seconds = take_turns(steps, machine, repeats, warmup)
         figures[mode] = {way: dict(seconds=seconds[way]) for way in models}
     # The memory is the other processes' now.
@@ -247,13 +228,7 @@ def measure(
 def report(figures: dict, batch: int) -> str:
     """The figures as a table."""
     rows = [
-        (
-            '',
-            'ms a step, median (range)',
-            'clips/s',
-            'peak memory, MiB',
-            'added by the steps, MiB',
-        )
+        ('', 'ms a step, median (range)', 'clips/s', 'peak memory, MiB', 'added by the steps, MiB')
     ]
     for mode, ways in figures.items():
         middles, memories = {}, {}
@@ -273,23 +248,15 @@ def report(figures: dict, batch: int) -> str:
         peak = memories[FUSED].peak / memories[STOCK].peak
         added = memories[FUSED].added / max(memories[STOCK].added, 1e-9)
         rows.append(
-            (
-                f'{mode}, fused / stock',
-                '',
-                f'{speed:.2f} x',
-                f'{peak:.2f} x',
-                f'{added:.2f} x',
-            )
+            (f'{mode}, fused / stock', '', f'{speed:.2f} x', f'{peak:.2f} x', f'{added:.2f} x')
         )
     return table(rows)
 
 
-def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--size', choices=SIZES, default='base', help='ViT (default: base)'
-    )
+    parser.add_argument('--size', choices=SIZES, default='base', help='ViT (default: base)')
     parser.add_argument(
         '--modes',
         nargs='+',
@@ -297,26 +264,17 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         default=[_TRAIN, _TEST],
         help='(default: both)',
     )
+    parser.add_argument('--batch', type=positive, default=1, help='clips (default: 1)')
+    parser.add_argument('--frames', type=positive, default=16, help='(default: 16)')
     parser.add_argument(
-        '--batch', type=positive, default=1, help='clips (default: 1)'
+        '--side', type=positive, default=224, help='height and width of a frame (default: 224)'
     )
-    parser.add_argument(
-        '--frames', type=positive, default=16, help='(default: 16)'
-    )
-    parser.add_argument(
-        '--side',
-        type=positive,
-        default=224,
-        help='height and width of a frame (default: 224)',
-    )
-    parser.add_argument(
-        '--compile', action='store_true', help='ours with compile_blocks=True'
-    )
+    parser.add_argument('--compile', action='store_true', help='ours with compile_blocks=True')
     add_machine_arguments(parser)
     return parser.parse_args(arguments)
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure, print."""
     args = parse_args(arguments)
     task = Task(args.size, args.batch, args.frames, args.side, args.compile)
@@ -329,24 +287,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
     print(
         f'ViT-{task.size}, {task.tokens} tokens ({task.frames} x '
         f'{task.side} x {task.side}), batch {task.batch}, '
-        f'{args.repeats} turns each'
-        + (', ours compiled' if task.compiled else '')
+        f'{args.repeats} turns each' + (', ours compiled' if task.compiled else '')
     )
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     for name, row in found['equality'].items():
-        print(
-            f'{name}: largest difference {row["difference"]:.1e} '
-            f'(limit {row["limit"]:.1e})'
-        )
+        print(f'{name}: largest difference {row["difference"]:.1e} (limit {row["limit"]:.1e})')
     print()
     print(report(found['figures'], task.batch))
-    write_figures(
-        args.json,
-        task=asdict(task),
-        tokens=task.tokens,
-        machine=facts,
-        **found,
-    )
+    write_figures(args.json, task=asdict(task), tokens=task.tokens, machine=facts, **found)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,6 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
 
 from amd_mm.engine.launch import LaunchError, check_config_path
 from amd_mm.models.meta import build_on_meta
@@ -73,9 +72,7 @@ class Links:
     overlap: float
 
 
-def gather(
-    members: int, size: float, bandwidth: float, latency: float
-) -> float:
+def gather(members: int, size: float, bandwidth: float, latency: float) -> float:
     """Seconds of a ring's all-gather or reduce-scatter.
 
     Args:
@@ -87,9 +84,7 @@ def gather(
     return (members - 1) * (size / (members * bandwidth) + latency)
 
 
-def communication(
-    gpus: int, size: float, links: Links, collectives: int
-) -> float:
+def communication(gpus: int, size: float, links: Links, collectives: int) -> float:
     """Seconds of a step's communication, hierarchical on several nodes.
 
     Args:
@@ -109,9 +104,7 @@ def communication(
 WAYS = dict(DDP=2, FSDP=3)
 
 
-def efficiency(
-    gpus: int, size: float, step: Step, links: Links, way: str
-) -> float:
+def efficiency(gpus: int, size: float, step: Step, links: Links, way: str) -> float:
     """Expected clips/s over those of as many GPUs that need not talk.
 
     Args:
@@ -129,7 +122,7 @@ def efficiency(
     return step.seconds / (step.seconds + talk - hidden)
 
 
-def gradient_bytes(cfg: Config) -> Dict[str, int]:
+def gradient_bytes(cfg: Config) -> dict[str, int]:
     """Bytes of the gradients of a config's model, by data type.
 
     Args:
@@ -138,7 +131,7 @@ def gradient_bytes(cfg: Config) -> Dict[str, int]:
     Returns:
         Dict[str, int]: E.g. ``{'float32': 4 * parameters}``.
     """
-    sizes: Dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for parameter in build_on_meta(cfg).parameters():
         if parameter.requires_grad:
             name = str(parameter.dtype).replace('torch.', '')
@@ -147,9 +140,7 @@ def gradient_bytes(cfg: Config) -> Dict[str, int]:
     return sizes
 
 
-def figures(
-    gpus: List[int], size: float, step: Step, links: Links
-) -> List[dict]:
+def figures(gpus: list[int], size: float, step: Step, links: Links) -> list[dict]:
     """The expected figures, a row for every count and way."""
     rows = []
     for count in gpus:
@@ -159,8 +150,7 @@ def figures(
                 dict(
                     gpus=count,
                     way=way,
-                    communication_ms=1000
-                    * communication(count, size, links, collectives),
+                    communication_ms=1000 * communication(count, size, links, collectives),
                     efficiency=share,
                     clips_per_s=count * step.clips * share / step.seconds,
                 )
@@ -192,25 +182,16 @@ def _number(text: str, lowest: float, highest: float) -> float:
     except ValueError:
         value = float('nan')
     if not lowest <= value <= highest:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no number from {lowest:g} to {highest:g}'
-        )
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from {lowest:g} to {highest:g}')
     return value
 
 
-def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Expected efficiency on many GPUs, by a formula'
-    )
+    parser = argparse.ArgumentParser(description='Expected efficiency on many GPUs, by a formula')
     add = parser.add_argument
     add('config', help='a pre-training config')
-    add(
-        '--step-ms',
-        type=above_zero,
-        required=True,
-        help='measured step of one GPU, in ms',
-    )
+    add('--step-ms', type=above_zero, required=True, help='measured step of one GPU, in ms')
     add('--clips', type=positive, required=True, help='clips of that step')
     add('--gpus', type=positive, nargs='+', default=[8, 32, 256])
     add('--per-node', type=positive, default=8, help='GPUs of a node')
@@ -249,7 +230,7 @@ def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Compute and print."""
     args = parse_args(argv)
     try:
@@ -280,13 +261,9 @@ def main(argv: Optional[List[str]] = None) -> None:
     )
 
 
-def report(
-    args: argparse.Namespace, sizes: Dict[str, int], rows: List[dict]
-) -> str:
+def report(args: argparse.Namespace, sizes: dict[str, int], rows: list[dict]) -> str:
     """Formula, assumptions and table, as Markdown."""
-    total = ', '.join(
-        f'{value / 1e6:.1f} MB of {name}' for name, value in sizes.items()
-    )
+    total = ', '.join(f'{value / 1e6:.1f} MB of {name}' for name, value in sizes.items())
     header = ['GPUs', 'way', 'communication, ms', 'efficiency', 'clips/s']
     cells = [
         [

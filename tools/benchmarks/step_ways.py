@@ -1,27 +1,16 @@
 """A step of pre-training in one way, whole and part by part."""
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import (
-    Any,
-    ContextManager,
-    Dict,
-    List,
-    Optional,
-    Tuple,
-)
+from typing import Any, Optional
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
 from amd_mm.models import MaskedAutoencoder, TinyMIM, TokenPartition
 from amd_mm.models.utils import gather_tokens
 from amd_mm.registry import MODELS
-from common import (
-    DTYPES,
-    Machine,
-    UnequalError,
-)
+from common import DTYPES, Machine, UnequalError
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from plain_step import PlainParts, plain_config, whole_teacher
@@ -46,8 +35,8 @@ class Task:
     """
 
     config: str
-    options: Dict[str, Any]
-    other: Optional[Dict[str, Any]]
+    options: dict[str, Any]
+    other: dict[str, Any] | None
     batch: int
     lr: float
     plain_dtype: str
@@ -90,30 +79,19 @@ class Inputs:
         device (torch.device): They are there already.
     """
 
-    def __init__(
-        self, model: nn.Module, batch: int, device: torch.device
-    ) -> None:
+    def __init__(self, model: nn.Module, batch: int, device: torch.device) -> None:
         backbone = model.backbone
-        size = [
-            tokens * side
-            for tokens, side in zip(backbone.token_grid, backbone.patch_shape)
-        ]
+        size = [tokens * side for tokens, side in zip(backbone.token_grid, backbone.patch_shape)]
         self.is_video = backbone.input_dims == 5
-        shape = (
-            batch,
-            backbone.in_channels,
-            *(size if self.is_video else size[1:]),
-        )
+        shape = (batch, backbone.in_channels, *(size if self.is_video else size[1:]))
         generator = torch.Generator().manual_seed(0)
-        values = torch.randint(
-            0, 256, shape, generator=generator, dtype=torch.uint8
-        )
+        values = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         if self.is_video:  # frame by frame, the colours of a pixel together
             values = values.movedim(1, -1).contiguous().movedim(-1, 1)
         self.values = values.to(device)
         self.two_views = isinstance(model, TinyMIM)
 
-    def packed(self) -> Dict[str, object]:
+    def packed(self) -> dict[str, object]:
         """What the data loader gives; new, as preprocessors use it up."""
         if self.is_video:
             inputs = [self.values]
@@ -134,14 +112,12 @@ class OurParts:
     def __init__(self, model: MaskedAutoencoder) -> None:
         self.model = model
 
-    def teacher(self, clip: Tensor, partition: TokenPartition) -> List[Tensor]:
+    def teacher(self, clip: Tensor, partition: TokenPartition) -> list[Tensor]:
         """Taps (B, Kv + Ke, C), the visible tokens first."""
         patches = self.model.backbone.patchify(clip)
         return self.model.teacher(patches, partition.teacher)
 
-    def student(
-        self, clip: Tensor, partition: TokenPartition
-    ) -> Tuple[Tensor, List[Tensor]]:
+    def student(self, clip: Tensor, partition: TokenPartition) -> tuple[Tensor, list[Tensor]]:
         """Normed tokens (B, Kv, C), and the taps."""
         out = self.model.backbone.encode(
             self.model.backbone.patchify(clip),
@@ -151,11 +127,8 @@ class OurParts:
         return out.tokens, out.taps
 
     def neck(
-        self,
-        taps: List[Tensor],
-        theirs: List[Tensor],
-        partition: TokenPartition,
-    ) -> Dict[str, Tensor]:
+        self, taps: list[Tensor], theirs: list[Tensor], partition: TokenPartition
+    ) -> dict[str, Tensor]:
         """The alignment losses, weighted."""
         predicted = self.model.neck(taps, partition)
         losses = self.model.alignment_loss(predicted, theirs)
@@ -164,21 +137,13 @@ class OurParts:
 
     def target(self, clip: Tensor, partition: TokenPartition) -> Tensor:
         """(B, Kd, P), what is to be predicted."""
-        patches = gather_tokens(
-            self.model.backbone.patchify(clip), partition.targets
-        )
+        patches = gather_tokens(self.model.backbone.patchify(clip), partition.targets)
         return self.model.head.target(patches, *self.model.pixel_stats())
 
-    def decoder(
-        self, tokens: Tensor, target: Tensor, partition: TokenPartition
-    ) -> Tensor:
+    def decoder(self, tokens: Tensor, target: Tensor, partition: TokenPartition) -> Tensor:
         """The reconstruction's loss, weighted."""
-        prediction = self.model.decoder(
-            tokens, partition.visible, partition.targets
-        )
-        return self.model.rec_weight * nn.functional.mse_loss(
-            prediction.float(), target
-        )
+        prediction = self.model.decoder(tokens, partition.visible, partition.targets)
+        return self.model.rec_weight * nn.functional.mse_loss(prediction.float(), target)
 
 
 class Way:
@@ -192,11 +157,7 @@ class Way:
     """
 
     def __init__(
-        self,
-        name: str,
-        task: Task,
-        machine: Machine,
-        like: Optional['Way'] = None,
+        self, name: str, task: Task, machine: Machine, like: Optional['Way'] = None
     ) -> None:
         self.machine, self.plain = machine, name == PLAIN
         self.dtype = task.plain_dtype if self.plain else machine.dtype
@@ -244,13 +205,11 @@ class Way:
         else:  # before PyTorch 2.3
             self.scaler = torch.cuda.amp.GradScaler(enabled=scaled)
 
-    def autocast(self) -> ContextManager:
+    def autocast(self) -> AbstractContextManager:
         """The context of forward passes."""
         if DTYPES[self.dtype] is None:
             return nullcontext()
-        return torch.autocast(
-            torch.device(self.machine.device).type, dtype=DTYPES[self.dtype]
-        )
+        return torch.autocast(torch.device(self.machine.device).type, dtype=DTYPES[self.dtype])
 
     def clip(self) -> Tensor:
         """Preprocessed (B, C, T, H, W), or images (B, C, H, W)."""
@@ -290,9 +249,7 @@ class Way:
             return
         self.scaler.unscale_(self.optimizer)
         if self.max_norm:
-            nn.utils.clip_grad_norm_(
-                self.model.parameters(), self.max_norm
-            ).item()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.max_norm).item()
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -336,9 +293,7 @@ class PartSteps:
             outputs = getattr(self, f'_{name}')()
         if gradients:
             self.way.model.zero_grad()
-            torch.autograd.backward(
-                outputs, [torch.ones_like(o) for o in outputs]
-            )
+            torch.autograd.backward(outputs, [torch.ones_like(o) for o in outputs])
 
     def prepare(self, name: str) -> None:
         """Give the optimiser gradients to step with."""
@@ -348,9 +303,7 @@ class PartSteps:
             if parameter.requires_grad:
                 parameter.grad = torch.full_like(parameter, 1e-4)
         if self.way.plain and self.way.scaler.is_enabled():
-            self.way.scaler.scale(
-                torch.ones(1, device=self.way.machine.device)
-            )
+            self.way.scaler.scale(torch.ones(1, device=self.way.machine.device))
 
     def _teacher(self) -> None:
         self.way.parts.teacher(self.clip, self.partition)
@@ -358,15 +311,15 @@ class PartSteps:
     def _target(self) -> None:
         self.way.parts.target(self.clip, self.partition)
 
-    def _student(self) -> List[Tensor]:
+    def _student(self) -> list[Tensor]:
         tokens, taps = self.way.parts.student(self.clip, self.partition)
         return [tokens, *taps] if self.way.model.reconstructs else taps
 
-    def _neck(self) -> List[Tensor]:
+    def _neck(self) -> list[Tensor]:
         losses = self.way.parts.neck(self.taps, self.theirs, self.partition)
         return list(losses.values())
 
-    def _decoder(self) -> List[Tensor]:
+    def _decoder(self) -> list[Tensor]:
         return [self.way.parts.decoder(self.tokens, self.goal, self.partition)]
 
 
@@ -381,6 +334,4 @@ def has_parts(way: Way) -> bool:
 
 def draw(model: nn.Module, clip: Tensor) -> TokenPartition:
     """Who sees what of (B, C, T, H, W); all ways' nth draws are the same."""
-    return model.mask_generator(
-        len(clip), model.backbone.token_grid, clip.device
-    )
+    return model.mask_generator(len(clip), model.backbone.token_grid, clip.device)

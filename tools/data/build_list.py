@@ -27,8 +27,9 @@ import os
 import os.path as osp
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from amd_mm.datasets import find_videos, read_list_file
 from mmengine.utils import ProgressBar
@@ -39,9 +40,7 @@ PARTS = ('train', 'val')
 class AnnotationError(ValueError):
     """An annotation file that is not what it should be."""
 
-    def __init__(
-        self, path: Path, problem: str, line: Optional[int] = None
-    ) -> None:
+    def __init__(self, path: Path, problem: str, line: int | None = None) -> None:
         place = str(path) if line is None else f'{path}, line {line}'
         super().__init__(f'{place}: {problem}')
 
@@ -55,7 +54,7 @@ class Annotation(NamedTuple):
         class_name (str): Its class.
     """
 
-    keys: Tuple[str, ...]
+    keys: tuple[str, ...]
     class_name: str
 
 
@@ -67,8 +66,8 @@ class Annotations(NamedTuple):
         parts (dict[str, list[Annotation]]): ``train`` and ``val``.
     """
 
-    classes: List[str]
-    parts: Dict[str, List[Annotation]]
+    classes: list[str]
+    parts: dict[str, list[Annotation]]
 
 
 class DataSet(NamedTuple):
@@ -89,7 +88,7 @@ class DataSet(NamedTuple):
     list_name: str
     folder: str
     with_class: bool
-    splits: Tuple[int, ...] = ()
+    splits: tuple[int, ...] = ()
 
 
 def find_file(folder: Path, *names: str) -> Path:
@@ -105,11 +104,9 @@ def find_file(folder: Path, *names: str) -> Path:
     )
 
 
-def numbered_lines(path: Path) -> Iterator[Tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not empty, with their numbers from 1."""
-    for number, line in enumerate(
-        path.read_text(encoding='utf-8-sig').splitlines(), start=1
-    ):
+    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -119,13 +116,10 @@ def read_json(path: Path, kind: type) -> object:
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
     except json.JSONDecodeError as error:
-        raise AnnotationError(
-            path, f'not JSON ({error.msg})', error.lineno
-        ) from None
+        raise AnnotationError(path, f'not JSON ({error.msg})', error.lineno) from None
     if not isinstance(content, kind):
         raise AnnotationError(
-            path,
-            f'expected a JSON {kind.__name__}, got a {type(content).__name__}',
+            path, f'expected a JSON {kind.__name__}, got a {type(content).__name__}'
         )
     return content
 
@@ -139,9 +133,7 @@ def read_sthv2(folder: Path, split: int) -> Annotations:
     for name, number in labels.items():
         if not str(number).isdigit() or int(number) in by_number:
             raise AnnotationError(
-                path,
-                f'the label {number!r} of {name!r} is no number, or '
-                'another class has it too',
+                path, f'the label {number!r} of {name!r} is no number, or another class has it too'
             )
         by_number[int(number)] = name
     if sorted(by_number) != list(range(len(by_number))):
@@ -156,9 +148,7 @@ def read_sthv2(folder: Path, split: int) -> Annotations:
     return Annotations([by_number[n] for n in sorted(by_number)], parts)
 
 
-def _sthv2_video(
-    path: Path, number: int, item: dict, labels: Dict[str, str]
-) -> Annotation:
+def _sthv2_video(path: Path, number: int, item: dict, labels: dict[str, str]) -> Annotation:
     try:
         video, template = str(item['id']), item['template']
     except (KeyError, TypeError):
@@ -169,8 +159,7 @@ def _sthv2_video(
     if name not in labels:
         raise AnnotationError(
             path,
-            f'entry {number} (video {video}): its template {name!r} is '
-            'not a class of labels.json',
+            f'entry {number} (video {video}): its template {name!r} is not a class of labels.json',
         )
     return Annotation((video,), name)
 
@@ -181,10 +170,7 @@ def read_kinetics400(folder: Path, split: int) -> Annotations:
         train=('train.csv', 'kinetics_train.csv'),
         val=('val.csv', 'validate.csv', 'kinetics_val.csv'),
     )
-    parts = {
-        part: list(_kinetics_rows(find_file(folder, *names[part])))
-        for part in PARTS
-    }
+    parts = {part: list(_kinetics_rows(find_file(folder, *names[part]))) for part in PARTS}
     classes = {video.class_name for video in parts['train']}
     for video in parts['val']:
         if video.class_name not in classes:
@@ -217,18 +203,11 @@ def _kinetics_rows(path: Path) -> Iterator[Annotation]:
                 start, end = (int(float(row[c])) for c in columns[2:])
             except (TypeError, ValueError):
                 raise AnnotationError(
-                    path,
-                    'time_start and time_end are not numbers',
-                    rows.line_num,
+                    path, 'time_start and time_end are not numbers', rows.line_num
                 ) from None
             if not video or not name:
-                raise AnnotationError(
-                    path, 'no youtube_id or no label', rows.line_num
-                )
-            yield Annotation(
-                (f'{video}_{start:06d}_{end:06d}', video),
-                name.replace('"', ''),
-            )
+                raise AnnotationError(path, 'no youtube_id or no label', rows.line_num)
+            yield Annotation((f'{video}_{start:06d}_{end:06d}', video), name.replace('"', ''))
 
 
 def read_ucf101(folder: Path, split: int) -> Annotations:
@@ -238,31 +217,24 @@ def read_ucf101(folder: Path, split: int) -> Annotations:
         fields = line.split()
         if len(fields) != 2 or fields[0] != str(len(classes) + 1):
             raise AnnotationError(
-                path,
-                f"expected '{len(classes) + 1} ClassName', got {line!r}",
-                number,
+                path, f"expected '{len(classes) + 1} ClassName', got {line!r}", number
             )
         classes.append(fields[1])
     parts = {}
     for part, name in (('train', 'trainlist'), ('val', 'testlist')):
         path = find_file(folder, f'{name}{split:02d}.txt')
         parts[part] = [
-            _ucf101_video(path, number, line, classes)
-            for number, line in numbered_lines(path)
+            _ucf101_video(path, number, line, classes) for number, line in numbered_lines(path)
         ]
     return Annotations(classes, parts)
 
 
-def _ucf101_video(
-    path: Path, number: int, line: str, classes: List[str]
-) -> Annotation:
+def _ucf101_video(path: Path, number: int, line: str, classes: list[str]) -> Annotation:
     name, *label = line.split()
     folder, video = osp.split(name)
     if folder not in classes:
         raise AnnotationError(
-            path,
-            f'the folder of {name!r} is not a class of classInd.txt',
-            number,
+            path, f'the folder of {name!r} is not a class of classInd.txt', number
         )
     if label and label != [str(classes.index(folder) + 1)]:
         raise AnnotationError(
@@ -284,19 +256,14 @@ def read_hmdb51(folder: Path, split: int) -> Annotations:
     if not found:
         raise AnnotationError(
             folder / f'<class>_test_split{split}.txt',
-            'no such annotation '
-            'files. tools/data/hmdb51/README.md says where to get them',
+            'no such annotation files. tools/data/hmdb51/README.md says where to get them',
         )
-    parts: Dict[str, List[Annotation]] = {part: [] for part in PARTS}
+    parts: dict[str, list[Annotation]] = {part: [] for part in PARTS}
     for name, path in found.items():
         for number, line in numbered_lines(path):
             video, _, use = line.rpartition(' ')
             if use not in ('0', '1', '2') or not video:
-                raise AnnotationError(
-                    path,
-                    f"expected 'video.avi 0', 1 or 2, got {line!r}",
-                    number,
-                )
+                raise AnnotationError(path, f"expected 'video.avi 0', 1 or 2, got {line!r}", number)
             if use != '0':
                 key = f'{name}/{osp.splitext(video.strip())[0]}'
                 parts[PARTS[int(use) - 1]].append(Annotation((key,), name))
@@ -304,46 +271,29 @@ def read_hmdb51(folder: Path, split: int) -> Annotations:
 
 
 DATA_SETS = {
-    'sthv2': DataSet(
-        read_sthv2, 174, 'sthv2_{part}_list_videos', 'videos', False
-    ),
+    'sthv2': DataSet(read_sthv2, 174, 'sthv2_{part}_list_videos', 'videos', False),
     'kinetics400': DataSet(
-        read_kinetics400,
-        400,
-        'kinetics400_{part}_list_videos',
-        'videos_{part}',
-        False,
+        read_kinetics400, 400, 'kinetics400_{part}_list_videos', 'videos_{part}', False
     ),
     'ucf101': DataSet(
-        read_ucf101,
-        101,
-        'ucf101_{part}_split_{split}_videos',
-        'videos',
-        True,
-        (1, 2, 3),
+        read_ucf101, 101, 'ucf101_{part}_split_{split}_videos', 'videos', True, (1, 2, 3)
     ),
     'hmdb51': DataSet(
-        read_hmdb51,
-        51,
-        'hmdb51_{part}_split_{split}_videos',
-        'videos',
-        True,
-        (1, 2, 3),
+        read_hmdb51, 51, 'hmdb51_{part}_split_{split}_videos', 'videos', True, (1, 2, 3)
     ),
 }
 
 
-def find_by_key(folder: Path, with_class: bool) -> Dict[str, str]:
+def find_by_key(folder: Path, with_class: bool) -> dict[str, str]:
     """Videos below a folder: key to path relative to the folder."""
     print(f'looking for videos in {folder}', file=sys.stderr)
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in find_videos(str(folder)):
         path = Path(name).with_suffix('')
         key = '/'.join(path.parts[-2:]) if with_class else path.name
         if key in found:
             raise ValueError(
-                f'{folder}: {found[key]} and {name} are the same video; '
-                'leave one of them there'
+                f'{folder}: {found[key]} and {name} are the same video; leave one of them there'
             )
         found[key] = name
     return found
@@ -352,14 +302,14 @@ def find_by_key(folder: Path, with_class: bool) -> Dict[str, str]:
 class Lists(NamedTuple):
     """Lines of a list: what is there, and what is not."""
 
-    there: List[str]
-    missing: List[str]
+    there: list[str]
+    missing: list[str]
 
 
 def match(
-    annotations: List[Annotation],
-    classes: List[str],
-    videos: Dict[str, str],
+    annotations: list[Annotation],
+    classes: list[str],
+    videos: dict[str, str],
     folder: Path,
     delimiter: str,
 ) -> Lists:
@@ -381,7 +331,7 @@ def match(
     return lists
 
 
-def build(args: argparse.Namespace) -> Tuple[Dict[str, Lists], List[str]]:
+def build(args: argparse.Namespace) -> tuple[dict[str, Lists], list[str]]:
     """All lists of the call, by name, and the classes."""
     data_set = DATA_SETS[args.data_set]
     root = Path(args.data_root or f'data/{args.data_set}')
@@ -400,9 +350,7 @@ def build(args: argparse.Namespace) -> Tuple[Dict[str, Lists], List[str]]:
             if folder not in indexed:
                 indexed[folder] = find_by_key(folder, data_set.with_class)
             name = data_set.list_name.format(part=part, split=split)
-            result[name] = match(
-                parts[part], classes, indexed[folder], folder, args.delimiter
-            )
+            result[name] = match(parts[part], classes, indexed[folder], folder, args.delimiter)
             if not result[name].there:
                 raise ValueError(
                     f'none of the {len(parts[part])} videos of {name} is in '
@@ -412,25 +360,20 @@ def build(args: argparse.Namespace) -> Tuple[Dict[str, Lists], List[str]]:
     return result, classes
 
 
-def write_lines(path: Path, lines: List[str]) -> None:
+def write_lines(path: Path, lines: list[str]) -> None:
     """Write a text file in one go."""
     temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_text(
-        ''.join(f'{line}\n' for line in lines), encoding='utf-8'
-    )
+    temporary.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
     temporary.replace(path)
 
 
 def write_lists(
-    root: Path,
-    lists: Dict[str, Lists],
-    classes: List[str],
-    args: argparse.Namespace,
+    root: Path, lists: dict[str, Lists], classes: list[str], args: argparse.Namespace
 ) -> int:
     """Write everything; the exit code."""
     count = sum(len(one.missing) for one in lists.values())
     refuse = bool(count and args.require_all)
-    files: Dict[str, List[str]] = {}
+    files: dict[str, list[str]] = {}
     for name, one in lists.items():
         files[f'{name}_missing.txt'] = one.missing
         if not refuse:
@@ -446,8 +389,7 @@ def write_lists(
     ]
     if kept and not args.overwrite:
         raise ValueError(
-            f'{root}: {", ".join(kept)} exist and would change: move them '
-            'away, or give --overwrite'
+            f'{root}: {", ".join(kept)} exist and would change: move them away, or give --overwrite'
         )
     for name, lines in files.items():
         write_lines(root / name, lines)
@@ -457,11 +399,7 @@ def write_lists(
         if one.missing:
             print(f'  missing: {root / name}_missing.txt')
         if not refuse:  # as training will
-            read_list_file(
-                str(root / f'{name}.txt'),
-                args.delimiter,
-                num_classes=len(classes),
-            )
+            read_list_file(str(root / f'{name}.txt'), args.delimiter, num_classes=len(classes))
     if refuse:
         print(f'no list is written: {count} videos are missing')
     else:
@@ -469,57 +407,43 @@ def write_lists(
     return 1 if refuse else 0
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('data_set', choices=list(DATA_SETS))
+    parser.add_argument('--data-root', help='its folder (default: data/<data set>)')
     parser.add_argument(
-        '--data-root', help='its folder (default: data/<data set>)'
+        '--split', type=int, nargs='+', help='splits of ucf101 and hmdb51 (default: 1)'
     )
     parser.add_argument(
-        '--split',
-        type=int,
-        nargs='+',
-        help='splits of ucf101 and hmdb51 (default: 1)',
-    )
-    parser.add_argument(
-        '--num-classes',
-        type=int,
-        help='classes there have to be (default: all of the data set)',
+        '--num-classes', type=int, help='classes there have to be (default: all of the data set)'
     )
     parser.add_argument(
         '--delimiter',
         default=' ',
-        help='between name and label (default: a space, which names may '
-        'contain)',
+        help='between name and label (default: a space, which names may contain)',
     )
     parser.add_argument(
-        '--require-all',
-        action='store_true',
-        help='write no list when a video is missing',
+        '--require-all', action='store_true', help='write no list when a video is missing'
     )
     parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace lists that are there already',
+        '--overwrite', action='store_true', help='replace lists that are there already'
     )
     args = parser.parse_args(argv)
     splits = DATA_SETS[args.data_set].splits
     for split in args.split or ():
         if split not in splits:
             parser.error(
-                f'{args.data_set} has no split {split}'
-                + (f', only {splits}' if splits else '')
+                f'{args.data_set} has no split {split}' + (f', only {splits}' if splits else '')
             )
     if not args.delimiter:
         parser.error('--delimiter is empty')
     return args
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Find the videos, write the lists, and give the exit code."""
     args = parse_args(argv)
     root = Path(args.data_root or f'data/{args.data_set}')

@@ -11,7 +11,6 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
-from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -37,7 +36,7 @@ def find_digits() -> Path:
     )
 
 
-def read_digits(path: Path) -> Tuple[np.ndarray, np.ndarray]:
+def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (N, 8, 8) from 0 to 16, and labels (N, )."""
     table = np.loadtxt(path, delimiter=',')
     return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int)
@@ -52,13 +51,11 @@ def write_images(folder: Path) -> None:
         place = folder / split / str(labels[index])
         place.mkdir(parents=True, exist_ok=True)
         pixels = np.round(pictures[index] * (255 / 16)).astype(np.uint8)
-        pixels = cv2.resize(
-            pixels, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
-        )
+        pixels = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(place / f'{index:04}.png'), pixels)
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='where to write')

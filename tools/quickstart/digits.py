@@ -14,8 +14,8 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 from quickstart import count_cores
 from tasks import Crew, Task, TaskError, config_files
@@ -27,13 +27,10 @@ BASE = CONFIGS / 'quickstart_image_teacher.py'
 FINETUNE = CONFIGS / 'quickstart_image_finetune.py'
 PRETRAINED = 'epoch_40.pth'  # what the configs' runs end with
 SCRATCH, TINYMIM = 'scratch', 'tinymim'
-CAPTIONS = {
-    SCRATCH: 'from scratch',
-    TINYMIM: 'TinyMIM, then fine-tuned',
-}
+CAPTIONS = {SCRATCH: 'from scratch', TINYMIM: 'TinyMIM, then fine-tuned'}
 
 
-def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -41,8 +38,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
         type=int,
         nargs='+',
         default=[0, 1, 2],
-        help='fine-tune with these seeds, each with labels of its own '
-        '(default: 0 1 2)',
+        help='fine-tune with these seeds, each with labels of its own (default: 0 1 2)',
     )
     parser.add_argument(
         '--out',
@@ -54,12 +50,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
 
 
 def train(
-    name: str,
-    config: Path,
-    out: Path,
-    after: Sequence[Task],
-    options: Sequence[str],
-    seed: int = 0,
+    name: str, config: Path, out: Path, after: Sequence[Task], options: Sequence[str], seed: int = 0
 ) -> Task:
     """The task that runs a config by tools/train.py.
 
@@ -91,7 +82,7 @@ def train(
     )
 
 
-def plan(out: Path, seeds: Sequence[int]) -> Dict[str, List[Task]]:
+def plan(out: Path, seeds: Sequence[int]) -> dict[str, list[Task]]:
     """All tasks, in order.
 
     Returns:
@@ -99,12 +90,7 @@ def plan(out: Path, seeds: Sequence[int]) -> Dict[str, List[Task]]:
         each start, the fine-tuning of every seed.
     """
     program = HERE / 'digit_images.py'
-    images = Task(
-        'images',
-        out / 'images',
-        (str(program), str(out / 'images')),
-        inputs=(program,),
-    )
+    images = Task('images', out / 'images', (str(program), str(out / 'images')), inputs=(program,))
     data = f'train_dataloader.dataset.data_root={out}/images/train'
     teacher = train('teacher', BASE, out, [images], [data])
     student = train(
@@ -117,10 +103,7 @@ def plan(out: Path, seeds: Sequence[int]) -> Dict[str, List[Task]]:
     tasks = dict(before=[images, teacher, student])
     starts = {
         SCRATCH: ([images], []),
-        TINYMIM: (
-            [images, student],
-            [f'model.backbone.pretrained={last_checkpoint(student)}'],
-        ),
+        TINYMIM: ([images, student], [f'model.backbone.pretrained={last_checkpoint(student)}']),
     }
     for start, (after, options) in starts.items():
         tasks[start] = [
@@ -151,33 +134,23 @@ def accuracy(folder: Path) -> float:
     """Top-1 of a fine-tuning run at its end, in per cent."""
     newest = sorted(folder.glob('*/vis_data/scalars.json'))[-1]
     lines = map(json.loads, newest.read_text().splitlines())
-    return [
-        line['accuracy/top1'] for line in lines if 'accuracy/top1' in line
-    ][-1]
+    return [line['accuracy/top1'] for line in lines if 'accuracy/top1' in line][-1]
 
 
-def table(scores: Dict[str, List[float]], seeds: Sequence[int]) -> str:
+def table(scores: dict[str, list[float]], seeds: Sequence[int]) -> str:
     """The scores as a table that is readable as it is and as Markdown."""
     rows = [('3 labels a class', *(f'seed {seed}' for seed in seeds), 'mean')]
     for start, caption in CAPTIONS.items():
         values = scores[start]
         rows.append(
-            (
-                caption,
-                *(f'{value:.1f}' for value in values),
-                f'{statistics.mean(values):.1f}',
-            )
+            (caption, *(f'{value:.1f}' for value in values), f'{statistics.mean(values):.1f}')
         )
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
-        + ' |'
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
         for row in rows
     ]
-    lines.insert(
-        1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
-    )
+    lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     note = 'Top-1 on 500 held-out digits, %, after the last epoch; chance: 10.'
     return '\n'.join(lines) + f'\n\n{note}\n'
 
@@ -189,19 +162,14 @@ def run(args: argparse.Namespace) -> str:
     crew = Crew(count_cores())
     crew.run(tasks['before'][:1])
     # Tiny models gain little from a second core: two runs at a time.
-    crew.run(
-        tasks['before'][1:] + tasks[TINYMIM] + tasks[SCRATCH], at_a_time=2
-    )
-    scores = {
-        start: [accuracy(task.folder) for task in tasks[start]]
-        for start in CAPTIONS
-    }
+    crew.run(tasks['before'][1:] + tasks[TINYMIM] + tasks[SCRATCH], at_a_time=2)
+    scores = {start: [accuracy(task.folder) for task in tasks[start]] for start in CAPTIONS}
     text = table(scores, args.seeds)
     (out / 'results.md').write_text(text)
     return text
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run everything and show the outcome."""
     started = time.monotonic()
     try:

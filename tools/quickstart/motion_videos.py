@@ -15,11 +15,11 @@ OUT gets `unlabelled/motions` (the training videos), `heldout`, and the lists
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterable, List, Optional, Sequence
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import av
@@ -27,16 +27,7 @@ import cv2
 import numpy as np
 from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
 
-MOTIONS = (
-    'left',
-    'right',
-    'up',
-    'down',
-    'clockwise',
-    'counter-clockwise',
-    'grow',
-    'shrink',
-)
+MOTIONS = ('left', 'right', 'up', 'down', 'clockwise', 'counter-clockwise', 'grow', 'shrink')
 SIDE = 64  # pixels of a frame
 NUM_FRAMES = 20
 FPS = 10
@@ -114,10 +105,7 @@ def _sprite(random: np.random.Generator) -> np.ndarray:
     """(64, 64, 4): a random form with a random texture."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j].astype(np.float32)
     tilt = random.uniform(0, 2 * np.pi)
-    u, v = (
-        x * np.cos(tilt) + y * np.sin(tilt),
-        y * np.cos(tilt) - x * np.sin(tilt),
-    )
+    u, v = (x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt))
     form = random.integers(4)
     distance = (
         np.hypot(u, v),
@@ -146,9 +134,7 @@ def _shape(random: np.random.Generator) -> Shape:
     )
 
 
-def _paint(
-    frame: np.ndarray, shape: Shape, pace: Pace, motion: str, time: int
-) -> None:
+def _paint(frame: np.ndarray, shape: Shape, pace: Pace, motion: str, time: int) -> None:
     """Paint a shape where it is at a frame.
 
     What leaves the picture comes in on the other side, and what has grown to
@@ -164,17 +150,13 @@ def _paint(
             _paint_once(frame, shape.sprite, x, y, radius)
 
 
-def _paint_once(
-    frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radius: float
-) -> None:
+def _paint_once(frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radius: float) -> None:
     left, top = (max(int(value - radius), 0) for value in (x, y))
     right, bottom = (min(int(value + radius) + 2, SIDE) for value in (x, y))
     if left >= right or top >= bottom:
         return
     scale = 2 * radius / sprite.shape[0]
-    matrix = np.array(
-        [[scale, 0, x - radius - left], [0, scale, y - radius - top]]
-    )
+    matrix = np.array([[scale, 0, x - radius - left], [0, scale, y - radius - top]])
     layer = cv2.warpAffine(sprite, matrix, (right - left, bottom - top))
     part = frame[top:bottom, left:right]
     part += (layer[..., :3] - part) * layer[..., 3:]
@@ -230,9 +212,7 @@ def write_video(path: Path, frames: np.ndarray) -> None:
     part.replace(path)
 
 
-def make_labelled(
-    folder: Path, name: str, count: int, first_seed: int, list_file: str
-) -> None:
+def make_labelled(folder: Path, name: str, count: int, first_seed: int, list_file: str) -> None:
     """Write videos of all motions in turn, and the list that labels them.
 
     Args:
@@ -249,9 +229,7 @@ def make_labelled(
         for index, path in enumerate(names)
     ]
     _run(jobs, f'{name}: {count} videos')
-    lines = [
-        f'{path} {index % len(MOTIONS)}\n' for index, path in enumerate(names)
-    ]
+    lines = [f'{path} {index % len(MOTIONS)}\n' for index, path in enumerate(names)]
     (folder / list_file).write_text(''.join(lines))
 
 
@@ -260,7 +238,7 @@ def _make_video(path: Path, index: int, seed: int) -> None:
         write_video(path, render(MOTIONS[index % len(MOTIONS)], seed))
 
 
-def make_excerpts(source: Path, folder: Path, limit: int) -> List[str]:
+def make_excerpts(source: Path, folder: Path, limit: int) -> list[str]:
     """Write small excerpts of somebody's videos.
 
     So that large videos do not slow the quickstart down: frames from the
@@ -276,46 +254,36 @@ def make_excerpts(source: Path, folder: Path, limit: int) -> List[str]:
         List[str]: A line for every video that could not be read.
     """
     names = find_videos(str(source))
-    chosen = [
-        names[int(place)]
-        for place in np.linspace(0, len(names) - 1, min(len(names), limit))
-    ]
+    chosen = [names[int(place)] for place in np.linspace(0, len(names) - 1, min(len(names), limit))]
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         partial(_make_excerpt, source / name, folder / f'{index:05}.mp4')
         for index, name in enumerate(chosen)
     ]
-    problems = _run(
-        jobs, f'excerpts of {len(chosen)} of {len(names)} videos in {source}'
-    )
+    problems = _run(jobs, f'excerpts of {len(chosen)} of {len(names)} videos in {source}')
     return [problem for problem in problems if problem]
 
 
-def _make_excerpt(source: Path, path: Path) -> Optional[str]:
+def _make_excerpt(source: Path, path: Path) -> str | None:
     """Returns what is wrong with the video, if something is."""
     if path.exists():
         return None
     try:
         with open_video(str(source)) as reader:
             start = max(0, (len(reader) - _EXCERPT) // 2)
-            frames = reader.read(
-                range(start, min(start + _EXCERPT, len(reader)))
-            )
+            frames = reader.read(range(start, min(start + _EXCERPT, len(reader))))
     except UnreadableVideoError as error:
         return str(error)
     height, width = frames[0].shape[:2]
     scale = SIDE / min(height, width)
     # Even sides, as H.264 wants them.
     size = [max(SIDE, round(side * scale / 2) * 2) for side in (width, height)]
-    frames = [
-        cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        for frame in frames
-    ]
+    frames = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
     write_video(path, np.stack(frames))
     return None
 
 
-def _run(jobs: Sequence[Callable], what: str) -> List:
+def _run(jobs: Sequence[Callable], what: str) -> list:
     """Run jobs on all cores, saying how far they are; their results."""
     results = []
     with ProcessPoolExecutor(
@@ -329,26 +297,17 @@ def _run(jobs: Sequence[Callable], what: str) -> List:
     return results
 
 
-def main(arguments: Optional[Iterable[str]] = None) -> None:
+def main(arguments: Iterable[str] | None = None) -> None:
     """Read the command line and make the videos."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder for the videos')
+    parser.add_argument('--train', type=int, default=2048, help='training videos')
+    parser.add_argument('--heldout', type=int, default=1024, help='held-out videos')
     parser.add_argument(
-        '--train', type=int, default=2048, help='training videos'
+        '--videos', type=Path, help='a folder of videos of your own, for pre-training'
     )
     parser.add_argument(
-        '--heldout', type=int, default=1024, help='held-out videos'
-    )
-    parser.add_argument(
-        '--videos',
-        type=Path,
-        help='a folder of videos of your own, for pre-training',
-    )
-    parser.add_argument(
-        '--max-videos',
-        type=int,
-        default=256,
-        help='take at most so many of your own',
+        '--max-videos', type=int, default=256, help='take at most so many of your own'
     )
     args = parser.parse_args(arguments)
     make_labelled(args.out, 'unlabelled/motions', args.train, 0, 'train.txt')
@@ -356,9 +315,7 @@ def main(arguments: Optional[Iterable[str]] = None) -> None:
     if args.videos is None:
         return
     try:
-        problems = make_excerpts(
-            args.videos, args.out / 'unlabelled/yours', args.max_videos
-        )
+        problems = make_excerpts(args.videos, args.out / 'unlabelled/yours', args.max_videos)
     except FileNotFoundError as error:
         sys.exit(f'--videos: {error}')
     for problem in problems:

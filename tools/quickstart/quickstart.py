@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 from tasks import Crew, Task, TaskError, config_files
 
@@ -29,19 +29,17 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='quickstart.sh')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument(
-        '--out', type=Path, default=ROOT / 'work_dirs' / 'quickstart'
-    )
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'quickstart')
     parser.add_argument('--videos', type=Path)
     parser.add_argument('--fine-tune', action='store_true')
     return parser.parse_args()
 
 
-def make_videos(out: Path, own: Optional[Path] = None) -> Task:
+def make_videos(out: Path, own: Path | None = None) -> Task:
     """The task that makes the videos."""
     program = HERE / 'motion_videos.py'
     command = [str(program), str(out / 'videos')]
-    facts: List[str] = []
+    facts: list[str] = []
     if own is not None:
         command += ['--videos', str(own.resolve())]
         facts = [
@@ -49,22 +47,11 @@ def make_videos(out: Path, own: Optional[Path] = None) -> Task:
             for file in sorted(own.rglob('*'))
             if file.is_file()
         ]
-    return Task(
-        'videos',
-        out / 'videos',
-        tuple(command),
-        inputs=(program,),
-        facts=tuple(facts),
-    )
+    return Task('videos', out / 'videos', tuple(command), inputs=(program,), facts=tuple(facts))
 
 
 def train(
-    name: str,
-    config: str,
-    out: Path,
-    seed: int,
-    after: List[Task],
-    options: Sequence[str] = (),
+    name: str, config: str, out: Path, seed: int, after: list[Task], options: Sequence[str] = ()
 ) -> Task:
     """The task that trains a model with tools/train.py.
 
@@ -98,30 +85,18 @@ def train(
 
 
 def pretrain(
-    name: str,
-    config: str,
-    out: Path,
-    seed: int,
-    after: List[Task],
-    options: Sequence[str] = (),
+    name: str, config: str, out: Path, seed: int, after: list[Task], options: Sequence[str] = ()
 ) -> Task:
     """The task that pre-trains a model on the videos, without labels."""
     videos = out / 'videos' / 'unlabelled'
     return train(
-        name,
-        config,
-        out,
-        seed,
-        after,
-        [f'train_dataloader.dataset.data_root={videos}', *options],
+        name, config, out, seed, after, [f'train_dataloader.dataset.data_root={videos}', *options]
     )
 
 
 def train_teacher(out: Path, seed: int, videos: Task) -> Task:
     """The task that trains a seed's teacher."""
-    return pretrain(
-        'teacher', 'quickstart_videomae_teacher.py', out, seed, [videos]
-    )
+    return pretrain('teacher', 'quickstart_videomae_teacher.py', out, seed, [videos])
 
 
 def train_alone(out: Path, seed: int, videos: Task) -> Task:
@@ -143,12 +118,8 @@ def train_amd(out: Path, seed: int, videos: Task, teacher: Task) -> Task:
 
 
 def finetune(
-    start: str,
-    out: Path,
-    seed: int,
-    videos: Task,
-    student: Optional[Task] = None,
-) -> List[Task]:
+    start: str, out: Path, seed: int, videos: Task, student: Task | None = None
+) -> list[Task]:
     """The tasks that fine-tune a seed's student with few labels and test it.
 
     Args:
@@ -182,15 +153,11 @@ def finetune(
         '--cfg-options',
         f'test_dataloader.dataset.data_root={out / "videos"}',
     )
-    testing = Task(
-        f'test-{start} (seed {seed})', folder, command, after=(tuning,)
-    )
+    testing = Task(f'test-{start} (seed {seed})', folder, command, after=(tuning,))
     return [tuning, testing]
 
 
-def make_report(
-    out: Path, seeds: List[int], fine_tuned: bool, after: List[Task]
-) -> Task:
+def make_report(out: Path, seeds: list[int], fine_tuned: bool, after: list[Task]) -> Task:
     """The task that draws and probes."""
     command = [str(HERE / 'report.py'), str(out), '--seeds', *map(str, seeds)]
     if fine_tuned:
@@ -217,7 +184,7 @@ def run(args: argparse.Namespace) -> Path:
     crew = Crew(count_cores())
     videos = make_videos(out, args.videos)
     crew.run([videos])
-    tasks: List[Task] = []
+    tasks: list[Task] = []
     for seed in args.seeds:
         teacher = train_teacher(out, seed, videos)
         alone = train_alone(out, seed, videos)

@@ -9,7 +9,6 @@ import argparse
 import json
 import statistics
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, its import-time fixes serve what follows
 import torch
@@ -40,12 +39,8 @@ CAPTIONS = {
 }
 # Model -> start of its fine-tuning. The teacher is not fine-tuned.
 STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}
-PROBES = {
-    'linear': 'linear probe',
-    'neighbours': 'nearest neighbours',
-    'finetuned': 'fine-tuned',
-}
-Scores = Dict[str, Dict[str, List[float]]]
+PROBES = {'linear': 'linear probe', 'neighbours': 'nearest neighbours', 'finetuned': 'fine-tuned'}
+Scores = dict[str, dict[str, list[float]]]
 
 
 def load_run(folder: Path) -> nn.Module:
@@ -66,7 +61,7 @@ def random_student(folder: Path, seed: int) -> nn.Module:
     return model
 
 
-def probe_pipeline(side: int = 32, frames: int = 8) -> List[dict]:
+def probe_pipeline(side: int = 32, frames: int = 8) -> list[dict]:
     """The middle of a video, whole."""
     pipeline = ClipSampling(frames, stride=1, size=side).pipeline('pyav')
     pipeline[0]['min_frames'] = frames
@@ -87,15 +82,13 @@ def labelled_videos(videos: Path, name: str) -> torch.utils.data.Dataset:
     )
 
 
-def probe_all(out: Path, seeds: List[int]) -> Scores:
+def probe_all(out: Path, seeds: list[int]) -> Scores:
     """Probe every model of every seed: model -> probe -> one value a seed."""
     clips = {
         name: load_labelled_clips(labelled_videos(out / 'videos', name))
         for name in ('train', 'heldout')
     }
-    scores: Scores = {
-        name: dict(linear=[], neighbours=[]) for name in CAPTIONS
-    }
+    scores: Scores = {name: dict(linear=[], neighbours=[]) for name in CAPTIONS}
     for seed in seeds:
         runs = out / f'seed{seed}'
         models = {'random': random_student(runs / STUDENT, seed)}
@@ -107,17 +100,15 @@ def probe_all(out: Path, seeds: List[int]) -> Scores:
                 for inputs, labels in clips.values()
             )
             scores[name]['linear'].append(linear_probe(train, test).accuracy)
-            scores[name]['neighbours'].append(
-                nearest_neighbours(train, test).accuracy
-            )
+            scores[name]['neighbours'].append(nearest_neighbours(train, test).accuracy)
         done = 100 * (seeds.index(seed) + 1) // len(seeds)
         print(f'probes: {done} %', flush=True)
     return scores
 
 
-def read_finetuned(out: Path, seeds: List[int]) -> Dict[str, List[float]]:
+def read_finetuned(out: Path, seeds: list[int]) -> dict[str, list[float]]:
     """Accuracy after fine-tuning: model -> one value a seed."""
-    found: Dict[str, List[float]] = {}
+    found: dict[str, list[float]] = {}
     for name, start in STARTS.items():
         found[name] = []
         for seed in seeds:
@@ -133,7 +124,7 @@ def labels_a_class(out: Path, seed: int) -> int:
     return Config.fromfile(config).train_dataloader.dataset.clips_per_class
 
 
-def spread(values: List[float]) -> str:
+def spread(values: list[float]) -> str:
     """Mean and standard deviation in per cent."""
     text = f'{100 * statistics.mean(values):.1f}'
     if len(values) > 1:
@@ -141,7 +132,7 @@ def spread(values: List[float]) -> str:
     return text
 
 
-def probes_of(scores: Scores) -> Dict[str, str]:
+def probes_of(scores: Scores) -> dict[str, str]:
     """Those of ``PROBES`` that some model has a score of."""
     return {
         probe: title
@@ -150,12 +141,7 @@ def probes_of(scores: Scores) -> Dict[str, str]:
     }
 
 
-def table(
-    scores: Scores,
-    seeds: List[int],
-    classes: int,
-    labels: Optional[int] = None,
-) -> str:
+def table(scores: Scores, seeds: list[int], classes: int, labels: int | None = None) -> str:
     """The scores as a table that is readable as it is and as Markdown.
 
     Args:
@@ -170,44 +156,30 @@ def table(
     rows += [
         (
             caption,
-            *(
-                spread(scores[name][probe]) if probe in scores[name] else '-'
-                for probe in probes
-            ),
+            *(spread(scores[name][probe]) if probe in scores[name] else '-' for probe in probes),
         )
         for name, caption in CAPTIONS.items()
     ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
-        + ' |'
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
         for row in rows
     ]
-    lines.insert(
-        1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
-    )
+    lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     note = (
         f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
         'and neighbours: frozen features, all training videos labelled.'
     )
     if 'finetuned' in probes:
-        note += (
-            f' Fine-tuned: all weights, {labels} labelled videos of each '
-            'class.'
-        )
+        note += f' Fine-tuned: all weights, {labels} labelled videos of each class.'
     if len(seeds) > 1:
         note += f' Mean and standard deviation of {len(seeds)} seeds.'
         for probe in (one for one in ('linear', 'finetuned') if one in probes):
             gains = ', '.join(
                 f'{100 * (mine - alone):+.1f}'
-                for mine, alone in zip(
-                    scores[AMD][probe], scores[STUDENT][probe]
-                )
+                for mine, alone in zip(scores[AMD][probe], scores[STUDENT][probe])
             )
-            note += (
-                f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: {gains}.'
-            )
+            note += f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: {gains}.'
     return '\n'.join(lines) + '\n\n' + note + '\n'
 
 
@@ -235,10 +207,7 @@ def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
         panel.axhline(100 / classes, color='grey', linestyle=':')
         panel.set_xticks(
             range(len(CAPTIONS)),
-            [
-                caption.replace(',', '').replace(' ', '\n')
-                for caption in CAPTIONS.values()
-            ],
+            [caption.replace(',', '').replace(' ', '\n') for caption in CAPTIONS.values()],
             fontsize=7,
         )
         panel.set_title(title, fontsize=10)
@@ -253,8 +222,7 @@ def draw(out: Path, seed: int, folder: Path) -> None:
     """The curves and the reconstructions of one seed."""
     runs = out / f'seed{seed}'
     draw_loss_curves(
-        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)},
-        folder / 'losses.png',
+        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)}, folder / 'losses.png'
     )
     student = load_run(runs / AMD)
     videos = labelled_videos(out / 'videos', 'heldout')
@@ -274,20 +242,18 @@ def draw(out: Path, seed: int, folder: Path) -> None:
     )
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line, draw, probe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='where the quickstart wrote')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument(
-        '--fine-tuned', action='store_true', help='show fine-tuning as well'
-    )
+    parser.add_argument('--fine-tuned', action='store_true', help='show fine-tuning as well')
     args = parser.parse_args(arguments)
     with warnings_only():
         write_report(args.out, args.seeds, args.fine_tuned)
 
 
-def write_report(out: Path, seeds: List[int], fine_tuned: bool) -> None:
+def write_report(out: Path, seeds: list[int], fine_tuned: bool) -> None:
     """Write OUT/report: the pictures, results.json and results.md."""
     folder = out / 'report'
     folder.mkdir(exist_ok=True)
@@ -298,12 +264,8 @@ def write_report(out: Path, seeds: List[int], fine_tuned: bool) -> None:
         for name, values in read_finetuned(out, seeds).items():
             scores[name]['finetuned'] = values
         labels = labels_a_class(out, seeds[0])
-    (folder / 'results.json').write_text(
-        json.dumps(dict(seeds=seeds, accuracy=scores), indent=2)
-    )
-    (folder / 'results.md').write_text(
-        table(scores, seeds, classes=8, labels=labels)
-    )
+    (folder / 'results.json').write_text(json.dumps(dict(seeds=seeds, accuracy=scores), indent=2))
+    (folder / 'results.md').write_text(table(scores, seeds, classes=8, labels=labels))
     draw_scores(scores, folder / 'accuracies.png', classes=8)
 
 

@@ -10,15 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Set, Tuple
 
 _STATE = 'quickstart.json'
 # [ 200/1000] ... eta: 0:01:02 ... loss: 0.2345, as MMEngine logs it.
@@ -52,11 +47,11 @@ class Task:
 
     name: str
     folder: Path
-    command: Tuple[str, ...]
-    inputs: Tuple[Path, ...] = ()
-    facts: Tuple[str, ...] = ()
-    after: Tuple['Task', ...] = ()
-    resume: Tuple[str, ...] = ()
+    command: tuple[str, ...]
+    inputs: tuple[Path, ...] = ()
+    facts: tuple[str, ...] = ()
+    after: tuple['Task', ...] = ()
+    resume: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -73,7 +68,7 @@ class Task:
             digest.update(task.key().encode())
         return digest.hexdigest()
 
-    def state(self) -> Optional[str]:
+    def state(self) -> str | None:
         """``finished``, ``begun`` or None, of a task with this key."""
         state = self._stored()
         if state.get('key') != self.key():
@@ -94,7 +89,7 @@ class Task:
         self.note(finished=False)
         return begun
 
-    def note(self, finished: bool, seconds: Optional[float] = None) -> None:
+    def note(self, finished: bool, seconds: float | None = None) -> None:
         """Write down how far the task is."""
         state = dict(key=self.key(), finished=finished, seconds=seconds)
         part = self.folder / f'{_STATE}.part'
@@ -117,7 +112,7 @@ class Crew:
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
-        self._running: List[subprocess.Popen] = []
+        self._running: list[subprocess.Popen] = []
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -140,7 +135,7 @@ class Crew:
                 self.say(task, f'finished before, skipped ({task.folder})')
             else:
                 waiting.append(task)
-        running: Set[Future] = set()
+        running: set[Future] = set()
         with ThreadPoolExecutor(at_a_time) as pool:
             try:
                 while waiting or running:
@@ -153,9 +148,7 @@ class Crew:
                     share = self.cores // max(1, len(ready) + len(running))
                     for task in ready:
                         waiting.remove(task)
-                        running.add(
-                            pool.submit(self._run_one, task, max(1, share))
-                        )
+                        running.add(pool.submit(self._run_one, task, max(1, share)))
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         future.result()
@@ -195,7 +188,7 @@ class Crew:
         task.note(finished=True, seconds=seconds)
         self.say(task, f'done in {seconds:.0f} s')
 
-    def _execute(self, task: Task, command: List[str], threads: int) -> int:
+    def _execute(self, task: Task, command: list[str], threads: int) -> int:
         with self._lock:
             if self._stopped:
                 return 0
@@ -222,7 +215,7 @@ class Crew:
         return code
 
 
-def config_files(path: Path) -> Tuple[Path, ...]:
+def config_files(path: Path) -> tuple[Path, ...]:
     """A config of MMEngine and all those that it derives from.
 
     Only ``_base_`` is read, not run.
@@ -241,13 +234,11 @@ def config_files(path: Path) -> Tuple[Path, ...]:
             continue
         bases = ast.literal_eval(statement.value)
         for base in [bases] if isinstance(bases, str) else bases:
-            files.update(
-                dict.fromkeys(config_files((path.parent / base).resolve()))
-            )
+            files.update(dict.fromkeys(config_files((path.parent / base).resolve())))
     return tuple(files)
 
 
-def progress(line: str) -> Optional[str]:
+def progress(line: str) -> str | None:
     """What a line of a log says about progress, in short.
 
     Args:
@@ -264,13 +255,9 @@ def progress(line: str) -> Optional[str]:
     return f'step {step.group(1)} of {step.group(2)}  ' + '  '.join(fields)
 
 
-def _ready(tasks: Sequence[Task]) -> List[Task]:
+def _ready(tasks: Sequence[Task]) -> list[Task]:
     """Those that can start: what they rest on is finished."""
-    return [
-        task
-        for task in tasks
-        if all(other.state() == 'finished' for other in task.after)
-    ]
+    return [task for task in tasks if all(other.state() == 'finished' for other in task.after)]
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -23,7 +23,6 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.evaluation.clip_encoder import choose_device
@@ -47,9 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'inputs', nargs='+', metavar='INPUT', help='videos, images, folders'
-    )
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='videos, images, folders')
     parser.add_argument(
         '--model',
         nargs='+',
@@ -58,12 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='NAME CHECKPOINT [CONFIG]',
         help='a model; may be given several times',
     )
-    parser.add_argument(
-        '--out', required=True, metavar='FILE', help='.png, .pdf or .svg'
-    )
-    parser.add_argument(
-        '--unit', choices=UNITS, default=UNITS[0], help='within the frame'
-    )
+    parser.add_argument('--out', required=True, metavar='FILE', help='.png, .pdf or .svg')
+    parser.add_argument('--unit', choices=UNITS, default=UNITS[0], help='within the frame')
     add_reading_arguments(parser, 16)
     return parser
 
@@ -73,27 +66,19 @@ def run(args: argparse.Namespace) -> None:
     check_picture(args.out)
     for model in args.model:
         if not 2 <= len(model) <= 3:
-            raise VisualizationError(
-                f'--model {" ".join(model)}: give NAME CHECKPOINT [CONFIG]'
-            )
+            raise VisualizationError(f'--model {" ".join(model)}: give NAME CHECKPOINT [CONFIG]')
     names = [model[0] for model in args.model]
     if len(set(names)) < len(names):
-        raise VisualizationError(
-            f'two models have one name: {", ".join(names)}'
-        )
+        raise VisualizationError(f'two models have one name: {", ".join(names)}')
     files = find_inputs(args.inputs, args.limit)
     device = choose_device(args.device)
-    found: Dict[str, Distances] = {}
+    found: dict[str, Distances] = {}
     for name, checkpoint, *config in args.model:
         source = find_source(checkpoint, *config)
         encoder = source.encoder()
         encoder.backbone.to(device)
         inputs = read_inputs(
-            files,
-            encoder.frames,
-            encoder.size,
-            source.stride(args.stride),
-            args.backend,
+            files, encoder.frames, encoder.size, source.stride(args.stride), args.backend
         )
         found[name] = attention_distances(encoder, inputs)
         blocks = found[name].space.mean(1)
@@ -107,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     print(f'wrote {args.out} and {write_attention_distances(found, table)}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
     return run_tool(make_parser(), run, argv, ERRORS)
 

@@ -25,7 +25,6 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Optional, Tuple
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.evaluation.clip_encoder import choose_device
@@ -33,11 +32,7 @@ from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import (
-    Encoder,
-    load_teacher,
-    tap_pairs_of,
-)
+from amd_mm.visualization.model_files import Encoder, load_teacher, tap_pairs_of
 from amd_mm.visualization.similarity import (
     block_features,
     check_comparable,
@@ -48,19 +43,15 @@ from amd_mm.visualization.similarity import (
 )
 from sources import ERRORS, Source, add_reading_arguments, find_source
 
-Pairs = List[Tuple[int, int]]
+Pairs = list[tuple[int, int]]
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog='cka.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog='cka.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'inputs', nargs='+', metavar='INPUT', help='videos, images, folders'
-    )
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='videos, images, folders')
     for name, required in (('student', True), ('teacher', False)):
         parser.add_argument(
             f'--{name}',
@@ -69,9 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
             metavar='CHECKPOINT [CONFIG]',
             help='a model; see above',
         )
-    parser.add_argument(
-        '--out', required=True, metavar='FILE', help='.png, .pdf or .svg'
-    )
+    parser.add_argument('--out', required=True, metavar='FILE', help='.png, .pdf or .svg')
     parser.add_argument(
         '--names',
         nargs=2,
@@ -79,12 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar=('STUDENT', 'TEACHER'),
         help='for the axes',
     )
-    parser.add_argument(
-        '--rows', type=int, default=4096, help='patches to compare (4096)'
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of the choice of patches (0)'
-    )
+    parser.add_argument('--rows', type=int, default=4096, help='patches to compare (4096)')
+    parser.add_argument('--seed', type=int, default=0, help='of the choice of patches (0)')
     add_reading_arguments(parser, 32)
     return parser
 
@@ -97,9 +82,7 @@ def find_student(args: argparse.Namespace) -> Source:
     return find_source(*args.student)
 
 
-def load_pair(
-    student: Source, teacher: Optional[List[str]]
-) -> Tuple[Encoder, Encoder, Pairs]:
+def load_pair(student: Source, teacher: list[str] | None) -> tuple[Encoder, Encoder, Pairs]:
     """Student, teacher, and the blocks that training aligns.
 
     Args:
@@ -142,11 +125,7 @@ def run(args: argparse.Namespace) -> None:
     for encoder in (student, teacher):
         encoder.backbone.to(device)
         inputs = read_inputs(
-            files,
-            encoder.frames,
-            encoder.size,
-            source.stride(args.stride),
-            args.backend,
+            files, encoder.frames, encoder.size, source.stride(args.stride), args.backend
         )
         features.append(block_features(encoder, inputs, chosen))
     values = cka_matrix(*features)
@@ -170,7 +149,7 @@ def run(args: argparse.Namespace) -> None:
     print(f'wrote {args.out} and {write_similarity(values, table)}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
     return run_tool(make_parser(), run, argv, ERRORS)
 

@@ -19,7 +19,6 @@ import argparse
 import os.path as osp
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.evaluation.clip_encoder import choose_device, is_config
@@ -27,12 +26,7 @@ from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.figures import PICTURES
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import (
-    frames_of,
-    load_autoencoder,
-    normalise,
-    size_of,
-)
+from amd_mm.visualization.model_files import frames_of, load_autoencoder, normalise, size_of
 from amd_mm.visualization.reconstruction_videos import write_reconstruction
 from amd_mm.visualization.reconstructions import (
     BORROWED,
@@ -67,21 +61,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--seed', type=int, default=0, help='of the masks (0)')
     parser.add_argument(
-        '--student-ratio',
-        type=float,
-        help="share masked for the student (default: the config's)",
+        '--student-ratio', type=float, help="share masked for the student (default: the config's)"
     )
     parser.add_argument(
-        '--teacher-ratio',
-        type=float,
-        help="share masked for the teacher (default: the config's)",
+        '--teacher-ratio', type=float, help="share masked for the teacher (default: the config's)"
     )
-    parser.add_argument(
-        '--frames', type=int, default=8, help='to show in a strip (8)'
-    )
-    parser.add_argument(
-        '--fps', type=float, default=6.0, help='of .gif and .mp4 (6)'
-    )
+    parser.add_argument('--frames', type=int, default=8, help='to show in a strip (8)')
+    parser.add_argument('--fps', type=float, default=6.0, help='of .gif and .mp4 (6)')
     parser.add_argument('--title', help='over a strip')
     add_reading_arguments(parser, 4)
     return parser
@@ -92,20 +78,15 @@ def check(args: argparse.Namespace) -> None:
     config = args.sources[0] if is_config(args.sources[0]) else None
     rest = args.sources[config is not None :]
     if len(rest) < 2:
-        raise VisualizationError(
-            'give [CONFIG] CHECKPOINT INPUT, an input at least'
-        )
+        raise VisualizationError('give [CONFIG] CHECKPOINT INPUT, an input at least')
     args.config, args.checkpoint, args.inputs = config, rest[0], rest[1:]
     for path in args.out:
         if Path(path).suffix.lower() not in PICTURES + _MOVING:
             raise VisualizationError(
-                f'--out {path} has to end in one of '
-                f'{", ".join(PICTURES + _MOVING)}'
+                f'--out {path} has to end in one of {", ".join(PICTURES + _MOVING)}'
             )
     if min(args.limit, args.frames, args.fps) < 1:
-        raise VisualizationError(
-            '--limit, --frames and --fps must be at least 1'
-        )
+        raise VisualizationError('--limit, --frames and --fps must be at least 1')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -119,21 +100,13 @@ def run(args: argparse.Namespace) -> None:
             'its pre-training (CONFIG CHECKPOINT INPUT), which says how much '
             'is masked and how the decoder is built'
         )
-    model = load_autoencoder(
-        args.checkpoint, source.cfg, args.student_ratio, args.teacher_ratio
-    )
+    model = load_autoencoder(args.checkpoint, source.cfg, args.student_ratio, args.teacher_ratio)
     backbone, stats = model.backbone, model.pixel_stats()
     inputs = read_inputs(
-        files,
-        frames_of(backbone),
-        size_of(backbone),
-        source.stride(args.stride),
-        args.backend,
+        files, frames_of(backbone), size_of(backbone), source.stride(args.stride), args.backend
     )
     device = choose_device(args.device)
-    result = reconstruct(
-        model.to(device), normalise(inputs, *stats).to(device), args.seed
-    )
+    result = reconstruct(model.to(device), normalise(inputs, *stats).to(device), args.seed)
     borrows = borrows_statistics(model)
     counts = model.token_counts()
     teacher = counts['visible'] + counts['extra']
@@ -170,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
         print(f'wrote {path}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
     return run_tool(make_parser(), run, argv, ERRORS)
 

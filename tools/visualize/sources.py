@@ -1,15 +1,11 @@
 """Where the models of these tools come from: checkpoints, configs, both."""
 
 from argparse import ArgumentParser
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from amd_mm.checkpoints import CheckpointError, read_checkpoint, to_amd_mm
 from amd_mm.datasets import BACKENDS, UnreadableVideoError
-from amd_mm.engine.launch import (
-    LaunchError,
-    check_config_path,
-    read_config,
-)
+from amd_mm.engine.launch import LaunchError, check_config_path, read_config
 from amd_mm.evaluation.clip_encoder import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -20,11 +16,7 @@ from amd_mm.evaluation.clip_encoder import (
     stride_of,
 )
 from amd_mm.visualization.errors import VisualizationError
-from amd_mm.visualization.model_files import (
-    Encoder,
-    build_encoder,
-    load_backbone,
-)
+from amd_mm.visualization.model_files import Encoder, build_encoder, load_backbone
 from mmengine.config import Config
 
 ERRORS = (CheckpointError, LaunchError, UnreadableVideoError)
@@ -40,9 +32,9 @@ class Source(NamedTuple):
     """
 
     checkpoint: str
-    cfg: Optional[Config]
+    cfg: Config | None
 
-    def stride(self, asked: Optional[int]) -> Optional[int]:
+    def stride(self, asked: int | None) -> int | None:
         """From one frame of a clip to the next.
 
         Args:
@@ -64,12 +56,10 @@ class Source(NamedTuple):
             raise VisualizationError(
                 f'{self.checkpoint}: {error}; give its config after it'
             ) from None
-        return build_encoder(
-            backbone, state, self.checkpoint, IMAGENET_MEAN, IMAGENET_STD
-        )
+        return build_encoder(backbone, state, self.checkpoint, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def find_source(checkpoint: str, config: Optional[str] = None) -> Source:
+def find_source(checkpoint: str, config: str | None = None) -> Source:
     """A checkpoint with its config, given or left beside it by training.
 
     Raises:
@@ -98,11 +88,6 @@ def add_reading_arguments(parser: ArgumentParser, limit: int) -> None:
         help="from one frame of a clip to the next (default: the config's, "
         'or 4; 0: one frame from each equal part of the video)',
     )
-    parser.add_argument(
-        '--limit',
-        type=int,
-        default=limit,
-        help=f'inputs of a folder ({limit})',
-    )
+    parser.add_argument('--limit', type=int, default=limit, help=f'inputs of a folder ({limit})')
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')

@@ -13,16 +13,11 @@ Exit code: 0, or 2 if the call is wrong or a run has no log.
 
 import argparse
 import sys
-from typing import List, Optional
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.figures import check_picture
-from amd_mm.visualization.training_curves import (
-    AXES,
-    draw_training_curves,
-    named_runs,
-)
+from amd_mm.visualization.training_curves import AXES, draw_training_curves, named_runs
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,9 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='[NAME=]WORK_DIR',
         help='work folders of runs, with the names for the legend',
     )
-    parser.add_argument(
-        '--out', required=True, metavar='FILE', help='.png, .pdf or .svg'
-    )
+    parser.add_argument('--out', required=True, metavar='FILE', help='.png, .pdf or .svg')
     parser.add_argument(
         '--values',
         nargs='+',
@@ -48,16 +41,13 @@ def make_parser() -> argparse.ArgumentParser:
         help='what to draw, as it is called in the log (default: losses, '
         'accuracies, learning rate, speed)',
     )
-    parser.add_argument(
-        '--axis', choices=AXES, default=AXES[0], help='to the right'
-    )
+    parser.add_argument('--axis', choices=AXES, default=AXES[0], help='to the right')
     parser.add_argument(
         '--smooth',
         type=float,
         default=0.0,
         metavar='WEIGHT',
-        help='of the past in a moving average, from 0 (none, the default) to '
-        'below 1',
+        help='of the past in a moving average, from 0 (none, the default) to below 1',
     )
     parser.add_argument('--title', default='', help='over the picture')
     return parser
@@ -77,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     print(f'wrote {path}')
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
     return run_tool(make_parser(), run, argv)
 

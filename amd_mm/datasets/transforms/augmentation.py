@@ -1,7 +1,8 @@
 """RandAugment for clips: one draw for all frames."""
 
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Union
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ _SECTION = re.compile(r'(mstd|inc|m|n)(\d+(?:\.\d+)?)')
 _HIGHEST_MAGNITUDE = 10
 
 # The work of an operation, where MMPretrain's takes ten times as long.
-_QUICKER: Dict[str, Callable[[Image.Image], Image.Image]] = {
+_QUICKER: dict[str, Callable[[Image.Image], Image.Image]] = {
     'AutoContrast': ImageOps.autocontrast,
     'Equalize': ImageOps.equalize,
 }
@@ -38,7 +39,7 @@ class RandAugmentPolicy(NamedTuple):
 
     magnitude: int
     num_layers: int
-    magnitude_std: Union[float, str]
+    magnitude_std: float | str
 
 
 def parse_policy(text: str) -> RandAugmentPolicy:
@@ -61,11 +62,8 @@ def parse_policy(text: str) -> RandAugmentPolicy:
     example = "write for example 'rand-m7-n4-mstd0.5-inc1'"
     name, *sections = str(text).split('-')
     if name != 'rand':
-        raise ValueError(
-            f'the RandAugment policy {text!r} does not begin '
-            f"with 'rand-': {example}"
-        )
-    found: Dict[str, str] = {}
+        raise ValueError(f"the RandAugment policy {text!r} does not begin with 'rand-': {example}")
+    found: dict[str, str] = {}
     for section in sections:
         match = _SECTION.fullmatch(section)
         if match is None or match[1] in found:
@@ -154,11 +152,9 @@ class RandAugment(BaseTransform):
         self.policy = policy
         self.pad_val = pad_val
         self.interpolation = interpolation
-        self.augment = _build_mmpretrains(
-            parse_policy(policy), pad_val, interpolation
-        )
+        self.augment = _build_mmpretrains(parse_policy(policy), pad_val, interpolation)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Augment all frames alike.
 
         Args:
@@ -196,9 +192,7 @@ def _build_mmpretrains(
 ) -> BaseTransform:
     """``mmpretrain.RandAugment``, which draws, with its operations."""
     try:
-        from mmpretrain.datasets.transforms.auto_augment import (
-            RANDAUG_POLICIES,
-        )
+        from mmpretrain.datasets.transforms.auto_augment import RANDAUG_POLICIES
     except ImportError as error:
         raise ImportError(
             'RandAugment takes its operations from MMPretrain, which cannot '
@@ -218,32 +212,23 @@ def _build_mmpretrains(
             magnitude_std=policy.magnitude_std,
             total_level=_HIGHEST_MAGNITUDE,
             # Of one number, mmcv's imrotate fills the first channel only.
-            hparams=dict(
-                pad_val=[pad_val] * 3, interpolation=interpolation, prob=0.5
-            ),
+            hparams=dict(pad_val=[pad_val] * 3, interpolation=interpolation, prob=0.5),
         )
     )
 
 
-def _apply(
-    operation: BaseTransform, frames: List[np.ndarray]
-) -> List[np.ndarray]:
+def _apply(operation: BaseTransform, frames: list[np.ndarray]) -> list[np.ndarray]:
     """Apply one operation of MMPretrain to all frames with the same draw."""
     state = np.random.get_state()
     if operation.random_disable():
         return frames
     name = type(operation).__name__
     if name in _QUICKER:
-        return [
-            np.array(_QUICKER[name](Image.fromarray(frame)))
-            for frame in frames
-        ]
+        return [np.array(_QUICKER[name](Image.fromarray(frame))) for frame in frames]
     if name in _BY_VALUE:
         np.random.set_state(state)
         table = operation(dict(img=_ALL_VALUES))['img'][0, :, 0]
-        return [
-            cv2.LUT(frame, np.ascontiguousarray(table)) for frame in frames
-        ]
+        return [cv2.LUT(frame, np.ascontiguousarray(table)) for frame in frames]
     changed = []
     for frame in frames:
         np.random.set_state(state)

@@ -1,6 +1,6 @@
 """Clips around the timestamps of AVA, from videos and from raw frames."""
 
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
@@ -35,7 +35,7 @@ class SampleAVAClip(SampleAVAFrames):
         test_mode (bool): Without the random shift. Defaults to False.
     """
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Choose the frames.
 
         Args:
@@ -51,11 +51,7 @@ class SampleAVAClip(SampleAVAFrames):
         start_index = results['start_index']
         video = results.get('avg_fps') is not None
         rate = self._rate(results) if video else 1.0
-        length = (
-            round(results['total_frames'] / rate)
-            if video
-            else results['shot_info'][1]
-        )
+        length = round(results['total_frames'] / rate) if video else results['shot_info'][1]
         time = results['timestamp'] - results['timestamp_start']
         found = super().transform(
             dict(
@@ -73,25 +69,18 @@ class SampleAVAClip(SampleAVAFrames):
         if video:
             inds = np.rint(inds * rate).astype(inds.dtype)
             inds = inds.clip(0, results['total_frames'] - 1)
-        for key in (
-            'clip_len',
-            'frame_interval',
-            'num_clips',
-            'crop_quadruple',
-        ):
+        for key in ('clip_len', 'frame_interval', 'num_clips', 'crop_quadruple'):
             results[key] = found[key]
         results['frame_inds'] = inds + start_index
         return results
 
     @staticmethod
-    def _rate(results: Dict[str, Any]) -> float:
+    def _rate(results: dict[str, Any]) -> float:
         """Frames of the video for each frame at the data set's rate."""
         path, fps = results['filename'], results['avg_fps']
         if fps <= 0:
             raise UnreadableVideoError(
-                path,
-                'it does not say its frame rate, so that a timestamp '
-                'cannot be found in it',
+                path, 'it does not say its frame rate, so that a timestamp cannot be found in it'
             )
         lasts = results['total_frames'] / fps
         asked = results['timestamp'] - results['timestamp_start']

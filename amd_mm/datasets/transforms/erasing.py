@@ -1,6 +1,7 @@
 """Random erasing for clips: one box for all frames."""
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
@@ -67,27 +68,19 @@ class RandomErasing(BaseTransform):
     ) -> None:
         if mode not in _MODES:
             raise ValueError(
-                f'unknown mode of random erasing {mode!r}: '
-                f'choose one of {", ".join(_MODES)}'
+                f'unknown mode of random erasing {mode!r}: choose one of {", ".join(_MODES)}'
             )
         if not 0 <= probability <= 1:
-            raise ValueError(
-                f'probability must be from 0 to 1, got {probability}'
-            )
+            raise ValueError(f'probability must be from 0 to 1, got {probability}')
         if not 0 < min_area <= max_area <= 1:
             raise ValueError(
                 'min_area and max_area must be above 0, at most '
                 f'1 and ascending, got {min_area}, {max_area}'
             )
         if not 0 < min_aspect <= 1:
-            raise ValueError(
-                f'min_aspect must be above 0 and at most 1, got {min_aspect}'
-            )
+            raise ValueError(f'min_aspect must be above 0 and at most 1, got {min_aspect}')
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError(
-                'mean and std need three values, R, G and B, '
-                f'got {mean} and {std}'
-            )
+            raise ValueError(f'mean and std need three values, R, G and B, got {mean} and {std}')
         self.probability = probability
         self.mode = mode
         self.min_area = min_area
@@ -96,7 +89,7 @@ class RandomErasing(BaseTransform):
         self.mean = np.array(mean, np.float32)
         self.std = np.array(std, np.float32)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Erase, or not.
 
         Args:
@@ -113,8 +106,7 @@ class RandomErasing(BaseTransform):
         sizes = {frame.shape[:2] for frame in frames}
         if len(sizes) != 1:
             raise ValueError(
-                'RandomErasing needs frames of one size, got '
-                f'{sorted(sizes) or "no frames"}'
+                f'RandomErasing needs frames of one size, got {sorted(sizes) or "no frames"}'
             )
         if np.random.rand() >= self.probability:
             return results
@@ -127,16 +119,12 @@ class RandomErasing(BaseTransform):
         erased = []
         for frame in frames:
             frame = frame.copy()
-            frame[top : top + height, left : left + width] = self._fill(
-                rng, height, width
-            )
+            frame[top : top + height, left : left + width] = self._fill(rng, height, width)
             erased.append(frame)
         put_frames(results, erased)
         return results
 
-    def _draw_box(
-        self, height: int, width: int
-    ) -> Optional[Tuple[int, int, int, int]]:
+    def _draw_box(self, height: int, width: int) -> tuple[int, int, int, int] | None:
         """(top, left, height, width), or None when none fits."""
         longest = -np.log(self.min_aspect)
         for _ in range(_ATTEMPTS):
@@ -151,17 +139,11 @@ class RandomErasing(BaseTransform):
                 return int(top), int(left), box_height, box_width
         return None
 
-    def _fill(
-        self, rng: np.random.Generator, height: int, width: int
-    ) -> np.ndarray:
+    def _fill(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """uint8 pixels for one frame's box, or what broadcasts to them."""
         shapes = dict(pixel=(height, width, 3), rand=(1, 1, 3), const=None)
         shape = shapes[self.mode]
-        noise = (
-            0
-            if shape is None
-            else rng.standard_normal(shape, dtype=np.float32)
-        )
+        noise = 0 if shape is None else rng.standard_normal(shape, dtype=np.float32)
         pixels = noise * self.std + self.mean
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 

@@ -1,11 +1,11 @@
 """Decoded frames, as transforms of a whole clip take them."""
 
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
 
-def rgb_frames(results: Dict[str, Any], user: str) -> List[np.ndarray]:
+def rgb_frames(results: dict[str, Any], user: str) -> list[np.ndarray]:
     """The frames in ``results['imgs']``, checked.
 
     Args:
@@ -23,8 +23,7 @@ def rgb_frames(results: Dict[str, Any], user: str) -> List[np.ndarray]:
     """
     if 'imgs' not in results:
         raise KeyError(
-            f"{user} found no decoded frames ('imgs'): it has to "
-            'come after the decoding transform'
+            f"{user} found no decoded frames ('imgs'): it has to come after the decoding transform"
         )
     frames = list(results['imgs'])
     for frame in frames:
@@ -39,7 +38,7 @@ def rgb_frames(results: Dict[str, Any], user: str) -> List[np.ndarray]:
     return frames
 
 
-def put_frames(results: Dict[str, Any], frames: List[np.ndarray]) -> None:
+def put_frames(results: dict[str, Any], frames: list[np.ndarray]) -> None:
     """Store frames in the form in which they were: list or array.
 
     Args:

@@ -1,4 +1,4 @@
-from typing import Any, Dict
+from typing import Any
 
 from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import LoadImageFromFile
@@ -17,7 +17,7 @@ class LoadImage(LoadImageFromFile):
     Arguments, required and added keys are those of ``LoadImageFromFile``.
     """
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the image.
 
         Args:

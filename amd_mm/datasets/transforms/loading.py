@@ -1,6 +1,6 @@
 """Opening and decoding videos and frame folders, with clear errors."""
 
-from typing import Any, Dict
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,15 +8,10 @@ from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import RawFrameDecode
 from mmcv.transforms import BaseTransform
 
-from ..video_reader import (
-    UnreadableVideoError,
-    open_video,
-    reader_class,
-    unreadable_on_error,
-)
+from ..video_reader import UnreadableVideoError, open_video, reader_class, unreadable_on_error
 
 
-def _scale_boxes(results: Dict[str, Any]) -> None:
+def _scale_boxes(results: dict[str, Any]) -> None:
     """Scale relative boxes to pixels, as MMAction2's decoders do."""
     height, width = results['img_shape']
     factor = np.array([width, height, width, height])
@@ -52,16 +47,10 @@ class VideoInit(BaseTransform):
             backend is unknown.
     """
 
-    def __init__(
-        self,
-        backend: str = 'decord',
-        min_frames: int = 1,
-        num_threads: int = 1,
-    ) -> None:
+    def __init__(self, backend: str = 'decord', min_frames: int = 1, num_threads: int = 1) -> None:
         if min_frames < 1 or num_threads < 1:
             raise ValueError(
-                'min_frames and num_threads must be at least 1, '
-                f'got {min_frames} and {num_threads}'
+                f'min_frames and num_threads must be at least 1, got {min_frames} and {num_threads}'
             )
         # Fails now rather than in a worker, if the name is wrong.
         reader_class(backend)
@@ -69,7 +58,7 @@ class VideoInit(BaseTransform):
         self.min_frames = min_frames
         self.num_threads = num_threads
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open the video.
 
         Args:
@@ -87,9 +76,7 @@ class VideoInit(BaseTransform):
             length = len(reader)
             reader.close()
             raise UnreadableVideoError(
-                path,
-                f'it has {length} frames, fewer than '
-                f'min_frames={self.min_frames}',
+                path, f'it has {length} frames, fewer than min_frames={self.min_frames}'
             )
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
@@ -118,7 +105,7 @@ class VideoDecode(BaseTransform):
     None. Relative ``gt_bboxes`` and ``proposals`` are scaled to pixels.
     """
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decode.
 
         Args:
@@ -165,17 +152,13 @@ class CheckedRawFrameDecode(RawFrameDecode):
         ValueError: ``min_frames`` is below 1.
     """
 
-    def __init__(
-        self, decoding_backend: str = 'cv2', min_frames: int = 1
-    ) -> None:
+    def __init__(self, decoding_backend: str = 'cv2', min_frames: int = 1) -> None:
         if min_frames < 1:
-            raise ValueError(
-                f'min_frames must be at least 1, got {min_frames}'
-            )
+            raise ValueError(f'min_frames must be at least 1, got {min_frames}')
         super().__init__(io_backend='disk', decoding_backend=decoding_backend)
         self.min_frames = min_frames
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the frames.
 
         Args:
@@ -194,8 +177,7 @@ class CheckedRawFrameDecode(RawFrameDecode):
         if self.min_frames > 1 and results['total_frames'] < self.min_frames:
             raise UnreadableVideoError(
                 results['frame_dir'],
-                f'it has {results["total_frames"]} '
-                f'frames, fewer than min_frames={self.min_frames}',
+                f'it has {results["total_frames"]} frames, fewer than min_frames={self.min_frames}',
             )
         try:
             results = super().transform(results)
@@ -208,7 +190,7 @@ class CheckedRawFrameDecode(RawFrameDecode):
             self._raise_for_bad_frame(results)
         return results
 
-    def _raise_for_bad_frame(self, results: Dict[str, Any]) -> None:
+    def _raise_for_bad_frame(self, results: dict[str, Any]) -> None:
         """Read the frames one by one, to name the first that is bad."""
         folder = results['frame_dir']
         for number in results['frame_inds'].reshape(-1):
@@ -220,6 +202,4 @@ class CheckedRawFrameDecode(RawFrameDecode):
                 except cv2.error:
                     good = False
             if not good:
-                raise UnreadableVideoError(
-                    folder, f'frame {number} is not a picture'
-                )
+                raise UnreadableVideoError(folder, f'frame {number} is not a picture')

@@ -1,6 +1,6 @@
 """Training proposals from ground-truth boxes."""
 
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
@@ -36,8 +36,7 @@ class GroundTruthProposals(BaseTransform):
     def __init__(self, copies: int = 0, jitter: float = 0.0) -> None:
         if copies < 0 or not 0 <= jitter < 0.5:
             raise ValueError(
-                'copies must not be negative and jitter be in '
-                f'[0, 0.5), got {copies} and {jitter}'
+                f'copies must not be negative and jitter be in [0, 0.5), got {copies} and {jitter}'
             )
         if (copies == 0) != (jitter == 0):
             raise ValueError(
@@ -47,7 +46,7 @@ class GroundTruthProposals(BaseTransform):
         self.copies = copies
         self.jitter = jitter
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the proposals.
 
         Args:
@@ -66,7 +65,4 @@ class GroundTruthProposals(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(copies={self.copies}, '
-            f'jitter={self.jitter})'
-        )
+        return f'{type(self).__name__}(copies={self.copies}, jitter={self.jitter})'

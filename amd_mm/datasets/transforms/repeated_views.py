@@ -1,16 +1,12 @@
 """Several views of one decoded clip."""
 
 import copy
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
-from mmaction.datasets.transforms import (
-    CenterCrop,
-    MultiScaleCrop,
-    RandomCrop,
-    RandomResizedCrop,
-)
+from mmaction.datasets.transforms import CenterCrop, MultiScaleCrop, RandomCrop, RandomResizedCrop
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
@@ -45,16 +41,14 @@ class RepeatedViews(BaseTransform):
         ValueError: ``num_views`` is below 1.
     """
 
-    def __init__(
-        self, transforms: Sequence[Union[dict, Callable]], num_views: int = 4
-    ) -> None:
+    def __init__(self, transforms: Sequence[dict | Callable], num_views: int = 4) -> None:
         if num_views < 1:
             raise ValueError(f'num_views must be at least 1, got {num_views}')
         self.num_views = num_views
         self.transforms = Compose(transforms)
         self._copies = not _leave_frames_alone(self.transforms.transforms)
 
-    def transform(self, results: Dict[str, Any]) -> Optional[List[dict]]:
+    def transform(self, results: dict[str, Any]) -> list[dict] | None:
         """Make the views.
 
         Args:
@@ -93,10 +87,7 @@ class RepeatedViews(BaseTransform):
         return views
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(num_views={self.num_views}, '
-            f'transforms={self.transforms})'
-        )
+        return f'{type(self).__name__}(num_views={self.num_views}, transforms={self.transforms})'
 
 
 def _leave_frames_alone(transforms: Sequence[Callable]) -> bool:
@@ -110,9 +101,7 @@ def _leave_frames_alone(transforms: Sequence[Callable]) -> bool:
     return False
 
 
-def _copy_frames(
-    frames: Union[np.ndarray, List[np.ndarray]],
-) -> Union[np.ndarray, List[np.ndarray]]:
+def _copy_frames(frames: np.ndarray | list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
     if isinstance(frames, np.ndarray):
         return frames.copy()
     return [frame.copy() for frame in frames]

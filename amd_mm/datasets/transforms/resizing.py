@@ -1,7 +1,5 @@
 """Resizing all frames of a clip into one array."""
 
-from typing import List, Tuple, Union
-
 import numpy as np
 from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import Resize
@@ -28,26 +26,17 @@ class ResizeClip(Resize):
 
     def __init__(
         self,
-        scale: Union[float, Tuple[int, int]],
+        scale: float | tuple[int, int],
         keep_ratio: bool = True,
         interpolation: str = 'bilinear',
     ) -> None:
         super().__init__(scale, keep_ratio, interpolation)
 
-    def _resize_imgs(
-        self, imgs: List[np.ndarray], new_w: int, new_h: int
-    ) -> np.ndarray:
+    def _resize_imgs(self, imgs: list[np.ndarray], new_w: int, new_h: int) -> np.ndarray:
         """Frames (H, W, C) resized, as one array (T, new_h, new_w, C)."""
-        clip = np.empty(
-            (len(imgs), new_h, new_w, *imgs[0].shape[2:]), imgs[0].dtype
-        )
+        clip = np.empty((len(imgs), new_h, new_w, *imgs[0].shape[2:]), imgs[0].dtype)
         # Resizing once, all frames as channels of one, takes four times as
         # long: OpenCV is made for one to four channels.
         for frame, resized in zip(imgs, clip):
-            imresize(
-                frame,
-                (new_w, new_h),
-                interpolation=self.interpolation,
-                out=resized,
-            )
+            imresize(frame, (new_w, new_h), interpolation=self.interpolation, out=resized)
         return clip

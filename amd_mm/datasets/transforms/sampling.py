@@ -1,6 +1,6 @@
 """Which frames of a video make a clip."""
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 from amd_mm.registry import TRANSFORMS
@@ -43,19 +43,16 @@ class SparseSampleFrames(BaseTransform):
         ValueError: ``clip_len`` or ``num_clips`` is below 1.
     """
 
-    def __init__(
-        self, clip_len: int = 16, num_clips: int = 1, test_mode: bool = False
-    ) -> None:
+    def __init__(self, clip_len: int = 16, num_clips: int = 1, test_mode: bool = False) -> None:
         if clip_len < 1 or num_clips < 1:
             raise ValueError(
-                'clip_len and num_clips must be at least 1, got '
-                f'{clip_len} and {num_clips}'
+                f'clip_len and num_clips must be at least 1, got {clip_len} and {num_clips}'
             )
         self.clip_len = clip_len
         self.num_clips = num_clips
         self.test_mode = test_mode
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Choose the frames.
 
         Args:
@@ -77,9 +74,7 @@ class SparseSampleFrames(BaseTransform):
         total = int(results['total_frames'])
         if total < 1:
             name = results.get('filename') or results.get('frame_dir') or ''
-            raise UnreadableVideoError(
-                name, f'it has {total} frames: nothing to sample from'
-            )
+            raise UnreadableVideoError(name, f'it has {total} frames: nothing to sample from')
         if self.test_mode or total < self.clip_len:
             clips = self._fixed_clips(total)
         else:
@@ -95,9 +90,7 @@ class SparseSampleFrames(BaseTransform):
         """(num_clips, clip_len) frames, one at random in every segment."""
         # Whole frames: segments differ by at most one, and none is lost.
         edges = np.arange(self.clip_len + 1) * total // self.clip_len
-        return np.random.randint(
-            edges[:-1], edges[1:], size=(self.num_clips, self.clip_len)
-        )
+        return np.random.randint(edges[:-1], edges[1:], size=(self.num_clips, self.clip_len))
 
     def _fixed_clips(self, total: int) -> np.ndarray:
         """(num_clips, clip_len) frames, at one place of the segments each."""
@@ -116,9 +109,7 @@ class SparseSampleFrames(BaseTransform):
         )
 
 
-def clips_for_testing(
-    frames: int, stride: Optional[int], clips: int = 1
-) -> Dict[str, Any]:
+def clips_for_testing(frames: int, stride: int | None, clips: int = 1) -> dict[str, Any]:
     """The config of the transform that samples clips for testing.
 
     Args:

@@ -1,10 +1,11 @@
 import math
 import os
 import os.path as osp
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape, glob
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Tuple, Union
+from typing import Any
 
 from amd_mm.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -34,7 +35,7 @@ class SavingError(OSError):
         )
 
 
-def write_atomically(path: str, content: Union[bytes, memoryview]) -> None:
+def write_atomically(path: str, content: bytes | memoryview) -> None:
     """Write a file so that its name never stands for half of it.
 
     The content goes to ``<path>.partial``, to the disk, and then takes the
@@ -84,9 +85,7 @@ def _sync_folder(folder: str) -> None:
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local file backend with :func:`write_atomically`."""
 
-    def put(
-        self, obj: Union[bytes, memoryview], filepath: Union[str, Path]
-    ) -> None:
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         """Write a file whole or not at all."""
         write_atomically(str(filepath), obj)
 
@@ -100,7 +99,7 @@ class _RemoveLater:
 
     def __init__(self, backend: LocalBackend) -> None:
         self._backend = backend
-        self.removals: List[Tuple[Callable[[str], None], str]] = []
+        self.removals: list[tuple[Callable[[str], None], str]] = []
 
     def remove(self, filepath: str) -> None:
         self.removals.append((self._backend.remove, filepath))
@@ -169,8 +168,7 @@ class AtomicCheckpointHook(CheckpointHook):
             pattern = osp.join(escape(folder), '*' + PARTIAL_SUFFIX)
             for path in glob(pattern):
                 runner.logger.info(
-                    f'Removing {path}, left by a run that was '
-                    'stopped while writing it.'
+                    f'Removing {path}, left by a run that was stopped while writing it.'
                 )
                 os.remove(path)
 
@@ -193,9 +191,7 @@ class AtomicCheckpointHook(CheckpointHook):
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
 
-    def _save_checkpoint_with_step(
-        self, runner: Runner, step: int, meta: dict
-    ) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with self._removing_later():
             self._forget_oldest(runner, step)
             name = self.filename_tmpl.format(step)
@@ -214,8 +210,7 @@ class AtomicCheckpointHook(CheckpointHook):
             )
             if is_main_process():
                 write_atomically(
-                    osp.join(runner.work_dir, 'last_checkpoint'),
-                    self.last_ckpt.encode(),
+                    osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode()
                 )
 
     def _forget_oldest(self, runner: Runner, step: int) -> None:
@@ -228,6 +223,4 @@ class AtomicCheckpointHook(CheckpointHook):
             if is_main_process() and self.file_backend.isfile(path):
                 self.file_backend.remove(path)
         self.keep_ckpt_ids.append(step)
-        runner.message_hub.update_info(
-            'keep_ckpt_ids', list(self.keep_ckpt_ids)
-        )
+        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))

@@ -1,4 +1,4 @@
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from amd_mm.registry import HOOKS
@@ -32,9 +32,9 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
     def before_train(self, runner: Runner) -> None:
         """Start with nothing kept; gradient norms are kept from here on."""
         super().before_train(runner)
-        self._pending: List[Tuple[str, Any]] = []
+        self._pending: list[tuple[str, Any]] = []
         self._pending_steps = 0
-        self._wrapper: Optional[GuardedOptimWrapper] = None
+        self._wrapper: GuardedOptimWrapper | None = None
         if isinstance(runner.optim_wrapper, GuardedOptimWrapper):
             self._wrapper = runner.optim_wrapper
             self._wrapper.defer_grad_norm = True
@@ -44,7 +44,7 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
         runner: Runner,
         batch_idx: int,
         data_batch: DataBatch = None,
-        outputs: Optional[dict] = None,
+        outputs: dict | None = None,
     ) -> None:
         """Keep the step's values; read them if a log line is due."""
         if self._wrapper is not None:
@@ -56,14 +56,10 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
                 value = value.detach()  # let go of the graph
             self._pending.append((name, value))
         self._pending_steps += 1
-        if self._pending_steps >= _MAX_PENDING_STEPS or logger_is_due(
-            runner, batch_idx
-        ):
+        if self._pending_steps >= _MAX_PENDING_STEPS or logger_is_due(runner, batch_idx):
             self.flush(runner)
 
-    def after_train_epoch(
-        self, runner: Runner, metrics: Optional[Dict[str, float]] = None
-    ) -> None:
+    def after_train_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Read what the epoch has left."""
         self.flush(runner)
 
@@ -97,7 +93,7 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
             runner.message_hub.update_scalar(f'train/{name}', value)
 
 
-def read_scalars(values: List[Any]) -> List[Any]:
+def read_scalars(values: list[Any]) -> list[Any]:
     """Read many scalars with one device copy per data type.
 
     Args:
@@ -108,7 +104,7 @@ def read_scalars(values: List[Any]) -> List[Any]:
         List[Any]: The same with Python numbers in place of the tensors, each
         what its own ``item()`` would return.
     """
-    groups: Dict[tuple, List[int]] = {}
+    groups: dict[tuple, list[int]] = {}
     for index, value in enumerate(values):
         if isinstance(value, Tensor):
             groups.setdefault((value.device, value.dtype), []).append(index)

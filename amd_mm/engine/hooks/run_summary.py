@@ -1,16 +1,12 @@
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from amd_mm.registry import HOOKS
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import (
-    CosineAnnealingLR,
-    LinearLR,
-    OptimWrapper,
-    _ParamScheduler,
-)
+from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper, _ParamScheduler
 from mmengine.runner import Runner
 from torch import nn
 
@@ -41,13 +37,11 @@ class RunSummaryHook(Hook):
         """Log the summary."""
         lines = summary_lines(runner)
         width = max(len(name) for name in lines)
-        text = '\n'.join(
-            f'  {name:<{width}}  {value}' for name, value in lines.items()
-        )
+        text = '\n'.join(f'  {name:<{width}}  {value}' for name, value in lines.items())
         runner.logger.info(f'This run:\n{text}')
 
 
-def summary_lines(runner: Runner) -> Dict[str, str]:
+def summary_lines(runner: Runner) -> dict[str, str]:
     """The summary of a run whose training loop is built.
 
     Args:
@@ -94,10 +88,7 @@ def _transforms(dataset: object) -> Iterator[object]:
 
 
 def _loads_images(dataset: object) -> bool:
-    return any(
-        isinstance(transform, LoadImageFromFile)
-        for transform in _transforms(dataset)
-    )
+    return any(isinstance(transform, LoadImageFromFile) for transform in _transforms(dataset))
 
 
 def _views(dataset: Any) -> int:
@@ -109,7 +100,7 @@ def _views(dataset: Any) -> int:
     return 1
 
 
-def _decoding(dataset: object) -> Optional[str]:
+def _decoding(dataset: object) -> str | None:
     for transform in _transforms(dataset):
         if hasattr(transform, 'backend'):  # amd_mm.VideoInit
             return transform.backend
@@ -148,7 +139,7 @@ def _describe(scheduler: _ParamScheduler, peak: float) -> str:
     return f'{type(scheduler).__name__} {span}'
 
 
-def _tokens(model: Any) -> Optional[str]:
+def _tokens(model: Any) -> str | None:
     if not hasattr(model, 'token_counts'):
         return None
     counts = model.token_counts()
@@ -159,7 +150,7 @@ def _tokens(model: Any) -> Optional[str]:
 
 
 def _parameters(model: nn.Module) -> str:
-    parts: List[str] = []
+    parts: list[str] = []
     for name, child in model.named_children():
         count = _count(child)
         if count:
@@ -189,7 +180,7 @@ def _precision(wrapper: object) -> str:
     return 'fp32'
 
 
-def _fused_attention(model: nn.Module) -> Optional[str]:
+def _fused_attention(model: nn.Module) -> str | None:
     from amd_mm.models.utils.blocks import FusedAttention
     from mmaction.models.backbones.vit_mae import Attention
 

@@ -5,20 +5,16 @@ import os.path as osp
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
 from amd_mm.registry import HOOKS
-from mmengine.dist import (
-    barrier,
-    get_comm_device,
-    get_world_size,
-    is_main_process,
-)
+from mmengine.dist import barrier, get_comm_device, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
@@ -33,7 +29,7 @@ _SIGNALS = ('SIGINT', 'SIGTERM')
 _ONE_KEYSTROKE = 1.0
 _META = 'amd_mm_stopped'
 
-_previous: Dict[int, Any] = {}
+_previous: dict[int, Any] = {}
 
 
 def restore_handlers() -> None:
@@ -93,9 +89,9 @@ class StopOnSignalHook(Hook):
         self._told = 0
         self._told_at = 0.0
         self._process = 0
-        self._news: Optional[HostCopy] = None
-        self._stopped: Optional[dict] = None
-        self._undo: Optional[Callable[[], None]] = None
+        self._news: HostCopy | None = None
+        self._stopped: dict | None = None
+        self._undo: Callable[[], None] | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember where in its epoch a run was stopped.
@@ -125,7 +121,7 @@ class StopOnSignalHook(Hook):
         if runner.val_loop is not None:
             _let_workers_live(runner.val_dataloader)
 
-    def _note(self, number: int, frame: Optional[FrameType]) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         """What happens the moment that a signal comes."""
         if os.getpid() != self._process:  # in a process forked from this one
             return
@@ -168,7 +164,7 @@ class StopOnSignalHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: DataBatch = None,
-        outputs: Optional[dict] = None,
+        outputs: dict | None = None,
     ) -> None:
         """Stop if asked to; at the end of an epoch, after its hooks.
 
@@ -221,17 +217,13 @@ class StopOnSignalHook(Hook):
         if get_world_size() == 1:
             return self._told
         news = torch.tensor(float(self._told), device=get_comm_device())
-        work = torch_dist.all_reduce(
-            news, torch_dist.ReduceOp.MAX, async_op=True
-        )
+        work = torch_dist.all_reduce(news, torch_dist.ReduceOp.MAX, async_op=True)
         last, self._news = self._news, HostCopy(news, work)
         if not news.is_cuda:
             last = self._news
         return int(last.read()) if last is not None else 0
 
-    def _stop(
-        self, runner: Runner, number: int, steps: int, done: Optional[int]
-    ) -> None:
+    def _stop(self, runner: Runner, number: int, steps: int, done: int | None) -> None:
         """Save and end; ``done`` batches of the epoch, None for all."""
         name = f'stopped_at_iter_{steps}.pth'
         path = osp.join(runner.work_dir, name)
@@ -318,21 +310,15 @@ def _begin_at(loop: Any, loader: DataLoader, done: int) -> Callable[[], None]:
 
 
 def _let_workers_live(loader: DataLoader) -> None:
-    loader.worker_init_fn = partial(
-        _leave_signals, os.getpid(), loader.worker_init_fn
-    )
+    loader.worker_init_fn = partial(_leave_signals, os.getpid(), loader.worker_init_fn)
 
 
-def _leave_signals(
-    parent: int, before: Optional[Callable[[int], None]], worker: int
-) -> None:
+def _leave_signals(parent: int, before: Callable[[int], None] | None, worker: int) -> None:
     """In a process of a data loader: only its parent may end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(
-            target=_end_when_told, args=(parent,), daemon=True
-        ).start()
+        threading.Thread(target=_end_when_told, args=(parent,), daemon=True).start()
     if before is not None:
         before(worker)
 

@@ -1,5 +1,3 @@
-from typing import Tuple
-
 from amd_mm.checkpoints import load_into
 from amd_mm.registry import HOOKS
 from mmengine.hooks import Hook
@@ -38,9 +36,7 @@ class StrictLoadHook(Hook):
             model,
             checkpoint,
             prefix='',
-            allow_missing=fresh_parts(model)
-            if starts_training(runner)
-            else (),
+            allow_missing=fresh_parts(model) if starts_training(runner) else (),
             name=runner._load_from,
         )
         # MMEngine goes on to load this, without further ado.
@@ -53,7 +49,7 @@ def starts_training(runner: Runner) -> bool:
     return isinstance(runner._train_loop, BaseLoop) and not runner._resume
 
 
-def fresh_parts(model: nn.Module) -> Tuple[str, ...]:
+def fresh_parts(model: nn.Module) -> tuple[str, ...]:
     """Parts that may start fresh: the head and what else is no backbone."""
     others = [name for name, _ in model.named_children() if name != 'backbone']
     return ('backbone.fc_norm', 'backbone.ln2', *others)

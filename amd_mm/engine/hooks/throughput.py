@@ -1,5 +1,3 @@
-from typing import Optional
-
 from amd_mm.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -33,7 +31,7 @@ class ThroughputHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: DataBatch = None,
-        outputs: Optional[dict] = None,
+        outputs: dict | None = None,
     ) -> None:
         """Count the step; if a log line is due, give it the speed."""
         hub = runner.message_hub
@@ -45,10 +43,7 @@ class ThroughputHook(Hook):
         if not logger_is_due(runner, batch_idx) or self._time <= 0:
             return
         if self._clips:
-            hub.update_scalar(
-                'train/clips_per_s',
-                self._clips * get_world_size() / self._time,
-            )
+            hub.update_scalar('train/clips_per_s', self._clips * get_world_size() / self._time)
         hub.update_scalar('train/data_share', self._data_time / self._time)
         self._reset()
 

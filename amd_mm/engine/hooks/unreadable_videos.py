@@ -1,7 +1,5 @@
 """Reports files that could not be read, and stops when there are many."""
 
-from typing import Dict, List, Optional, Set, Tuple
-
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
@@ -38,23 +36,17 @@ class UnreadableVideosHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(
-        self, max_share: float = 0.05, min_fetches: int = 100
-    ) -> None:
+    def __init__(self, max_share: float = 0.05, min_fetches: int = 100) -> None:
         if not 0 <= max_share <= 1:
-            raise ValueError(
-                f'max_share is a share from 0 to 1, got {max_share}'
-            )
+            raise ValueError(f'max_share is a share from 0 to 1, got {max_share}')
         if min_fetches < 1:
-            raise ValueError(
-                f'min_fetches must be at least 1, got {min_fetches}'
-            )
+            raise ValueError(f'min_fetches must be at least 1, got {min_fetches}')
         self.max_share = max_share
         self.min_fetches = min_fetches
         self.fetched = 0
         self.unreadable = 0
-        self.reasons: Dict[str, str] = {}
-        self._named: Set[str] = set()
+        self.reasons: dict[str, str] = {}
+        self._named: set[str] = set()
         self._unreadable_before_epoch = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -66,7 +58,7 @@ class UnreadableVideosHook(Hook):
         self._unreadable_before_epoch = self.unreadable
 
     def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Count the batch, log new names, stop when there are too many.
 
@@ -93,9 +85,7 @@ class UnreadableVideosHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        self._log_summary(
-            only_if_new=self.unreadable - self._unreadable_before_epoch
-        )
+        self._log_summary(only_if_new=self.unreadable - self._unreadable_before_epoch)
 
     def after_train(self, runner: Runner) -> None:
         """Log the counts of the whole run.
@@ -105,7 +95,7 @@ class UnreadableVideosHook(Hook):
         """
         self._log_summary()
 
-    def _count(self, unreadable: List[Tuple[str, str]]) -> None:
+    def _count(self, unreadable: list[tuple[str, str]]) -> None:
         self.fetched += 1 + len(unreadable)
         self.unreadable += len(unreadable)
         for path, reason in unreadable:
@@ -121,11 +111,9 @@ class UnreadableVideosHook(Hook):
         # same unformatted message.
         _logger().warning(f'unreadable file replaced: {path} ({reason})')
 
-    def _log_summary(self, only_if_new: Optional[int] = None) -> None:
+    def _log_summary(self, only_if_new: int | None = None) -> None:
         # One small exchange per epoch: the processes see different videos.
-        counts = all_gather_object(
-            (self.fetched, self.unreadable, self.reasons, only_if_new)
-        )
+        counts = all_gather_object((self.fetched, self.unreadable, self.reasons, only_if_new))
         if only_if_new is not None and not any(c[3] for c in counts):
             return
         fetched = sum(c[0] for c in counts)
@@ -145,8 +133,7 @@ class UnreadableVideosHook(Hook):
 
     def _too_many(self, share: float) -> str:
         first = '\n'.join(
-            f'    {path}: {reason}'
-            for path, reason in list(self.reasons.items())[:5]
+            f'    {path}: {reason}' for path, reason in list(self.reasons.items())[:5]
         )
         return (
             f'{self.unreadable} of {self.fetched} fetched files '

@@ -1,5 +1,6 @@
 import os.path as osp
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,8 @@ class ReconstructionVisualizationHook(Hook):
         interval: int = 1,
         by_epoch: bool = True,
         num_clips: int = 2,
-        files: Optional[Sequence[str]] = None,
-        stride: Optional[int] = 4,
+        files: Sequence[str] | None = None,
+        stride: int | None = 4,
         num_frames: int = 8,
         seed: int = 0,
         name: str = 'reconstruction',
@@ -72,8 +73,8 @@ class ReconstructionVisualizationHook(Hook):
         self.num_frames = num_frames
         self.seed = seed
         self.name = name
-        self._inputs: Optional[Tensor] = None
-        self._names: List[str] = []
+        self._inputs: Tensor | None = None
+        self._names: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check on all processes, read on the main one."""
@@ -86,9 +87,7 @@ class ReconstructionVisualizationHook(Hook):
             )
         for path in self.files or ():
             if not osp.isfile(path):
-                raise FileNotFoundError(
-                    f'ReconstructionVisualizationHook: there is no file {path}'
-                )
+                raise FileNotFoundError(f'ReconstructionVisualizationHook: there is no file {path}')
         if not is_main_process():
             return
         if self.files is None:
@@ -101,12 +100,10 @@ class ReconstructionVisualizationHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: DataBatch = None,
-        outputs: Optional[dict] = None,
+        outputs: dict | None = None,
     ) -> None:
         """Draw if that is due by iterations."""
-        if not self.by_epoch and self.every_n_train_iters(
-            runner, self.interval
-        ):
+        if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
             # As the logger counts: iterations done.
             self._draw(runner, runner.iter + 1)
 
@@ -136,9 +133,7 @@ class ReconstructionVisualizationHook(Hook):
         )
         runner.visualizer.add_image(self.name, figure_pixels(figure), step)
 
-    def _from_dataset(
-        self, runner: Runner, model: Any
-    ) -> Tuple[Tensor, List[str]]:
+    def _from_dataset(self, runner: Runner, model: Any) -> tuple[Tensor, list[str]]:
         """The first clips of the training set, normalised."""
         from amd_mm.datasets.sampling import seeded_randomness
 
@@ -156,22 +151,13 @@ class ReconstructionVisualizationHook(Hook):
         names = [osp.basename(name) for name in batch_names(batch)]
         return inputs.cpu(), names
 
-    def _from_files(self, model: Any) -> Tuple[Tensor, List[str]]:
+    def _from_files(self, model: Any) -> tuple[Tensor, list[str]]:
         """The files, normalised."""
         from amd_mm.visualization.inputs import read_inputs
-        from amd_mm.visualization.model_files import (
-            frames_of,
-            normalise,
-            size_of,
-        )
+        from amd_mm.visualization.model_files import frames_of, normalise, size_of
 
         paths = [str(path) for path in self.files or ()]
-        inputs = read_inputs(
-            paths,
-            frames_of(model.backbone),
-            size_of(model.backbone),
-            self.stride,
-        )
+        inputs = read_inputs(paths, frames_of(model.backbone), size_of(model.backbone), self.stride)
         stats = [one.cpu() for one in model.pixel_stats()]
         return normalise(inputs, *stats), [osp.basename(p) for p in paths]
 
@@ -185,9 +171,7 @@ def _bare(model: Any) -> Any:
     """
     if not is_model_wrapper(model):
         return model
-    if any(
-        'FullyShardedDataParallel' in c.__name__ for c in type(model).__mro__
-    ):
+    if any('FullyShardedDataParallel' in c.__name__ for c in type(model).__mro__):
         raise ValueError(
             'ReconstructionVisualizationHook cannot draw from a sharded model '
             '(FSDP): remove the hook, and draw from its checkpoints with '

@@ -1,5 +1,5 @@
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as torch_dist
@@ -29,13 +29,11 @@ class HostCopy:
             so that the model's stream goes on meanwhile.
     """
 
-    _streams: Dict[torch.device, torch.cuda.Stream] = {}
+    _streams: dict[torch.device, torch.cuda.Stream] = {}
 
-    def __init__(
-        self, value: Tensor, work: Optional[torch_dist.Work] = None
-    ) -> None:
+    def __init__(self, value: Tensor, work: torch_dist.Work | None = None) -> None:
         self._value = value
-        self._event: Optional[torch.cuda.Event] = None
+        self._event: torch.cuda.Event | None = None
         if not value.is_cuda:
             if work is not None:
                 work.wait()
@@ -107,7 +105,7 @@ class GuardedOptimWrapper(OptimWrapper):
         optimizer: Optimizer,
         precision: str = 'bf16',
         accumulative_counts: int = 1,
-        clip_grad: Optional[dict] = None,
+        clip_grad: dict | None = None,
     ) -> None:
         if precision not in _PRECISIONS:
             raise ValueError(
@@ -119,10 +117,10 @@ class GuardedOptimWrapper(OptimWrapper):
         super().__init__(optimizer, accumulative_counts, clip_grad)
         self.precision = precision
         self.defer_grad_norm = False
-        self._batch: List[str] = []
-        self._grad_norm: Optional[Tensor] = None
-        self._pending_norm: Optional[HostCopy] = None
-        self._pending_batch: List[str] = []
+        self._batch: list[str] = []
+        self._grad_norm: Tensor | None = None
+        self._pending_norm: HostCopy | None = None
+        self._pending_batch: list[str] = []
 
     @property
     def device_type(self) -> str:
@@ -135,9 +133,7 @@ class GuardedOptimWrapper(OptimWrapper):
         with (
             super().optim_context(model),
             torch.autocast(
-                self.device_type,
-                dtype=torch.bfloat16,
-                enabled=self.precision == 'bf16',
+                self.device_type, dtype=torch.bfloat16, enabled=self.precision == 'bf16'
             ),
         ):
             yield
@@ -151,10 +147,7 @@ class GuardedOptimWrapper(OptimWrapper):
         self._batch = list(dict.fromkeys(names))
 
     def update_params(
-        self,
-        loss: Tensor,
-        step_kwargs: Optional[Dict] = None,
-        zero_kwargs: Optional[Dict] = None,
+        self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
     ) -> None:
         """Backward, and a step if enough batches were accumulated.
 
@@ -200,7 +193,7 @@ class GuardedOptimWrapper(OptimWrapper):
                 f'{self._pending_batch}'
             )
 
-    def pop_grad_norm(self) -> Optional[Tensor]:
+    def pop_grad_norm(self) -> Tensor | None:
         """The last gradient norm, a scalar, once; None if none was made."""
         norm, self._grad_norm = self._grad_norm, None
         return norm
@@ -223,9 +216,7 @@ class GuardedOptimWrapper(OptimWrapper):
         if self.defer_grad_norm:
             self._grad_norm = norm
         else:
-            self.message_hub.update_scalar(
-                f'train/{self.grad_name}', float(norm)
-            )
+            self.message_hub.update_scalar(f'train/{self.grad_name}', float(norm))
 
     def _send_finite_flag(self, loss: Tensor) -> HostCopy:
         flag = torch.isfinite(loss).all().to(torch.int32)
@@ -233,9 +224,7 @@ class GuardedOptimWrapper(OptimWrapper):
             return HostCopy(flag)
         # All processes must stop: one that stops alone leaves the others in
         # the gradients' all-reduce, with parameters already spoilt by it.
-        work = torch_dist.all_reduce(
-            flag, op=torch_dist.ReduceOp.MIN, async_op=True
-        )
+        work = torch_dist.all_reduce(flag, op=torch_dist.ReduceOp.MIN, async_op=True)
         return HostCopy(flag, work)
 
     def _report_loss(self, loss: Tensor) -> None:

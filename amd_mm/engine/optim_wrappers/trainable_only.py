@@ -1,5 +1,3 @@
-from typing import List, Optional, Union
-
 from amd_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
@@ -17,20 +15,16 @@ class TrainableOnlyConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg (dict, optional): As in MMEngine.
     """
 
-    def __init__(
-        self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None
-    ) -> None:
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         # Not empty, so that MMEngine looks at each parameter.
-        super().__init__(
-            optim_wrapper_cfg, paramwise_cfg or dict(bypass_duplicate=True)
-        )
+        super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(bypass_duplicate=True))
 
     def add_params(
         self,
-        params: List[dict],
+        params: list[dict],
         module: nn.Module,
         prefix: str = '',
-        is_dcn_module: Optional[Union[int, float]] = None,
+        is_dcn_module: int | float | None = None,
     ) -> None:
         """Add a module's parameters, if any of them is trained.
 

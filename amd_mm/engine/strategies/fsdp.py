@@ -1,5 +1,6 @@
 import os
-from typing import Any, Callable, Dict, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from amd_mm.checkpoints import load_into
@@ -13,30 +14,20 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import FlexibleRunner
 from torch import Tensor, nn
-from torch.distributed.fsdp import (
-    FullStateDictConfig,
-    FullyShardedDataParallel,
-    StateDictType,
-)
+from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel, StateDictType
 
 from ..hooks.atomic_checkpoint import PARTIAL_SUFFIX
 from ..hooks.strict_load import StrictLoadHook, fresh_parts, starts_training
 from ..launch import LaunchError
 
 STRATEGIES = Registry(
-    'strategy',
-    parent=root.STRATEGIES,
-    scope='amd_mm',
-    locations=['amd_mm.engine.strategies'],
+    'strategy', parent=root.STRATEGIES, scope='amd_mm', locations=['amd_mm.engine.strategies']
 )
 
 
 @FUNCTIONS.register_module()
 def wrap_classes(
-    module: nn.Module,
-    recurse: bool,
-    nonwrapped_numel: int,
-    names: Sequence[str],
+    module: nn.Module, recurse: bool, nonwrapped_numel: int, names: Sequence[str]
 ) -> bool:
     """An ``auto_wrap_policy`` that makes a unit of every module of a class.
 
@@ -87,7 +78,7 @@ class GuardedFSDPStrategy(FSDPStrategy):
 
     model_wrapper: Any  # config of the wrapper, of MMEngine's
 
-    def build_model(self, model: Union[nn.Module, dict]) -> nn.Module:
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, whole, if it can be sharded afterwards.
 
         Args:
@@ -119,14 +110,10 @@ class GuardedFSDPStrategy(FSDPStrategy):
             teacher.to(device)
         if device == 'cpu':  # MMEngine gives the number of a GPU
             self.model_wrapper = dict(
-                self.model_wrapper
-                or dict(type='mmengine.MMFullyShardedDataParallel'),
+                self.model_wrapper or dict(type='mmengine.MMFullyShardedDataParallel'),
                 device_id=torch.device('cpu'),
             )
-            for settings in (
-                self.state_dict_config,
-                self.optim_state_dict_config,
-            ):
+            for settings in (self.state_dict_config, self.optim_state_dict_config):
                 settings.offload_to_cpu = False  # see WholeModel
         count = sum(parameter.numel() for parameter in model.parameters())
         model = super()._wrap_model(model)
@@ -140,8 +127,8 @@ class GuardedFSDPStrategy(FSDPStrategy):
 
     def build_optim_wrapper(
         self,
-        optim_wrapper: Union[torch.optim.Optimizer, BaseOptimWrapper, dict],
-        model: Optional[nn.Module] = None,
+        optim_wrapper: torch.optim.Optimizer | BaseOptimWrapper | dict,
+        model: nn.Module | None = None,
     ) -> BaseOptimWrapper:
         """Build the optimiser over the shards by rules for whole weights.
 
@@ -154,9 +141,7 @@ class GuardedFSDPStrategy(FSDPStrategy):
             BaseOptimWrapper: The wrapper.
         """
         assert isinstance(model, FullyShardedDataParallel)
-        with FullyShardedDataParallel.summon_full_params(
-            model, writeback=False
-        ):
+        with FullyShardedDataParallel.summon_full_params(model, writeback=False):
             wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(wrapper, 'clip_func', None) is _CLIP_BY_NORM:
             wrapper.clip_func = _clip_whole(model)
@@ -189,9 +174,7 @@ class GuardedFSDPStrategy(FSDPStrategy):
             )
         # By name: PyTorch 2.1 changed the order that MMEngine relies on.
         share = FullyShardedDataParallel.optim_state_dict_to_load(
-            model=self.model,
-            optim=self.optim_wrapper.optimizer,
-            optim_state_dict=state_dict,
+            model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
         )
         share['base_param_settings'] = base
         self.optim_wrapper.load_state_dict(share)
@@ -202,8 +185,8 @@ class GuardedFSDPStrategy(FSDPStrategy):
         *,
         save_optimizer: bool = True,
         save_param_scheduler: bool = True,
-        extra_ckpt: Optional[dict] = None,
-        callback: Optional[Callable] = None,
+        extra_ckpt: dict | None = None,
+        callback: Callable | None = None,
     ) -> None:
         """Write a checkpoint whose name never stands for half of it.
 
@@ -238,9 +221,7 @@ _CLIP_BY_NORM = torch.nn.utils.clip_grad_norm_
 def _clip_whole(model: FullyShardedDataParallel) -> Callable[..., Tensor]:
     """``clip_grad_norm_`` over the shards of all processes."""
 
-    def clip(
-        params: Sequence[Tensor], max_norm: float, norm_type: float = 2.0
-    ) -> Tensor:
+    def clip(params: Sequence[Tensor], max_norm: float, norm_type: float = 2.0) -> Tensor:
         return model.clip_grad_norm_(max_norm, norm_type)
 
     return clip
@@ -260,9 +241,7 @@ class WholeModel(nn.Module):
         object.__setattr__(self, '_model', model.module)
         # To the CPU, but not from it: PyTorch 2.13 takes that for a copy, then
         # frees what was not copied, and crashes.
-        settings = FullStateDictConfig(
-            offload_to_cpu=get_device() != 'cpu', rank0_only=False
-        )
+        settings = FullStateDictConfig(offload_to_cpu=get_device() != 'cpu', rank0_only=False)
         with FullyShardedDataParallel.state_dict_type(
             model, StateDictType.FULL_STATE_DICT, settings
         ):
@@ -276,7 +255,7 @@ class WholeModel(nn.Module):
 
     def state_dict(  # type: ignore[override]
         self, keep_vars: bool = False
-    ) -> Dict[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """All weights, in memory of their own."""
         if keep_vars:
             return self._state
@@ -295,18 +274,14 @@ class FSDPStrictLoadHook(StrictLoadHook):
         CheckpointError: As :class:`StrictLoadHook` does.
     """
 
-    def after_load_checkpoint(
-        self, runner: FlexibleRunner, checkpoint: dict
-    ) -> None:
+    def after_load_checkpoint(self, runner: FlexibleRunner, checkpoint: dict) -> None:
         """Put whole weights into the checkpoint, which FSDP then deals out."""
         whole = WholeModel(runner.model)
         load_into(
             whole,
             checkpoint,
             prefix='',
-            allow_missing=fresh_parts(runner.model.module)
-            if starts_training(runner)
-            else (),
+            allow_missing=fresh_parts(runner.model.module) if starts_training(runner) else (),
             name=runner._load_from,
         )
         checkpoint['state_dict'] = whole.state_dict()

@@ -3,10 +3,4 @@ from .amd import AMD
 from .masked_autoencoder import MaskedAutoencoder, Reconstruction
 from .tinymim import TinyMIM
 
-__all__ = [
-    'AMD',
-    'AlignedMoCoV3',
-    'MaskedAutoencoder',
-    'Reconstruction',
-    'TinyMIM',
-]
+__all__ = ['AMD', 'AlignedMoCoV3', 'MaskedAutoencoder', 'Reconstruction', 'TinyMIM']

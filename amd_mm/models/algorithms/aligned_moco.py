@@ -1,4 +1,4 @@
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from amd_mm.registry import MODELS
@@ -42,11 +42,11 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
         head: dict,
         teacher: dict,
         alignment: dict,
-        tap_pairs: Sequence[Tuple[int, int]],
+        tap_pairs: Sequence[tuple[int, int]],
         alignment_weight: float = 1.0,
         base_momentum: float = 0.01,
-        data_preprocessor: Optional[dict] = None,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
             backbone,
@@ -58,9 +58,7 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
         )
         self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
 
-    def loss(
-        self, inputs: List[Tensor], data_samples: list
-    ) -> Dict[str, Tensor]:
+    def loss(self, inputs: list[Tensor], data_samples: list) -> dict[str, Tensor]:
         """The training loss.
 
         Args:

@@ -1,5 +1,6 @@
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Sequence, Tuple
+from typing import Any
 
 import torch
 from amd_mm.registry import MODELS
@@ -21,11 +22,7 @@ class AlignsTokens(CarriesTeacher):
     backbone: Any  # built by the model's own class
 
     def build_alignment(
-        self,
-        teacher: dict,
-        alignment: dict,
-        tap_pairs: Sequence[Tuple[int, int]],
-        weight: float,
+        self, teacher: dict, alignment: dict, tap_pairs: Sequence[tuple[int, int]], weight: float
     ) -> None:
         """Build the teacher and the neck.
 
@@ -72,17 +69,15 @@ class AlignsTokens(CarriesTeacher):
             )
 
     @contextmanager
-    def collected_taps(self) -> Iterator[List[List[Tensor]]]:
+    def collected_taps(self) -> Iterator[list[list[Tensor]]]:
         """Collect what the tapped blocks return within the ``with`` block.
 
         Yields:
             List[List[Tensor]]: For every tap (B, E + N, C), call by call.
         """
-        taps: List[List[Tensor]] = [[] for _ in self.student_taps]
+        taps: list[list[Tensor]] = [[] for _ in self.student_taps]
         hooks = [
-            self.backbone.layers[number - 1].register_forward_hook(
-                _appender(kept)
-            )
+            self.backbone.layers[number - 1].register_forward_hook(_appender(kept))
             for number, kept in zip(self.student_taps, taps)
         ]
         try:
@@ -91,9 +86,7 @@ class AlignsTokens(CarriesTeacher):
             for hook in hooks:
                 hook.remove()
 
-    def alignment_loss(
-        self, taps: List[List[Tensor]], images: Tensor
-    ) -> Tensor:
+    def alignment_loss(self, taps: list[list[Tensor]], images: Tensor) -> Tensor:
         """Compare with the teacher.
 
         Args:
@@ -113,7 +106,7 @@ class AlignsTokens(CarriesTeacher):
         return self.alignment_weight * torch.stack(values).mean()
 
 
-def _appender(kept: List[Tensor]) -> Callable:
+def _appender(kept: list[Tensor]) -> Callable:
 
     def append(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         kept.append(output)

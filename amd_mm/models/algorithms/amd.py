@@ -1,7 +1,6 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -65,16 +64,16 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         backbone: dict,
         teacher: dict,
         neck: dict,
-        tap_pairs: Sequence[Tuple[int, int]],
+        tap_pairs: Sequence[tuple[int, int]],
         mask_generator: dict,
-        decoder: Optional[dict] = None,
-        head: Optional[dict] = None,
+        decoder: dict | None = None,
+        head: dict | None = None,
         rec_weight: float = 1.0,
         direct_weight: float = 1.0,
         generation_weight: float = 1.0,
-        data_preprocessor: Optional[dict] = None,
+        data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
             backbone,
@@ -87,9 +86,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             init_cfg,
         )
         self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
-        self.loss_weights = dict(
-            direct=direct_weight, generation=generation_weight
-        )
+        self.loss_weights = dict(direct=direct_weight, generation=generation_weight)
         self._check_student_taps()
         self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
         self._check_patches()
@@ -106,10 +103,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             num_pairs=len(self.student_taps),
         )
         if getattr(MODELS.get(neck['type']), 'aligns_extra', False):
-            neck.update(
-                grid=self.backbone.token_grid,
-                pos_embed_type=self.backbone.pos_embed_type,
-            )
+            neck.update(grid=self.backbone.token_grid, pos_embed_type=self.backbone.pos_embed_type)
         return neck
 
     def _check_student_taps(self) -> None:
@@ -151,9 +145,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 'amd_mm.models.necks.AlignmentNeck, which says what a neck '
                 'aligns; docs/extending.md has an example'
             )
-        aligns = dict(
-            direct=self.neck.aligns_visible, generation=self.neck.aligns_extra
-        )
+        aligns = dict(direct=self.neck.aligns_visible, generation=self.neck.aligns_extra)
         name = type(self.neck).__name__
         if aligns['generation'] and not self.token_counts()['extra']:
             raise ValueError(
@@ -175,9 +167,9 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
     def loss(
         self,
         inputs: Tensor,
-        data_samples: Optional[list] = None,
-        partition: Optional[TokenPartition] = None,
-    ) -> Dict[str, Tensor]:
+        data_samples: list | None = None,
+        partition: TokenPartition | None = None,
+    ) -> dict[str, Tensor]:
         """The training loss, equation 8.
 
         Args:
@@ -206,9 +198,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         )
         losses = dict()
         if self.reconstructs:
-            losses['loss_rec'] = self.reconstruction_loss(
-                student.tokens, patches, partition
-            )
+            losses['loss_rec'] = self.reconstruction_loss(student.tokens, patches, partition)
         predicted = self.weighted(self.neck(student.taps, partition))
         losses.update(self.alignment_loss(predicted, teacher_taps))
         losses.update(self.health(student.taps, predicted, teacher_taps))
@@ -230,9 +220,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         left_out = [kinds[k] for k, w in self.loss_weights.items() if not w]
         return replace(predicted, **dict.fromkeys(left_out))
 
-    def alignment_loss(
-        self, predicted: Aligned, teacher_taps: List[Tensor]
-    ) -> Dict[str, Tensor]:
+    def alignment_loss(self, predicted: Aligned, teacher_taps: list[Tensor]) -> dict[str, Tensor]:
         """Average the neck's losses over the taps, and weight them.
 
         Args:
@@ -256,11 +244,8 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
 
     @torch.no_grad()
     def health(
-        self,
-        student_taps: List[Tensor],
-        predicted: Aligned,
-        teacher_taps: List[Tensor],
-    ) -> Dict[str, Tensor]:
+        self, student_taps: list[Tensor], predicted: Aligned, teacher_taps: list[Tensor]
+    ) -> dict[str, Tensor]:
         """Cheap figures that tell whether distillation is healthy.
 
         Args:
@@ -287,19 +272,13 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 theirs = theirs[:, -mine.shape[1] :]
             else:
                 continue
-            figures[f'cosine_tap{tap}'] = F.cosine_similarity(
-                mine, theirs, dim=-1
-            ).mean()
-            figures[f'norm_student_tap{tap}'] = (
-                student_taps[index].float().norm(dim=-1).mean()
-            )
+            figures[f'cosine_tap{tap}'] = F.cosine_similarity(mine, theirs, dim=-1).mean()
+            figures[f'norm_student_tap{tap}'] = student_taps[index].float().norm(dim=-1).mean()
             figures[f'norm_teacher_tap{tap}'] = theirs.norm(dim=-1).mean()
         return figures
 
 
-def split_tap_pairs(
-    pairs: Sequence[Tuple[int, int]],
-) -> Tuple[List[int], List[int]]:
+def split_tap_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked.
 
     Args:
@@ -312,9 +291,7 @@ def split_tap_pairs(
     Raises:
         ValueError: If these are no pairs of blocks, rising on both sides.
     """
-    if not pairs or not all(
-        isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs
-    ):
+    if not pairs or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
         raise ValueError(
             'tap_pairs is a list of (student block, teacher '
             f'block), such as [(6, 12), (12, 24)]; got {pairs}'
@@ -323,7 +300,6 @@ def split_tap_pairs(
     for side, taps in (('student', student), ('teacher', teacher)):
         if taps[0] < 1 or any(a >= b for a, b in itertools.pairwise(taps)):
             raise ValueError(
-                'tap_pairs must name rising blocks, counted from '
-                f"1; the {side}'s are {taps}"
+                f"tap_pairs must name rising blocks, counted from 1; the {side}'s are {taps}"
             )
     return student, teacher

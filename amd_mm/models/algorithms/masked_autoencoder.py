@@ -1,7 +1,7 @@
 """Masked autoencoding: MAE (CVPR 2022) and VideoMAE (NeurIPS 2022)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from amd_mm.registry import MODELS
@@ -65,12 +65,12 @@ class MaskedAutoencoder(BaseModel):
         self,
         backbone: dict,
         mask_generator: dict,
-        decoder: Optional[dict] = None,
-        head: Optional[dict] = None,
+        decoder: dict | None = None,
+        head: dict | None = None,
         rec_weight: float = 1.0,
-        data_preprocessor: Optional[dict] = None,
+        data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -82,20 +82,13 @@ class MaskedAutoencoder(BaseModel):
         elif self.learns_otherwise:
             self._drop_unused_norm()
         else:
-            raise ValueError(
-                'rec_weight=0 leaves a masked autoencoder '
-                'nothing to learn from'
-            )
+            raise ValueError('rec_weight=0 leaves a masked autoencoder nothing to learn from')
         if compile_blocks:
             utils.compile_blocks(self)
 
-    def _build_decoder(
-        self, decoder: Optional[dict], head: Optional[dict]
-    ) -> None:
+    def _build_decoder(self, decoder: dict | None, head: dict | None) -> None:
         if decoder is None or head is None:
-            raise ValueError(
-                'reconstruction (rec_weight > 0) needs a decoder and a head'
-            )
+            raise ValueError('reconstruction (rec_weight > 0) needs a decoder and a head')
         self.backbone.check_decodable()
         self.decoder = MODELS.build(
             dict(
@@ -106,9 +99,7 @@ class MaskedAutoencoder(BaseModel):
                 pos_embed_type=self.backbone.pos_embed_type,
             )
         )
-        self.head = MODELS.build(
-            dict(head, in_channels=self.backbone.in_channels)
-        )
+        self.head = MODELS.build(dict(head, in_channels=self.backbone.in_channels))
 
     def _drop_unused_norm(self) -> None:
         # The taps are taken before the final norm, which only the decoder
@@ -121,14 +112,14 @@ class MaskedAutoencoder(BaseModel):
         """Whether there is a decoder."""
         return bool(self.rec_weight)
 
-    def token_counts(self) -> Dict[str, int]:
+    def token_counts(self) -> dict[str, int]:
         """Tokens of a clip: total, visible, extra, hidden and decoded."""
         counts = self.mask_generator.counts(self.backbone.token_grid)
         if not self.rec_weight:
             counts['decoded'] = 0
         return counts
 
-    def pixel_stats(self) -> Tuple[Tensor, Tensor]:
+    def pixel_stats(self) -> tuple[Tensor, Tensor]:
         """What turns the normalised clip into values up to 255.
 
         Returns:
@@ -143,7 +134,7 @@ class MaskedAutoencoder(BaseModel):
             return zeros, zeros + 1
         return mean.flatten(), self.data_preprocessor.std.flatten()
 
-    def patches_of(self, inputs: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+    def patches_of(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """Cut packed clips or images into patches.
 
         Args:
@@ -182,16 +173,11 @@ class MaskedAutoencoder(BaseModel):
         Returns:
             TokenPartition: Of (B, K) index tensors, on the patches' device.
         """
-        return self.mask_generator(
-            patches.shape[0], self.backbone.token_grid, patches.device
-        )
+        return self.mask_generator(patches.shape[0], self.backbone.token_grid, patches.device)
 
     def forward(
-        self,
-        inputs: Tensor,
-        data_samples: Optional[list] = None,
-        mode: str = 'tensor',
-    ) -> Union[Dict[str, Tensor], Tensor, list]:
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | Tensor | list:
         """MMEngine's entry point.
 
         Args:
@@ -230,9 +216,9 @@ class MaskedAutoencoder(BaseModel):
     def loss(
         self,
         inputs: Tensor,
-        data_samples: Optional[list] = None,
-        partition: Optional[TokenPartition] = None,
-    ) -> Dict[str, Tensor]:
+        data_samples: list | None = None,
+        partition: TokenPartition | None = None,
+    ) -> dict[str, Tensor]:
         """The training loss.
 
         Args:
@@ -249,9 +235,7 @@ class MaskedAutoencoder(BaseModel):
         if partition is None:
             partition = self.draw_partition(patches)
         tokens = self.backbone.encode(patches, partition.visible).tokens
-        return dict(
-            loss_rec=self.reconstruction_loss(tokens, patches, partition)
-        )
+        return dict(loss_rec=self.reconstruction_loss(tokens, patches, partition))
 
     def reconstruction_loss(
         self, tokens: Tensor, patches: Tensor, partition: TokenPartition
@@ -269,13 +253,11 @@ class MaskedAutoencoder(BaseModel):
         wanted = partition.targets
         prediction = self.decoder(tokens, partition.visible, wanted)
         truth = gather_tokens(patches, wanted)
-        return self.rec_weight * self.head(
-            prediction, truth, *self.pixel_stats()
-        )
+        return self.rec_weight * self.head(prediction, truth, *self.pixel_stats())
 
     @torch.no_grad()
     def reconstruct(
-        self, inputs: Tensor, partition: Optional[TokenPartition] = None
+        self, inputs: Tensor, partition: TokenPartition | None = None
     ) -> Reconstruction:
         """Complete clips from what the student sees.
 
@@ -292,30 +274,21 @@ class MaskedAutoencoder(BaseModel):
             RuntimeError: If the model was built without a decoder.
         """
         if not self.reconstructs:
-            raise RuntimeError(
-                'this model has no decoder (rec_weight=0), so '
-                'it cannot reconstruct'
-            )
+            raise RuntimeError('this model has no decoder (rec_weight=0), so it cannot reconstruct')
         patches = self.patches_of(inputs)
         if partition is None:
             partition = self.draw_partition(patches)
         wanted, stats = partition.targets, self.pixel_stats()
         tokens = self.backbone.encode(patches, partition.visible).tokens
         prediction = self.decoder(tokens, partition.visible, wanted)
-        rgb = self.head.to_rgb(
-            prediction, gather_tokens(patches, wanted), *stats
-        )
+        rgb = self.head.to_rgb(prediction, gather_tokens(patches, wanted), *stats)
         truth = self.head.patches_to_rgb(patches, *stats)
         index = wanted.unsqueeze(-1).expand_as(rgb)
         completed = truth.scatter(1, index, rgb)
         shape = self.backbone.token_grid, self.backbone.patch_shape
-        return Reconstruction(
-            unpatchify(truth, *shape), unpatchify(completed, *shape), partition
-        )
+        return Reconstruction(unpatchify(truth, *shape), unpatchify(completed, *shape), partition)
 
-    def predict(
-        self, inputs: Tensor, data_samples: Optional[Sequence] = None
-    ) -> list:
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> list:
         """Reconstruct, and put it onto the data samples.
 
         Args:
@@ -333,8 +306,7 @@ class MaskedAutoencoder(BaseModel):
         result = self.reconstruct(inputs)
         partition, grid = result.partition, self.backbone.token_grid
         masks = [
-            ~token_mask(ids, partition.num_tokens)
-            for ids in (partition.visible, partition.teacher)
+            ~token_mask(ids, partition.num_tokens) for ids in (partition.visible, partition.teacher)
         ]
         if data_samples is None:
             data_samples = [ActionDataSample() for _ in result.clip]

@@ -1,4 +1,3 @@
-from typing import Dict, List, Optional, Tuple, Union
 
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModel
@@ -8,7 +7,7 @@ from .. import utils
 from ..mask_generators import TokenPartition
 from ..teachers import CarriesTeacher
 
-Views = Union[Tensor, List[Tensor]]
+Views = Tensor | list[Tensor]
 
 # What query, key and value of a block are made by; the rest of it comes after.
 _BEFORE_RELATIONS = ('ln1.', 'attn.qkv.')
@@ -63,13 +62,13 @@ class TinyMIM(CarriesTeacher, BaseModel):
         self,
         backbone: dict,
         teacher: dict,
-        last_heads: Optional[int] = None,
+        last_heads: int | None = None,
         head: dict = dict(type='amd_mm.TokenRelationHead'),
-        block: Optional[int] = None,
-        mask_generator: Optional[dict] = None,
-        data_preprocessor: Optional[dict] = None,
+        block: int | None = None,
+        mask_generator: dict | None = None,
+        data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -95,19 +94,12 @@ class TinyMIM(CarriesTeacher, BaseModel):
         if getattr(MODELS.get(head['type']), 'reads_relations', False):
             return head
         return dict(
-            head,
-            student_dims=self.backbone.embed_dims,
-            teacher_dims=self.teacher.embed_dims,
+            head, student_dims=self.backbone.embed_dims, teacher_dims=self.teacher.embed_dims
         )
 
     def _check_tokens(self) -> None:
         mine, theirs = self.backbone, self.teacher.backbone
-        for name in (
-            'token_grid',
-            'patch_shape',
-            'in_channels',
-            'num_extra_tokens',
-        ):
+        for name in ('token_grid', 'patch_shape', 'in_channels', 'num_extra_tokens'):
             if getattr(mine, name) != getattr(theirs, name):
                 raise ValueError(
                     'teacher and student must cut the image into the same '
@@ -117,9 +109,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
 
     def _check_heads(self) -> None:
         if not self.head.reads_relations:
-            if self.head.tokens == 'class' and not (
-                self.backbone.num_extra_tokens
-            ):
+            if self.head.tokens == 'class' and not (self.backbone.num_extra_tokens):
                 raise ValueError(
                     "tokens='class' needs a class token: set "
                     'with_cls_token=True in backbone and '
@@ -163,11 +153,8 @@ class TinyMIM(CarriesTeacher, BaseModel):
         return self
 
     def forward(
-        self,
-        inputs: Views,
-        data_samples: Optional[list] = None,
-        mode: str = 'tensor',
-    ) -> Union[Dict[str, Tensor], Tensor]:
+        self, inputs: Views, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | Tensor:
         """MMEngine's entry point.
 
         Args:
@@ -187,7 +174,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
             return self.extract_feat(inputs)
         raise RuntimeError(f'mode is loss or tensor, got {mode!r}')
 
-    def patches_of(self, inputs: Views) -> Tuple[Tensor, Tensor]:
+    def patches_of(self, inputs: Views) -> tuple[Tensor, Tensor]:
         """Cut the student's and the teacher's view into patches.
 
         Args:
@@ -236,9 +223,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
         """
         patches, _ = self.patches_of(inputs)
         last = self.block - self.head.reads_relations
-        (tokens,) = self.backbone.encode(
-            patches, taps=[last], stop_after_taps=True
-        ).taps
+        (tokens,) = self.backbone.encode(patches, taps=[last], stop_after_taps=True).taps
         if self.head.reads_relations:
             tokens = self.backbone.blocks[last].ln1(tokens)
         return tokens
@@ -246,9 +231,9 @@ class TinyMIM(CarriesTeacher, BaseModel):
     def loss(
         self,
         inputs: Views,
-        data_samples: Optional[list] = None,
-        partition: Optional[TokenPartition] = None,
-    ) -> Dict[str, Tensor]:
+        data_samples: list | None = None,
+        partition: TokenPartition | None = None,
+    ) -> dict[str, Tensor]:
         """The training loss, TinyMIM section 3.
 
         Args:
@@ -265,9 +250,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
         """
         mine, theirs = self.patches_of(inputs)
         if partition is None and self.mask_generator:
-            partition = self.mask_generator(
-                len(mine), self.backbone.token_grid, mine.device
-            )
+            partition = self.mask_generator(len(mine), self.backbone.token_grid, mine.device)
         seen = shown = None  # all tokens
         if partition is not None:
             seen, shown = partition.visible, partition.teacher
@@ -276,21 +259,18 @@ class TinyMIM(CarriesTeacher, BaseModel):
         # The student's tokens come first; without masks they are all.
         return self.head.loss(student, target[..., : student.shape[-2], :])
 
-    def _target(self, patches: Tensor, token_ids: Optional[Tensor]) -> Tensor:
+    def _target(self, patches: Tensor, token_ids: Tensor | None) -> Tensor:
         """(3, B, H, E + K, d), or features (B, E + K, C)."""
         if self.head.reads_relations:
             return self.teacher.query_key_value(patches, token_ids)
         (features,) = self.teacher(patches, token_ids)
         return features
 
-    def _student(self, patches: Tensor, token_ids: Optional[Tensor]) -> Tensor:
+    def _student(self, patches: Tensor, token_ids: Tensor | None) -> Tensor:
         """(3, B, H, E + K, d), or features (B, E + K, C)."""
         if self.head.reads_relations:
             qkv, _ = self.backbone.query_key_value(
-                patches,
-                self.block,
-                token_ids=token_ids,
-                num_heads=self.last_heads,
+                patches, self.block, token_ids=token_ids, num_heads=self.last_heads
             )
             return qkv
         (features,) = self.backbone.encode(

@@ -1,14 +1,15 @@
 """What the video and the image backbone have in common."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 from torch import Tensor
 
 from ..utils import Grid
 
-InitCfg = Optional[Union[Dict, List[Dict]]]
+InitCfg = dict | list[dict] | None
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class EncoderOutput:
             blocks asked for, before any final norm.
     """
 
-    tokens: Optional[Tensor]
-    taps: List[Tensor]
+    tokens: Tensor | None
+    taps: list[Tensor]
 
 
 def check_taps(taps: Sequence[int], depth: int) -> None:
@@ -39,10 +40,7 @@ def check_taps(taps: Sequence[int], depth: int) -> None:
     """
     rising = all(a < b for a, b in itertools.pairwise(taps))
     if not rising or any(not 1 <= tap <= depth for tap in taps):
-        raise ValueError(
-            f'taps are rising block numbers from 1 to {depth}, '
-            f'got {list(taps)}'
-        )
+        raise ValueError(f'taps are rising block numbers from 1 to {depth}, got {list(taps)}')
 
 
 class TokenEncoder:
@@ -60,12 +58,7 @@ class TokenEncoder:
         """Number of blocks."""
         return len(self.blocks)
 
-    def enter(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor],
-        grid: Optional[Grid],
-    ) -> Tensor:
+    def enter(self, patches: Tensor, token_ids: Tensor | None, grid: Grid | None) -> Tensor:
         """The tokens as the first block takes them.
 
         Args:
@@ -81,10 +74,10 @@ class TokenEncoder:
     def encode(
         self,
         patches: Tensor,
-        token_ids: Optional[Tensor] = None,
+        token_ids: Tensor | None = None,
         taps: Sequence[int] = (),
         stop_after_taps: bool = False,
-        grid: Optional[Grid] = None,
+        grid: Grid | None = None,
     ) -> EncoderOutput:
         """Run the blocks on the class token, if any, and on some patches.
 
@@ -115,11 +108,11 @@ class TokenEncoder:
     def _run(
         self,
         patches: Tensor,
-        token_ids: Optional[Tensor],
-        grid: Optional[Grid],
+        token_ids: Tensor | None,
+        grid: Grid | None,
         last: int,
         taps: Sequence[int],
-    ) -> Tuple[Tensor, List[Tensor]]:
+    ) -> tuple[Tensor, list[Tensor]]:
         """The residual stream after block ``last``, and at the taps."""
         tokens = self.enter(patches, token_ids, grid)
         kept = []
@@ -131,8 +124,8 @@ class TokenEncoder:
 
 
 def take_out_pretrained(
-    init_cfg: InitCfg, pretrained: Optional[str], otherwise: InitCfg
-) -> Tuple[InitCfg, Optional[str], Optional[str]]:
+    init_cfg: InitCfg, pretrained: str | None, otherwise: InitCfg
+) -> tuple[InitCfg, str | None, str | None]:
     """Take a ``Pretrained`` out of ``init_cfg``: MMEngine's is not strict.
 
     Args:
@@ -147,10 +140,7 @@ def take_out_pretrained(
     Raises:
         ValueError: If two checkpoints are given.
     """
-    if (
-        not isinstance(init_cfg, dict)
-        or str(init_cfg.get('type')).split('.')[-1] != 'Pretrained'
-    ):
+    if not isinstance(init_cfg, dict) or str(init_cfg.get('type')).split('.')[-1] != 'Pretrained':
         return init_cfg, pretrained, None
     if pretrained:
         raise ValueError(

@@ -1,4 +1,4 @@
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,7 @@ from torch import Tensor, nn
 
 from .. import utils
 from ..utils import Grid, gather_tokens, patchify, position_table
-from .encoder import (
-    InitCfg,
-    TokenEncoder,
-    check_taps,
-    take_out_pretrained,
-)
+from .encoder import InitCfg, TokenEncoder, check_taps, take_out_pretrained
 
 # The start of MAE: its patch embedding and class token are set apart, see
 # ImageVisionTransformer.init_weights.
@@ -98,11 +93,11 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
 
     def __init__(
         self,
-        arch: Union[str, dict] = 'base',
-        img_size: Union[int, Tuple[int, int]] = 224,
-        patch_size: Union[int, Tuple[int, int]] = 16,
+        arch: str | dict = 'base',
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int | tuple[int, int] = 16,
         in_channels: int = 3,
-        out_indices: Union[Sequence[int], int] = -1,
+        out_indices: Sequence[int] | int = -1,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         qkv_bias: bool = True,
@@ -114,32 +109,25 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         interpolate_mode: str = 'bicubic',
         layer_scale_init_value: float = 0.0,
         patch_cfg: dict = dict(),
-        layer_cfgs: Union[Sequence[dict], dict] = dict(),
+        layer_cfgs: Sequence[dict] | dict = dict(),
         pre_norm: bool = False,
         init_cfg: InitCfg = MAE_INIT,
         use_learnable_pos_emb: bool = False,
         pos_embed_type: str = 'sincos_2d',
-        pretrained: Optional[str] = None,
+        pretrained: str | None = None,
         compile_blocks: bool = False,
     ) -> None:
         size, patch = to_2tuple(img_size), to_2tuple(patch_size)
         if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(
-                f'img_size={img_size} must be a multiple of '
-                f'patch_size={patch_size}'
-            )
-        init_cfg, pretrained, prefix = take_out_pretrained(
-            init_cfg, pretrained, MAE_INIT
-        )
+            raise ValueError(f'img_size={img_size} must be a multiple of patch_size={patch_size}')
+        init_cfg, pretrained, prefix = take_out_pretrained(init_cfg, pretrained, MAE_INIT)
         super().__init__(
             arch=arch,
             img_size=img_size,
             patch_size=patch_size,
             in_channels=in_channels,
             # The parent counts negative numbers in place.
-            out_indices=out_indices
-            if isinstance(out_indices, int)
-            else list(out_indices),
+            out_indices=out_indices if isinstance(out_indices, int) else list(out_indices),
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
             qkv_bias=qkv_bias,
@@ -167,7 +155,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         if compile_blocks:
             utils.compile_blocks(self)
 
-    def _check_patches(self, patch: Tuple[int, int]) -> None:
+    def _check_patches(self, patch: tuple[int, int]) -> None:
         conv = self.patch_embed.projection
         if (
             not isinstance(conv, nn.Conv2d)
@@ -199,9 +187,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
 
     def _fixed_table(self) -> Tensor:
         """(1, E + N, C); class tokens have no position: zeros."""
-        table = position_table(
-            self.token_grid, self.embed_dims, self.pos_embed_type
-        )
+        table = position_table(self.token_grid, self.embed_dims, self.pos_embed_type)
         return F.pad(table, (0, 0, self.num_extra_tokens, 0))
 
     def init_weights(self) -> None:
@@ -213,10 +199,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
 
             # Fine-tuning starts the norm of the mean afresh.
             load_encoder(
-                self,
-                self.pretrained,
-                allow_missing=('ln2',),
-                prefix=self._pretrained_prefix,
+                self, self.pretrained, allow_missing=('ln2',), prefix=self._pretrained_prefix
             )
 
     @torch.no_grad()
@@ -278,10 +261,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
                 other channels than the patch embedding.
         """
         if image.ndim != 4:
-            raise ValueError(
-                'images are (B, C, H, W), got a tensor of shape '
-                f'{tuple(image.shape)}'
-            )
+            raise ValueError(f'images are (B, C, H, W), got a tensor of shape {tuple(image.shape)}')
         if image.shape[1] != self.in_channels:
             raise ValueError(
                 f'the image has {image.shape[1]} channels, the backbone was '
@@ -297,10 +277,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         return patchify(image.unsqueeze(2), self.patch_shape)
 
     def embed(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
+        self, patches: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
     ) -> Tensor:
         """Embed patches, add their positions, put the class token in front.
 
@@ -323,11 +300,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         grid = grid or self.token_grid
         extra = self.num_extra_tokens
         table = resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid[1:],
-            self.interpolate_mode,
-            extra,
+            self.pos_embed, self.patch_resolution, grid[1:], self.interpolate_mode, extra
         )
         places = table[:, extra:]
         if patches.shape[1] != places.shape[1]:
@@ -348,12 +321,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         first = self.cls_token + table[:, :extra]
         return torch.cat([first.expand(len(tokens), -1, -1), tokens], 1)
 
-    def enter(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor],
-        grid: Optional[Grid],
-    ) -> Tensor:
+    def enter(self, patches: Tensor, token_ids: Tensor | None, grid: Grid | None) -> Tensor:
         """See :meth:`TokenEncoder.enter`."""
         tokens = self.embed(patches, token_ids, grid)
         return self.pre_norm(self.drop_after_pos(tokens))
@@ -362,11 +330,11 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         self,
         patches: Tensor,
         block: int,
-        token_ids: Optional[Tensor] = None,
-        num_heads: Optional[int] = None,
+        token_ids: Tensor | None = None,
+        num_heads: int | None = None,
         taps: Sequence[int] = (),
-        grid: Optional[Grid] = None,
-    ) -> Tuple[Tensor, List[Tensor]]:
+        grid: Grid | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Query, key and value of a block, TinyMIM section 3.
 
         The blocks before it run; of the block itself only its first norm and
@@ -396,10 +364,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         layer = self.layers[block - 1]
         heads = num_heads or layer.attn.num_heads
         if self.embed_dims % heads:
-            raise ValueError(
-                f'num_heads={heads} does not divide '
-                f'embed_dims={self.embed_dims}'
-            )
+            raise ValueError(f'num_heads={heads} does not divide embed_dims={self.embed_dims}')
         tokens, kept = self._run(patches, token_ids, grid, block - 1, taps)
         qkv = layer.attn.qkv(layer.ln1(tokens))
         qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)

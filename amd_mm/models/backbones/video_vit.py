@@ -1,5 +1,3 @@
-from typing import Optional, Tuple, Union
-
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
 from mmaction.models.backbones.vit_mae import VisionTransformer
@@ -87,11 +85,11 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
     num_extra_tokens = 0  # no class token
     pos_embed: Tensor  # (1, N, C): a parameter, or a buffer
     norm: nn.Module
-    fc_norm: Optional[nn.Module]
+    fc_norm: nn.Module | None
 
     def __init__(
         self,
-        img_size: Union[int, Tuple[int, int]] = 224,
+        img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         in_channels: int = 3,
         embed_dims: int = 768,
@@ -99,7 +97,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         num_heads: int = 12,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
-        qk_scale: Optional[float] = None,
+        qk_scale: float | None = None,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
@@ -109,7 +107,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         num_frames: int = 16,
         tubelet_size: int = 2,
         use_mean_pooling: bool = True,
-        pretrained: Optional[str] = None,
+        pretrained: str | None = None,
         return_feat_map: bool = False,
         init_cfg: InitCfg = DEFAULT_INIT,
         pos_embed_type: str = 'sincos_1d',
@@ -117,19 +115,13 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         compile_blocks: bool = False,
     ) -> None:
         height, width = to_2tuple(img_size)
-        if (
-            height % patch_size
-            or width % patch_size
-            or (num_frames % tubelet_size)
-        ):
+        if height % patch_size or width % patch_size or (num_frames % tubelet_size):
             raise ValueError(
                 f'img_size={img_size} must be a multiple of patch_size='
                 f'{patch_size} and num_frames={num_frames} of tubelet_size='
                 f'{tubelet_size}'
             )
-        init_cfg, pretrained, prefix = take_out_pretrained(
-            init_cfg, pretrained, DEFAULT_INIT
-        )
+        init_cfg, pretrained, prefix = take_out_pretrained(init_cfg, pretrained, DEFAULT_INIT)
         # The parent builds patch embedding, dropout and final norm; its blocks
         # (depth=0) and its table (square frames only) are replaced below.
         super().__init__(
@@ -178,9 +170,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
             utils.compile_blocks(self)
 
     def _build_position_table(self, learnable: bool) -> None:
-        table = position_table(
-            self.token_grid, self.embed_dims, self.pos_embed_type
-        )
+        table = position_table(self.token_grid, self.embed_dims, self.pos_embed_type)
         del self.pos_embed
         if learnable:
             self.pos_embed = nn.Parameter(table.new_zeros(table.shape))
@@ -196,14 +186,11 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
 
             # Fine-tuning starts fc_norm afresh: pre-training has none.
             load_encoder(
-                self,
-                self.pretrained,
-                allow_missing=('fc_norm',),
-                prefix=self._pretrained_prefix,
+                self, self.pretrained, allow_missing=('fc_norm',), prefix=self._pretrained_prefix
             )
 
     @property
-    def patch_shape(self) -> Tuple[int, int, int]:
+    def patch_shape(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a patch."""
         return self.tubelet_size, self.patch_size, self.patch_size
 
@@ -216,15 +203,12 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         """Raise a ValueError unless a decoder can read the tokens."""
         if self.fc_norm is not None:
             raise ValueError(
-                'a masked autoencoder reads normed tokens: set '
-                'backbone.use_mean_pooling=False'
+                'a masked autoencoder reads normed tokens: set backbone.use_mean_pooling=False'
             )
 
     def grid_of(self, clip: Tensor) -> Grid:
         """Tokens along (time, height, width) of a (B, C, T, H, W) clip."""
-        time, height, width = (
-            s // p for s, p in zip(clip.shape[2:], self.patch_shape)
-        )
+        time, height, width = (s // p for s, p in zip(clip.shape[2:], self.patch_shape))
         return time, height, width
 
     def patchify(self, clip: Tensor) -> Tensor:
@@ -248,10 +232,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         return patchify(clip, self.patch_shape)
 
     def embed(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
+        self, patches: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
     ) -> Tensor:
         """Embed patches and add their positions.
 
@@ -285,12 +266,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         conv = self.patch_embed.projection
         return F.linear(patches, conv.weight.flatten(1), conv.bias) + table
 
-    def enter(
-        self,
-        patches: Tensor,
-        token_ids: Optional[Tensor],
-        grid: Optional[Grid],
-    ) -> Tensor:
+    def enter(self, patches: Tensor, token_ids: Tensor | None, grid: Grid | None) -> Tensor:
         """See :meth:`TokenEncoder.enter`."""
         return self.pos_drop(self.embed(patches, token_ids, grid))
 

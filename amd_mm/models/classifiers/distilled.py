@@ -1,6 +1,7 @@
 """Distillation while a classifier is fine-tuned: what DMAE compares with."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
@@ -50,10 +51,10 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
         kind: str = 'soft',
         temperature: float = 1.0,
         weight: float = 1.0,
-        neck: Optional[dict] = None,
-        train_cfg: Optional[dict] = None,
-        data_preprocessor: Optional[dict] = None,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
             backbone,
@@ -76,7 +77,7 @@ class LogitDistilledClassifier(CarriesTeacher, ImageClassifier):
                 f'head has {self.head.num_classes}'
             )
 
-    def loss(self, inputs: Tensor, data_samples: list) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The training loss.
 
         Args:
@@ -140,12 +141,12 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
         head: dict,
         teacher: dict,
         alignment: dict,
-        tap_pairs: Sequence[Tuple[int, int]],
+        tap_pairs: Sequence[tuple[int, int]],
         alignment_weight: float = 1.0,
-        neck: Optional[dict] = None,
-        train_cfg: Optional[dict] = None,
-        data_preprocessor: Optional[dict] = None,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
             backbone,
@@ -157,7 +158,7 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
         )
         self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
 
-    def loss(self, inputs: Tensor, data_samples: list) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The training loss.
 
         Args:

@@ -1,4 +1,4 @@
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from amd_mm.registry import MODELS
@@ -26,11 +26,8 @@ class ClipPreprocessor(ActionDataPreprocessor):
         self._non_blocking = True
 
     def preprocess(
-        self,
-        inputs: Sequence[Tensor],
-        data_samples: SampleList,
-        training: bool = False,
-    ) -> Tuple[Tensor, SampleList]:
+        self, inputs: Sequence[Tensor], data_samples: SampleList, training: bool = False
+    ) -> tuple[Tensor, SampleList]:
         """Stack and normalise.
 
         Args:

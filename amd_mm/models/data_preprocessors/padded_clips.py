@@ -1,4 +1,4 @@
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 from amd_mm.registry import MODELS
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
@@ -24,21 +24,13 @@ class PaddedClipPreprocessor(ActionDataPreprocessor):
             backbone's ``patch_size``. Defaults to 16.
     """
 
-    def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        size_divisor: int = 16,
-    ) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size_divisor: int = 16) -> None:
         super().__init__(mean=mean, std=std, format_shape='NCTHW')
         self.size_divisor = size_divisor
 
     def preprocess(
-        self,
-        inputs: List[Tensor],
-        data_samples: SampleList,
-        training: bool = False,
-    ) -> Tuple[Tensor, SampleList]:
+        self, inputs: list[Tensor], data_samples: SampleList, training: bool = False
+    ) -> tuple[Tensor, SampleList]:
         """Pad, stack and normalise.
 
         Args:
@@ -49,14 +41,9 @@ class PaddedClipPreprocessor(ActionDataPreprocessor):
         Returns:
             tuple: (B, C, T, H', W'), float32, and the samples.
         """
-        height, width = (
-            self._ceil(max(clip.shape[axis] for clip in inputs))
-            for axis in (2, 3)
-        )
+        height, width = (self._ceil(max(clip.shape[axis] for clip in inputs)) for axis in (2, 3))
         return super().preprocess(
-            [self._pad(clip, height, width) for clip in inputs],
-            data_samples,
-            training,
+            [self._pad(clip, height, width) for clip in inputs], data_samples, training
         )
 
     def _ceil(self, size: int) -> int:

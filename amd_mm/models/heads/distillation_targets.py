@@ -1,6 +1,6 @@
 """What a student without a decoder learns from its teacher, TinyMIM."""
 
-from typing import Dict, Optional, Sequence
+from collections.abc import Sequence
 
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
@@ -23,16 +23,12 @@ class TokenRelationHead(BaseModule):
     reads_relations = True
 
     def __init__(
-        self,
-        relations: Sequence[str] = ('qk', 'vv'),
-        init_cfg: Optional[dict] = None,
+        self, relations: Sequence[str] = ('qk', 'vv'), init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
-        self.loss_module = MODELS.build(
-            dict(type='amd_mm.TokenRelationLoss', relations=relations)
-        )
+        self.loss_module = MODELS.build(dict(type='amd_mm.TokenRelationLoss', relations=relations))
 
-    def loss(self, student: Tensor, teacher: Tensor) -> Dict[str, Tensor]:
+    def loss(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Compare the relations.
 
         Args:
@@ -73,7 +69,7 @@ class FeatureTargetHead(BaseModule):
         teacher_dims: int,
         tokens: str = 'all',
         loss: dict = dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if tokens not in TOKENS:
@@ -82,7 +78,7 @@ class FeatureTargetHead(BaseModule):
         self.projection = nn.Linear(student_dims, teacher_dims)
         self.loss_module = MODELS.build(loss)
 
-    def loss(self, student: Tensor, teacher: Tensor) -> Dict[str, Tensor]:
+    def loss(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Compare the features.
 
         Args:

@@ -1,4 +1,4 @@
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from amd_mm.registry import MODELS
@@ -30,14 +30,10 @@ class LinearProbeHead(TimeSformerHead):
         in_channels: int,
         loss_cls: dict = dict(type='mmaction.CrossEntropyLoss'),
         init_std: float = 0.01,
-        average_clips: Optional[str] = None,
+        average_clips: str | None = None,
     ) -> None:
         super().__init__(
-            num_classes,
-            in_channels,
-            loss_cls,
-            init_std=init_std,
-            average_clips=average_clips,
+            num_classes, in_channels, loss_cls, init_std=init_std, average_clips=average_clips
         )
         self.norm = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
 

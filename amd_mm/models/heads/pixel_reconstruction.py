@@ -1,5 +1,3 @@
-from typing import Tuple
-
 import torch
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
@@ -32,9 +30,7 @@ class PixelReconstructionHead(nn.Module):
         ValueError: If the target is unknown.
     """
 
-    def __init__(
-        self, target: str = 'per_channel', in_channels: int = 3
-    ) -> None:
+    def __init__(self, target: str = 'per_channel', in_channels: int = 3) -> None:
         super().__init__()
         if target not in TARGETS:
             raise ValueError(f'target is one of {TARGETS}, got {target!r}')
@@ -49,7 +45,7 @@ class PixelReconstructionHead(nn.Module):
         """Undo the preprocessor: (B, K, C, n) normalised -> [0, 1]."""
         return (values * std.view(-1, 1) + mean.view(-1, 1)) / 255
 
-    def _scale(self, values: Tensor) -> Tuple[Tensor, Tensor]:
+    def _scale(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and divisor of the target of (B, K, C, n) values."""
         if self.target_type == 'per_channel':
             var, mean = torch.var_mean(values, dim=-1, keepdim=True)
@@ -78,9 +74,7 @@ class PixelReconstructionHead(nn.Module):
         return values.transpose(-1, -2).flatten(-2)
 
     @torch.no_grad()
-    def patches_to_rgb(
-        self, patches: Tensor, mean: Tensor, std: Tensor
-    ) -> Tensor:
+    def patches_to_rgb(self, patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Undo the preprocessor's normalisation, for looking at patches.
 
         Args:
@@ -94,9 +88,7 @@ class PixelReconstructionHead(nn.Module):
         return self._to_rgb(self._split(patches), mean, std).flatten(-2)
 
     @torch.no_grad()
-    def to_rgb(
-        self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor
-    ) -> Tensor:
+    def to_rgb(self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Turn a prediction into pixels, for looking at it.
 
         Normalised targets know nothing of a patch's brightness and contrast:
@@ -124,9 +116,7 @@ class PixelReconstructionHead(nn.Module):
             values = self._to_rgb(values, mean, std)
         return values.flatten(-2).clamp(0, 1)
 
-    def forward(
-        self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor
-    ) -> Tensor:
+    def forward(self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Mean squared error against :meth:`target`.
 
         Args:

@@ -23,9 +23,7 @@ class FeatureAlignmentLoss(nn.Module):
     def __init__(self, distance: str = 'l2', normalize: bool = False) -> None:
         super().__init__()
         if distance not in _DISTANCES:
-            raise ValueError(
-                f'distance is one of {list(_DISTANCES)}, got {distance!r}'
-            )
+            raise ValueError(f'distance is one of {list(_DISTANCES)}, got {distance!r}')
         self.distance = distance
         self.normalize = normalize
 

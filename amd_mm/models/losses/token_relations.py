@@ -1,4 +1,4 @@
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -60,12 +60,11 @@ class TokenRelationLoss(nn.Module):
             or len(set(wanted)) < len(wanted)
         ):
             raise ValueError(
-                f'relations are some of {list(_RELATIONS)}, each '
-                f'once, as a list; got {relations!r}'
+                f'relations are some of {list(_RELATIONS)}, each once, as a list; got {relations!r}'
             )
         self.relations = tuple(wanted)
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Dict[str, Tensor]:
+    def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Compare.
 
         Args:

@@ -2,7 +2,6 @@
 
 import math
 from abc import ABCMeta, abstractmethod
-from typing import Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -28,12 +27,12 @@ class StepSeededGenerator:
             is none that of torch.
     """
 
-    def __init__(self, seed: Optional[int] = None) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
         self._calls = 0
-        self._generators: Dict[torch.device, torch.Generator] = {}
+        self._generators: dict[torch.device, torch.Generator] = {}
 
-    def get(self, device: Union[str, torch.device]) -> torch.Generator:
+    def get(self, device: str | torch.device) -> torch.Generator:
         """The generator of this step, on ``device``."""
         device = torch.device(device)
         if device not in self._generators:
@@ -65,11 +64,11 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
     def __init__(
         self,
         student_ratio: float = 0.9,
-        teacher_ratio: Optional[float] = None,
+        teacher_ratio: float | None = None,
         decoder_ratio: float = 0.0,
         generator_ratio: float = 0.0,
         round_down: str = 'masked',
-        seed: Optional[int] = None,
+        seed: int | None = None,
     ) -> None:
         if teacher_ratio is None:
             teacher_ratio = student_ratio
@@ -81,11 +80,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
                 'what the student sees'
             )
         for name, ratio, what in (
-            (
-                'decoder_ratio',
-                decoder_ratio,
-                'unseen tokens that is not reconstructed',
-            ),
+            ('decoder_ratio', decoder_ratio, 'unseen tokens that is not reconstructed'),
             (
                 'generator_ratio',
                 generator_ratio,
@@ -93,14 +88,9 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             ),
         ):
             if not 0 <= ratio < 1:
-                raise ValueError(
-                    f'{name} is the share of {what}, from 0 to '
-                    f'below 1, got {ratio}'
-                )
+                raise ValueError(f'{name} is the share of {what}, from 0 to below 1, got {ratio}')
         if round_down not in _ROUNDED:
-            raise ValueError(
-                f'round_down is one of {_ROUNDED}, got {round_down!r}'
-            )
+            raise ValueError(f'round_down is one of {_ROUNDED}, got {round_down!r}')
         self.round_down = round_down
         self.student_ratio = student_ratio
         self.teacher_ratio = teacher_ratio
@@ -137,7 +127,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
             (t, h, w), rising.
         """
 
-    def counts(self, grid: Grid) -> Dict[str, int]:
+    def counts(self, grid: Grid) -> dict[str, int]:
         """Sizes of the sets of a clip.
 
         Args:
@@ -172,10 +162,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         )
 
     def __call__(
-        self,
-        batch_size: int,
-        grid: Grid,
-        device: Union[str, torch.device] = 'cpu',
+        self, batch_size: int, grid: Grid, device: str | torch.device = 'cpu'
     ) -> TokenPartition:
         """Draw the partition of a batch.
 
@@ -190,26 +177,15 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         counts, cells = self.counts(grid), self.cells(grid)
         per_cell = counts['total'] // cells
         generator = self.random.get(device)
-        order = torch.rand(
-            batch_size, cells, device=device, generator=generator
-        ).argsort(dim=1)
-        sizes = [
-            counts[name] // per_cell for name in ('visible', 'extra', 'hidden')
-        ]
-        sets = [
-            self.tokens_of(part.sort(dim=1).values, grid)
-            for part in order.split(sizes, dim=1)
-        ]
+        order = torch.rand(batch_size, cells, device=device, generator=generator).argsort(dim=1)
+        sizes = [counts[name] // per_cell for name in ('visible', 'extra', 'hidden')]
+        sets = [self.tokens_of(part.sort(dim=1).values, grid) for part in order.split(sizes, dim=1)]
         decoded = generated = None
         if self.decoder_ratio:
             unseen = torch.cat(sets[1:], 1)
-            decoded, _ = running_cells(
-                unseen, counts['decoded'], grid, generator
-            )
+            decoded, _ = running_cells(unseen, counts['decoded'], grid, generator)
         if self.generator_ratio:
-            generated, others = running_cells(
-                sets[1], counts['generated'], grid, generator
-            )
+            generated, others = running_cells(sets[1], counts['generated'], grid, generator)
             sets[1] = torch.cat([others, generated], 1)
         visible, extra, hidden = sets
         return TokenPartition(visible, extra, hidden, decoded, generated)
@@ -217,7 +193,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
 
 def running_cells(
     tokens: Tensor, keep: int, grid: Grid, generator: torch.Generator
-) -> Tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Choose some of the tokens by running cells, VideoMAE v2 §3.2.
 
     Every 2 x 2 cell of a frame deals its tokens out in turn, one step further
@@ -240,9 +216,7 @@ def running_cells(
     step = tokens // (rows * cols)
     row, col = tokens // cols % rows, tokens % cols
     device = tokens.device
-    start = torch.randint(
-        4, (tokens.shape[0], 1), device=device, generator=generator
-    )
+    start = torch.randint(4, (tokens.shape[0], 1), device=device, generator=generator)
     turn = (row % 2 * 2 + col % 2 + step + start) % 4
     tie = torch.rand(tokens.shape, device=device, generator=generator)
     order = tokens.gather(1, (turn + tie).argsort(dim=1))

@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -27,15 +26,13 @@ class TokenPartition:
     visible: Tensor
     extra: Tensor
     hidden: Tensor
-    decoded: Optional[Tensor] = None
-    generated: Optional[Tensor] = None
+    decoded: Tensor | None = None
+    generated: Tensor | None = None
 
     @property
     def num_tokens(self) -> int:
         """Tokens of a clip, N."""
-        return sum(
-            ids.shape[1] for ids in (self.visible, self.extra, self.hidden)
-        )
+        return sum(ids.shape[1] for ids in (self.visible, self.extra, self.hidden))
 
     @property
     def teacher(self) -> Tensor:
@@ -58,9 +55,7 @@ class TokenPartition:
         return self.extra if self.generated is None else self.generated
 
     @classmethod
-    def from_masks(
-        cls, student: Tensor, teacher: Optional[Tensor] = None
-    ) -> 'TokenPartition':
+    def from_masks(cls, student: Tensor, teacher: Tensor | None = None) -> 'TokenPartition':
         """Build a partition from boolean masks (true: masked, not seen).
 
         For tools and tests: boolean indexing makes the host wait.
@@ -94,7 +89,6 @@ def _positions(mask: Tensor) -> Tensor:
     counts = mask.sum(1)
     if (counts != counts[0]).any():
         raise ValueError(
-            'every clip of a batch must have as many tokens '
-            f'masked, got {counts.tolist()} unmasked'
+            f'every clip of a batch must have as many tokens masked, got {counts.tolist()} unmasked'
         )
     return mask.nonzero()[:, 1].reshape(mask.shape[0], -1)

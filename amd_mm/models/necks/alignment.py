@@ -7,8 +7,8 @@ of class tokens (0 for video), which come first and count as visible.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
 
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModule, ModuleList
@@ -33,8 +33,8 @@ class Aligned:
             teacher's last.
     """
 
-    direct: Optional[List[Tensor]] = None
-    generated: Optional[List[Tensor]] = None
+    direct: list[Tensor] | None = None
+    generated: list[Tensor] | None = None
 
 
 class AlignmentNeck(BaseModule):
@@ -54,16 +54,14 @@ class AlignmentNeck(BaseModule):
 
     aligns_visible = False
     aligns_extra = False
-    trains_without: Tuple[str, ...] = ()
+    trains_without: tuple[str, ...] = ()
 
     def __init__(self, loss: dict = L2, init_cfg: InitCfg = XAVIER_INIT):
         super().__init__(init_cfg=init_cfg)
         self.loss_module = MODELS.build(loss)
 
     @abstractmethod
-    def forward(
-        self, taps: Sequence[Tensor], partition: TokenPartition
-    ) -> Aligned:
+    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Predict the teacher's taps from the student's.
 
         Args:
@@ -74,9 +72,7 @@ class AlignmentNeck(BaseModule):
             Aligned: Predictions of the teacher's width.
         """
 
-    def loss(
-        self, predicted: Aligned, teacher_taps: Sequence[Tensor]
-    ) -> Dict[str, List[Tensor]]:
+    def loss(self, predicted: Aligned, teacher_taps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Compare predictions with the teacher's taps.
 
         Args:
@@ -102,18 +98,11 @@ class AlignmentNeck(BaseModule):
         return losses
 
 
-def _linears(
-    student_dims: int, teacher_dims: int, num_pairs: int, bias: bool
-) -> ModuleList:
-    return ModuleList(
-        [
-            nn.Linear(student_dims, teacher_dims, bias=bias)
-            for _ in range(num_pairs)
-        ]
-    )
+def _linears(student_dims: int, teacher_dims: int, num_pairs: int, bias: bool) -> ModuleList:
+    return ModuleList([nn.Linear(student_dims, teacher_dims, bias=bias) for _ in range(num_pairs)])
 
 
-def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> List[Tensor]:
+def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> list[Tensor]:
     return [module(tap) for module, tap in zip(modules, taps)]
 
 
@@ -158,13 +147,9 @@ class DirectAlignment(AlignmentNeck):
                 ]
             )
         else:
-            self.projections = _linears(
-                student_dims, teacher_dims, num_pairs, True
-            )
+            self.projections = _linears(student_dims, teacher_dims, num_pairs, True)
 
-    def forward(
-        self, taps: Sequence[Tensor], partition: TokenPartition
-    ) -> Aligned:
+    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Project every tap to the teacher's width.
 
         Args:
@@ -213,7 +198,7 @@ class GenerationAlignment(AlignmentNeck):
         num_pairs: int,
         grid: Grid,
         generator_depth: int = 2,
-        generator_heads: Optional[int] = None,
+        generator_heads: int | None = None,
         norm_cfg: dict = DEFAULT_NORM,
         pos_embed_type: str = 'sincos_1d',
         fused_attention: bool = True,
@@ -245,9 +230,7 @@ class GenerationAlignment(AlignmentNeck):
             ]
         )
 
-    def build_projections(
-        self, student_dims: int, teacher_dims: int, num_pairs: int
-    ) -> None:
+    def build_projections(self, student_dims: int, teacher_dims: int, num_pairs: int) -> None:
         """Build what brings the taps to the teacher's width.
 
         Args:
@@ -255,13 +238,9 @@ class GenerationAlignment(AlignmentNeck):
             teacher_dims (int): Width of the teacher, Ct.
             num_pairs (int): Pairs of taps; each has a linear layer of its own.
         """
-        self.projections = _linears(
-            student_dims, teacher_dims, num_pairs, self.projection_bias
-        )
+        self.projections = _linears(student_dims, teacher_dims, num_pairs, self.projection_bias)
 
-    def generate(
-        self, tokens: Sequence[Tensor], partition: TokenPartition
-    ) -> List[Tensor]:
+    def generate(self, tokens: Sequence[Tensor], partition: TokenPartition) -> list[Tensor]:
         """Generate the teacher's extra tokens from the visible ones.
 
         Args:
@@ -274,15 +253,11 @@ class GenerationAlignment(AlignmentNeck):
             List[Tensor]: (B, Kg, Ct) for every pair of taps.
         """
         return [
-            generator.fill_in(
-                visible, partition.visible, partition.generation_targets
-            )
+            generator.fill_in(visible, partition.visible, partition.generation_targets)
             for generator, visible in zip(self.generators, tokens)
         ]
 
-    def forward(
-        self, taps: Sequence[Tensor], partition: TokenPartition
-    ) -> Aligned:
+    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Project every tap, then generate what only the teacher sees.
 
         Args:
@@ -292,9 +267,7 @@ class GenerationAlignment(AlignmentNeck):
         Returns:
             Aligned: ``generated``, (B, Kg, Ct) for every pair of taps.
         """
-        return Aligned(
-            generated=self.generate(_apply(self.projections, taps), partition)
-        )
+        return Aligned(generated=self.generate(_apply(self.projections, taps), partition))
 
 
 @MODELS.register_module()
@@ -308,9 +281,7 @@ class ParallelAlignment(GenerationAlignment):
 
     aligns_visible = True
 
-    def build_projections(
-        self, student_dims: int, teacher_dims: int, num_pairs: int
-    ) -> None:
+    def build_projections(self, student_dims: int, teacher_dims: int, num_pairs: int) -> None:
         """Build the generator's linear layers, and those of the direct branch.
 
         Args:
@@ -319,13 +290,9 @@ class ParallelAlignment(GenerationAlignment):
             num_pairs (int): Pairs of taps; each has two linear layers.
         """
         super().build_projections(student_dims, teacher_dims, num_pairs)
-        self.direct_projections = _linears(
-            student_dims, teacher_dims, num_pairs, True
-        )
+        self.direct_projections = _linears(student_dims, teacher_dims, num_pairs, True)
 
-    def forward(
-        self, taps: Sequence[Tensor], partition: TokenPartition
-    ) -> Aligned:
+    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Predict both sets of the teacher's tokens, independently.
 
         Args:
@@ -356,9 +323,7 @@ class SerialAlignment(GenerationAlignment):
     trains_without = ('direct',)
     projection_bias = False
 
-    def forward(
-        self, taps: Sequence[Tensor], partition: TokenPartition
-    ) -> Aligned:
+    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Predict the visible tokens, and generate the extra from them.
 
         Args:
@@ -370,6 +335,4 @@ class SerialAlignment(GenerationAlignment):
             ``generated``, (B, Kg, Ct).
         """
         direct = _apply(self.projections, taps)
-        return Aligned(
-            direct=direct, generated=self.generate(direct, partition)
-        )
+        return Aligned(direct=direct, generated=self.generate(direct, partition))

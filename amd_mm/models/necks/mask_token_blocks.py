@@ -1,4 +1,3 @@
-from typing import Dict, List, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ XAVIER_INIT = [
     dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
 ]
 
-InitCfg = Optional[Union[Dict, List[Dict]]]
+InitCfg = dict | list[dict] | None
 
 
 class MaskTokenBlocks(BaseModule):
@@ -61,9 +60,7 @@ class MaskTokenBlocks(BaseModule):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
         # Fixed, so neither saved nor loaded.
         self.register_buffer(
-            'pos_embed',
-            position_table(grid, embed_dims, pos_embed_type),
-            persistent=False,
+            'pos_embed', position_table(grid, embed_dims, pos_embed_type), persistent=False
         )
         self.blocks = build_blocks(
             depth,

@@ -1,5 +1,3 @@
-from typing import Optional
-
 from amd_mm.registry import MODELS
 from mmaction.models import Recognizer3D
 
@@ -24,15 +22,10 @@ class FrozenBackboneRecognizer(Recognizer3D):
         self,
         backbone: dict,
         cls_head: dict,
-        test_cfg: Optional[dict] = None,
-        data_preprocessor: Optional[dict] = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(
-            backbone,
-            cls_head,
-            test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor,
-        )
+        super().__init__(backbone, cls_head, test_cfg=test_cfg, data_preprocessor=data_preprocessor)
         self.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'FrozenBackboneRecognizer':

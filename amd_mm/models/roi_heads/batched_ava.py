@@ -1,5 +1,3 @@
-from typing import List, Tuple, Union
-
 from amd_mm.registry import MODELS
 from mmaction.utils import InstanceList, SampleList
 from torch import Tensor
@@ -33,7 +31,7 @@ class BatchedAVARoIHead(AVARoIHead):
 
     def predict(
         self,
-        x: Union[Tensor, Tuple[Tensor]],
+        x: Tensor | tuple[Tensor],
         rpn_results_list: InstanceList,
         data_samples: SampleList,
         rescale: bool = True,
@@ -52,7 +50,5 @@ class BatchedAVARoIHead(AVARoIHead):
             InstanceList: Each clip's ``bboxes`` (N, 4) as shares of the frame
             and ``scores`` (N, num_classes).
         """
-        metas: List[dict] = [sample.metainfo for sample in data_samples]
-        return self.predict_bbox(
-            x, metas, rpn_results_list, rcnn_test_cfg=self.test_cfg
-        )
+        metas: list[dict] = [sample.metainfo for sample in data_samples]
+        return self.predict_bbox(x, metas, rpn_results_list, rcnn_test_cfg=self.test_cfg)

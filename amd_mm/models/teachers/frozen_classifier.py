@@ -1,5 +1,3 @@
-from typing import Optional
-
 import torch
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
@@ -23,10 +21,7 @@ class FrozenClassifier(BaseModule):
     """
 
     def __init__(
-        self,
-        classifier: dict,
-        checkpoint: Optional[str] = None,
-        random_init: bool = False,
+        self, classifier: dict, checkpoint: str | None = None, random_init: bool = False
     ) -> None:
         super().__init__()
         if (checkpoint is None) != random_init:

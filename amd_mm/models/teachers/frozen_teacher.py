@@ -1,4 +1,4 @@
-from typing import List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from amd_mm.registry import MODELS
@@ -37,15 +37,13 @@ class FrozenTeacher(BaseModule):
         self,
         backbone: dict,
         taps: Sequence[int],
-        checkpoint: Optional[str] = None,
+        checkpoint: str | None = None,
         dtype: str = 'float32',
         random_init: bool = False,
     ) -> None:
         super().__init__()
         if dtype not in _DTYPES:
-            raise ValueError(
-                f"the teacher's dtype is one of {list(_DTYPES)}, got {dtype!r}"
-            )
+            raise ValueError(f"the teacher's dtype is one of {list(_DTYPES)}, got {dtype!r}")
         if (checkpoint is None) != random_init:
             raise ValueError(
                 'the teacher needs weights: give teacher=dict(checkpoint='
@@ -69,11 +67,7 @@ class FrozenTeacher(BaseModule):
         else:
             from amd_mm.checkpoints import load_encoder
 
-            load_encoder(
-                self.backbone,
-                checkpoint,
-                allow_missing=self.backbone.closing_norms,
-            )
+            load_encoder(self.backbone, checkpoint, allow_missing=self.backbone.closing_norms)
         del self.backbone.blocks[self.taps[-1] :]
         self.dtype = _DTYPES[dtype]
         for module in self.backbone.modules():
@@ -99,7 +93,7 @@ class FrozenTeacher(BaseModule):
         return self
 
     @torch.no_grad()
-    def forward(self, patches: Tensor, token_ids: Tensor) -> List[Tensor]:
+    def forward(self, patches: Tensor, token_ids: Tensor) -> list[Tensor]:
         """The teacher's features.
 
         Args:
@@ -111,9 +105,7 @@ class FrozenTeacher(BaseModule):
             norm, E class tokens first.
         """
         half = self.dtype != torch.float32
-        with torch.autocast(
-            patches.device.type, dtype=torch.bfloat16, enabled=half
-        ):
+        with torch.autocast(patches.device.type, dtype=torch.bfloat16, enabled=half):
             taps = self.backbone.encode(
                 patches, token_ids, taps=self.taps, stop_after_taps=True
             ).taps

@@ -1,5 +1,3 @@
-from typing import Optional
-
 import torch
 from amd_mm.registry import MODELS
 from mmcv.cnn.bricks.drop import DropPath
@@ -40,17 +38,13 @@ class RelationTeacher(FrozenTeacher):
         self,
         backbone: dict,
         block: int,
-        num_heads: Optional[int] = None,
-        checkpoint: Optional[str] = None,
+        num_heads: int | None = None,
+        checkpoint: str | None = None,
         dtype: str = 'float32',
         random_init: bool = False,
     ) -> None:
         super().__init__(
-            backbone,
-            [block],
-            checkpoint=checkpoint,
-            dtype=dtype,
-            random_init=random_init,
+            backbone, [block], checkpoint=checkpoint, dtype=dtype, random_init=random_init
         )
         self.num_heads = num_heads
 
@@ -63,9 +57,7 @@ class RelationTeacher(FrozenTeacher):
         return self
 
     @torch.no_grad()
-    def query_key_value(
-        self, patches: Tensor, token_ids: Optional[Tensor] = None
-    ) -> Tensor:
+    def query_key_value(self, patches: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Query, key and value of the target block.
 
         Args:
@@ -78,13 +70,8 @@ class RelationTeacher(FrozenTeacher):
             tokens first.
         """
         half = self.dtype != torch.float32
-        with torch.autocast(
-            patches.device.type, dtype=torch.bfloat16, enabled=half
-        ):
+        with torch.autocast(patches.device.type, dtype=torch.bfloat16, enabled=half):
             qkv, _ = self.backbone.query_key_value(
-                patches,
-                self.taps[-1],
-                token_ids=token_ids,
-                num_heads=self.num_heads,
+                patches, self.taps[-1], token_ids=token_ids, num_heads=self.num_heads
             )
         return qkv

@@ -1,6 +1,6 @@
 """Transformer blocks: MMAction2's own, with fused attention."""
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class FusedAttention(Attention):
         num_heads: int,
         qkv_bias: bool = True,
         key_bias: bool = False,
-        qk_scale: Optional[float] = None,
+        qk_scale: float | None = None,
         attn_drop_rate: float = 0.0,
         drop_rate: float = 0.0,
     ) -> None:
@@ -60,11 +60,9 @@ class FusedAttention(Attention):
             Tensor: (B, N, C).
         """
         batch, tokens, _ = x.shape
-        bias: Optional[Tensor] = self.qkv.bias
+        bias: Tensor | None = self.qkv.bias
         if hasattr(self, 'q_bias'):
-            bias = torch.cat(
-                (self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)
-            )
+            bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -86,7 +84,7 @@ def build_blocks(
     mlp_ratio: float = 4.0,
     qkv_bias: bool = True,
     key_bias: bool = False,
-    qk_scale: Optional[float] = None,
+    qk_scale: float | None = None,
     drop_rate: float = 0.0,
     attn_drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
@@ -122,14 +120,11 @@ def build_blocks(
     """
     if key_bias and not fused_attention:
         raise ValueError(
-            'key_bias=True needs fused_attention=True: '
-            "MMAction2's attention has no bias of the key"
+            "key_bias=True needs fused_attention=True: MMAction2's attention has no bias of the key"
         )
     if embed_dims % num_heads:
-        raise ValueError(
-            f'num_heads={num_heads} does not divide embed_dims={embed_dims}'
-        )
-    attention: Dict[str, Any] = dict(
+        raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+    attention: dict[str, Any] = dict(
         num_heads=num_heads,
         qkv_bias=qkv_bias,
         qk_scale=qk_scale,
@@ -148,8 +143,6 @@ def build_blocks(
             **attention,
         )
         if fused_attention:
-            block.attn = FusedAttention(
-                embed_dims, key_bias=key_bias, **attention
-            )
+            block.attn = FusedAttention(embed_dims, key_bias=key_bias, **attention)
         blocks.append(block)
     return blocks

@@ -2,9 +2,7 @@
 
 from mmaction.models.backbones.vit_mae import Block
 from mmcv.cnn.bricks.drop import DropPath
-from mmpretrain.models.backbones.vision_transformer import (
-    TransformerEncoderLayer,
-)
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 
 # Graphs of one block's code: for a shape, with gradient and without, and for
@@ -33,8 +31,7 @@ def compile_blocks(*modules: nn.Module) -> int:
     """
     if not hasattr(nn.Module, 'compile'):
         raise RuntimeError(
-            'compile_blocks=True needs torch 2.2 or later; set '
-            'it to False or update torch'
+            'compile_blocks=True needs torch 2.2 or later; set it to False or update torch'
         )
     blocks = [
         block

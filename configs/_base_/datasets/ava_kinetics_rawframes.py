@@ -30,8 +30,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-_files = dict(
-    ann_file=ann_file_val, exclude_file=exclude_file_val, label_file=label_file
-)
+_files = dict(ann_file=ann_file_val, exclude_file=exclude_file_val, label_file=label_file)
 val_evaluator = _files
 test_evaluator = _files

@@ -3,11 +3,7 @@
 _base_ = 'k400_recognition.py'
 num_classes = 51
 clips_per_gpu = 16
-_data = dict(
-    data_root='data/hmdb51',
-    data_prefix=dict(video='videos'),
-    num_classes=num_classes,
-)
+_data = dict(data_root='data/hmdb51', data_prefix=dict(video='videos'), num_classes=num_classes)
 
 train_pipeline = _base_.train_dataloader.dataset.pipeline
 train_pipeline[1].frame_interval = 2
@@ -18,25 +14,13 @@ test_pipeline[1].frame_interval = 2
 
 train_dataloader = dict(
     batch_size=clips_per_gpu // _base_.num_views,
-    dataset=dict(
-        ann_file='hmdb51_train_split_1_videos.txt',
-        pipeline=train_pipeline,
-        **_data,
-    ),
+    dataset=dict(ann_file='hmdb51_train_split_1_videos.txt', pipeline=train_pipeline, **_data),
 )
 val_dataloader = dict(
-    dataset=dict(
-        ann_file='hmdb51_val_split_1_videos.txt',
-        pipeline=val_pipeline,
-        **_data,
-    )
+    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=val_pipeline, **_data)
 )
 test_dataloader = dict(
-    dataset=dict(
-        ann_file='hmdb51_val_split_1_videos.txt',
-        pipeline=test_pipeline,
-        **_data,
-    )
+    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=test_pipeline, **_data)
 )
 
 blending = _base_.blending

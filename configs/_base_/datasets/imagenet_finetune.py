@@ -6,12 +6,7 @@
 _base_ = 'imagenet_pretrain.py'
 train_pipeline = [
     dict(type='amd_mm.LoadImage'),
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=224,
-        backend='pillow',
-        interpolation='bicubic',
-    ),
+    dict(type='mmpretrain.RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
     dict(
         type='mmpretrain.RandAugment',
@@ -46,10 +41,7 @@ test_pipeline = [
     dict(type='mmpretrain.CenterCrop', crop_size=224),
     dict(type='mmpretrain.PackInputs'),
 ]
-train_dataloader = dict(
-    batch_size=128,
-    dataset=dict(with_label=True, pipeline=train_pipeline),
-)
+train_dataloader = dict(batch_size=128, dataset=dict(with_label=True, pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=128,
     num_workers=8,

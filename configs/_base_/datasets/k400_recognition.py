@@ -12,9 +12,7 @@ num_views = 2
 view_transforms = [
     dict(type='amd_mm.RandAugment', policy='rand-m7-n4-mstd0.5-inc1'),
     dict(
-        type='mmaction.RandomResizedCrop',
-        area_range=(0.08, 1.0),
-        aspect_ratio_range=(3 / 4, 4 / 3),
+        type='mmaction.RandomResizedCrop', area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)
     ),
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
@@ -48,11 +46,7 @@ train_dataloader = dict(
                 out_of_bound_opt='repeat_last',
             ),
             dict(type='amd_mm.VideoDecode'),
-            dict(
-                type='amd_mm.RepeatedViews',
-                num_views=num_views,
-                transforms=view_transforms,
-            ),
+            dict(type='amd_mm.RepeatedViews', num_views=num_views, transforms=view_transforms),
         ],
     ),
 )
@@ -105,12 +99,8 @@ test_evaluator = val_evaluator
 blending = dict(
     type='mmaction.RandomBatchAugment',
     augments=[
-        dict(
-            type='mmaction.MixupBlending', alpha=0.8, num_classes=num_classes
-        ),
-        dict(
-            type='mmaction.CutmixBlending', alpha=1.0, num_classes=num_classes
-        ),
+        dict(type='mmaction.MixupBlending', alpha=0.8, num_classes=num_classes),
+        dict(type='mmaction.CutmixBlending', alpha=1.0, num_classes=num_classes),
     ],
     probs=[0.5, 0.5],
 )

@@ -1,9 +1,6 @@
 # Parts of AMD that its models have in common, as variables to pick from.
 _encoder = dict(
-    type='amd_mm.VideoVisionTransformer',
-    img_size=224,
-    num_frames=16,
-    use_mean_pooling=False,
+    type='amd_mm.VideoVisionTransformer', img_size=224, num_frames=16, use_mean_pooling=False
 )
 # bfloat16: what autocast makes of the weights anyway, at half the memory.
 vit_base_teacher = dict(

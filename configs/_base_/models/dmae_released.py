@@ -7,9 +7,7 @@ _base_ = 'image_teachers.py'
 dmae_neck = dict(
     type='amd_mm.DirectAlignment',
     hidden=False,
-    loss=dict(
-        type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True
-    ),
+    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True),
     init_cfg=None,
 )
 dmae_head = dict(type='amd_mm.PixelReconstructionHead', target='pixels')

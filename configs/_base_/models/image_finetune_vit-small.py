@@ -26,11 +26,7 @@ model = dict(
         type='mmpretrain.LinearClsHead',
         num_classes=1000,
         in_channels=384,
-        loss=dict(
-            type='mmpretrain.LabelSmoothLoss',
-            label_smooth_val=0.1,
-            mode='original',
-        ),
+        loss=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='mmengine.TruncNormal', layer='Linear', std=2e-5),
     ),
     train_cfg=dict(

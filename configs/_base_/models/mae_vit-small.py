@@ -10,15 +10,10 @@ model = dict(
         to_rgb=True,
     ),
     backbone=dict(
-        type='amd_mm.ImageVisionTransformer',
-        arch='deit-small',
-        img_size=224,
-        patch_size=16,
+        type='amd_mm.ImageVisionTransformer', arch='deit-small', img_size=224, patch_size=16
     ),
     mask_generator=dict(
-        type='amd_mm.AsymmetricRandomMaskGenerator',
-        student_ratio=0.75,
-        round_down='visible',
+        type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75, round_down='visible'
     ),
     decoder=dict(
         type='amd_mm.PixelDecoder',

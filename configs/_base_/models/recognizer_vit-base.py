@@ -1,4 +1,2 @@
 _base_ = 'recognizer_vit-small.py'
-model = dict(
-    backbone=dict(embed_dims=768, num_heads=12), cls_head=dict(in_channels=768)
-)
+model = dict(backbone=dict(embed_dims=768, num_heads=12), cls_head=dict(in_channels=768))

@@ -7,9 +7,7 @@
 #     model.block, model.teacher.block    target blocks, counted from 1
 #     model.mask_generator                masked input
 #     model.backbone.layer_cfgs, model.teacher.backbone.drop_path_rate
-encoder = dict(
-    type='amd_mm.ImageVisionTransformer', img_size=224, patch_size=16
-)
+encoder = dict(type='amd_mm.ImageVisionTransformer', img_size=224, patch_size=16)
 model = dict(
     type='amd_mm.TinyMIM',
     data_preprocessor=dict(
@@ -21,13 +19,9 @@ model = dict(
     ),
     # Drop path is constant, not rising, and off in the target block.
     backbone=dict(
-        layer_cfgs=[dict(drop_path_rate=0.1)] * 11
-        + [dict(drop_path_rate=0.0)],
-        **encoder,
+        layer_cfgs=[dict(drop_path_rate=0.1)] * 11 + [dict(drop_path_rate=0.0)], **encoder
     ),
     # bfloat16: what autocast makes of the weights anyway, at half the memory.
-    teacher=dict(
-        type='amd_mm.RelationTeacher', dtype='bfloat16', backbone=encoder
-    ),
+    teacher=dict(type='amd_mm.RelationTeacher', dtype='bfloat16', backbone=encoder),
     head=dict(type='amd_mm.TokenRelationHead', relations=['qk', 'vv']),
 )

@@ -1,5 +1,2 @@
 _base_ = 'videomae_vit-small.py'
-model = dict(
-    backbone=dict(embed_dims=768, num_heads=12),
-    decoder=dict(embed_dims=384, num_heads=6),
-)
+model = dict(backbone=dict(embed_dims=768, num_heads=12), decoder=dict(embed_dims=384, num_heads=6))

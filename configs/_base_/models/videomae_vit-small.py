@@ -3,9 +3,7 @@
 model = dict(
     type='amd_mm.MaskedAutoencoder',
     data_preprocessor=dict(
-        type='amd_mm.ClipPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        type='amd_mm.ClipPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),
     backbone=dict(
         type='amd_mm.VideoVisionTransformer',
@@ -17,20 +15,11 @@ model = dict(
         use_mean_pooling=False,
         # The public programs' start; MMAction2's own is a truncated normal.
         init_cfg=[
-            dict(
-                type='mmengine.Xavier',
-                layer='Linear',
-                distribution='uniform',
-                bias=0.0,
-            ),
+            dict(type='mmengine.Xavier', layer='Linear', distribution='uniform', bias=0.0),
             dict(type='mmengine.Constant', layer='LayerNorm', val=1.0),
         ],
     ),
-    mask_generator=dict(
-        type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.9
-    ),
-    decoder=dict(
-        type='amd_mm.PixelDecoder', embed_dims=192, depth=4, num_heads=3
-    ),
+    mask_generator=dict(type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.9),
+    decoder=dict(type='amd_mm.PixelDecoder', embed_dims=192, depth=4, num_heads=3),
     head=dict(type='amd_mm.PixelReconstructionHead', target='per_channel'),
 )

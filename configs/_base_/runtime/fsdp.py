@@ -13,8 +13,7 @@ strategy = dict(
         # third less to send, more memory.
         sharding_strategy='FULL_SHARD',
         auto_wrap_policy=dict(
-            type='amd_mm.wrap_classes',
-            names=['Block', 'TransformerEncoderLayer'],
+            type='amd_mm.wrap_classes', names=['Block', 'TransformerEncoderLayer']
         ),
         use_orig_params=True,
     ),
@@ -22,7 +21,4 @@ strategy = dict(
     state_dict_cfg='full',
 )
 
-custom_hooks = [
-    dict(type='amd_mm.FSDPStrictLoadHook'),
-    *_base_.custom_hooks[1:],
-]
+custom_hooks = [dict(type='amd_mm.FSDPStrictLoadHook'), *_base_.custom_hooks[1:]]

@@ -9,9 +9,7 @@ default_hooks = dict(
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
     # Whole passes over the data: of others only the checkpoint of a stop
     # (StopOnSignalHook) is resumed exactly.
-    checkpoint=dict(
-        type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2
-    ),
+    checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
 )
 custom_hooks = [
@@ -35,9 +33,7 @@ env_cfg = dict(
 # the buckets they travel in. No static_graph: with accumulative_counts > 1 it
 # ends in an internal error of PyTorch (seen with 2.13).
 model_wrapper_cfg = dict(
-    type='mmengine.MMDistributedDataParallel',
-    broadcast_buffers=False,
-    gradient_as_bucket_view=True,
+    type='mmengine.MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True
 )
 
 # Averaged over the window: as by default, and the figures of the taps.
@@ -47,10 +43,7 @@ log_processor = dict(
     by_epoch=True,
     mean_pattern=r'.*(loss|time|data_time|grad_norm|_tap).*',
 )
-visualizer = dict(
-    type='mmengine.Visualizer',
-    vis_backends=[dict(type='mmengine.LocalVisBackend')],
-)
+visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')])
 log_level = 'INFO'
 
 load_from = None

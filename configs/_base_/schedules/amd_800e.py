@@ -11,12 +11,7 @@ warmup_epochs = 10
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='bf16',
-    optimizer=dict(
-        type='amd_mm.FusedAdamW',
-        lr=2.4e-3,
-        betas=(0.9, 0.95),
-        weight_decay=0.05,
-    ),
+    optimizer=dict(type='amd_mm.FusedAdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(max_norm=0.02),
     # As published: no decay of biases (q_bias and v_bias too), norms and other
     # 1-D parameters, nor of mask tokens.

@@ -14,15 +14,8 @@ optim_wrapper = dict(
     # decay_rate ** (num_layers + 1 - layer); the head is layer num_layers + 1,
     # the patch embedding 0. No weight decay for biases and 1-D parameters.
     constructor='mmaction.LearningRateDecayOptimizerConstructor',
-    paramwise_cfg=dict(
-        decay_type='layer_wise', decay_rate=0.75, num_layers=12
-    ),
-    optimizer=dict(
-        type='amd_mm.FusedAdamW',
-        lr=5e-4,
-        betas=(0.9, 0.999),
-        weight_decay=0.05,
-    ),
+    paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.75, num_layers=12),
+    optimizer=dict(type='amd_mm.FusedAdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
 )
 
 param_scheduler = [
@@ -43,8 +36,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')

@@ -7,20 +7,13 @@ optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='bf16',
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
-    optimizer=dict(
-        type='amd_mm.FusedAdamW',
-        lr=2e-3,
-        betas=(0.9, 0.999),
-        weight_decay=0.05,
-    ),
+    optimizer=dict(type='amd_mm.FusedAdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
         flat_decay_mult=0.0,
-        custom_keys=dict(
-            cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
-        ),
+        custom_keys=dict(cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)),
     ),
 )
 
@@ -44,9 +37,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')
 

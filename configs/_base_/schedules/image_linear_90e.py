@@ -7,9 +7,7 @@ optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='bf16',
     constructor='amd_mm.TrainableOnlyConstructor',
-    optimizer=dict(
-        type='mmpretrain.LARS', lr=6.4, momentum=0.9, weight_decay=0.0
-    ),
+    optimizer=dict(type='mmpretrain.LARS', lr=6.4, momentum=0.9, weight_decay=0.0),
 )
 
 param_scheduler = [
@@ -30,9 +28,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(
-    type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')
 

@@ -6,15 +6,8 @@ warmup_epochs = 40
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='bf16',
-    optimizer=dict(
-        type='amd_mm.FusedAdamW',
-        lr=2.4e-3,
-        betas=(0.9, 0.95),
-        weight_decay=0.05,
-    ),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0
-    ),
+    optimizer=dict(type='amd_mm.FusedAdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 
 # By iteration. The start is a ratio, so that it follows a changed lr.

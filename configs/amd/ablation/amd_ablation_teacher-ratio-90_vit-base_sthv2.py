@@ -4,9 +4,5 @@
 _base_ = '../pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
 model = dict(
     mask_generator=dict(teacher_ratio=0.9),
-    neck=dict(
-        _delete_=True,
-        type='amd_mm.DirectAlignment',
-        loss=_base_.serial_alignment.loss,
-    ),
+    neck=dict(_delete_=True, type='amd_mm.DirectAlignment', loss=_base_.serial_alignment.loss),
 )

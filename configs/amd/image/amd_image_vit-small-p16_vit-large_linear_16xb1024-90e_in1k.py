@@ -7,8 +7,5 @@ _base_ = [
     '../../_base_/runtime/image_finetune.py',
 ]
 # The end of pre-training.
-start = (
-    'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k'
-    '/epoch_800.pth'
-)
+start = 'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k/epoch_800.pth'
 model = dict(backbone=dict(pretrained=start))

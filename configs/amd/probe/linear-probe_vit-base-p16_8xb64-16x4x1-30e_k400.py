@@ -6,14 +6,8 @@ _base_ = [
     '../../_base_/runtime/recognition.py',
 ]
 # Made by this config of configs/amd/pretrain, or any checkpoint with a ViT-B.
-pretrained = (
-    'work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/'
-    'epoch_200.pth'
-)
-model = dict(
-    backbone=dict(pretrained=pretrained),
-    cls_head=dict(num_classes=_base_.num_classes),
-)
+pretrained = 'work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/epoch_200.pth'
+model = dict(backbone=dict(pretrained=pretrained), cls_head=dict(num_classes=_base_.num_classes))
 
 clips_per_gpu = 64
 train_pipeline = _base_.train_dataloader.dataset.pipeline
@@ -23,6 +17,4 @@ train_pipeline[-1].transforms = [
     for transform in train_pipeline[-1].transforms
     if transform.type not in ('amd_mm.RandAugment', 'amd_mm.RandomErasing')
 ]
-train_dataloader = dict(
-    batch_size=clips_per_gpu, dataset=dict(pipeline=train_pipeline)
-)
+train_dataloader = dict(batch_size=clips_per_gpu, dataset=dict(pipeline=train_pipeline))

@@ -9,10 +9,7 @@ _base_ = [
     '../../_base_/runtime/recognition.py',
 ]
 # Made by this config of configs/amd/pretrain, or any checkpoint with a ViT-B.
-pretrained = (
-    'work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/'
-    'epoch_200.pth'
-)
+pretrained = 'work_dirs/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400/epoch_200.pth'
 model = dict(
     data_preprocessor=dict(blending=_base_.blending),
     backbone=dict(pretrained=pretrained),

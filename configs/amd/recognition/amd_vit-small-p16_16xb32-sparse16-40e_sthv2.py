@@ -10,10 +10,7 @@ _base_ = [
     '../../_base_/runtime/recognition.py',
 ]
 # Made by this config of configs/amd/pretrain, or any checkpoint with a ViT-S.
-pretrained = (
-    'work_dirs/amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2/'
-    'epoch_200.pth'
-)
+pretrained = 'work_dirs/amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2/epoch_200.pth'
 model = dict(
     data_preprocessor=dict(blending=_base_.blending),
     backbone=dict(pretrained=pretrained),

@@ -13,9 +13,7 @@ teacher_checkpoint = 'checkpoints/mae_finetuned_vit_large.pth'
 model = dict(
     type='amd_mm.AlignedClassifier',
     backbone=dict(pretrained='checkpoints/mae_pretrain_vit_base.pth'),
-    teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher
-    ),
+    teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
     alignment=_base_.dmae_neck,
     tap_pairs=[(9, 18)],
 )

@@ -28,11 +28,7 @@ model = dict(
                 out_type='avg_featmap',
                 final_norm=False,
             ),
-            head=dict(
-                type='mmpretrain.LinearClsHead',
-                num_classes=1000,
-                in_channels=1024,
-            ),
+            head=dict(type='mmpretrain.LinearClsHead', num_classes=1000, in_channels=1024),
         ),
     ),
 )

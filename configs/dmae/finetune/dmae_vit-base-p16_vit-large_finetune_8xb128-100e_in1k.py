@@ -9,10 +9,7 @@ _base_ = [
     '../../_base_/runtime/image_finetune.py',
 ]
 # The end of pre-training, preset `released`.
-start = (
-    'work_dirs/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k'
-    '/epoch_100.pth'
-)
+start = 'work_dirs/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k/epoch_100.pth'
 warmup_epochs = 20
 model = dict(backbone=dict(drop_path_rate=0.15, pretrained=start))
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))

@@ -9,8 +9,5 @@ _base_ = [
     '../../_base_/runtime/image_finetune.py',
 ]
 # The end of pre-training, preset `released`.
-start = (
-    'work_dirs/dmae_vit-tiny-p16_vit-base_released_16xb256-100e_in1k'
-    '/epoch_100.pth'
-)
+start = 'work_dirs/dmae_vit-tiny-p16_vit-base_released_16xb256-100e_in1k/epoch_100.pth'
 model = dict(backbone=dict(pretrained=start))

@@ -46,9 +46,7 @@ model = dict(
         loss=dict(type='mmpretrain.CrossEntropyLoss', loss_weight=0.4),
         temperature=0.2,
     ),
-    teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_base_teacher
-    ),
+    teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_base_teacher),
     alignment=_base_.dmae_neck,
     tap_pairs=[(9, 9)],
 )

@@ -3,9 +3,7 @@
 #
 # 32 GPUs x 64 clips (16 videos x 4 samples) = 2048 clips a step at lr 2.4e-3;
 # the rest of the recipe, and the notes on it, are AMD's.
-_base_ = (
-    '../../amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
-)
+_base_ = '../../amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
 model = dict(
     mask_generator=dict(teacher_ratio=0.9),
     neck=dict(

@@ -15,9 +15,7 @@ _base_ = [
 teacher_checkpoint = 'checkpoints/mae_pretrain_vit_large.pth'
 model = dict(
     type='amd_mm.AMD',
-    teacher=dict(
-        checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher
-    ),
+    teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
     neck=_base_.dmae_neck,
     head=_base_.dmae_head,
     tap_pairs=[(9, 18)],

@@ -10,7 +10,5 @@ _base_ = [
     '../../_base_/schedules/image_finetune_100e.py',
     '../../_base_/runtime/image_finetune.py',
 ]
-pretrained = (
-    'work_dirs/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k/epoch_300.pth'
-)
+pretrained = 'work_dirs/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k/epoch_300.pth'
 model = dict(backbone=dict(drop_path_rate=0.2, pretrained=pretrained))

@@ -11,7 +11,5 @@ _base_ = [
     '../../_base_/schedules/image_finetune_100e.py',
     '../../_base_/runtime/image_finetune.py',
 ]
-pretrained = (
-    'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
-)
+pretrained = 'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
 model = dict(backbone=dict(pretrained=pretrained))

@@ -10,7 +10,5 @@ _base_ = [
     '../../_base_/runtime/pretrain.py',
 ]
 # The ViT-B that learnt from MAE ViT-L.
-teacher_checkpoint = (
-    'work_dirs/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k/epoch_300.pth'
-)
+teacher_checkpoint = 'work_dirs/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k/epoch_300.pth'
 model = dict(teacher=dict(checkpoint=teacher_checkpoint))

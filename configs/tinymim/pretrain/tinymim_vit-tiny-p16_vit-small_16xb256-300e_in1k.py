@@ -10,7 +10,5 @@ _base_ = [
     '../../_base_/runtime/pretrain.py',
 ]
 # The ViT-S that learnt from that ViT-B.
-teacher_checkpoint = (
-    'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
-)
+teacher_checkpoint = 'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
 model = dict(teacher=dict(checkpoint=teacher_checkpoint))

@@ -12,29 +12,23 @@ Exit code: 0, or 2 if a file is wrong; nothing is written then.
 
 import argparse
 import sys
-from typing import List, Optional
 
 from amd_mm.datasets.ava_files import AVADataError
 from amd_mm.datasets.detector_boxes import read_aia_boxes, write_proposals
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('boxes', help='json list of boxes')
-    parser.add_argument(
-        '--images',
-        required=True,
-        help='json with the key frames under "images"',
-    )
+    parser.add_argument('--images', required=True, help='json with the key frames under "images"')
     parser.add_argument('--out', required=True, help='the pickle to write')
     return parser.parse_args(argv)
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read, write, and say what came of it."""
     args = parse_args(argv)
     try:
@@ -44,16 +38,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f'aia_to_proposals.py: {error}', file=sys.stderr)
         return 2
     if boxes.foreign:
-        print(
-            f'left out: {boxes.foreign} boxes of frames that are not in '
-            f'{args.images}'
-        )
+        print(f'left out: {boxes.foreign} boxes of frames that are not in {args.images}')
     if boxes.repeated:
         print(f'left out: {boxes.repeated} boxes that came before')
-    print(
-        f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames written to '
-        f'{args.out}'
-    )
+    print(f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames written to {args.out}')
     return 0
 
 

@@ -14,25 +14,20 @@ Exit code: 0, or 2 if a file is wrong; nothing is written then.
 
 import argparse
 import sys
-from typing import List, Optional, Tuple
 
 from amd_mm.datasets.ava_files import AVADataError
 from amd_mm.datasets.detector_boxes import read_box_csv, write_proposals
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('csv')
     parser.add_argument('out', help='the pickle to write')
     parser.add_argument(
-        '--size',
-        type=frame_size,
-        metavar='WIDTHxHEIGHT',
-        help='of all frames: corners are pixels',
+        '--size', type=frame_size, metavar='WIDTHxHEIGHT', help='of all frames: corners are pixels'
     )
     parser.add_argument(
         '--columns',
@@ -44,7 +39,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def frame_size(text: str) -> Tuple[float, float]:
+def frame_size(text: str) -> tuple[float, float]:
     """``'1280x720'`` -> ``(1280., 720.)``."""
     width, _, height = text.lower().partition('x')
     try:
@@ -52,13 +47,11 @@ def frame_size(text: str) -> Tuple[float, float]:
     except ValueError:
         size = 0.0, 0.0
     if min(size) <= 0:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no size such as 1280x720'
-        )
+        raise argparse.ArgumentTypeError(f'{text!r} is no size such as 1280x720')
     return size
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Read, write, and say what came of it."""
     args = parse_args(argv)
     try:
@@ -71,11 +64,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     print(
         f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames'
         + ('' if scored else ', without confidences')
-        + (
-            f' ({boxes.repeated} repeated lines left out)'
-            if boxes.repeated
-            else ''
-        )
+        + (f' ({boxes.repeated} repeated lines left out)' if boxes.repeated else '')
         + f' written to {args.out}'
     )
     return 0

@@ -16,7 +16,6 @@ Exit code: 0 nothing is wrong (there may be warnings; not with --strict),
 
 import argparse
 import sys
-from typing import List, Optional
 
 from amd_mm.datasets import CheckedAVADataset, CheckedAVAKineticsDataset
 from amd_mm.datasets.ava_files import (
@@ -33,11 +32,10 @@ from amd_mm.datasets.video_reader import BACKENDS
 from mmengine.logging import MMLogger
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('annotations', help='ava_{train,val}_v2.2.csv')
     parser.add_argument('--labels', help='label map (.pbtxt)')
@@ -65,39 +63,19 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--kinetics',
         action='store_true',
-        help='AVA-Kinetics: the times of {video}_{start}_{end} are in its '
-        'name',
+        help='AVA-Kinetics: the times of {video}_{start}_{end} are in its name',
     )
+    parser.add_argument('--num-classes', type=int, default=81, help='labels are below this (81)')
     parser.add_argument(
-        '--num-classes',
-        type=int,
-        default=81,
-        help='labels are below this (81)',
+        '--confidence', type=float, default=0.8, help='frames without a box of this are named (0.8)'
     )
-    parser.add_argument(
-        '--confidence',
-        type=float,
-        default=0.8,
-        help='frames without a box of this are named (0.8)',
-    )
-    parser.add_argument(
-        '--fps',
-        type=int,
-        default=30,
-        help='frames of a second in --frames (30)',
-    )
+    parser.add_argument('--fps', type=int, default=30, help='frames of a second in --frames (30)')
     parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
     parser.add_argument(
-        '--all',
-        action='store_true',
-        help='look into all videos or folders, not into a few',
+        '--all', action='store_true', help='look into all videos or folders, not into a few'
     )
-    parser.add_argument(
-        '--show', type=int, default=5, help='lines of each kind (5)'
-    )
-    parser.add_argument(
-        '--strict', action='store_true', help='warnings are errors'
-    )
+    parser.add_argument('--show', type=int, default=5, help='lines of each kind (5)')
+    parser.add_argument('--strict', action='store_true', help='warnings are errors')
     return parser.parse_args(argv)
 
 
@@ -151,10 +129,7 @@ class Validator:
         if right:
             self.together()
         else:
-            print(
-                '         The files were not compared with each other: '
-                'correct them first.'
-            )
+            print('         The files were not compared with each other: correct them first.')
 
     def annotations(self, found: AVAAnnotations) -> bool:
         """Lines and timestamps; whether they can be used."""
@@ -201,24 +176,17 @@ class Validator:
         print(f'{path}: {len(excluded)} frames, {len(hit)} of them annotated')
         videos = {key.rpartition(',')[0] for key in excluded}
         if excluded and not videos & set(found.timestamps):
-            self.warn(
-                f'{path} is of other videos: {some_of(videos, self.args.show)}'
-            )
+            self.warn(f'{path} is of other videos: {some_of(videos, self.args.show)}')
 
     def proposals(self, path: str, found: AVAAnnotations) -> None:
         """The boxes of people."""
         proposals = read_proposals(path)
-        print(
-            f'{path}: {sum(map(len, proposals.values()))} boxes in '
-            f'{len(proposals)} frames'
-        )
+        print(f'{path}: {sum(map(len, proposals.values()))} boxes in {len(proposals)} frames')
 
     def together(self) -> None:
         """What the data sets check when training starts, of everything."""
         validator, args = self, self.args
-        base = (
-            CheckedAVAKineticsDataset if args.kinetics else (CheckedAVADataset)
-        )
+        base = CheckedAVAKineticsDataset if args.kinetics else (CheckedAVADataset)
 
         class Dataset(base):
             """Reports to the validator."""
@@ -229,26 +197,18 @@ class Validator:
             def _warn(self, text: str) -> None:
                 validator.warn(text)
 
-            def _check_media(self, kept: List[dict]) -> None:
+            def _check_media(self, kept: list[dict]) -> None:
                 if args.videos or args.frames:
                     super()._check_media(kept)
                     count = len({info['video_id'] for info in kept})
-                    tried = (
-                        self.videos_to_open
-                        if args.videos
-                        else self.folders_to_try
-                    )
+                    tried = self.videos_to_open if args.videos else self.folders_to_try
                     print(
                         f'{args.videos or args.frames}: looked for {count} '
                         f'videos, and into {min(tried, count)} of them'
                         + (' (--all: into all)' if tried < count else '')
                     )
 
-        prefix = (
-            dict(video=args.videos)
-            if args.videos
-            else dict(img=args.frames or '')
-        )
+        prefix = dict(video=args.videos) if args.videos else dict(img=args.frames or '')
         pipeline = [dict(type='amd_mm.VideoInit', backend=args.backend)]
         start, end = args.shown
         try:
@@ -269,7 +229,7 @@ class Validator:
             self.error(str(error))
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Validate and give the exit code."""
     args = parse_args(argv)
     validator = Validator(args)
