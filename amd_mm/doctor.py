@@ -165,7 +165,7 @@ def _tiny_amd() -> dict:
         decoder=dict(type='amd_mm.PixelDecoder', embed_dims=16, depth=1, num_heads=1),
         neck=dict(type='amd_mm.SerialAlignment', generator_depth=1),
         head=dict(type='amd_mm.PixelReconstructionHead'),
-        tap_pairs=[(1, 1), (2, 2)],
+        layer_pairs=[(1, 1), (2, 2)],
     )
 
 

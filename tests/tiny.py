@@ -48,7 +48,7 @@ def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
         type='amd_mm.AMD',
         teacher=dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), random_init=True),
         neck=neck_cfg,
-        tap_pairs=[(2, 3), (4, 6)],
+        layer_pairs=[(2, 3), (4, 6)],
     )
     cfg['mask_generator'] = dict(cfg['mask_generator'], teacher_ratio=0.5)
     cfg.update(other)

@@ -59,7 +59,7 @@ def dmae(**other: Any) -> dict:
             loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True),
             init_cfg=None,
         ),
-        tap_pairs=[(3, 4)],
+        layer_pairs=[(3, 4)],
     )
     cfg.update(other)
     return cfg
@@ -72,7 +72,7 @@ def image_amd(**other: Any) -> dict:
         mask_generator=dict(
             type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75, teacher_ratio=0.5
         ),
-        tap_pairs=[(2, 3), (4, 6)],
+        layer_pairs=[(2, 3), (4, 6)],
     )
     cfg.update(other)
     return cfg

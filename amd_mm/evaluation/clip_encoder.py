@@ -329,7 +329,7 @@ class ClipEncoder(nn.Module):
         grid = self.backbone.grid_of(clips)
         patches = self.backbone.patchify(clips)
         tokens = self.backbone.encode(patches, grid=grid).tokens
-        assert tokens is not None  # not stopped after a tap
+        assert tokens is not None  # not stopped after a layer
         return tokens.unflatten(1, grid)
 
     def pool(self, tokens: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ def load_backbone(checkpoint: str, cfg: Config) -> Encoder:
 
 
 def load_teacher(cfg: Config, checkpoint: str | None = None) -> Encoder:
-    """The whole teacher of a config, with the blocks after its last tap.
+    """The whole teacher of a config, with the blocks after its last layer.
 
     Args:
         cfg (Config): Of AMD, DMAE or TinyMIM.
@@ -256,10 +256,10 @@ def build_encoder(
     )
 
 
-def tap_pairs_of(cfg: Config | None) -> list[tuple[int, int]]:
+def layer_pairs_of(cfg: Config | None) -> list[tuple[int, int]]:
     """Pairs (block of the student, block of the teacher) of a config."""
     model = (cfg and cfg.get('model')) or {}
-    return [(one, other) for one, other in model.get('tap_pairs') or ()]
+    return [(one, other) for one, other in model.get('layer_pairs') or ()]
 
 
 def _build_backbone(

@@ -102,7 +102,7 @@ def _to(partition: TokenPartition, device: torch.device) -> TokenPartition:
     return replace(
         partition,
         visible=partition.visible.to(device),
-        extra=partition.extra.to(device),
+        teacher_only=partition.teacher_only.to(device),
         hidden=partition.hidden.to(device),
         decoded=None,
         generated=None,
@@ -246,7 +246,7 @@ def views_of(result: Reconstruction, patch: tuple[int, int, int]) -> list[tuple[
         ('clip' if clip.shape[2] > 1 else 'image', clip),
         (f'student sees\n{share(partition.visible)}', show_tokens(clip, partition.visible, patch)),
     ]
-    if partition.extra.shape[1]:
+    if partition.teacher_only.shape[1]:
         rows.append(
             (
                 f'teacher sees\n{share(partition.teacher)}',

@@ -103,12 +103,12 @@ def block_features(encoder: Encoder, inputs: Tensor, token_ids: Tensor) -> list[
     backbone = encoder.backbone
     device = next(backbone.parameters()).device
     patches = encoder.patches(inputs.to(device))
-    taps = range(1, backbone.depth + 1)
-    kept: list[list[Tensor]] = [[] for _ in taps]
+    layers = range(1, backbone.depth + 1)
+    kept: list[list[Tensor]] = [[] for _ in layers]
     with evaluating(backbone):
         for clip, ids in zip(patches.split(1), token_ids.to(device)):
-            features = backbone.encode(clip, taps=taps, stop_after_taps=True)
-            for block, tokens in zip(kept, features.taps):
+            features = backbone.encode(clip, layers=layers, stop_early=True)
+            for block, tokens in zip(kept, features.layers):
                 chosen = tokens[0, backbone.num_extra_tokens + ids]
                 block.append(chosen.float().cpu())
     return [torch.cat(block) for block in kept]

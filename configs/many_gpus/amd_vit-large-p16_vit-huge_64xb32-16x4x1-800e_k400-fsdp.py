@@ -23,6 +23,6 @@ model = dict(
         backbone=dict(_teacher.backbone, embed_dims=1280, depth=32),
     ),
     neck=_base_.serial_alignment,
-    tap_pairs=[(12, 16), (24, 32)],
+    layer_pairs=[(12, 16), (24, 32)],
 )
 train_dataloader = dict(batch_size=32 // _base_.num_views)

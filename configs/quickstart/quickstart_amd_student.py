@@ -20,5 +20,5 @@ model = dict(
         checkpoint='work_dirs/quickstart/seed0/teacher/iter_1000.pth',
     ),
     neck=neck,
-    tap_pairs=[(2, 3), (4, 5)],
+    layer_pairs=[(2, 3), (4, 5)],
 )

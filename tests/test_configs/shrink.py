@@ -1,6 +1,6 @@
 """The real configs, small enough for a test.
 
-Depths, taps, ratios, patch size, transforms, hooks, optimiser and schedule are
+Depths, layers, ratios, patch size, transforms, hooks, optimiser and schedule are
 left as they are. Starting weights and the teacher's are random. Smaller are:
 widths (8 to 32), the clip (4 frames of 80 x 80 pixels: 2 x 5 x 5 tokens, on
 which all ratios give different counts), the batch (2 videos x 2 views; 1 in

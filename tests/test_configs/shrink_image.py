@@ -1,6 +1,6 @@
 """Image configs (MAE, DMAE, AMD, classifiers), small enough for a test.
 
-Depths, head counts, taps, ratios, patch size, transforms, hooks, optimiser and
+Depths, head counts, layers, ratios, patch size, transforms, hooks, optimiser and
 schedule are left as they are. Smaller are: widths (48 to 192), images (128 x
 128: 64 tokens, of which one is left when 98 % are masked), the batch and the
 data. The teacher gets random weights, fine-tuning starts from them.

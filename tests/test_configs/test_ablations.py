@@ -22,8 +22,8 @@ DIRECT = {NECK: 'amd_mm.DirectAlignment', 'model.neck.generator_depth': ABSENT}
 RELATIONS = 'model.head.relations'
 
 
-def taps(*pairs: tuple) -> dict:
-    return {'model.tap_pairs': list(pairs)}
+def layers(*pairs: tuple) -> dict:
+    return {'model.layer_pairs': list(pairs)}
 
 
 def features(tokens: str) -> dict:
@@ -50,9 +50,9 @@ DIFFERENCES: dict[str, dict[str, dict]] = dict(
         'neck-serial': {},  # the default
         'no-reconstruction': {'model.rec_weight': 0.0, 'model.decoder': None, 'model.head': None},
         'student-ratio-80': {STUDENT: 0.8},
-        'taps-12': taps((12, 24)),
-        'taps-4-8-12': taps((4, 8), (8, 16), (12, 24)),
-        'taps-6': taps((6, 12)),
+        'layers-12': layers((12, 24)),
+        'layers-4-8-12': layers((4, 8), (8, 16), (12, 24)),
+        'layers-6': layers((6, 12)),
         'teacher-ratio-00': {TEACHER: 0.0},
         'teacher-ratio-25': {TEACHER: 0.25},
         'teacher-ratio-45': {TEACHER: 0.45},
@@ -66,11 +66,11 @@ DIFFERENCES: dict[str, dict[str, dict]] = dict(
         'mask-95': {STUDENT: 0.95},
         'mask-98': {STUDENT: 0.98},
         'projection-mlp': {'model.neck.hidden': True},
-        'taps-12': taps((12, 24)),
-        'taps-3': taps((3, 6)),
-        # DMAE sums over the taps, AMD averages.
-        'taps-6-12': {**taps((6, 12), (12, 24)), 'model.direct_weight': 2.0},
-        'taps-6': taps((6, 12)),
+        'layers-12': layers((12, 24)),
+        'layers-3': layers((3, 6)),
+        # DMAE sums over the layers, AMD averages.
+        'layers-6-12': {**layers((6, 12), (12, 24)), 'model.direct_weight': 2.0},
+        'layers-6': layers((6, 12)),
         'weight-2': {'model.direct_weight': 2.0},
     },
     tinymim={

@@ -130,22 +130,22 @@ def test_augmentation(name, interval):
 
 
 @pytest.mark.parametrize(
-    'name, student, teacher, taps',
+    'name, student, teacher, layers',
     [
         ('amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400', 384, 1024, [12, 24]),
         ('amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2', 768, 1024, [12, 24]),
         ('amd_vit-small-p16_vit-base_32xb64-16x2x1-800e_sthv2', 384, 768, [6, 12]),
     ],
 )
-def test_models_at_full_size(name, student, teacher, taps):
+def test_models_at_full_size(name, student, teacher, layers):
     model = build_on_meta(load(f'amd/pretrain/{name}.py'))
     assert model.token_counts() == dict(
-        total=1568, visible=160, extra=232, hidden=1176, decoded=1408, generated=232
+        total=1568, visible=160, teacher_only=232, hidden=1176, decoded=1408, generated=232
     )
     assert model.backbone.embed_dims == student
-    assert model.student_taps == [6, 12]
+    assert model.student_layers == [6, 12]
     assert model.teacher.embed_dims == teacher
-    assert model.teacher.taps == taps
+    assert model.teacher.layers == layers
     assert model.decoder.embed_dims == student // 2
     assert len(model.decoder.blocks) == 4
     assert model.decoder.head.out_features == 1536
@@ -170,7 +170,7 @@ def test_teacher_ratios(ratio, extra):
         load(f'amd/ablation/amd_ablation_teacher-ratio-{ratio}_vit-base_sthv2.py')
     )
     counts = model.token_counts()
-    assert (counts['visible'], counts['extra']) == (160, extra)
+    assert (counts['visible'], counts['teacher_only']) == (160, extra)
 
 
 def test_no_reconstruction_has_no_decoder():

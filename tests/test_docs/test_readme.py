@@ -114,7 +114,7 @@ def test_the_derived_config_says_what_it_seems_to(tmp_path: Path) -> None:
     path = tmp_path / 'mine.py'
     path.write_text(python_blocks()[1])
     model = Config.fromfile(str(path)).model
-    assert model.tap_pairs == [(4, 8), (8, 16), (12, 24)]
+    assert model.layer_pairs == [(4, 8), (8, 16), (12, 24)]
     assert model.neck.loss.distance == 'smooth_l1'
     assert model.neck.type == 'amd_mm.SerialAlignment'
     assert model.mask_generator.teacher_ratio == 0.45

@@ -61,7 +61,7 @@ def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
     assert 'Asymmetric Masked Distillation' in (tmp_path / 'index.html').read_text()
     api = (tmp_path / 'docs' / 'api' / 'models' / 'index.html').read_text()
     assert 'amd_mm.models.AMD' in api
-    assert 'tap_pairs' in api
+    assert 'layer_pairs' in api
 
 
 def test_a_dead_link_is_an_error(tmp_path):

@@ -33,7 +33,7 @@ def load(name, folder, epochs=1):
     cfg.model.backbone.arch.num_layers = 4
     if cfg.model.get('teacher'):
         cfg.model.teacher.backbone.arch.num_layers = 4
-        cfg.model.tap_pairs = [(2, 2), (4, 4)]
+        cfg.model.layer_pairs = [(2, 2), (4, 4)]
     if 'frozen_stages' in cfg.model.backbone:
         cfg.model.backbone.frozen_stages = 4
     cfg.train_cfg.max_epochs = epochs

@@ -52,12 +52,12 @@ def test_every_student_parameter_gets_a_gradient(neck, rec_weight):
     assert frozen == ([] if rec_weight else ['backbone.norm.weight', 'backbone.norm.bias'])
     assert ('loss_rec' in log) == bool(rec_weight)
     assert ('loss_direct' in log) == model.neck.aligns_visible
-    assert ('loss_generation' in log) == model.neck.aligns_extra
+    assert ('loss_generation' in log) == model.neck.aligns_teacher_only
     wanted = sum(v for k, v in losses.items() if k.startswith('loss'))
     torch.testing.assert_close(total, wanted)
-    for tap in (2, 4):
-        assert -1 <= float(log[f'cosine_tap{tap}']) <= 1
-        assert float(log[f'norm_teacher_tap{tap}']) > 0
+    for layer in (2, 4):
+        assert -1 <= float(log[f'cosine_layer{layer}']) <= 1
+        assert float(log[f'norm_teacher_layer{layer}']) > 0
 
 
 def test_serial_alignment_trains_without_the_direct_loss():
@@ -69,17 +69,17 @@ def test_serial_alignment_trains_without_the_direct_loss():
     model.parse_losses(losses)[0].backward()
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
     both = build(amd()).loss(data['inputs'], partition=partition)
-    assert set(both) - set(losses) == {'loss_direct', 'direct_tap2', 'direct_tap4'}
+    assert set(both) - set(losses) == {'loss_direct', 'direct_layer2', 'direct_layer4'}
     # Of what is trained, as when nothing else is predicted.
     student = model.backbone.encode(
-        model.patches_of(data['inputs']), partition.visible, taps=(2, 4)
-    ).taps
+        model.patches_of(data['inputs']), partition.visible, layers=(2, 4)
+    ).layers
     made = model.neck(student, partition).generated[0]
     theirs = model.teacher(model.patches_of(data['inputs']), partition.teacher)[0][
         :, -made.shape[1] :
     ]
     torch.testing.assert_close(
-        losses['cosine_tap2'], torch.cosine_similarity(made, theirs, dim=-1).mean()
+        losses['cosine_layer2'], torch.cosine_similarity(made, theirs, dim=-1).mean()
     )
 
 
@@ -94,8 +94,8 @@ def test_loss_weights_scale_their_terms():
     other = weighted.loss(data['inputs'], partition=partition)
     for name, factor in (('rec', 2), ('direct', 0.5), ('generation', 3)):
         torch.testing.assert_close(other[f'loss_{name}'], plain[f'loss_{name}'] * factor)
-    taps = [plain['direct_tap2'], plain['direct_tap4']]
-    torch.testing.assert_close(plain['loss_direct'].detach(), torch.stack(taps).mean())
+    layers = [plain['direct_layer2'], plain['direct_layer4']]
+    torch.testing.assert_close(plain['loss_direct'].detach(), torch.stack(layers).mean())
 
 
 def test_teacher_is_untouched_by_init_and_training():
@@ -129,9 +129,9 @@ def test_teacher_goes_where_the_student_goes():
     assert model.teacher.backbone.pos_embed.device.type == 'meta'
 
 
-def test_teacher_stops_at_its_last_tap_with_the_full_teachers_features():
+def test_teacher_stops_at_its_last_layer_with_the_full_teachers_features():
     full = build(amd())
-    short = build(amd(tap_pairs=[(2, 3)]))
+    short = build(amd(layer_pairs=[(2, 3)]))
     assert short.teacher.backbone.depth == 3
     state = teacher_state(full)
     short.teacher.backbone.load_state_dict(
@@ -255,24 +255,26 @@ def test_part_of_the_extra_can_be_generated():
     cfg['mask_generator'] = dict(cfg['mask_generator'], generator_ratio=0.5)
     model = build(cfg)
     counts = model.token_counts()
-    assert (counts['extra'], counts['generated']) == (16, 8)
+    assert (counts['teacher_only'], counts['generated']) == (16, 8)
     clip = torch.randn(2, 3, 8, 64, 64)
     patches = model.patches_of(clip)
     partition = model.draw_partition(patches)
     losses = model.loss(clip, partition=partition)
-    taps = model.teacher(patches, partition.generated)  # the shape wanted
-    student = model.backbone.encode(patches, partition.visible, taps=model.student_taps).taps
+    layers = model.teacher(patches, partition.generated)  # the shape wanted
+    student = model.backbone.encode(patches, partition.visible, layers=model.student_layers).layers
     everything = model.teacher(patches, partition.teacher)
     where = partition.teacher[:, :, None] == partition.generated[:, None]
-    for index, tap in enumerate(model.student_taps):
+    for index, layer in enumerate(model.student_layers):
         neck = model.neck
         made = neck.generators[index].fill_in(
             neck.projections[index](student[index]), partition.visible, partition.generated
         )
-        assert made.shape == taps[index].shape
+        assert made.shape == layers[index].shape
         # (B, Kv + Ke, Kg) picks the teacher's features of those tokens.
         wanted = where.float().transpose(1, 2) @ everything[index]
-        torch.testing.assert_close(losses[f'generation_tap{tap}'], (made - wanted).square().mean())
+        torch.testing.assert_close(
+            losses[f'generation_layer{layer}'], (made - wanted).square().mean()
+        )
 
 
 def test_one_channel_and_other_sizes_train():
@@ -305,13 +307,13 @@ def test_a_neck_of_another_kind_is_named(monkeypatch):
 @pytest.mark.parametrize(
     'change, words',
     [
-        (dict(tap_pairs=[]), 'tap_pairs is a list'),
-        (dict(tap_pairs=[6, 12]), 'tap_pairs is a list'),
-        (dict(tap_pairs=[(2, 3), (5, 6)]), 'student block 5'),
-        (dict(tap_pairs=[(2, 3), (4, 7)]), 'from 1 to 6'),
-        (dict(tap_pairs=[(4, 3), (2, 6)]), "the student's are"),
-        (dict(tap_pairs=[(0, 3)]), 'counted from 1'),
-        (dict(tap_pairs=[(2, 3)], rec_weight=0.0), 'nothing trains'),
+        (dict(layer_pairs=[]), 'layer_pairs is a list'),
+        (dict(layer_pairs=[6, 12]), 'layer_pairs is a list'),
+        (dict(layer_pairs=[(2, 3), (5, 6)]), 'student block 5'),
+        (dict(layer_pairs=[(2, 3), (4, 7)]), 'from 1 to 6'),
+        (dict(layer_pairs=[(4, 3), (2, 6)]), "the student's are"),
+        (dict(layer_pairs=[(0, 3)]), 'counted from 1'),
+        (dict(layer_pairs=[(2, 3)], rec_weight=0.0), 'nothing trains'),
         (
             dict(neck='ParallelAlignment', direct_weight=0.0),
             'direct_weight=0 with ParallelAlignment',
@@ -350,7 +352,7 @@ def test_loss_does_not_depend_on_the_order_of_a_set():
     clip = torch.randn(2, 3, 8, 64, 64)
     partition = model.draw_partition(model.patches_of(clip))
     turned = TokenPartition(
-        partition.visible.flip(1), partition.extra.flip(1), partition.hidden.flip(1)
+        partition.visible.flip(1), partition.teacher_only.flip(1), partition.hidden.flip(1)
     )
     mine = model.loss(clip, partition=partition)
     theirs = model.loss(clip, partition=turned)

@@ -39,7 +39,7 @@ def partition(golden):
 
 def test_extra_tokens_are_the_published_ones(golden, partition):
     extra = torch.zeros(2, 64, dtype=torch.bool)
-    extra.scatter_(1, partition.extra, True)
+    extra.scatter_(1, partition.teacher_only, True)
     assert torch.equal(extra, torch.from_numpy(golden['mask_extra']))
 
 
@@ -63,16 +63,16 @@ def test_losses_and_every_gradient(golden, model, clip, partition):
         assert_close(grad.norm(), expected[name])
 
 
-def test_predictions_targets_and_taps(golden, model, clip, partition):
+def test_predictions_targets_and_layers(golden, model, clip, partition):
     patches = model.patches_of(clip)
-    unseen = partition.unseen.sort(dim=1).values
-    student = model.backbone.encode(patches, partition.visible, taps=[2, 4])
+    unseen = partition.masked.sort(dim=1).values
+    student = model.backbone.encode(patches, partition.visible, layers=[2, 4])
     prediction = model.decoder(student.tokens, partition.visible, unseen)
     assert_close(prediction[:, ::6, ::24], golden['pred'])
     truth = patches.gather(1, unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
     target = model.head.target(truth, *model.pixel_stats())
     assert_close(target[:, ::6, ::24], golden['target'])
-    aligned = model.neck(student.taps, partition)
+    aligned = model.neck(student.layers, partition)
     theirs = model.teacher(patches, partition.teacher)
     for index in range(2):
         assert_close(aligned.direct[index], golden[f'student_direct.{index}'])

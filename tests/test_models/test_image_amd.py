@@ -39,16 +39,16 @@ def test_class_token_is_aligned_and_counts_as_seen(images):
     patches = model.patches_of(images)
     partition = model.draw_partition(patches)
     assert partition.visible.shape == (2, 4)
-    assert partition.extra.shape == (2, 4)
-    taps = model.backbone.encode(patches, partition.visible, taps=[2, 4]).taps
-    aligned = model.neck(taps, partition)
+    assert partition.teacher_only.shape == (2, 4)
+    layers = model.backbone.encode(patches, partition.visible, layers=[2, 4]).layers
+    aligned = model.neck(layers, partition)
     assert aligned.direct[0].shape == (2, 1 + 4, 64)
     assert aligned.generated[0].shape == (2, 4, 64)
     theirs = model.teacher(patches, partition.teacher)
     assert theirs[0].shape == (2, 1 + 8, 64)
     # The first of the teacher's is its class token, then the visible ones.
-    alone = model.teacher.backbone.encode(patches, partition.teacher, taps=[3])
-    torch.testing.assert_close(theirs[0], alone.taps[0])
+    alone = model.teacher.backbone.encode(patches, partition.teacher, layers=[3])
+    torch.testing.assert_close(theirs[0], alone.layers[0])
 
 
 def test_the_class_token_s_place_in_the_decoder_is_zero(images):
@@ -108,9 +108,9 @@ def test_mistakes_name_both_sides(images):
     with pytest.raises(ValueError, match='teacher.backbone has 0.*backbone has 1'):
         build(dmae(teacher=dict(teacher, backbone=without)))
     with pytest.raises(ValueError, match='block 18 .* from 1 to 6'):
-        build(dmae(tap_pairs=[(3, 18)]))
+        build(dmae(layer_pairs=[(3, 18)]))
     with pytest.raises(ValueError, match='student block 9, the backbone has 4'):
-        build(dmae(tap_pairs=[(9, 6)]))
+        build(dmae(layer_pairs=[(9, 6)]))
     with pytest.raises(ValueError, match='token_grid is .* in teacher'):
         build(dmae(teacher=dict(teacher, backbone=dict(image_backbone(), img_size=96))))
     with pytest.raises(ValueError, match='final_norm=True'):
@@ -158,7 +158,7 @@ def test_moco_v3_with_alignment(images):
         ),
         teacher=dmae()['teacher'],
         alignment=dmae()['neck'],
-        tap_pairs=[(2, 3), (3, 6)],
+        layer_pairs=[(2, 3), (3, 6)],
         alignment_weight=2.0,
     )
     model = build(cfg)
@@ -181,7 +181,7 @@ def test_moco_v3_with_alignment(images):
     assert stock.layers[1].attn.qkv.weight.grad is not None
     assert not any('teacher' in name for name in model.state_dict())
     assert not stock.layers[1]._forward_hooks
-    wrong = dict(cfg, tap_pairs=[(5, 6)])
+    wrong = dict(cfg, layer_pairs=[(5, 6)])
     with pytest.raises(ValueError, match='student block 5, the backbone has 4'):
         build(wrong)
     wrong = copy.deepcopy(cfg)

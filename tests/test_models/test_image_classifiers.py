@@ -43,7 +43,7 @@ def aligned(**other):
         type='amd_mm.AlignedClassifier',
         teacher=dmae()['teacher'],
         alignment=dmae()['neck'],
-        tap_pairs=[(2, 3), (3, 6)],
+        layer_pairs=[(2, 3), (3, 6)],
         **other,
     )
 
@@ -93,7 +93,7 @@ def test_alignment_of_features(images, samples):
     losses = model.loss(images, samples)
     assert set(losses) == {'loss', 'loss_direct'}
     patches = model.backbone.patchify(images)
-    student = model.backbone.encode(patches, taps=[2, 3]).taps
+    student = model.backbone.encode(patches, layers=[2, 3]).layers
     every = torch.arange(16).expand(2, -1)
     values = [
         model.alignment.loss_module(projection(mine), theirs)

@@ -36,7 +36,7 @@ def case(request):
             teacher=dict(
                 type='amd_mm.FrozenTeacher', backbone=image_backbone(64, 8, 4), random_init=True
             ),
-            tap_pairs=[(3, 6)],
+            layer_pairs=[(3, 6)],
         )
     )
     public = _with_tables(draw_state(golden['student_names'], 'student'))
@@ -103,7 +103,7 @@ def test_losses_and_every_gradient(case, images):
         assert_close(grad.norm(), expected[name])
 
 
-def test_teacher_tap_and_prediction(case, images):
+def test_teacher_layer_and_prediction(case, images):
     golden, model = case
     patches = model.patches_of(images)
     kept = torch.from_numpy(golden['ids_keep'])

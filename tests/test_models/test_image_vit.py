@@ -59,11 +59,11 @@ def test_encode_is_forward(cls_token, size):
     model = build(out_type='raw', with_cls_token=cls_token, out_indices=[1, 3])
     images = torch.randn(2, 3, *size)
     second, last = model(images)
-    out = model.encode(model.patchify(images), taps=[2, 4], grid=model.grid_of(images))
+    out = model.encode(model.patchify(images), layers=[2, 4], grid=model.grid_of(images))
     close = dict(rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(out.taps[0], second, **close)
+    torch.testing.assert_close(out.layers[0], second, **close)
     torch.testing.assert_close(out.tokens, last, **close)
-    torch.testing.assert_close(model.norm(out.taps[1]), last, **close)
+    torch.testing.assert_close(model.norm(out.layers[1]), last, **close)
 
 
 def test_a_subset_is_the_whole_with_the_others_taken_away(images):
@@ -74,36 +74,36 @@ def test_a_subset_is_the_whole_with_the_others_taken_away(images):
     some, every = model.embed(patches, ids), model.embed(patches)
     torch.testing.assert_close(some[:, :1], every[:, :1])
     torch.testing.assert_close(some[:, 1:], gather_tokens(every[:, 1:], ids))
-    out = model.encode(patches, ids, taps=[2], stop_after_taps=True)
-    assert out.tokens is None and out.taps[0].shape == (2, 4, 48)
+    out = model.encode(patches, ids, layers=[2], stop_early=True)
+    assert out.tokens is None and out.layers[0].shape == (2, 4, 48)
 
 
-def test_stopping_runs_nothing_after_the_last_tap(images):
+def test_stopping_runs_nothing_after_the_last_layer(images):
     model = build()
     for number in (2, 3):
         model.layers[number] = nn.Identity()  # would change the result
     model.ln1 = None
-    out = model.encode(model.patchify(images), taps=[2], stop_after_taps=True)
-    expected = build().encode(model.patchify(images), taps=[2], stop_after_taps=True)
-    assert torch.equal(out.taps[0], expected.taps[0])
+    out = model.encode(model.patchify(images), layers=[2], stop_early=True)
+    expected = build().encode(model.patchify(images), layers=[2], stop_early=True)
+    assert torch.equal(out.layers[0], expected.layers[0])
 
 
 def test_query_key_value_of_a_block(images):
     model = build()
     patches = model.patchify(images)
-    (query, key, value), (tap,) = model.query_key_value(patches, 3, num_heads=4, taps=[1])
+    (query, key, value), (layer,) = model.query_key_value(patches, 3, num_heads=4, layers=[1])
     assert query.shape == (2, 4, 17, 12)
-    stream = model.encode(patches, taps=[1, 2])
-    assert torch.equal(tap, stream.taps[0])
+    stream = model.encode(patches, layers=[1, 2])
+    assert torch.equal(layer, stream.layers[0])
     layer = model.layers[2]
-    parts = layer.attn.qkv(layer.ln1(stream.taps[1])).chunk(3, dim=-1)
+    parts = layer.attn.qkv(layer.ln1(stream.layers[1])).chunk(3, dim=-1)
     for mine, part in zip((query, key, value), parts):
         assert torch.equal(mine, part.unflatten(-1, (4, 12)).transpose(1, 2))
     own, _ = model.query_key_value(patches, 3)
     assert own.shape == (3, 2, 3, 17, 16)
     # With its own heads, these make the block's attention.
     out = F.scaled_dot_product_attention(*own).transpose(1, 2).flatten(2)
-    expected = layer.attn(layer.ln1(stream.taps[1]))
+    expected = layer.attn(layer.ln1(stream.layers[1]))
     torch.testing.assert_close(layer.attn.proj(out), expected)
 
 
@@ -190,4 +190,4 @@ def test_mistakes_in_the_call(images):
     with pytest.raises(ValueError, match='num_heads=5 does not divide'):
         model.query_key_value(patches, 3, num_heads=5)
     with pytest.raises(ValueError, match='from 1 to 2'):
-        model.query_key_value(patches, 3, taps=[3])
+        model.query_key_value(patches, 3, layers=[3])

@@ -37,22 +37,22 @@ def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio, 
     )
     counts = generator.counts(grid)
     partition = generator(batch, grid)
-    sets = partition.visible, partition.extra, partition.hidden
+    sets = partition.visible, partition.teacher_only, partition.hidden
     everything = torch.cat(sets, 1).sort(dim=1).values
     expected = torch.arange(math.prod(grid)).expand(batch, -1)
     assert torch.equal(everything, expected)
-    assert [s.shape[1] for s in sets] == [counts[k] for k in ('visible', 'extra', 'hidden')]
+    assert [s.shape[1] for s in sets] == [counts[k] for k in ('visible', 'teacher_only', 'hidden')]
     for ids in (*sets, partition.targets):
         assert ids.dtype == torch.int64
     generated = partition.generation_targets
-    assert torch.equal(generated, sets[1][:, counts['extra'] - counts['generated'] :])
+    assert torch.equal(generated, sets[1][:, counts['teacher_only'] - counts['generated'] :])
     for ids in (sets[0], sets[2], generated):
         assert torch.equal(ids, ids.sort(dim=1).values)
     assert generated.shape == (batch, counts['generated'])
     if not generator_ratio:
         assert partition.generated is None
     assert partition.targets.shape == (batch, counts['decoded'])
-    for row, unseen in zip(partition.targets, partition.unseen):
+    for row, unseen in zip(partition.targets, partition.masked):
         assert len(set(row.tolist())) == len(row)
         assert set(row.tolist()) <= set(unseen.tolist())
 
@@ -63,8 +63,8 @@ def test_sets_are_a_partition(kind, grid, pair, decoder_ratio, generator_ratio, 
 )
 def test_published_counts_on_a_16x224x224_clip(student, teacher, visible, extra):
     counts = AsymmetricTubeMaskGenerator(student, teacher).counts(GRID)
-    assert (counts['visible'], counts['extra']) == (visible, extra)
-    assert sum(counts[k] for k in ('visible', 'extra', 'hidden')) == 1568
+    assert (counts['visible'], counts['teacher_only']) == (visible, extra)
+    assert sum(counts[k] for k in ('visible', 'teacher_only', 'hidden')) == 1568
     assert counts['decoded'] == 1568 - visible
 
 
@@ -108,13 +108,13 @@ def test_the_runner_s_iteration_decides_when_there_is_one(monkeypatch):
 
     monkeypatch.setattr(generators, 'MessageHub', Hub)
     generator = AsymmetricTubeMaskGenerator(0.9, 0.75)
-    at_five = generator(2, GRID).extra
-    assert torch.equal(at_five, generator(2, GRID).extra)
+    at_five = generator(2, GRID).teacher_only
+    assert torch.equal(at_five, generator(2, GRID).teacher_only)
     Hub.runtime_info['iter'] = 6
-    assert not torch.equal(at_five, generator(2, GRID).extra)
+    assert not torch.equal(at_five, generator(2, GRID).teacher_only)
     Hub.runtime_info['iter'] = 5
     resumed = AsymmetricTubeMaskGenerator(0.9, 0.75)
-    assert torch.equal(at_five, resumed(2, GRID).extra)
+    assert torch.equal(at_five, resumed(2, GRID).teacher_only)
 
 
 def test_masks_leave_the_global_random_state_alone():
@@ -128,15 +128,15 @@ def test_index_gather_equals_boolean_mask():
     tokens = torch.randn(3, 1568, 5)
     student = torch.ones(3, 1568, dtype=torch.bool)
     student.scatter_(1, partition.visible, False)
-    teacher = student.clone().scatter_(1, partition.extra, False)
+    teacher = student.clone().scatter_(1, partition.teacher_only, False)
     for ids, mask in (
         (partition.visible, ~student),
-        (partition.extra, student & ~teacher),
+        (partition.teacher_only, student & ~teacher),
         (partition.hidden, teacher),
     ):
         torch.testing.assert_close(gather_tokens(tokens, ids), tokens[mask].view(3, -1, 5))
     again = TokenPartition.from_masks(student, teacher)
-    for name in ('visible', 'extra', 'hidden'):
+    for name in ('visible', 'teacher_only', 'hidden'):
         assert torch.equal(getattr(again, name), getattr(partition, name))
 
 

@@ -117,8 +117,8 @@ def test_parallel_shares_nothing_between_its_branches():
     neck = ParallelAlignment(12, 24, 2, (4, 4, 4), generator_depth=1)
     neck.init_weights()
     partition = AsymmetricTubeMaskGenerator(0.75, 0.5)(2, (4, 4, 4))
-    taps = [torch.randn(2, 16, 12) for _ in range(2)]
-    out = neck(taps, partition)
+    layers = [torch.randn(2, 16, 12) for _ in range(2)]
+    out = neck(layers, partition)
     loss = neck.loss(out, [torch.randn(2, 32, 24) for _ in range(2)])
     sum(loss['direct']).backward()
     trained = {n for n, p in neck.named_parameters() if p.grad is not None}
@@ -127,7 +127,7 @@ def test_parallel_shares_nothing_between_its_branches():
     }
     torch.testing.assert_close(
         out.direct[0],
-        F.linear(taps[0], neck.direct_projections[0].weight, neck.direct_projections[0].bias),
+        F.linear(layers[0], neck.direct_projections[0].weight, neck.direct_projections[0].bias),
     )
 
 

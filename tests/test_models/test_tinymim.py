@@ -176,8 +176,8 @@ def test_one_view_is_two_equal_ones():
 def test_feature_and_class_token_targets(head, name, target):
     model, inputs = build(head=head, last_heads=None), images()
     patches = model.backbone.patchify(inputs)
-    (mine,) = model.backbone.encode(patches, taps=[12]).taps
-    (theirs,) = model.teacher.backbone.encode(patches, taps=[5]).taps
+    (mine,) = model.backbone.encode(patches, layers=[12]).layers
+    (theirs,) = model.teacher.backbone.encode(patches, layers=[5]).layers
     expected = F.l1_loss(model.head.projection(mine[:, target]), theirs[:, target])
     losses = model.loss(inputs)
     assert set(losses) == {name}
@@ -226,7 +226,7 @@ def test_masked_input_compares_what_both_see():
 
 
 def _first(partition):
-    return TokenPartition(partition.visible[:1], partition.extra[:1], partition.hidden[:1])
+    return TokenPartition(partition.visible[:1], partition.teacher_only[:1], partition.hidden[:1])
 
 
 def test_drop_path_of_the_teacher_is_an_option():

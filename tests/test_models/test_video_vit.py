@@ -142,36 +142,36 @@ def test_patchify_is_undone_and_puts_tokens_in_order():
     torch.testing.assert_close(patches[0, 14], wanted)
 
 
-def test_taps_are_the_residual_stream_before_the_norm():
+def test_layers_are_the_residual_stream_before_the_norm():
     model = build(use_mean_pooling=False)
     patches = model.patchify(clip())
-    out = model.encode(patches, taps=[1, 3])
+    out = model.encode(patches, layers=[1, 3])
     stream = model.embed(patches)
     for number, block in enumerate(model.blocks, start=1):
         stream = block(stream)
         if number == 1:
-            torch.testing.assert_close(out.taps[0], stream)
-    torch.testing.assert_close(out.taps[1], stream)
+            torch.testing.assert_close(out.layers[0], stream)
+    torch.testing.assert_close(out.layers[1], stream)
     torch.testing.assert_close(out.tokens, model.norm(stream))
-    assert len(out.taps) == 2
+    assert len(out.layers) == 2
 
 
 def test_early_stop_runs_no_further_block():
     model = build(use_mean_pooling=False)
     patches = model.patchify(clip())
-    full = model.encode(patches, taps=[2])
+    full = model.encode(patches, layers=[2])
     calls = []
     model.blocks[2].register_forward_hook(lambda *_: calls.append(1))
-    short = model.encode(patches, taps=[2], stop_after_taps=True)
+    short = model.encode(patches, layers=[2], stop_early=True)
     assert short.tokens is None and not calls
-    torch.testing.assert_close(short.taps, full.taps, rtol=0, atol=0)
+    torch.testing.assert_close(short.layers, full.layers, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('taps', [[0], [4], [2, 1], [2, 2]], ids=str)
-def test_wrong_taps_are_named(taps):
+@pytest.mark.parametrize('layers', [[0], [4], [2, 1], [2, 2]], ids=str)
+def test_wrong_layers_are_named(layers):
     model = build()
     with pytest.raises(ValueError, match='rising block numbers from 1 to 3'):
-        model.encode(model.patchify(clip()), taps=taps)
+        model.encode(model.patchify(clip()), layers=layers)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ CONFIG_FILES = [
 ]
 OPTIONS = [
     Case('option-without-value', ['key=value', 'model.depth'], ['model.depth']),
-    Case('option-typo', ['model.tap_pair=', "did you mean 'tap_pairs'?"], ['model.tap_pair="[(2,3)]"']),
+    Case('option-typo', ['model.layer_pair=', "did you mean 'layer_pairs'?"], ['model.layer_pair="[(2,3)]"']),
     Case('option-typo-below', ['model.backbone', "did you mean 'depth'?"], ['model.backbone.depht=3']),
     Case('option-typo-part', ["did you mean 'backbone'?"], ['model.backbon.depth=3']),
     Case('option-typo-top', ["did you mean 'train_dataloader'?"], ['train_dataloder.batch_size=2']),
@@ -98,11 +98,11 @@ DATASETS = [
     Case('views-none', ['num_views'], [f'{DATA}.pipeline.3.num_views=0']),
 ]
 MODEL = [
-    Case('tap-beyond-student', ['tap_pairs', 'student block 9', 'has 4'], ['model.tap_pairs="[(9,3)]"']),
-    Case('tap-beyond-teacher', ['block 9 of the teacher', '6'], ['model.tap_pairs="[(2,9)]"']),
-    Case('taps-falling', ['rising', '[3, 2]'], ['model.tap_pairs="[(3,3),(2,4)]"']),
-    Case('taps-no-pairs', ['tap_pairs', '(student block, teacher block)'], ['model.tap_pairs="[2,3]"']),
-    Case('tap-zero', ['counted from 1'], ['model.tap_pairs="[(0,3)]"']),
+    Case('layer-beyond-student', ['layer_pairs', 'student block 9', 'has 4'], ['model.layer_pairs="[(9,3)]"']),
+    Case('layer-beyond-teacher', ['block 9 of the teacher', '6'], ['model.layer_pairs="[(2,9)]"']),
+    Case('layers-falling', ['rising', '[3, 2]'], ['model.layer_pairs="[(3,3),(2,4)]"']),
+    Case('layers-no-pairs', ['layer_pairs', '(student block, teacher block)'], ['model.layer_pairs="[2,3]"']),
+    Case('layer-zero', ['counted from 1'], ['model.layer_pairs="[(0,3)]"']),
     Case('teacher-ratio-above', ['teacher_ratio=0.9', 'student_ratio=0.75'], [f'{MASKS}.teacher_ratio=0.9']),
     Case('ratio-above-one', ['student_ratio=75'], [f'{MASKS}.student_ratio=75']),
     Case('ratio-negative', ['teacher_ratio=-0.5'], [f'{MASKS}.teacher_ratio=-0.5']),
@@ -116,7 +116,7 @@ MODEL = [
     Case('channels', ['in_channels'], ['model.backbone.in_channels=1']),
     Case('channels-of-both', ['3 channels', 'in_channels=1'], ['model.backbone.in_channels=1', 'model.teacher.backbone.in_channels=1']),
     Case('weights-contradict', ['generation_weight=0', 'DirectAlignment'], ['model.generation_weight=0']),
-    Case('nothing-to-learn', ['rec_weight=0'], ['model.rec_weight=0', 'model.tap_pairs="[(2,3)]"']),
+    Case('nothing-to-learn', ['rec_weight=0'], ['model.rec_weight=0', 'model.layer_pairs="[(2,3)]"']),
     Case('dtype-unknown', ['float32', 'float17'], ['model.teacher.dtype=float17']),
 ]
 CHECKPOINTS = [

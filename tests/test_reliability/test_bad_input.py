@@ -15,7 +15,7 @@ import torch
 from amd_mm.engine import launch
 from amd_mm.engine.hooks import atomic_checkpoint
 from amd_mm.engine.sentences import explain
-from amd_mm.models.algorithms.amd import split_tap_pairs
+from amd_mm.models.algorithms.amd import split_layer_pairs
 from amd_mm.registry import MODELS
 
 from tests.test_configs.shrink import REPOSITORY
@@ -97,7 +97,7 @@ def test_real_process_prints_the_sentence_and_nothing_before_it(project):
             '--work-dir',
             str(project / 'process'),
             '--cfg-options',
-            'model.tap_pairs="[(2,9)]"',
+            'model.layer_pairs="[(2,9)]"',
         ],
         capture_output=True,
         text=True,
@@ -227,7 +227,7 @@ def test_disk_full_while_saving(project, capsys, monkeypatch, tmp_path):
 def test_traceback_on_request(project, monkeypatch):
     monkeypatch.setenv('AMD_MM_TRACEBACK', '1')
     argv = [str(project / 'pretrain.py')]
-    argv += ['--cfg-options', 'model.tap_pairs="[(9,3)]"']
+    argv += ['--cfg-options', 'model.layer_pairs="[(9,3)]"']
     with pytest.raises(ValueError, match='student block 9'):
         load_tool('train').main(argv)
 
@@ -240,12 +240,12 @@ def test_mistakes_of_the_program_keep_their_traceback():
 
     for fails in (
         own_transform,
-        lambda: split_tap_pairs([(1, 2), 'ab']),  # '1' >= 1: a TypeError
+        lambda: split_layer_pairs([(1, 2), 'ab']),  # '1' >= 1: a TypeError
         lambda: {}['key'],
     ):
         with pytest.raises((ValueError, TypeError, KeyError)) as error:
             fails()
         assert explain(error.value) is None
     with pytest.raises(ValueError) as error:
-        split_tap_pairs([(2, 1), (1, 2)])
+        split_layer_pairs([(2, 1), (1, 2)])
     assert 'rising' in explain(error.value)

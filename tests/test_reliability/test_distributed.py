@@ -37,7 +37,7 @@ def draw_from_content(self, patches):
     grid = self.backbone.token_grid
     cells = patches.unflatten(1, (grid[0], -1)).mean((1, 3)).argsort(1)
     counts = self.mask_generator.counts(grid)
-    sizes = [counts[name] // grid[0] for name in ('visible', 'extra', 'hidden')]
+    sizes = [counts[name] // grid[0] for name in ('visible', 'teacher_only', 'hidden')]
     return TokenPartition(
         *(
             self.mask_generator.tokens_of(part.sort(1).values, grid)

@@ -242,7 +242,7 @@ def test_blocks_become_units():
     units = [
         name for name, module in model.named_modules() if wrap_classes(module, False, 0, ['Block'])
     ]
-    # 4 blocks, 2 of the decoder, a generator of one block for either tap.
+    # 4 blocks, 2 of the decoder, a generator of one block for either layer.
     assert len(units) == 8 and 'backbone.blocks.0' in units
     assert wrap_classes(model, True, 0, ['Block'])
 

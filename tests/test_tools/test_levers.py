@@ -63,7 +63,7 @@ def test_the_teacher_of_the_graph_computes(
     assert len(ways) == 2
     tokens = case.partition.teacher.shape[1]
     for way in ways.values():
-        assert [tap.shape for tap in way()] == 2 * [(1, tokens, 64)]
+        assert [layer.shape for layer in way()] == 2 * [(1, tokens, 64)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

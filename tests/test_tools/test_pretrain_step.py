@@ -120,9 +120,9 @@ def test_parts_make_the_step(tool: ModuleType) -> None:
     partition = ways_of(tool).draw(way.model, clip)
     target = way.parts.target(clip, partition)
     theirs = way.parts.teacher(clip, partition)
-    tokens, taps = way.parts.student(clip, partition)
+    tokens, layers = way.parts.student(clip, partition)
     found = dict(
-        way.parts.neck(taps, theirs, partition),
+        way.parts.neck(layers, theirs, partition),
         loss_rec=way.parts.decoder(tokens, target, partition),
     )
     expected = way.model.loss(clip, None, partition)
@@ -143,9 +143,9 @@ def test_operations_by_hand(tool: ModuleType) -> None:
         each = 24 * tokens * width**2 + 4 * tokens**2 * width
         return embedding, depth * each
 
-    seen = counts['visible'] + counts['extra']
+    seen = counts['visible'] + counts['teacher_only']
     teacher = model.teacher.backbone
-    assert counted['teacher'] == sum(blocks(teacher, seen, model.teacher.taps[-1]))
+    assert counted['teacher'] == sum(blocks(teacher, seen, model.teacher.layers[-1]))
     embedding, rest = blocks(model.backbone, counts['visible'], model.backbone.depth)
     # Backward is twice the forward pass, but the clip needs no gradient.
     assert counted['student'] == 2 * embedding + 3 * rest

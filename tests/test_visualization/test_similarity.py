@@ -92,7 +92,7 @@ def test_float32_is_close_enough_with_an_outlying_channel() -> None:
     torch.testing.assert_close(single, double, rtol=1e-5, atol=1e-5)
 
 
-def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
+def test_features_are_those_of_the_layers_and_the_tokens_chosen() -> None:
     for cfg, shape in ((backbone(), (2, 3, 8, 64, 64)), (mae()['backbone'], (2, 3, 64, 64))):
         vit = MODELS.build(cfg).eval()
         vit.init_weights()
@@ -104,14 +104,16 @@ def test_features_are_those_of_the_taps_and_the_tokens_chosen() -> None:
         found = block_features(encoder, inputs, chosen)
         with torch.no_grad():
             patches = vit.patchify(inputs.float() - 128)
-            taps = vit.encode(patches, taps=[2, 4]).taps
-        for block, tap in zip((found[1], found[3]), taps):
-            tap = tap[:, vit.num_extra_tokens :]
-            expected = torch.stack([tap[clip, token] for clip in (0, 1) for token in chosen[clip]])
+            layers = vit.encode(patches, layers=[2, 4]).layers
+        for block, layer in zip((found[1], found[3]), layers):
+            layer = layer[:, vit.num_extra_tokens :]
+            expected = torch.stack(
+                [layer[clip, token] for clip in (0, 1) for token in chosen[clip]]
+            )
             torch.testing.assert_close(block, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_tap_pairs_are_framed(tmp_path: Path) -> None:
+def test_layer_pairs_are_framed(tmp_path: Path) -> None:
     values = torch.rand(4, 6)
     pictures = [
         cv2.imread(str(draw_similarity(values, tmp_path / name, pairs)))

@@ -69,10 +69,10 @@ class Case:
 
 
 def generators(case: Case) -> Ways:
-    """Two taps' generators, forward and backward."""
+    """Two layers' generators, forward and backward."""
     one, other = case.generator(), case.generator()
     stacked, tables = stack_module_state([one, other])
-    ids = case.partition.visible, case.partition.extra
+    ids = case.partition.visible, case.partition.teacher_only
 
     def fill_in(weights: dict, fixed: dict, tokens: Tensor) -> Tensor:
         return functional_call(_FillIn(one), (_inside(weights), _inside(fixed)), (tokens, *ids))
@@ -90,7 +90,7 @@ def generators(case: Case) -> Ways:
         made = torch.vmap(fill_in)(stacked, tables, case.visible)
         return [made, _gradients(made, list(stacked.values()))[0]]
 
-    return {'one after the other': in_turn, 'batched over the taps': batched}
+    return {'one after the other': in_turn, 'batched over the layers': batched}
 
 
 class _FillIn(nn.Module):
@@ -180,7 +180,7 @@ def teacher(case: Case) -> Ways:
             depth=_TEACHER_TAPS[-1],
             num_heads=max(case.width // 64, 1),
         ),
-        taps=_TEACHER_TAPS,
+        layers=_TEACHER_TAPS,
         dtype='bfloat16',
         random_init=True,
     ).to(case.device)

@@ -57,7 +57,7 @@ def plain_config(cfg: ConfigDict) -> ConfigDict:
 
 
 def whole_teacher(model: MaskedAutoencoder, cfg: ConfigDict) -> VideoVisionTransformer | None:
-    """The teacher with the blocks after its last tap, which ours leaves out.
+    """The teacher with the blocks after its last layer, which ours leaves out.
 
     Args:
         model (MaskedAutoencoder): Whose teacher's weights are taken.
@@ -88,45 +88,45 @@ class PlainParts:
 
     @torch.no_grad()
     def teacher(self, clip: Tensor, partition: TokenPartition) -> list[Tensor]:
-        """Taps (B, Kv + Ke, C), tokens in the order of the clip."""
+        """Layers (B, Kv + Ke, C), tokens in the order of the clip."""
         _, hidden = _masks(partition)
         tokens = _embed(self.whole_teacher, clip, hidden)
-        taps = []
+        layers = []
         for number, block in enumerate(self.whole_teacher.blocks, start=1):
             tokens = block(tokens)
-            if number in self.model.teacher.taps:
-                taps.append(tokens)
+            if number in self.model.teacher.layers:
+                layers.append(tokens)
         self.whole_teacher.norm(tokens)
-        return taps
+        return layers
 
     def student(self, clip: Tensor, partition: TokenPartition) -> tuple[Tensor, list[Tensor]]:
-        """Normed tokens (B, Kv, C), and the taps."""
+        """Normed tokens (B, Kv, C), and the layers."""
         backbone = self.model.backbone
         tokens = _embed(backbone, clip, _masks(partition)[0])
-        taps = []
+        layers = []
         for number, block in enumerate(backbone.blocks, start=1):
             tokens = block(tokens)
-            if number in getattr(self.model, 'student_taps', ()):
-                taps.append(tokens)
-        return backbone.norm(tokens), taps
+            if number in getattr(self.model, 'student_layers', ()):
+                layers.append(tokens)
+        return backbone.norm(tokens), layers
 
     def neck(
-        self, taps: list[Tensor], theirs: list[Tensor], partition: TokenPartition
+        self, layers: list[Tensor], theirs: list[Tensor], partition: TokenPartition
     ) -> dict[str, Tensor]:
         """The two alignment losses, weighted."""
         unseen, hidden = _masks(partition)
         extra = token_mask(partition.generation_targets, partition.num_tokens)
         neck, weights = self.model.neck, self.model.loss_weights
         direct, generated = [], []
-        for number, tap in enumerate(taps):
+        for number, layer in enumerate(layers):
             batch, _, dims = theirs[number].shape
             features = theirs[number].new_zeros(*unseen.shape, dims)
             features[~hidden] = theirs[number].flatten(0, 1)
             projection = neck.projections[number]
             direct.append(
-                neck.loss_module(projection(tap), features[~unseen].view(batch, -1, dims))
+                neck.loss_module(projection(layer), features[~unseen].view(batch, -1, dims))
             )
-            made = _fill_in(neck.generators[number], projection(tap), unseen, extra)
+            made = _fill_in(neck.generators[number], projection(layer), unseen, extra)
             generated.append(neck.loss_module(made, features[extra].view(batch, -1, dims)))
         return dict(
             loss_direct=weights['direct'] * torch.stack(direct).mean(),
@@ -153,12 +153,12 @@ class PlainParts:
         """All of them together."""
         found = {}
         theirs = self.teacher(clip, partition) if self.whole_teacher is not None else None
-        tokens, taps = self.student(clip, partition)
+        tokens, layers = self.student(clip, partition)
         if self.model.reconstructs:
             target = self.target(clip, partition)
             found['loss_rec'] = self.decoder(tokens, target, partition)
         if theirs is not None:
-            found.update(self.neck(taps, theirs, partition))
+            found.update(self.neck(layers, theirs, partition))
         return found
 
 

@@ -113,26 +113,26 @@ class OurParts:
         self.model = model
 
     def teacher(self, clip: Tensor, partition: TokenPartition) -> list[Tensor]:
-        """Taps (B, Kv + Ke, C), the visible tokens first."""
+        """Layers (B, Kv + Ke, C), the visible tokens first."""
         patches = self.model.backbone.patchify(clip)
         return self.model.teacher(patches, partition.teacher)
 
     def student(self, clip: Tensor, partition: TokenPartition) -> tuple[Tensor, list[Tensor]]:
-        """Normed tokens (B, Kv, C), and the taps."""
+        """Normed tokens (B, Kv, C), and the layers."""
         out = self.model.backbone.encode(
             self.model.backbone.patchify(clip),
             partition.visible,
-            taps=getattr(self.model, 'student_taps', ()),
+            layers=getattr(self.model, 'student_layers', ()),
         )
-        return out.tokens, out.taps
+        return out.tokens, out.layers
 
     def neck(
-        self, taps: list[Tensor], theirs: list[Tensor], partition: TokenPartition
+        self, layers: list[Tensor], theirs: list[Tensor], partition: TokenPartition
     ) -> dict[str, Tensor]:
         """The alignment losses, weighted."""
-        predicted = self.model.neck(taps, partition)
+        predicted = self.model.neck(layers, partition)
         losses = self.model.alignment_loss(predicted, theirs)
-        self.model.health(taps, predicted, theirs)
+        self.model.health(layers, predicted, theirs)
         return {k: v for k, v in losses.items() if k.startswith('loss')}
 
     def target(self, clip: Tensor, partition: TokenPartition) -> Tensor:
@@ -272,10 +272,10 @@ class PartSteps:
         model, parts = way.model, way.parts
         self.names = ['student']
         with torch.no_grad(), way.autocast():
-            tokens, taps = parts.student(self.clip, partition)
+            tokens, layers = parts.student(self.clip, partition)
             if getattr(model, 'neck', None) is not None:
                 self.names = ['teacher', 'student', 'neck']
-                self.taps = [_leaf(tap) for tap in taps]
+                self.layers = [_leaf(layer) for layer in layers]
                 self.theirs = parts.teacher(self.clip, partition)
             if model.reconstructs:
                 self.names += ['decoder', 'target']
@@ -312,11 +312,11 @@ class PartSteps:
         self.way.parts.target(self.clip, self.partition)
 
     def _student(self) -> list[Tensor]:
-        tokens, taps = self.way.parts.student(self.clip, self.partition)
-        return [tokens, *taps] if self.way.model.reconstructs else taps
+        tokens, layers = self.way.parts.student(self.clip, self.partition)
+        return [tokens, *layers] if self.way.model.reconstructs else layers
 
     def _neck(self) -> list[Tensor]:
-        losses = self.way.parts.neck(self.taps, self.theirs, self.partition)
+        losses = self.way.parts.neck(self.layers, self.theirs, self.partition)
         return list(losses.values())
 
     def _decoder(self) -> list[Tensor]:

@@ -32,7 +32,7 @@ from amd_mm.visualization.command_line import run_tool
 from amd_mm.visualization.errors import VisualizationError
 from amd_mm.visualization.figures import check_picture
 from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import Encoder, load_teacher, tap_pairs_of
+from amd_mm.visualization.model_files import Encoder, layer_pairs_of, load_teacher
 from amd_mm.visualization.similarity import (
     block_features,
     check_comparable,
@@ -90,7 +90,7 @@ def load_pair(student: Source, teacher: list[str] | None) -> tuple[Encoder, Enco
         teacher (List[str], optional): CHECKPOINT [CONFIG]; the teacher of the
             student's config if None.
     """
-    cfg, pairs = student.cfg, tap_pairs_of(student.cfg)
+    cfg, pairs = student.cfg, layer_pairs_of(student.cfg)
     if teacher is None:
         if cfg is None:
             raise VisualizationError(

@@ -109,12 +109,12 @@ def run(args: argparse.Namespace) -> None:
     result = reconstruct(model.to(device), normalise(inputs, *stats).to(device), args.seed)
     borrows = borrows_statistics(model)
     counts = model.token_counts()
-    teacher = counts['visible'] + counts['extra']
+    teacher = counts['visible'] + counts['teacher_only']
     print(
         f'config: {source.cfg.filename}\n'
         f'{len(files)} inputs of {counts["total"]} tokens: the student sees '
         f'{counts["visible"]}'
-        + (f', the teacher {teacher}' if counts['extra'] else '')
+        + (f', the teacher {teacher}' if counts['teacher_only'] else '')
         + f'; masks of seed {args.seed}'
     )
     if borrows:

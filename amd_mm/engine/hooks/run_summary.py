@@ -145,7 +145,7 @@ def _tokens(model: Any) -> str | None:
     counts = model.token_counts()
     text = f'{counts["total"]}: the student sees {counts["visible"]}'
     if getattr(model, 'teacher', None) is not None:
-        text += f', the teacher {counts["visible"] + counts["extra"]}'
+        text += f', the teacher {counts["visible"] + counts["teacher_only"]}'
     return text
 
 

@@ -23,9 +23,9 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
         teacher (dict): Config of the :class:`FrozenTeacher`.
         alignment (dict): Config of a neck that aligns visible tokens, such as
             :class:`DirectAlignment`; widths are inferred.
-        tap_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
+        layer_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
         alignment_weight (float): Weight of the alignment, averaged over the
-            taps.
+            layers.
         base_momentum (float): As in MoCo v3.
         data_preprocessor (dict, optional): As in MoCo v3.
         init_cfg (dict | List[dict], optional): Initialisation.
@@ -42,7 +42,7 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
         head: dict,
         teacher: dict,
         alignment: dict,
-        tap_pairs: Sequence[tuple[int, int]],
+        layer_pairs: Sequence[tuple[int, int]],
         alignment_weight: float = 1.0,
         base_momentum: float = 0.01,
         data_preprocessor: dict | None = None,
@@ -56,7 +56,7 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
-        self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
+        self.build_alignment(teacher, alignment, layer_pairs, alignment_weight)
 
     def loss(self, inputs: list[Tensor], data_samples: list) -> dict[str, Tensor]:
         """The training loss.
@@ -70,7 +70,7 @@ class AlignedMoCoV3(AlignsTokens, MoCoV3):
             Dict[str, Tensor]: ``loss`` (MoCo v3's) and ``loss_direct``, a
             scalar each.
         """
-        with self.collected_taps() as taps:
+        with self.collected_layers() as layers:
             losses = super().loss(inputs, data_samples)
-        losses['loss_direct'] = self.alignment_loss(taps, torch.cat(inputs))
+        losses['loss_direct'] = self.alignment_loss(layers, torch.cat(inputs))
         return losses

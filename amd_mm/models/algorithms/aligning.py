@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..mask_generators import TokenPartition
 from ..teachers import CarriesTeacher
-from .amd import split_tap_pairs
+from .amd import split_layer_pairs
 
 
 class AlignsTokens(CarriesTeacher):
@@ -22,7 +22,7 @@ class AlignsTokens(CarriesTeacher):
     backbone: Any  # built by the model's own class
 
     def build_alignment(
-        self, teacher: dict, alignment: dict, tap_pairs: Sequence[tuple[int, int]], weight: float
+        self, teacher: dict, alignment: dict, layer_pairs: Sequence[tuple[int, int]], weight: float
     ) -> None:
         """Build the teacher and the neck.
 
@@ -30,15 +30,15 @@ class AlignsTokens(CarriesTeacher):
             teacher (dict): Config of a :class:`FrozenTeacher`.
             alignment (dict): Config of a neck that aligns visible tokens, such
                 as :class:`DirectAlignment`; widths are inferred.
-            tap_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
+            layer_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
             weight (float): Weight of the alignment.
 
         Raises:
             ValueError: If the pairs do not fit the depths, or teacher and
                 student see other tokens.
         """
-        self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
-        self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
+        self.student_layers, teacher_layers = split_layer_pairs(layer_pairs)
+        self.carry(MODELS.build(dict(teacher, layers=teacher_layers)))
         self._check_tokens()
         self.alignment_weight = weight
         self.alignment = MODELS.build(
@@ -46,15 +46,15 @@ class AlignsTokens(CarriesTeacher):
                 alignment,
                 student_dims=self.backbone.embed_dims,
                 teacher_dims=self.teacher.embed_dims,
-                num_pairs=len(self.student_taps),
+                num_pairs=len(self.student_layers),
             )
         )
 
     def _check_tokens(self) -> None:
         mine, theirs = self.backbone, self.teacher.backbone
-        if self.student_taps[-1] > mine.num_layers:
+        if self.student_layers[-1] > mine.num_layers:
             raise ValueError(
-                f'tap_pairs name student block {self.student_taps[-1]}, the '
+                f'layer_pairs name student block {self.student_layers[-1]}, the '
                 f'backbone has {mine.num_layers}'
             )
         seen = [
@@ -69,35 +69,35 @@ class AlignsTokens(CarriesTeacher):
             )
 
     @contextmanager
-    def collected_taps(self) -> Iterator[list[list[Tensor]]]:
+    def collected_layers(self) -> Iterator[list[list[Tensor]]]:
         """Collect what the tapped blocks return within the ``with`` block.
 
         Yields:
-            List[List[Tensor]]: For every tap (B, E + N, C), call by call.
+            List[List[Tensor]]: For every layer (B, E + N, C), call by call.
         """
-        taps: list[list[Tensor]] = [[] for _ in self.student_taps]
+        layers: list[list[Tensor]] = [[] for _ in self.student_layers]
         hooks = [
             self.backbone.layers[number - 1].register_forward_hook(_appender(kept))
-            for number, kept in zip(self.student_taps, taps)
+            for number, kept in zip(self.student_layers, layers)
         ]
         try:
-            yield taps
+            yield layers
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def alignment_loss(self, taps: list[list[Tensor]], images: Tensor) -> Tensor:
+    def alignment_loss(self, layers: list[list[Tensor]], images: Tensor) -> Tensor:
         """Compare with the teacher.
 
         Args:
-            taps (List[List[Tensor]]): From :meth:`collected_taps`.
+            layers (List[List[Tensor]]): From :meth:`collected_layers`.
             images (Tensor): (B, C, H, W), normalised: what the student saw in
                 these calls, in their order.
 
         Returns:
-            Tensor: Scalar, averaged over the taps and weighted.
+            Tensor: Scalar, averaged over the layers and weighted.
         """
-        student = [torch.cat(calls) for calls in taps]
+        student = [torch.cat(calls) for calls in layers]
         patches = self.teacher.backbone.patchify(images)
         partition = _all_tokens(patches)
         teacher = self.teacher(patches, partition.visible)
@@ -118,4 +118,4 @@ def _all_tokens(patches: Tensor) -> TokenPartition:
     """Of (B, N, P) patches: everything is seen by both."""
     batch, tokens, _ = patches.shape
     ids = torch.arange(tokens, device=patches.device).expand(batch, -1)
-    return TokenPartition(visible=ids, extra=ids[:, :0], hidden=ids[:, :0])
+    return TokenPartition(visible=ids, teacher_only=ids[:, :0], hidden=ids[:, :0])

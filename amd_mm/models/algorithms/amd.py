@@ -26,7 +26,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
 
     With equal ratios and a direct neck this is DMAE (CVPR 2023). Class tokens
     of an image backbone count as seen by both. The losses are averaged over
-    the taps: where DMAE sums, ``direct_weight`` is the number of pairs.
+    the layers: where DMAE sums, ``direct_weight`` is the number of pairs.
 
     The teacher is no sub-module: it is in no ``state_dict``, optimiser,
     DistributedDataParallel or EMA. ``.to()`` reaches it.
@@ -36,7 +36,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         teacher (dict): Config of the :class:`FrozenTeacher`.
         neck (dict): Config of the alignment neck; widths, grid and position
             table are inferred.
-        tap_pairs (Sequence[Tuple[int, int]]): Pairs (block of the student,
+        layer_pairs (Sequence[Tuple[int, int]]): Pairs (block of the student,
             block of the teacher) to align, counted from 1, rising on both
             sides.
         mask_generator (dict): Config of the generator of partitions.
@@ -52,7 +52,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         init_cfg (dict | List[dict], optional): Initialisation.
 
     Raises:
-        ValueError: If tap pairs do not fit the depths, teacher and student cut
+        ValueError: If layer pairs do not fit the depths, teacher and student cut
             the clip differently or only one of them has a class token, or
             weights, neck and ratios contradict each other.
     """
@@ -64,7 +64,7 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         backbone: dict,
         teacher: dict,
         neck: dict,
-        tap_pairs: Sequence[tuple[int, int]],
+        layer_pairs: Sequence[tuple[int, int]],
         mask_generator: dict,
         decoder: dict | None = None,
         head: dict | None = None,
@@ -85,10 +85,10 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             compile_blocks,
             init_cfg,
         )
-        self.student_taps, teacher_taps = split_tap_pairs(tap_pairs)
+        self.student_layers, teacher_layers = split_layer_pairs(layer_pairs)
         self.loss_weights = dict(direct=direct_weight, generation=generation_weight)
-        self._check_student_taps()
-        self.carry(MODELS.build(dict(teacher, taps=teacher_taps)))
+        self._check_student_layers()
+        self.carry(MODELS.build(dict(teacher, layers=teacher_layers)))
         self._check_patches()
         self.neck = MODELS.build(self._complete_neck(neck))
         self._check_losses()
@@ -100,25 +100,25 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
             neck,
             student_dims=self.backbone.embed_dims,
             teacher_dims=self.teacher.embed_dims,
-            num_pairs=len(self.student_taps),
+            num_pairs=len(self.student_layers),
         )
-        if getattr(MODELS.get(neck['type']), 'aligns_extra', False):
+        if getattr(MODELS.get(neck['type']), 'aligns_teacher_only', False):
             neck.update(grid=self.backbone.token_grid, pos_embed_type=self.backbone.pos_embed_type)
         return neck
 
-    def _check_student_taps(self) -> None:
-        depth, taps = self.backbone.depth, self.student_taps
-        if taps[-1] > depth:
+    def _check_student_layers(self) -> None:
+        depth, layers = self.backbone.depth, self.student_layers
+        if layers[-1] > depth:
             raise ValueError(
-                f'tap_pairs name student block {taps[-1]}, the '
+                f'layer_pairs name student block {layers[-1]}, the '
                 f'backbone has {depth}: choose one of these, or a deeper '
                 'backbone'
             )
-        if not self.reconstructs and taps[-1] < depth:
+        if not self.reconstructs and layers[-1] < depth:
             raise ValueError(
                 f'without reconstruction (rec_weight=0) nothing trains the '
-                f"student's blocks after its last tap {taps[-1]}: tap block "
-                f'{depth}, or set backbone.depth={taps[-1]}'
+                f"student's blocks after its last layer {layers[-1]}: layer block "
+                f'{depth}, or set backbone.depth={layers[-1]}'
             )
 
     def _check_patches(self) -> None:
@@ -145,9 +145,9 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 'amd_mm.models.necks.AlignmentNeck, which says what a neck '
                 'aligns; docs/extending.md has an example'
             )
-        aligns = dict(direct=self.neck.aligns_visible, generation=self.neck.aligns_extra)
+        aligns = dict(direct=self.neck.aligns_visible, generation=self.neck.aligns_teacher_only)
         name = type(self.neck).__name__
-        if aligns['generation'] and not self.token_counts()['extra']:
+        if aligns['generation'] and not self.token_counts()['teacher_only']:
             raise ValueError(
                 f'{name} aligns tokens that only the teacher sees, and equal '
                 'mask ratios leave none: lower teacher_ratio or use '
@@ -183,25 +183,22 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         Returns:
             Dict[str, Tensor]: Scalars: weighted ``loss_rec``, ``loss_direct``
             and ``loss_generation`` as far as they are computed; unweighted
-            ``direct_tapK`` and ``generation_tapK`` for student block K; and
+            ``direct_layerK`` and ``generation_layerK`` for student block K; and
             health figures without gradient, see :meth:`health`.
         """
         patches = self.patches_of(inputs)
         if partition is None:
             partition = self.draw_partition(patches)
-        teacher_taps = self.teacher(patches, partition.teacher)
+        teacher_layers = self.teacher(patches, partition.teacher)
         student = self.backbone.encode(
-            patches,
-            partition.visible,
-            taps=self.student_taps,
-            stop_after_taps=not self.reconstructs,
+            patches, partition.visible, layers=self.student_layers, stop_early=not self.reconstructs
         )
         losses = dict()
         if self.reconstructs:
             losses['loss_rec'] = self.reconstruction_loss(student.tokens, patches, partition)
-        predicted = self.weighted(self.neck(student.taps, partition))
-        losses.update(self.alignment_loss(predicted, teacher_taps))
-        losses.update(self.health(student.taps, predicted, teacher_taps))
+        predicted = self.weighted(self.neck(student.layers, partition))
+        losses.update(self.alignment_loss(predicted, teacher_layers))
+        losses.update(self.health(student.layers, predicted, teacher_layers))
         return losses
 
     def weighted(self, predicted: Aligned) -> Aligned:
@@ -220,50 +217,50 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
         left_out = [kinds[k] for k, w in self.loss_weights.items() if not w]
         return replace(predicted, **dict.fromkeys(left_out))
 
-    def alignment_loss(self, predicted: Aligned, teacher_taps: list[Tensor]) -> dict[str, Tensor]:
-        """Average the neck's losses over the taps, and weight them.
+    def alignment_loss(self, predicted: Aligned, teacher_layers: list[Tensor]) -> dict[str, Tensor]:
+        """Average the neck's losses over the layers, and weight them.
 
         Args:
             predicted (Aligned): What the neck predicts of the teacher.
-            teacher_taps (List[Tensor]): (B, E + Kv + Ke, Ct) each, the
+            teacher_layers (List[Tensor]): (B, E + Kv + Ke, Ct) each, the
                 visible tokens first.
 
         Returns:
             Dict[str, Tensor]: Scalars: weighted ``loss_direct`` and
             ``loss_generation`` as far as the neck predicts them; unweighted,
-            without gradient, ``direct_tapK`` and ``generation_tapK`` for
+            without gradient, ``direct_layerK`` and ``generation_layerK`` for
             student block K.
         """
         losses = dict()
-        for kind, values in self.neck.loss(predicted, teacher_taps).items():
+        for kind, values in self.neck.loss(predicted, teacher_layers).items():
             mean = torch.stack(values).mean()
             losses[f'loss_{kind}'] = self.loss_weights[kind] * mean
-            for tap, value in zip(self.student_taps, values):
-                losses[f'{kind}_tap{tap}'] = value.detach()
+            for layer, value in zip(self.student_layers, values):
+                losses[f'{kind}_layer{layer}'] = value.detach()
         return losses
 
     @torch.no_grad()
     def health(
-        self, student_taps: list[Tensor], predicted: Aligned, teacher_taps: list[Tensor]
+        self, student_layers: list[Tensor], predicted: Aligned, teacher_layers: list[Tensor]
     ) -> dict[str, Tensor]:
         """Cheap figures that tell whether distillation is healthy.
 
         Args:
-            student_taps (List[Tensor]): (B, E + Kv, Cs) each.
+            student_layers (List[Tensor]): (B, E + Kv, Cs) each.
             predicted (Aligned): What the neck predicts of the teacher.
-            teacher_taps (List[Tensor]): (B, E + Kv + Ke, Ct) each, float32,
+            teacher_layers (List[Tensor]): (B, E + Kv + Ke, Ct) each, float32,
                 the visible tokens first.
 
         Returns:
             Dict[str, Tensor]: Scalars for student block K:
-            ``norm_student_tapK`` and ``norm_teacher_tapK``, the mean length
-            of a token; and ``cosine_tapK``, the mean cosine of the predicted
+            ``norm_student_layerK`` and ``norm_teacher_layerK``, the mean length
+            of a token; and ``cosine_layerK``, the mean cosine of the predicted
             and the true token of the teacher, on visible tokens if the neck
             predicts these and else on the extra ones.
         """
         figures = dict()
-        for index, tap in enumerate(self.student_taps):
-            theirs = teacher_taps[index]
+        for index, layer in enumerate(self.student_layers):
+            theirs = teacher_layers[index]
             if predicted.direct is not None:
                 mine = predicted.direct[index].float()
                 theirs = theirs[:, : mine.shape[1]]
@@ -272,13 +269,15 @@ class AMD(CarriesTeacher, MaskedAutoencoder):
                 theirs = theirs[:, -mine.shape[1] :]
             else:
                 continue
-            figures[f'cosine_tap{tap}'] = F.cosine_similarity(mine, theirs, dim=-1).mean()
-            figures[f'norm_student_tap{tap}'] = student_taps[index].float().norm(dim=-1).mean()
-            figures[f'norm_teacher_tap{tap}'] = theirs.norm(dim=-1).mean()
+            figures[f'cosine_layer{layer}'] = F.cosine_similarity(mine, theirs, dim=-1).mean()
+            figures[f'norm_student_layer{layer}'] = (
+                student_layers[index].float().norm(dim=-1).mean()
+            )
+            figures[f'norm_teacher_layer{layer}'] = theirs.norm(dim=-1).mean()
         return figures
 
 
-def split_tap_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+def split_layer_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     """[(6, 12), (12, 24)] -> [6, 12], [12, 24], checked.
 
     Args:
@@ -293,13 +292,13 @@ def split_tap_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[i
     """
     if not pairs or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
         raise ValueError(
-            'tap_pairs is a list of (student block, teacher '
+            'layer_pairs is a list of (student block, teacher '
             f'block), such as [(6, 12), (12, 24)]; got {pairs}'
         )
     student, teacher = map(list, zip(*pairs))
-    for side, taps in (('student', student), ('teacher', teacher)):
-        if taps[0] < 1 or any(a >= b for a, b in itertools.pairwise(taps)):
+    for side, layers in (('student', student), ('teacher', teacher)):
+        if layers[0] < 1 or any(a >= b for a, b in itertools.pairwise(layers)):
             raise ValueError(
-                f"tap_pairs must name rising blocks, counted from 1; the {side}'s are {taps}"
+                f"layer_pairs must name rising blocks, counted from 1; the {side}'s are {layers}"
             )
     return student, teacher

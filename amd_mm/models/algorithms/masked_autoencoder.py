@@ -102,7 +102,7 @@ class MaskedAutoencoder(BaseModel):
         self.head = MODELS.build(dict(head, in_channels=self.backbone.in_channels))
 
     def _drop_unused_norm(self) -> None:
-        # The taps are taken before the final norm, which only the decoder
+        # The layers are taken before the final norm, which only the decoder
         # reads: without one it would never get a gradient, and
         # DistributedDataParallel would wait for it.
         self.backbone.norm.requires_grad_(False)

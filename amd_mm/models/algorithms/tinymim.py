@@ -1,4 +1,3 @@
-
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
@@ -223,7 +222,7 @@ class TinyMIM(CarriesTeacher, BaseModel):
         """
         patches, _ = self.patches_of(inputs)
         last = self.block - self.head.reads_relations
-        (tokens,) = self.backbone.encode(patches, taps=[last], stop_after_taps=True).taps
+        (tokens,) = self.backbone.encode(patches, layers=[last], stop_early=True).layers
         if self.head.reads_relations:
             tokens = self.backbone.blocks[last].ln1(tokens)
         return tokens
@@ -274,6 +273,6 @@ class TinyMIM(CarriesTeacher, BaseModel):
             )
             return qkv
         (features,) = self.backbone.encode(
-            patches, token_ids, taps=[self.block], stop_after_taps=True
-        ).taps
+            patches, token_ids, layers=[self.block], stop_early=True
+        ).layers
         return features

@@ -1,4 +1,4 @@
-from .encoder import EncoderOutput, check_taps
+from .encoder import EncoderOutput, check_layers
 from .feature_map_vit import FeatureMapVisionTransformer
 from .image_vit import ImageVisionTransformer
 from .video_vit import VideoVisionTransformer
@@ -8,5 +8,5 @@ __all__ = [
     'FeatureMapVisionTransformer',
     'ImageVisionTransformer',
     'VideoVisionTransformer',
-    'check_taps',
+    'check_layers',
 ]

@@ -19,32 +19,32 @@ class EncoderOutput:
     Attributes:
         tokens (Tensor, optional): (B, E + K, C), after the final norm, the E
             class tokens first (0 for video); None if the encoder stopped after
-            its last tap.
-        taps (List[Tensor]): (B, E + K, C) each: the residual stream after the
+            its last layer.
+        layers (List[Tensor]): (B, E + K, C) each: the residual stream after the
             blocks asked for, before any final norm.
     """
 
     tokens: Tensor | None
-    taps: list[Tensor]
+    layers: list[Tensor]
 
 
-def check_taps(taps: Sequence[int], depth: int) -> None:
-    """Check that taps are blocks of an encoder, in rising order.
+def check_layers(layers: Sequence[int], depth: int) -> None:
+    """Check that layers are blocks of an encoder, in rising order.
 
     Args:
-        taps (Sequence[int]): Block numbers, counted from 1; there may be none.
+        layers (Sequence[int]): Block numbers, counted from 1; there may be none.
         depth (int): Blocks of the encoder.
 
     Raises:
         ValueError: If one is not a block, or they do not rise.
     """
-    rising = all(a < b for a, b in itertools.pairwise(taps))
-    if not rising or any(not 1 <= tap <= depth for tap in taps):
-        raise ValueError(f'taps are rising block numbers from 1 to {depth}, got {list(taps)}')
+    rising = all(a < b for a, b in itertools.pairwise(layers))
+    if not rising or any(not 1 <= layer <= depth for layer in layers):
+        raise ValueError(f'layers are rising block numbers from 1 to {depth}, got {list(layers)}')
 
 
 class TokenEncoder:
-    """Running a ViT's blocks on chosen tokens, with taps, and stopping early.
+    """Running a ViT's blocks on chosen tokens, with layers, and stopping early.
 
     To stand before a ViT of a host codebase among the base classes. What uses
     it has ``blocks``, ``norm``, ``patchify`` and ``embed``.
@@ -75,8 +75,8 @@ class TokenEncoder:
         self,
         patches: Tensor,
         token_ids: Tensor | None = None,
-        taps: Sequence[int] = (),
-        stop_after_taps: bool = False,
+        layers: Sequence[int] = (),
+        stop_early: bool = False,
         grid: Grid | None = None,
     ) -> EncoderOutput:
         """Run the blocks on the class token, if any, and on some patches.
@@ -85,23 +85,23 @@ class TokenEncoder:
             patches (Tensor): (B, N, P), all patches of the clip or image.
             token_ids (Tensor, optional): (B, K), int64, the patches to look
                 at, in the order in which they are returned; all by default.
-            taps (Sequence[int]): Blocks, counted from 1, after which the
+            layers (Sequence[int]): Blocks, counted from 1, after which the
                 residual stream is returned, in rising order.
-            stop_after_taps (bool): Run no block after the last tap, nor the
+            stop_early (bool): Run no block after the last layer, nor the
                 final norm.
             grid (Grid, optional): Tokens along (time, height, width) if they
                 are not of the configured size.
 
         Returns:
-            EncoderOutput: The tokens and the taps, (B, E + K, C) each.
+            EncoderOutput: The tokens and the layers, (B, E + K, C) each.
 
         Raises:
-            ValueError: If a tap is not one of the blocks.
+            ValueError: If a layer is not one of the blocks.
         """
-        check_taps(taps, self.depth)
-        last = taps[-1] if stop_after_taps and taps else self.depth
-        tokens, kept = self._run(patches, token_ids, grid, last, taps)
-        if stop_after_taps:
+        check_layers(layers, self.depth)
+        last = layers[-1] if stop_early and layers else self.depth
+        tokens, kept = self._run(patches, token_ids, grid, last, layers)
+        if stop_early:
             return EncoderOutput(None, kept)
         return EncoderOutput(self.norm(tokens), kept)
 
@@ -111,14 +111,14 @@ class TokenEncoder:
         token_ids: Tensor | None,
         grid: Grid | None,
         last: int,
-        taps: Sequence[int],
+        layers: Sequence[int],
     ) -> tuple[Tensor, list[Tensor]]:
-        """The residual stream after block ``last``, and at the taps."""
+        """The residual stream after block ``last``, and at the layers."""
         tokens = self.enter(patches, token_ids, grid)
         kept = []
         for number, block in enumerate(self.blocks[:last], start=1):
             tokens = block(tokens)
-            if number in taps:
+            if number in layers:
                 kept.append(tokens)
         return tokens, kept
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import utils
 from ..utils import Grid, gather_tokens, patchify, position_table
-from .encoder import InitCfg, TokenEncoder, check_taps, take_out_pretrained
+from .encoder import InitCfg, TokenEncoder, check_layers, take_out_pretrained
 
 # The start of MAE: its patch embedding and class token are set apart, see
 # ImageVisionTransformer.init_weights.
@@ -28,8 +28,8 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
     ``mmpretrain.VisionTransformer``, whose :meth:`forward` it keeps, and
     checkpoints go both ways. On top of it:
 
-    - :meth:`encode`: token subsets, *taps* (the residual stream after given
-      blocks, counted from 1) and stopping after the last tap;
+    - :meth:`encode`: token subsets, *layers* (the residual stream after given
+      blocks, counted from 1) and stopping after the last layer;
     - :meth:`query_key_value` of a block, without running the rest of it;
     - MAE's fixed sin-cos position table (MMPretrain's ``MAEViT`` has the rows'
       and the columns' channels swapped);
@@ -332,7 +332,7 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
         block: int,
         token_ids: Tensor | None = None,
         num_heads: int | None = None,
-        taps: Sequence[int] = (),
+        layers: Sequence[int] = (),
         grid: Grid | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Query, key and value of a block, TinyMIM section 3.
@@ -347,25 +347,25 @@ class ImageVisionTransformer(TokenEncoder, VisionTransformer):
                 at; all by default.
             num_heads (int, optional): Read the projection as so many heads;
                 as the block's own by default.
-            taps (Sequence[int]): Blocks before ``block`` whose residual
+            layers (Sequence[int]): Blocks before ``block`` whose residual
                 stream is returned too, see :meth:`encode`.
             grid (Grid, optional): See :meth:`embed`.
 
         Returns:
             Tuple[Tensor, List[Tensor]]: (3, B, H, E + K, C / H), which unpacks
-            into query, key and value; and the taps, (B, E + K, C) each.
+            into query, key and value; and the layers, (B, E + K, C) each.
 
         Raises:
-            ValueError: If ``block`` is not one of the blocks, a tap does not
+            ValueError: If ``block`` is not one of the blocks, a layer does not
                 come before it, or the heads do not divide the width.
         """
-        check_taps([block], self.depth)
-        check_taps(taps, block - 1)
+        check_layers([block], self.depth)
+        check_layers(layers, block - 1)
         layer = self.layers[block - 1]
         heads = num_heads or layer.attn.num_heads
         if self.embed_dims % heads:
             raise ValueError(f'num_heads={heads} does not divide embed_dims={self.embed_dims}')
-        tokens, kept = self._run(patches, token_ids, grid, block - 1, taps)
+        tokens, kept = self._run(patches, token_ids, grid, block - 1, layers)
         qkv = layer.attn.qkv(layer.ln1(tokens))
         qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         return qkv, kept

@@ -31,8 +31,8 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
     ``mmaction.VisionTransformer`` and checkpoints go both ways. On top of it:
 
     - fused attention (``scaled_dot_product_attention``);
-    - :meth:`encode`: token subsets, *taps* (the residual stream after given
-      blocks, counted from 1) and stopping after the last tap;
+    - :meth:`encode`: token subsets, *layers* (the residual stream after given
+      blocks, counted from 1) and stopping after the last layer;
     - position tables for any (T, H, W), resampled in space and in time when
       the clip at hand is of another size than the one configured;
     - unknown arguments are an error.
@@ -281,7 +281,7 @@ class VideoVisionTransformer(TokenEncoder, VisionTransformer):
         """
         grid = self.grid_of(x)
         tokens = self.encode(self.patchify(x), grid=grid).tokens
-        assert tokens is not None  # not stopped after a tap
+        assert tokens is not None  # not stopped after a layer
         if self.return_feat_map:
             return tokens.transpose(1, 2).reshape(-1, self.embed_dims, *grid)
         if self.fc_norm is not None:

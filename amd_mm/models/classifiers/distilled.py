@@ -119,9 +119,9 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
             may be a fine-tuned classifier's.
         alignment (dict): Config of a neck that aligns visible tokens, such as
             :class:`DirectAlignment`; widths are inferred.
-        tap_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
+        layer_pairs (Sequence[Tuple[int, int]]): See :class:`AMD`.
         alignment_weight (float): Weight of the alignment, averaged over the
-            taps.
+            layers.
         neck (dict, optional): As in ``ImageClassifier``.
         train_cfg (dict, optional): As in ``ImageClassifier``.
         data_preprocessor (dict, optional): As in ``ImageClassifier``.
@@ -141,7 +141,7 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
         head: dict,
         teacher: dict,
         alignment: dict,
-        tap_pairs: Sequence[tuple[int, int]],
+        layer_pairs: Sequence[tuple[int, int]],
         alignment_weight: float = 1.0,
         neck: dict | None = None,
         train_cfg: dict | None = None,
@@ -156,7 +156,7 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
-        self.build_alignment(teacher, alignment, tap_pairs, alignment_weight)
+        self.build_alignment(teacher, alignment, layer_pairs, alignment_weight)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The training loss.
@@ -168,7 +168,7 @@ class AlignedClassifier(AlignsTokens, ImageClassifier):
         Returns:
             Dict[str, Tensor]: The head's losses and ``loss_direct``, a scalar.
         """
-        with self.collected_taps() as taps:
+        with self.collected_layers() as layers:
             losses = super().loss(inputs, data_samples)
-        losses['loss_direct'] = self.alignment_loss(taps, inputs)
+        losses['loss_direct'] = self.alignment_loss(layers, inputs)
         return losses

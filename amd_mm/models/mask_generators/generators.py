@@ -155,7 +155,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         return dict(
             total=total,
             visible=total - unseen,
-            extra=extra,
+            teacher_only=extra,
             hidden=teacher * per_cell,
             decoded=unseen - int(self.decoder_ratio * unseen),
             generated=extra - int(self.generator_ratio * extra),
@@ -178,7 +178,7 @@ class _AsymmetricMaskGenerator(metaclass=ABCMeta):
         per_cell = counts['total'] // cells
         generator = self.random.get(device)
         order = torch.rand(batch_size, cells, device=device, generator=generator).argsort(dim=1)
-        sizes = [counts[name] // per_cell for name in ('visible', 'extra', 'hidden')]
+        sizes = [counts[name] // per_cell for name in ('visible', 'teacher_only', 'hidden')]
         sets = [self.tokens_of(part.sort(dim=1).values, grid) for part in order.split(sizes, dim=1)]
         decoded = generated = None
         if self.decoder_ratio:

@@ -14,17 +14,17 @@ class TokenPartition:
 
     Attributes:
         visible (Tensor): (B, Kv): what student and teacher see.
-        extra (Tensor): (B, Ke): what only the teacher sees; Ke may be 0.
+        teacher_only (Tensor): (B, Ke): what only the teacher sees; Ke may be 0.
         hidden (Tensor): (B, Kh): what neither sees.
         decoded (Tensor, optional): (B, Kd): the unseen tokens to reconstruct
             if not all of them.
         generated (Tensor, optional): (B, Kg): the extra tokens that a
-            generator is asked for if not all of them; then ``extra`` ends
+            generator is asked for if not all of them; then ``teacher_only`` ends
             with them.
     """
 
     visible: Tensor
-    extra: Tensor
+    teacher_only: Tensor
     hidden: Tensor
     decoded: Tensor | None = None
     generated: Tensor | None = None
@@ -32,27 +32,27 @@ class TokenPartition:
     @property
     def num_tokens(self) -> int:
         """Tokens of a clip, N."""
-        return sum(ids.shape[1] for ids in (self.visible, self.extra, self.hidden))
+        return sum(ids.shape[1] for ids in (self.visible, self.teacher_only, self.hidden))
 
     @property
     def teacher(self) -> Tensor:
         """(B, Kv + Ke): what the teacher sees, the visible tokens first."""
-        return torch.cat([self.visible, self.extra], 1)
+        return torch.cat([self.visible, self.teacher_only], 1)
 
     @property
-    def unseen(self) -> Tensor:
+    def masked(self) -> Tensor:
         """(B, Ke + Kh): what the student does not see."""
-        return torch.cat([self.extra, self.hidden], 1)
+        return torch.cat([self.teacher_only, self.hidden], 1)
 
     @property
     def targets(self) -> Tensor:
         """(B, Kd): the tokens to reconstruct, all unseen ones by default."""
-        return self.unseen if self.decoded is None else self.decoded
+        return self.masked if self.decoded is None else self.decoded
 
     @property
     def generation_targets(self) -> Tensor:
         """(B, Kg): the tokens to generate, all extra ones by default."""
-        return self.extra if self.generated is None else self.generated
+        return self.teacher_only if self.generated is None else self.generated
 
     @classmethod
     def from_masks(cls, student: Tensor, teacher: Tensor | None = None) -> 'TokenPartition':
@@ -80,7 +80,7 @@ class TokenPartition:
             )
         return cls(
             visible=_positions(~student),
-            extra=_positions(student & ~teacher),
+            teacher_only=_positions(student & ~teacher),
             hidden=_positions(teacher),
         )
 

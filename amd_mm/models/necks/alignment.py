@@ -1,6 +1,6 @@
 """How a student's features are compared with a teacher's, AMD section 3.
 
-All necks take the student's taps on the tokens that both see. *Direct*
+All necks take the student's layers on the tokens that both see. *Direct*
 predictions are of the teacher's features on those tokens, *generated* ones of
 its features on the extra tokens, which only the teacher sees. E is the number
 of class tokens (0 for video), which come first and count as visible.
@@ -24,7 +24,7 @@ L2 = dict(type='amd_mm.FeatureAlignmentLoss', distance='l2')
 
 @dataclass(frozen=True)
 class Aligned:
-    """Predictions of a teacher's taps, one entry a pair of taps.
+    """Predictions of a teacher's layers, one entry a pair of layers.
 
     Attributes:
         direct (List[Tensor], optional): (B, E + Kv, C) each, on the visible.
@@ -46,14 +46,14 @@ class AlignmentNeck(BaseModule):
 
     Attributes:
         aligns_visible (bool): Whether it makes direct predictions.
-        aligns_extra (bool): Whether it makes generated ones.
+        aligns_teacher_only (bool): Whether it makes generated ones.
         trains_without (Tuple[str, ...]): Losses, ``direct`` or
             ``generation``, that may have a weight of 0: another one trains
             all parameters.
     """
 
     aligns_visible = False
-    aligns_extra = False
+    aligns_teacher_only = False
     trains_without: tuple[str, ...] = ()
 
     def __init__(self, loss: dict = L2, init_cfg: InitCfg = XAVIER_INIT):
@@ -61,39 +61,39 @@ class AlignmentNeck(BaseModule):
         self.loss_module = MODELS.build(loss)
 
     @abstractmethod
-    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
-        """Predict the teacher's taps from the student's.
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+        """Predict the teacher's layers from the student's.
 
         Args:
-            taps (Sequence[Tensor]): (B, E + Kv, Cs), the student's.
+            layers (Sequence[Tensor]): (B, E + Kv, Cs), the student's.
             partition (TokenPartition): Who sees what.
 
         Returns:
             Aligned: Predictions of the teacher's width.
         """
 
-    def loss(self, predicted: Aligned, teacher_taps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """Compare predictions with the teacher's taps.
+    def loss(self, predicted: Aligned, teacher_layers: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Compare predictions with the teacher's layers.
 
         Args:
             predicted (Aligned): From :meth:`forward`.
-            teacher_taps (Sequence[Tensor]): (B, E + Kv + Ke, Ct) each, the
+            teacher_layers (Sequence[Tensor]): (B, E + Kv + Ke, Ct) each, the
                 visible tokens first.
 
         Returns:
             Dict[str, List[Tensor]]: ``direct`` and ``generation`` as far as
-            the neck has them: a scalar for every pair of taps.
+            the neck has them: a scalar for every pair of layers.
         """
         losses = dict()
         if predicted.direct is not None:
             losses['direct'] = [
                 self.loss_module(mine, theirs[:, : mine.shape[1]])
-                for mine, theirs in zip(predicted.direct, teacher_taps)
+                for mine, theirs in zip(predicted.direct, teacher_layers)
             ]
         if predicted.generated is not None:
             losses['generation'] = [
                 self.loss_module(mine, theirs[:, -mine.shape[1] :])
-                for mine, theirs in zip(predicted.generated, teacher_taps)
+                for mine, theirs in zip(predicted.generated, teacher_layers)
             ]
         return losses
 
@@ -102,8 +102,8 @@ def _linears(student_dims: int, teacher_dims: int, num_pairs: int, bias: bool) -
     return ModuleList([nn.Linear(student_dims, teacher_dims, bias=bias) for _ in range(num_pairs)])
 
 
-def _apply(modules: ModuleList, taps: Sequence[Tensor]) -> list[Tensor]:
-    return [module(tap) for module, tap in zip(modules, taps)]
+def _apply(modules: ModuleList, layers: Sequence[Tensor]) -> list[Tensor]:
+    return [module(layer) for module, layer in zip(modules, layers)]
 
 
 @MODELS.register_module()
@@ -116,7 +116,7 @@ class DirectAlignment(AlignmentNeck):
     Args:
         student_dims (int): Width of the student; AMD fills it in.
         teacher_dims (int): Width of the teacher; AMD fills it in.
-        num_pairs (int): Pairs of taps; AMD fills it in.
+        num_pairs (int): Pairs of layers; AMD fills it in.
         hidden (bool): A two-layer MLP with a hidden layer of the teacher's
             width and GELU (True, AMD), or one linear layer (DMAE released).
         loss (dict): Config of the distance.
@@ -149,18 +149,18 @@ class DirectAlignment(AlignmentNeck):
         else:
             self.projections = _linears(student_dims, teacher_dims, num_pairs, True)
 
-    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
-        """Project every tap to the teacher's width.
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+        """Project every layer to the teacher's width.
 
         Args:
-            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            layers (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
             partition (TokenPartition): Not used: what is visible is aligned
                 where it is.
 
         Returns:
-            Aligned: ``direct``, (B, E + Kv, Ct) for every pair of taps.
+            Aligned: ``direct``, (B, E + Kv, Ct) for every pair of layers.
         """
-        return Aligned(direct=_apply(self.projections, taps))
+        return Aligned(direct=_apply(self.projections, layers))
 
 
 @MODELS.register_module()
@@ -173,7 +173,7 @@ class GenerationAlignment(AlignmentNeck):
     Args:
         student_dims (int): Width of the student; AMD fills it in.
         teacher_dims (int): Width of the teacher; AMD fills it in.
-        num_pairs (int): Pairs of taps; AMD fills it in.
+        num_pairs (int): Pairs of layers; AMD fills it in.
         grid (Grid): The clip's tokens along (time, height, width); AMD fills
             it in.
         generator_depth (int): Blocks of a generator.
@@ -188,7 +188,7 @@ class GenerationAlignment(AlignmentNeck):
         ValueError: If a generator would have no block.
     """
 
-    aligns_extra = True
+    aligns_teacher_only = True
     projection_bias = True
 
     def __init__(
@@ -231,12 +231,12 @@ class GenerationAlignment(AlignmentNeck):
         )
 
     def build_projections(self, student_dims: int, teacher_dims: int, num_pairs: int) -> None:
-        """Build what brings the taps to the teacher's width.
+        """Build what brings the layers to the teacher's width.
 
         Args:
             student_dims (int): Width of the student, Cs.
             teacher_dims (int): Width of the teacher, Ct.
-            num_pairs (int): Pairs of taps; each has a linear layer of its own.
+            num_pairs (int): Pairs of layers; each has a linear layer of its own.
         """
         self.projections = _linears(student_dims, teacher_dims, num_pairs, self.projection_bias)
 
@@ -244,30 +244,30 @@ class GenerationAlignment(AlignmentNeck):
         """Generate the teacher's extra tokens from the visible ones.
 
         Args:
-            tokens (Sequence[Tensor]): (B, E + Kv, Ct) for every pair of taps,
+            tokens (Sequence[Tensor]): (B, E + Kv, Ct) for every pair of layers,
                 the student's at the teacher's width, without positions.
             partition (TokenPartition): Says where the visible tokens are and
                 which ones to generate.
 
         Returns:
-            List[Tensor]: (B, Kg, Ct) for every pair of taps.
+            List[Tensor]: (B, Kg, Ct) for every pair of layers.
         """
         return [
             generator.fill_in(visible, partition.visible, partition.generation_targets)
             for generator, visible in zip(self.generators, tokens)
         ]
 
-    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
-        """Project every tap, then generate what only the teacher sees.
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+        """Project every layer, then generate what only the teacher sees.
 
         Args:
-            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            layers (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
             partition (TokenPartition): Who sees what.
 
         Returns:
-            Aligned: ``generated``, (B, Kg, Ct) for every pair of taps.
+            Aligned: ``generated``, (B, Kg, Ct) for every pair of layers.
         """
-        return Aligned(generated=self.generate(_apply(self.projections, taps), partition))
+        return Aligned(generated=self.generate(_apply(self.projections, layers), partition))
 
 
 @MODELS.register_module()
@@ -275,7 +275,7 @@ class ParallelAlignment(GenerationAlignment):
     """Direct and generation alignment side by side, nothing shared.
 
     AMD section 3.3 and supplement B: the direct branch is one linear layer
-    per pair of taps. Arguments and errors are those of
+    per pair of layers. Arguments and errors are those of
     :class:`GenerationAlignment`.
     """
 
@@ -287,25 +287,25 @@ class ParallelAlignment(GenerationAlignment):
         Args:
             student_dims (int): Width of the student, Cs.
             teacher_dims (int): Width of the teacher, Ct.
-            num_pairs (int): Pairs of taps; each has two linear layers.
+            num_pairs (int): Pairs of layers; each has two linear layers.
         """
         super().build_projections(student_dims, teacher_dims, num_pairs)
         self.direct_projections = _linears(student_dims, teacher_dims, num_pairs, True)
 
-    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Predict both sets of the teacher's tokens, independently.
 
         Args:
-            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            layers (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
             partition (TokenPartition): Who sees what.
 
         Returns:
-            Aligned: For every pair of taps ``direct``, (B, E + Kv, Ct), and
+            Aligned: For every pair of layers ``direct``, (B, E + Kv, Ct), and
             ``generated``, (B, Kg, Ct).
         """
         return Aligned(
-            direct=_apply(self.direct_projections, taps),
-            generated=super().forward(taps, partition).generated,
+            direct=_apply(self.direct_projections, layers),
+            generated=super().forward(layers, partition).generated,
         )
 
 
@@ -313,7 +313,7 @@ class ParallelAlignment(GenerationAlignment):
 class SerialAlignment(GenerationAlignment):
     """Serial alignment, AMD's default: one projection serves both.
 
-    AMD section 3.3: a bias-free linear layer per pair of taps gives the
+    AMD section 3.3: a bias-free linear layer per pair of layers gives the
     direct prediction, which also enters the generator. Arguments and errors
     are those of :class:`GenerationAlignment`.
     """
@@ -323,16 +323,16 @@ class SerialAlignment(GenerationAlignment):
     trains_without = ('direct',)
     projection_bias = False
 
-    def forward(self, taps: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Predict the visible tokens, and generate the extra from them.
 
         Args:
-            taps (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
+            layers (Sequence[Tensor]): (B, E + Kv, Cs) each, the student's.
             partition (TokenPartition): Who sees what.
 
         Returns:
-            Aligned: For every pair of taps ``direct``, (B, E + Kv, Ct), and
+            Aligned: For every pair of layers ``direct``, (B, E + Kv, Ct), and
             ``generated``, (B, Kg, Ct).
         """
-        direct = _apply(self.projections, taps)
+        direct = _apply(self.projections, layers)
         return Aligned(direct=direct, generated=self.generate(direct, partition))

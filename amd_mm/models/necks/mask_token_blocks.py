@@ -1,4 +1,3 @@
-
 import torch
 import torch.nn.functional as F
 from amd_mm.registry import MODELS

@@ -5,23 +5,23 @@ from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..backbones import check_taps
+from ..backbones import check_layers
 
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
 
 
 @MODELS.register_module()
 class FrozenTeacher(BaseModule):
-    """A frozen encoder whose taps a student learns to match, AMD section 3.
+    """A frozen encoder whose layers a student learns to match, AMD section 3.
 
     It is read from a checkpoint of any known format (VideoMAE, MAE, AMD, DMAE,
     MMAction2, MMPretrain, Hugging Face, ours) by the strict loader, and cut
-    off after its last tap: the blocks after it are neither kept nor run.
+    off after its last layer: the blocks after it are neither kept nor run.
 
     Args:
         backbone (dict): Config of a backbone with ``encode``.
-        taps (Sequence[int]): Its blocks to tap, counted from 1, rising; AMD
-            fills them in from its ``tap_pairs``.
+        layers (Sequence[int]): Its blocks to layer, counted from 1, rising; AMD
+            fills them in from its ``layer_pairs``.
         checkpoint (str, optional): File of the teacher's weights.
         dtype (str): ``float32``, or ``bfloat16`` to keep the linear layers'
             weights in bfloat16 and compute under autocast: half the memory and
@@ -30,13 +30,13 @@ class FrozenTeacher(BaseModule):
 
     Raises:
         ValueError: Without a checkpoint unless ``random_init``, with both, or
-            if a tap is not one of the blocks.
+            if a layer is not one of the blocks.
     """
 
     def __init__(
         self,
         backbone: dict,
-        taps: Sequence[int],
+        layers: Sequence[int],
         checkpoint: str | None = None,
         dtype: str = 'float32',
         random_init: bool = False,
@@ -53,22 +53,22 @@ class FrozenTeacher(BaseModule):
                 f'random_init={random_init}'
             )
         self.backbone = MODELS.build(backbone)
-        if taps[-1] > self.backbone.depth:
+        if layers[-1] > self.backbone.depth:
             raise ValueError(
-                f'block {taps[-1]} of the teacher is to be tapped, and the '
+                f'block {layers[-1]} of the teacher is to be tapped, and the '
                 f'blocks of teacher.backbone are from 1 to '
                 f'{self.backbone.depth}: choose another of its blocks '
-                '(tap_pairs) or a deeper teacher'
+                '(layer_pairs) or a deeper teacher'
             )
-        check_taps(taps, self.backbone.depth)
-        self.taps = list(taps)
+        check_layers(layers, self.backbone.depth)
+        self.layers = list(layers)
         if checkpoint is None:
             self.backbone.init_weights()
         else:
             from amd_mm.checkpoints import load_encoder
 
             load_encoder(self.backbone, checkpoint, allow_missing=self.backbone.closing_norms)
-        del self.backbone.blocks[self.taps[-1] :]
+        del self.backbone.blocks[self.layers[-1] :]
         self.dtype = _DTYPES[dtype]
         for module in self.backbone.modules():
             if isinstance(module, nn.Linear):
@@ -101,12 +101,12 @@ class FrozenTeacher(BaseModule):
             token_ids (Tensor): (B, K), int64, the tokens it sees.
 
         Returns:
-            List[Tensor]: (B, E + K, C) for every tap, float32, before any
+            List[Tensor]: (B, E + K, C) for every layer, float32, before any
             norm, E class tokens first.
         """
         half = self.dtype != torch.float32
         with torch.autocast(patches.device.type, dtype=torch.bfloat16, enabled=half):
-            taps = self.backbone.encode(
-                patches, token_ids, taps=self.taps, stop_after_taps=True
-            ).taps
-        return [tap.float() for tap in taps]
+            layers = self.backbone.encode(
+                patches, token_ids, layers=self.layers, stop_early=True
+            ).layers
+        return [layer.float() for layer in layers]

@@ -72,6 +72,6 @@ class RelationTeacher(FrozenTeacher):
         half = self.dtype != torch.float32
         with torch.autocast(patches.device.type, dtype=torch.bfloat16, enabled=half):
             qkv, _ = self.backbone.query_key_value(
-                patches, self.taps[-1], token_ids=token_ids, num_heads=self.num_heads
+                patches, self.layers[-1], token_ids=token_ids, num_heads=self.num_heads
             )
         return qkv

@@ -5,5 +5,5 @@ model = dict(
     mask_generator=dict(student_ratio=0.9, teacher_ratio=0.75),
     teacher=_base_.vit_base_teacher,
     neck=_base_.serial_alignment,
-    tap_pairs=[(6, 6), (12, 12)],
+    layer_pairs=[(6, 6), (12, 12)],
 )

@@ -5,5 +5,5 @@ model = dict(
     mask_generator=_base_.image_amd_masks,
     teacher=_base_.image_vit_large_teacher,
     neck=_base_.image_amd_neck,
-    tap_pairs=[(6, 12), (12, 24)],
+    layer_pairs=[(6, 12), (12, 24)],
 )

@@ -36,12 +36,12 @@ model_wrapper_cfg = dict(
     type='mmengine.MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True
 )
 
-# Averaged over the window: as by default, and the figures of the taps.
+# Averaged over the window: as by default, and the figures of the layers.
 log_processor = dict(
     type='mmengine.LogProcessor',
     window_size=20,
     by_epoch=True,
-    mean_pattern=r'.*(loss|time|data_time|grad_norm|_tap).*',
+    mean_pattern=r'.*(loss|time|data_time|grad_norm|_layer).*',
 )
 visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')])
 log_level = 'INFO'

@@ -15,5 +15,5 @@ model = dict(
     backbone=dict(pretrained='checkpoints/mae_pretrain_vit_base.pth'),
     teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_large_teacher),
     alignment=_base_.dmae_neck,
-    tap_pairs=[(9, 18)],
+    layer_pairs=[(9, 18)],
 )

@@ -48,7 +48,7 @@ model = dict(
     ),
     teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_base_teacher),
     alignment=_base_.dmae_neck,
-    tap_pairs=[(9, 9)],
+    layer_pairs=[(9, 9)],
 )
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999), weight_decay=0.1))
 max_epochs = 300

@@ -18,5 +18,5 @@ model = dict(
     teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_base_teacher),
     neck=_base_.dmae_neck,
     head=_base_.dmae_head,
-    tap_pairs=[(9, 9)],
+    layer_pairs=[(9, 9)],
 )

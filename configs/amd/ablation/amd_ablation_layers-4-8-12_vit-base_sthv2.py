@@ -1,3 +1,3 @@
 # Alignment at three depths (this triple is our choice).
 _base_ = '../pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
-model = dict(tap_pairs=[(4, 8), (8, 16), (12, 24)])
+model = dict(layer_pairs=[(4, 8), (8, 16), (12, 24)])

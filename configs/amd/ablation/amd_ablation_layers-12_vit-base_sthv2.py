@@ -1,3 +1,3 @@
-# Alignment at half depth alone.
+# Alignment at the last block alone.
 _base_ = '../pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
-model = dict(tap_pairs=[(6, 12)])
+model = dict(layer_pairs=[(12, 24)])
