@@ -28,11 +28,9 @@ BENCHMARKS = REPOSITORY / 'tools' / 'benchmarks'
 AMD = REPOSITORY / 'configs' / 'quickstart' / 'quickstart_amd_student.py'
 BENCHMARK = (
     f'import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); '
-    'import levers, recognition, pretrain_step as tool; '
-    f'task = tool.Task({str(AMD)!r}, {{}}, None, 1, 1e-5, "fp32"); '
-    'machine = tool.Machine("cpu", "fp32", 1); '
-    'print("loss", tool.Way(tool.PLAIN, task, machine).step(), '
-    'tool.Way(tool.OURS, task, machine).step())'
+    'import recognition, pretrain_step as tool; '
+    f'args = tool.parse_args([{str(AMD)!r}, "--batch", "1"]); '
+    'print("loss", tool.Step(tool.PLAIN, args)(), tool.Step(tool.OURS, args)())'
 )
 
 

@@ -1,110 +1,333 @@
-"""tools/benchmarks: they compare before they measure, and print a table."""
+"""tools/benchmarks: equal results first, then measurements."""
 
 import importlib
 import json
-import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'benchmarks'
-TINY = (
-    '--size',
-    'tiny',
-    '--frames',
-    '4',
-    '--side',
-    '32',
-    '--repeats',
-    '2',
-    '--warmup',
-    '1',
-    '--threads',
-    '1',
-)
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / 'configs' / 'quickstart'
+AMD = QUICKSTART / 'quickstart_amd_student.py'
+VIDEOMAE = QUICKSTART / 'quickstart_videomae_student.py'
+TINYMIM = ROOT / 'configs' / 'quickstart_image' / 'quickstart_image_tinymim.py'
+MAE = ROOT / 'configs' / 'quickstart_image' / 'quickstart_image_teacher.py'
+RUNS = ('--repeats', '2', '--warmup', '1', '--threads', '1')
+STEP = (*RUNS, '--batch', '2', '--loss-steps', '3')
+VIT = (*RUNS, '--size', 'tiny', '--frames', '4', '--side', '32')
+NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline')
+
+
+@pytest.fixture(scope='module')
+def bench() -> Iterator[SimpleNamespace]:
+    """The modules of tools/benchmarks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / 'tools' / 'benchmarks'))
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+    for name in NAMES:
+        sys.modules.pop(name)
 
 
 @pytest.fixture
-def recognition(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module('recognition')
+def no_new_process(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what takes seconds: new processes that measure memory, and a matrix product."""
+    monkeypatch.setattr(bench.pretrain_step, 'matmul_speed', lambda _: 1e12)
+    for module in (bench.pretrain_step, bench.recognition):
+        monkeypatch.setattr(module, 'in_new_process', lambda *_: dict(before=100.0, peak=250.0))
 
 
-def test_recognition_as_a_program(tmp_path: Path) -> None:
-    out = tmp_path / 'new folder' / 'figures.json'
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(FOLDER / 'recognition.py'),
-            *TINY,
-            '--modes',
-            'train',
-            '--json',
-            str(out),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '8 tokens' in done.stdout and torch.__version__ in done.stdout
-    rows = [line for line in done.stdout.splitlines() if line[:1] == '|']
-    assert [row.split('|')[1].strip() for row in rows[2:]] == [
-        'train, stock',
-        'train, fused',
-        'train, fused / stock',
-    ]
-    found = json.loads(out.read_text())
-    assert set(found['equality']) == {'outputs', 'gradients'}
-    for ways in found['figures'].values():
-        for way in ways.values():
-            assert len(way['seconds']) == 2 and min(way['seconds']) > 0
-            # AdamW's two states of 5.5 million parameters are 42 MiB.
-            assert way['memory']['peak'] > way['memory']['before'] + 40
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The other cells by the first one, of all tables."""
+    lines = [line for line in text.splitlines() if line[:1] == '|']
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
+    return {first: rest for first, *rest in cells}
 
 
-def models_of(recognition: ModuleType) -> tuple:
-    task = recognition.Task('tiny', batch=2, frames=4, side=32)
-    machine = recognition.Machine('cpu', 'fp32', 1)
-    device = torch.device('cpu')
-    models = {
-        way: recognition.build(way, task, device) for way in (recognition.STOCK, recognition.FUSED)
-    }
-    models[recognition.FUSED].load_state_dict(models[recognition.STOCK].state_dict())
-    return models, task.clips(device), machine
+# ---------------------------------------------------------------- pre-training step
 
 
-def test_both_backbones_give_the_same_outputs_and_gradients(recognition: ModuleType) -> None:
-    models, clips, machine = models_of(recognition)
-    found = recognition.compare(models, clips, ['train', 'test'], machine)
-    assert all(row['largest'] > 0.1 for row in found.values())
-
-
-@pytest.mark.parametrize('modes, names', [(['test'], 'outputs'), (['train'], 'gradients')])
-def test_nothing_is_timed_when_they_differ(
-    recognition: ModuleType, modes: list, names: str
+def test_step_against_the_plain_step(
+    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    models, clips, machine = models_of(recognition)
-    attention = models[recognition.FUSED][0].blocks[5].attn
-    if names == 'outputs':
-        attention.scale *= 1.5
-    else:  # the same outputs, other gradients
-        attention.q_bias.register_hook(lambda gradient: gradient * 100)
-    with pytest.raises(recognition.UnequalError, match=f'{names} of stock'):
-        recognition.compare(models, clips, modes, machine)
+    """The whole program, with memory measured in processes of their own."""
+    out, profile = tmp_path / 'new' / 'figures.json', tmp_path / 'profile.txt'
+    more = ['--against', 'plain', '--json', str(out), '--profile', str(profile)]
+    bench.pretrain_step.main([str(AMD), *STEP, *more])
+    text = capsys.readouterr().out
+    found, rows = json.loads(out.read_text()), rows_of(text)
+    assert set(rows) >= {'amd_mm', 'plain', 'amd_mm / plain'}
+    assert found['losses']['amd_mm'] == pytest.approx(found['losses']['plain'], rel=1e-5)
+    assert found['machine']['torch'] == torch.__version__ and 'date' in found['machine']
+    for name in ('amd_mm', 'plain'):
+        assert len(found['losses'][name]) == 3 and min(found['seconds'][name]) > 0
+        assert found['memory'][name]['peak'] > found['memory'][name]['before'] > 50
+    assert 'aten::' in profile.read_text()
+
+
+@pytest.mark.parametrize('config', [VIDEOMAE, MAE, TINYMIM], ids=lambda path: path.stem)
+def test_step_against_an_option(
+    bench: SimpleNamespace, no_new_process: None, capsys: pytest.CaptureFixture, config: Path
+) -> None:
+    option = 'optim_wrapper.optimizer.type=AdamW'
+    bench.pretrain_step.main([str(config), *STEP, '--against', option])
+    assert {'amd_mm', 'option', 'amd_mm / option'} <= set(rows_of(capsys.readouterr().out))
+
+
+def test_plain_step_has_the_same_losses_and_gradients(bench: SimpleNamespace) -> None:
+    tool = bench.pretrain_step
+    args = tool.parse_args([str(AMD), *STEP, '--against', 'plain'])
+    ours = tool.Step('amd_mm', args)
+    plain = tool.Step('plain', args, like=ours)
+    clip = ours.clip()
+    assert torch.equal(clip, plain.clip())
+    partition = ours.model.mask_generator(len(clip), ours.model.backbone.token_grid, clip.device)
+    expected = plain.train.losses(clip, partition)
+    found = ours.model.loss(clip, None, partition)
+    assert set(expected) == {name for name in found if name.startswith('loss')}
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, msg=name)
+    sum(expected.values()).backward()
+    ours.model.parse_losses(found)[0].backward()
+    gradients = dict(plain.model.named_parameters())
+    for name, parameter in ours.model.named_parameters():
+        expected_grad = gradients[name].grad
+        torch.testing.assert_close(parameter.grad, expected_grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_unequal_losses_stop_the_benchmark(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bench.plain_step.PlainStep
+    right = plain.reconstruction_loss
+    monkeypatch.setattr(plain, 'reconstruction_loss', lambda *given: 1.01 * right(*given))
+    with pytest.raises(SystemExit, match='the losses of amd_mm and plain'):
+        bench.pretrain_step.main([str(AMD), *STEP, '--against', 'plain'])
+
+
+def test_flops_by_hand(bench: SimpleNamespace) -> None:
+    tool = bench.pretrain_step
+    args = tool.parse_args([str(VIDEOMAE), *STEP])
+    model = tool.Step('amd_mm', args).model
+    counts, backbone, decoder = model.token_counts(), model.backbone, model.decoder
+
+    def block(tokens: int, width: int) -> int:
+        return 24 * tokens * width**2 + 4 * tokens**2 * width
+
+    seen, patch = counts['visible'], backbone.patch_dims
+    width, narrow = backbone.embed_dims, decoder.head.in_features
+    embedding = 2 * seen * patch * width
+    trained = backbone.depth * block(seen, width)
+    trained += 2 * seen * width * narrow  # the decoder's embedding
+    trained += len(decoder.blocks) * block(counts['total'], narrow)
+    trained += 2 * counts['decoded'] * narrow * patch
+    # The backward pass is twice the forward pass, but the clip needs no gradient.
+    assert tool.count_flops(args) == 2 * embedding + 3 * trained
 
 
 @pytest.mark.parametrize(
-    'arguments, says',
+    'arguments, message',
     [
-        (['--device', 'cuda:99'], '--device cuda:99 cannot be used'),
-        (['--side', '30'], 'multiple of patch_size'),
-        (['--batch', '0'], "'0' is no number from 1"),
+        ([MAE, '--against', 'plain'], 'the plain step needs a video backbone'),
+        ([AMD, '--against', 'compile'], '--against compile: neither'),
+        ([QUICKSTART / 'quickstart_finetune_amd.py'], 'not a pre-training config'),
+        ([AMD, '--device', 'cuda:99'], '--device cuda:99 cannot be used'),
+        ([QUICKSTART / 'no_such.py'], 'no_such.py'),
+        ([AMD, '--batch', '0'], "'0' is not an integer of at least 1"),
     ],
 )
-def test_wrong_calls_stop_it(recognition: ModuleType, capsys, arguments: list, says: str) -> None:
+def test_step_errors(
+    bench: SimpleNamespace, capsys: pytest.CaptureFixture, arguments: list, message: str
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        recognition.main([*TINY, *arguments])
-    assert says in f'{caught.value}{capsys.readouterr().err}'
+        bench.pretrain_step.main([*map(str, arguments[:1]), *STEP, *map(str, arguments[1:])])
+    assert message in f'{caught.value}{capsys.readouterr().err}'
+
+
+# ---------------------------------------------------------------- recognition
+
+
+def test_recognition(
+    bench: SimpleNamespace, no_new_process: None, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / 'figures.json'
+    bench.recognition.main([*VIT, '--json', str(out)])
+    assert set(rows_of(capsys.readouterr().out)) >= {'fused', 'stock', 'fused / stock'}
+    found = json.loads(out.read_text())
+    assert set(found['seconds']) == {'train', 'test'}
+    assert all(difference < 1e-4 for difference in found['differences'].values())
+
+
+@pytest.mark.parametrize('name', ['outputs', 'gradients'])
+def test_unequal_backbones_are_not_timed(bench: SimpleNamespace, name: str) -> None:
+    tool = bench.recognition
+    args = tool.parse_args([*VIT, '--batch', '2'])
+    models = {kind: tool.build_model(kind, args) for kind in tool.TYPES}
+    models['fused'].load_state_dict(models['stock'].state_dict())
+    attention = models['fused'][0].blocks[5].attn
+    if name == 'outputs':
+        attention.scale *= 1.5
+    else:  # the same outputs, other gradients
+        attention.q_bias.register_hook(lambda gradient: gradient * 1000)
+    with pytest.raises(bench.common.UnequalError, match=f'{name} of fused and stock'):
+        tool.compare(models, tool.make_clips(args), args)
+
+
+# ---------------------------------------------------------------- data pipeline
+
+
+@pytest.fixture(scope='module')
+def small_video(bench: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp('videos') / 'small.mp4'
+    return bench.data_pipeline.write_video(path, (96, 72), 80, 0)
+
+
+def test_data_pipeline(
+    bench: SimpleNamespace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    small_video: str,
+) -> None:
+    tool, out = bench.data_pipeline, tmp_path / 'figures.json'
+    monkeypatch.setattr(tool, 'use_one_core', lambda: None)
+    runs = ['--videos', small_video, '--repeats', '1', '--warmup', '1', '--clips-per-second', '1e3']
+    tool.main([*runs, '--backends', 'pyav', '--json', str(out)])
+    rows, found = rows_of(capsys.readouterr().out), json.loads(out.read_text())
+    for name in ('pyav', 'public', 'public, 1 view'):
+        (speed,) = found['clips_per_s'][name]
+        assert rows[name][0].startswith(f'{speed:.1f} (')
+        assert 0 <= int(rows[name][-1]) - 1000 / speed < 1
+
+
+def test_all_pipelines_make_the_same_clips(bench: SimpleNamespace, small_video: str) -> None:
+    tool = bench.data_pipeline
+    backends = [name for name in ('pyav', 'decord') if name in tool.available_backends()]
+    pipelines = {name: tool.package_pipeline(name, 2) for name in backends}
+    pipelines['public'] = tool.public_pipeline('pyav', 2)
+    found = tool.compare(pipelines, [small_video], range(2))
+    assert 0 < found['public']['largest'] <= 2
+    one_view = tool.public_pipeline('pyav', 1, 3)([small_video], 0)
+    assert len(one_view) == 3
+    pipelines['public'] = lambda paths, seed: tool.public_pipeline('pyav', 2)(paths, seed) + 0.1
+    with pytest.raises(bench.common.UnequalError, match="'public'"):
+        tool.compare(pipelines, [small_video], range(1))
+
+
+def test_missing_videos_are_named(bench: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'none\.mp4 does not exist'):
+        bench.data_pipeline.list_videos([str(tmp_path / 'none.mp4')])
+
+
+# ---------------------------------------------------------------- scaling
+
+
+def links(scaling: ModuleType, **changes: float) -> object:
+    values = dict(per_node=8, intra=1e9, inter=1e8, latency=0.0, overlap=0.0)
+    return scaling.Links(**{**values, **changes})
+
+
+def test_communication_by_hand(bench: SimpleNamespace) -> None:
+    scaling = bench.scaling
+    # 8 GB among 8 GPUs at 1 GB/s: 7 messages of 1 GB, 7 s per collective.
+    one = links(scaling)
+    assert scaling.communication(8, 8e9, one, 'DDP') == pytest.approx(14)
+    assert scaling.communication(8, 8e9, one, 'FSDP') == pytest.approx(21)
+    slow = replace(one, latency=1.0)
+    assert scaling.communication(8, 8e9, slow, 'DDP') == pytest.approx(28)
+    assert scaling.communication(1, 8e9, slow, 'DDP') == 0
+    # Then 1 GB among 4 nodes at 0.1 GB/s: 3 x 2.5 s.
+    assert scaling.communication(32, 8e9, one, 'DDP') == pytest.approx(14 + 15)
+    flat = links(scaling, per_node=1, inter=1e9)  # a ring of all
+    assert scaling.communication(4, 8e9, flat, 'DDP') == pytest.approx(12)
+
+
+def test_efficiency_by_hand(bench: SimpleNamespace) -> None:
+    scaling = bench.scaling
+    step = scaling.Step(seconds=14.0, clips=64, backward_share=0.5)
+    one = links(scaling)
+    assert scaling.efficiency(8, 8e9, step, one, 'DDP') == pytest.approx(0.5)
+    assert scaling.efficiency(8, 8e9, step, one, 'FSDP') == pytest.approx(0.4)
+    # Half of the backward pass's 7 s hides 3.5 of the 14 s.
+    half = replace(one, overlap=0.5)
+    assert scaling.efficiency(8, 8e9, step, half, 'DDP') == pytest.approx(14 / 24.5)
+    long = replace(step, seconds=100.0)  # all 14 s fit: half of them is hidden
+    assert scaling.efficiency(8, 8e9, long, half, 'DDP') == pytest.approx(100 / 107)
+    row, _ = scaling.estimate([8], 8e9, step, one)
+    assert row['clips_per_s'] == pytest.approx(8 * 64 / 28)
+    assert row['communication_ms'] == pytest.approx(14000)
+
+
+@given(
+    counts=st.lists(st.integers(1, 4096), min_size=2, max_size=2).map(sorted),
+    size=st.floats(1e3, 1e12),
+    seconds=st.floats(1e-3, 1e3),
+    backward=st.floats(0, 1),
+    overlap=st.floats(0, 1),
+    per_node=st.integers(1, 16),
+    speeds=st.lists(st.floats(1e6, 1e12), min_size=2, max_size=2).map(sorted),
+    latency=st.floats(0, 1e-2),
+    strategy=st.sampled_from(['DDP', 'FSDP']),
+)
+def test_efficiency_properties(
+    bench, counts, size, seconds, backward, overlap, per_node, speeds, latency, strategy
+):
+    scaling = bench.scaling
+    step = scaling.Step(seconds, 1, backward)
+    inter, intra = speeds
+    here = scaling.Links(per_node, intra, inter, latency, overlap)
+
+    def of(gpus, links=here, strategy=strategy):
+        return scaling.efficiency(gpus, size, step, links, strategy)
+
+    few, many = counts
+    slack = 1 + 1e-9
+    assert 0 < of(many) <= of(few) * slack
+    assert of(1) == 1
+    assert of(many, strategy='FSDP') <= of(many, strategy='DDP') * slack
+    perfect = replace(here, intra=float('inf'), inter=float('inf'), latency=0.0)
+    assert of(many, perfect) == 1
+    for faster in (
+        replace(here, intra=2 * intra),
+        replace(here, inter=2 * inter),
+        replace(here, overlap=1.0),
+    ):
+        assert of(many) <= of(many, faster) * slack
+
+
+def test_scaling(bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / 'new' / 'figures.json'
+    bench.scaling.main([str(AMD), '--step-ms', '250', '--clips', '64', '--json', str(out)])
+    found, text = json.loads(out.read_text()), capsys.readouterr().out
+    model = bench.pretrain_step.Step('amd_mm', bench.pretrain_step.parse_args([str(AMD)])).model
+    assert found['gradient_bytes'] == 4 * sum(p.numel() for p in model.parameters())
+    assert [row['gpus'] for row in found['rows']] == [8, 8, 32, 32, 256, 256]
+    rows = [line for line in text.splitlines() if line[:1] == '|'][2:]
+    for row, values in zip(rows, found['rows'], strict=True):
+        cells = [cell.strip() for cell in row.split('|')[1:-1]]
+        assert cells[:2] == [str(values['gpus']), values['strategy']]
+        assert cells[3] == f'{100 * values["efficiency"]:.1f} %'
+    for assumed in ('gather(k, V, B)', '300 GB/s', '25 GB/s', '10 us', '80 %'):
+        assert assumed in text
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['missing.py'], 'missing.py'),
+        ([str(AMD), '--intra-gbs', '0'], "'0' is not a number"),
+        ([str(AMD), '--overlap', '2'], "'2' is not a number from 0 to 1"),
+    ],
+)
+def test_scaling_errors(
+    bench: SimpleNamespace, capsys: pytest.CaptureFixture, arguments: list, message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        bench.scaling.main([*arguments, '--step-ms', '1', '--clips', '1'])
+    assert message in f'{caught.value}{capsys.readouterr().err}'

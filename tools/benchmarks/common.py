@@ -1,8 +1,7 @@
-"""What the benchmarks share: settings, timing, peak memory, tables.
+"""Timing, peak memory and tables for the benchmarks.
 
-Two ways of doing one thing are compared. Speed: both in one process, taking
-turns, so that whatever else the machine does meets both. Memory: each in a
-process of its own, because a process's peak cannot be taken back.
+Two implementations are timed in one process, in turns, so that other load on the machine affects
+both alike. Peak memory is measured in a process of its own for each.
 """
 
 import argparse
@@ -10,136 +9,159 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-Result = TypeVar('Result')
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
-_PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'amd-mm')
-_MIB = 2**20
+PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'amd-mm')
+MIB = 2**20
 
 
-class UnequalError(Exception):
-    """Two ways do not compute the same; nothing is timed then."""
+class UnequalError(ValueError):
+    """The implementations compute different values, so they are not timed."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """On what is measured.
-
-    Attributes:
-        device (str): As torch names it: ``cpu``, ``cuda``, ``cuda:1``.
-        dtype (str): ``fp32``, or what autocast computes in.
-        threads (int): Threads of torch's CPU operators.
-    """
-
-    device: str
-    dtype: str
-    threads: int
-
-    def prepare(self) -> torch.device:
-        """Set the threads; the device."""
-        torch.set_num_threads(self.threads)
-        return torch.device(self.device)
-
-    def autocast(self) -> AbstractContextManager:
-        """The context for forward passes; weights stay float32."""
-        if DTYPES[self.dtype] is None:
-            return nullcontext()
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, dtype=DTYPES[self.dtype])
-
-    def wait(self) -> None:
-        """Let the device finish what it was given."""
-        if torch.device(self.device).type == 'cuda':
-            torch.cuda.synchronize(self.device)
+def positive(text: str) -> int:
+    """Argparse type: an integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not an integer of at least 1')
+    return int(text)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Memory of a process or of its GPU, in MiB.
-
-    Attributes:
-        before (float): Held when everything was built, before the first step.
-        peak (float): The most that was held at a time, steps included.
-    """
-
-    before: float
-    peak: float
-
-    @property
-    def added(self) -> float:
-        """What the steps needed on top."""
-        return self.peak - self.before
+def add_timing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--repeats``, ``--warmup`` and ``--json``."""
+    parser.add_argument('--repeats', type=positive, default=7, help='timed runs (default: 7)')
+    parser.add_argument('--warmup', type=positive, default=2, help='untimed runs (default: 2)')
+    parser.add_argument('--json', type=Path, help='also write the measurements to this file')
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments for :func:`machine_of`, and those for timing and output."""
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, ``--dtype`` and ``--threads``."""
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)')
     parser.add_argument(
-        '--dtype', choices=DTYPES, default='fp32', help='bf16 and fp16 by autocast (default: fp32)'
+        '--dtype', choices=DTYPES, default='fp32', help='dtype of autocast (default: fp32, off)'
     )
     parser.add_argument(
         '--threads',
         type=positive,
         default=torch.get_num_threads(),
-        help="threads of torch's CPU operators (default: as torch finds best, here %(default)s)",
+        help='CPU threads (default: %(default)s)',
     )
-    parser.add_argument(
-        '--repeats', type=positive, default=7, help='timed turns of each way (default: 7)'
-    )
-    parser.add_argument('--warmup', type=positive, default=2, help='turns before that (default: 2)')
-    parser.add_argument('--json', type=Path, help='write all figures to this file too')
 
 
-def positive(text: str) -> int:
-    """A whole number from 1, as an argparse type."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
-
-
-def machine_of(args: argparse.Namespace) -> Machine:
-    """The machine that the arguments ask for.
+def prepare_device(args: argparse.Namespace) -> torch.device:
+    """Set the number of threads and return the device.
 
     Raises:
-        ValueError: If torch has no such device here.
+        ValueError: If PyTorch cannot use the device.
     """
+    torch.set_num_threads(args.threads)
     try:
         torch.empty(1, device=args.device)
-    except Exception as error:  # each backend raises errors of its own
-        first_line = str(error).splitlines()[0]
-        raise ValueError(f'--device {args.device} cannot be used here: {first_line}') from error
-    return Machine(args.device, args.dtype, args.threads)
+    except Exception as error:  # every backend has its own exceptions
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'--device {args.device} cannot be used: {reason}') from error
+    return torch.device(args.device)
 
 
-def describe(machine: Machine) -> dict[str, str]:
-    """Device, threads and versions, for people to compare figures by."""
-    device = torch.device(machine.device)
-    facts = dict(
-        date=time.strftime('%Y-%m-%d'),
-        device=str(device),
-        processor=_processor(),
-        cores=f'{len(_cores())}, {machine.threads} threads used',
-        load=f'{os.getloadavg()[0]:.1f} (processes running at the start, average of a minute)',
-    )
-    if device.type == 'cuda':
+def autocast(device: torch.device | str, dtype: str) -> AbstractContextManager:
+    """Autocast to one of ``DTYPES``; fp32 does nothing."""
+    if DTYPES[dtype] is None:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=DTYPES[dtype])
+
+
+def synchronize(device: torch.device | str) -> None:
+    """Wait until a GPU has finished its work."""
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def time_in_turns(
+    steps: dict[str, Callable[[], object]], args: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Time functions in turns (A B A B ...).
+
+    Args:
+        steps: Function by name.
+        args: With ``device``, ``repeats`` and ``warmup``.
+
+    Returns:
+        Seconds of each timed call, by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(args.warmup + args.repeats):
+        for name, step in steps.items():
+            synchronize(args.device)
+            started = time.perf_counter()
+            step()
+            synchronize(args.device)
+            if turn >= args.warmup:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def in_new_process(function: Callable[..., dict], *arguments: object) -> dict:
+    """Call a module-level function in a new Python process."""
+    spawn = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def measure_memory(step: Callable[[], object], device: torch.device, steps: int = 2) -> dict:
+    """Run steps and measure the peak memory; once per process.
+
+    On a GPU this is the memory that PyTorch allocated. On a CPU it is the resident memory of the
+    process, including Python and its libraries (Linux only).
+
+    Args:
+        step: One step; its model and inputs exist already.
+        device: Where it runs.
+        steps: Number of steps; the first one creates the optimiser's states.
+
+    Returns:
+        MiB ``before`` the steps, and at the ``peak``.
+    """
+    on_gpu = device.type == 'cuda'
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device) / MIB if on_gpu else _resident_mib('VmRSS')
+    for _ in range(steps):
+        step()
+    synchronize(device)
+    peak = torch.cuda.max_memory_allocated(device) / MIB if on_gpu else _resident_mib('VmHWM')
+    return dict(before=before, peak=peak)
+
+
+def _resident_mib(field: str) -> float:
+    status = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith(f'{field}:'))
+
+
+def describe_machine(device: str = 'cpu', dtype: str = 'fp32') -> dict[str, str]:
+    """Date, device and versions that belong to a measurement."""
+    facts = dict(date=time.strftime('%Y-%m-%d'), device=device, dtype=dtype)
+    processors = [
+        line.split(':', 1)[1].strip()
+        for line in Path('/proc/cpuinfo').read_text().splitlines()
+        if line.startswith('model name')
+    ]
+    facts['cpu'] = f'{processors[0] if processors else platform.machine()}, {os.cpu_count()} cores'
+    facts['threads'] = str(torch.get_num_threads())
+    facts['load'] = f'{os.getloadavg()[0]:.1f}'
+    if torch.device(device).type == 'cuda':
         facts['gpu'] = torch.cuda.get_device_name(device)
         facts['cuda'] = str(torch.version.cuda)
-    facts['dtype'] = machine.dtype
     facts['python'] = platform.python_version()
-    for package in _PACKAGES:
+    for package in PACKAGES:
         try:
             facts[package] = version(package)
         except PackageNotFoundError:
@@ -147,151 +169,26 @@ def describe(machine: Machine) -> dict[str, str]:
     return facts
 
 
-def _processor() -> str:
-    try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+def write_json(path: Path | None, measurements: dict) -> None:
+    """Write the measurements; None writes nothing."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measurements, indent=2))
 
 
-def _cores() -> Sequence[int]:
-    if hasattr(os, 'sched_getaffinity'):
-        return sorted(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
-
-
-def take_turns(
-    ways: dict[str, Callable[[], object]], machine: Machine, repeats: int, warmup: int
-) -> dict[str, list[float]]:
-    """Time several ways, in turns: A B A B ...
-
-    Args:
-        ways (Dict[str, Callable]): Each does one step.
-        machine (Machine): Where.
-        repeats (int): Timed steps of each.
-        warmup (int): Steps of each that are not timed.
-
-    Returns:
-        Dict[str, List[float]]: Seconds of each timed step.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(warmup + repeats):
-        for name, step in ways.items():
-            machine.wait()
-            started = time.perf_counter()
-            step()
-            machine.wait()
-            if turn >= warmup:
-                seconds[name].append(time.perf_counter() - started)
-        note(f'turn {turn + 1} of {warmup + repeats}{" (warm-up)" if turn < warmup else ""}')
-    return seconds
-
-
-def matmul_ceiling(machine: Machine, repeats: int = 20) -> float:
-    """What the device reaches in a large matrix product, in FLOP/s.
-
-    Args:
-        machine (Machine): Where; in the dtype that autocast computes in.
-        repeats (int): Products; the fastest counts.
-
-    Returns:
-        float: Operations per second, a multiply-add being two.
-    """
-    device = machine.prepare()
-    size = 8192 if device.type == 'cuda' else 2048
-    dtype = DTYPES[machine.dtype] or torch.float32
-    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(repeats + 2):
-        machine.wait()
-        started = time.perf_counter()
-        one @ other
-        machine.wait()
-        seconds.append(time.perf_counter() - started)
-    return 2 * size**3 / min(seconds[2:])
-
-
-def write_figures(path: Path | None, **figures: object) -> None:
-    """Write what ``--json`` asks for; folders are made.
-
-    Args:
-        path (Path, optional): The file; None writes nothing.
-        **figures: Top-level entries.
-    """
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2))
-
-
-def note(text: str) -> None:
-    """Say how far it is, without getting into a piped table."""
+def log(text: str) -> None:
+    """Print progress to stderr, so that stdout holds the table alone."""
     print(text, file=sys.stderr, flush=True)
 
 
-def in_own_process(function: Callable[..., Result], *arguments) -> Result:
-    """Call a function of a module in a fresh Python, and wait for it."""
-    fresh = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def measure_memory(step: Callable[[], object], machine: Machine, steps: int = 2) -> Memory:
-    """Run some steps and see what they needed; once in a process.
-
-    On a GPU: what torch's allocator gave out. On a CPU: the resident memory
-    of the process, Python and libraries included.
-
-    Args:
-        step (Callable): Does one step; everything it works on is there.
-        machine (Machine): Where.
-        steps (int): How many: optimiser states come with the first.
-
-    Returns:
-        Memory: Before and at the peak.
-    """
-    device = torch.device(machine.device)
-    on_gpu = device.type == 'cuda'
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device) / _MIB
-    else:
-        before = _resident('VmRSS')
-    for _ in range(steps):
-        step()
-    machine.wait()
-    if on_gpu:
-        return Memory(before, torch.cuda.max_memory_allocated(device) / _MIB)
-    return Memory(before, _resident('VmHWM'))
-
-
-def _resident(field: str) -> float:
-    """MiB of this process: ``VmRSS``, now, or ``VmHWM``, the peak."""
-    try:
-        # Not getrusage where there is a choice: on Linux its peak is at least
-        # that of the process which started this one.
-        for line in Path('/proc/self/status').read_text().splitlines():
-            if line.startswith(f'{field}:'):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (_MIB if sys.platform == 'darwin' else 1024)
-
-
-def middle_and_spread(values: Sequence[float], digits: int = 0) -> str:
+def median_and_range(values: Sequence[float], digits: int = 0) -> str:
     """``median (lowest to highest)``."""
-    return (
-        f'{statistics.median(values):.{digits}f} '
-        f'({min(values):.{digits}f} to {max(values):.{digits}f})'
-    )
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f'{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first being the header, as aligned Markdown."""
+    """An aligned Markdown table; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
@@ -299,3 +196,34 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     ]
     rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
     return '\n'.join([lines[0], rule, *lines[1:]])
+
+
+def comparison_table(
+    seconds: dict[str, list[float]], memory: dict[str, dict], batch: int
+) -> list[list[str]]:
+    """Rows for a baseline and an implementation, and their ratio.
+
+    Args:
+        seconds: Seconds of each timed step, by name; the implementation first, then the baseline.
+        memory: From :func:`measure_memory`, by name.
+        batch: Clips per step.
+
+    Returns:
+        Cells: name, time, clips/s, peak memory, memory added by the steps.
+    """
+    rows = [['', 'ms per step, median (range)', 'clips/s', 'peak MiB', 'added by steps, MiB']]
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    added = {name: memory[name]['peak'] - memory[name]['before'] for name in seconds}
+    for name, values in seconds.items():
+        time_cell = median_and_range([1e3 * value for value in values])
+        speed, peak = f'{batch / medians[name]:.3g}', f'{memory[name]["peak"]:.0f}'
+        rows.append([name, time_cell, speed, peak, f'{added[name]:.0f}'])
+    if len(seconds) == 2:
+        ours, baseline = seconds
+        ratios = [
+            medians[baseline] / medians[ours],
+            memory[ours]['peak'] / memory[baseline]['peak'],
+            added[ours] / max(added[baseline], 1e-9),
+        ]
+        rows.append([f'{ours} / {baseline}', '', *(f'{ratio:.2f} x' for ratio in ratios)])
+    return rows

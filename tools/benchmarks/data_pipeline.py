@@ -1,366 +1,291 @@
-"""Clips a second that one core decodes, crops and packs for pre-training.
+"""Measure how many clips one CPU core decodes, crops and packs for pre-training.
 
-    python tools/benchmarks/data_pipeline.py [--videos PATH ...]
-        [--clips-per-second N]
+    python tools/benchmarks/data_pipeline.py [--videos PATH ...] [--clips-per-second N]
 
-The pipeline of `configs/_base_/datasets/k400.py` with each video backend,
-against two other ways of making the same clips:
+The pipeline of `configs/_base_/datasets/k400.py` with each video decoder, compared with
 
-- `public`: one decode for four clips, frames cropped and resized by PIL, then
-  normalised in float32 and stacked by the worker;
-- `per clip`: the same with one decode for every clip.
+- `public`: the public code's way: one decode by decord for all views, PIL crops and resizes frames,
+  and the worker normalises them in float32 and stacks them;
+- `public, 1 view`: the same with one decode for each clip.
 
-All in one process on one core, in turns. What counts is the CPU time of the
-process, all of its threads together: waiting for the disk is not in it, and
-other processes disturb it less than they do the clock. First the clips are
-compared: where they differ by more than the resize's rounding, nothing is
-timed. Without --videos, files in H.264 are made with several sizes and
-distances between keyframes.
+All run in turns in one process on one core, and CPU time is counted, so waiting for a disk is not
+included. Nothing is timed unless all make the same clips, up to the rounding of the resize.
 """
 
 import argparse
+import copy
 import math
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
+import amd_mm  # noqa: F401, its import-time fixes come first
 import cv2
+import numpy as np
 import torch
 from amd_mm.datasets import (
     UnreadableVideoError,
     available_backends,
-    flatten_views_collate,
+    find_videos,
     one_tensor_collate,
     open_video,
+    seeded_randomness,
 )
+from amd_mm.registry import TRANSFORMS
 from common import (
-    Machine,
     UnequalError,
-    describe,
-    middle_and_spread,
+    add_timing_arguments,
+    describe_machine,
+    log,
+    median_and_range,
     positive,
     table,
-    write_figures,
+    write_json,
 )
-from data_files import Files, make_files, own_files
-from data_jobs import Job, compare, hand_over, take_turns
-from data_ways import LEVERS, PARTS, PER_CLIP, PUBLIC, VIEWS, Lean, PerClip, Public, SmallDecord
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from PIL import Image
+from torch import Tensor
 
-# -- all of it --------------------------------------------------------------
+CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'k400.py'
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1, 1)
+PUBLIC, PUBLIC_1 = 'public', 'public, 1 view'
+# Differences from the first decoder, in levels of 0 to 255. Where a crop is enlarged, PIL and
+# OpenCV differ by rounding; where it shrinks, PIL's filter is wider, so only the mean is limited.
+LARGEST_WHERE_ENLARGED, MEAN_WHERE_SHRUNK = 2, 2.0
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured with what.
-
-    Attributes:
-        backends (List[str]): The first one is the one that is varied.
-        views (List[int]): Clips a decode.
-        sizes (List[tuple]): Width and height of the videos that are made.
-        keyframes (List[int]): Frames from one keyframe to the next.
-        frames (int): Of a video.
-        videos (int): Of each kind, a batch.
-        draws (int): Batches of each way that are compared.
-        repeats (int): Timed runs.
-        warmup (int): Runs before.
-        handovers (tuple[int, int]): Batches of :func:`hand_over`, and the
-            clips of one.
-    """
-
-    backends: list[str]
-    views: list[int]
-    sizes: list[tuple]
-    keyframes: list[int]
-    frames: int
-    videos: int
-    draws: int
-    repeats: int
-    warmup: int
-    handovers: tuple
+Batch = Callable[[Sequence[str], int], Tensor]
+"""Makes clips (B, C, T, H, W) of some videos; the seed decides times and crops."""
 
 
-QUICK = dict(
-    views=[1, 4],
-    sizes=[(96, 72)],
-    keyframes=[12],
-    frames=80,
-    videos=1,
-    draws=1,
-    repeats=1,
-    warmup=1,
-    handovers=(1, 8),
-)
+def package_pipeline(backend: str, views: int) -> Batch:
+    """This package's pipeline: uint8 clips."""
+    cfg = copy.deepcopy(Config.fromfile(CONFIG).train_dataloader.dataset.pipeline)
+    cfg[0].update(backend=backend, num_threads=1)
+    cfg[-1].num_views = views
+    pipeline = Compose([TRANSFORMS.build(transform) for transform in cfg])
+
+    def make_batch(paths: Sequence[str], seed: int) -> Tensor:
+        samples = []
+        for path in paths:
+            with seeded_randomness(np.random.SeedSequence(seed)):
+                video = dict(filename=path, modality='RGB', label=-1, start_index=0)
+                samples.append(pipeline(video))
+        return one_tensor_collate(samples)['inputs'][0]
+
+    return make_batch
 
 
-def make_all(plan: Plan, folder: Path) -> list[Files]:
-    """Write the videos; the first kind is the one that others vary."""
-    size, keys = plan.sizes[0], plan.keyframes
-    middle = keys[len(keys) // 2]
-    kinds = [(size, middle, '')]
-    kinds += [(size, every, '') for every in keys if every != middle]
-    kinds += [(size, 16, 'fastdecode')]
-    kinds += [(other, middle, '') for other in plan.sizes[1:]]
-    return [
-        make_files(folder, kind[0], plan.frames, kind[1], plan.videos, kind[2]) for kind in kinds
+def public_pipeline(backend: str, views: int, decodes: int = 1) -> Batch:
+    """The public code's pipeline: normalised float32 clips."""
+    cfg = Config.fromfile(CONFIG).train_dataloader.dataset.pipeline
+    sample_frames = TRANSFORMS.build(cfg[1])
+    crop = TRANSFORMS.build(cfg[-1].transforms[0])
+
+    def make_clip(frames: Sequence[np.ndarray]) -> Tensor:
+        box = crop(dict(img_shape=frames[0].shape[:2]))['crop_bbox'].tolist()
+        pictures = [
+            np.array(Image.fromarray(f).crop(box).resize(crop.input_size, Image.BILINEAR))
+            for f in frames
+        ]
+        clip = torch.from_numpy(np.stack(pictures)).permute(3, 0, 1, 2).contiguous()
+        return (clip.float() - MEAN) / STD
+
+    def make_batch(paths: Sequence[str], seed: int) -> Tensor:
+        clips = []
+        for path in paths:
+            for turn in range(decodes):
+                with (
+                    seeded_randomness(np.random.SeedSequence(seed + turn)),
+                    open_video(path, backend) as reader,
+                ):
+                    times = dict(total_frames=len(reader), start_index=0, avg_fps=30.0)
+                    frames = reader.read(sample_frames(times)['frame_inds'])
+                    clips += [make_clip(frames) for _ in range(views)]
+        return torch.stack(clips)
+
+    return make_batch
+
+
+def difference(one: Tensor, other: Tensor) -> dict[str, float]:
+    """The largest difference of two batches, and the largest mean difference of a clip."""
+    levels = [
+        clips.float() if clips.dtype == torch.uint8 else clips * STD + MEAN
+        for clips in (one, other)
     ]
+    apart = (levels[0] - levels[1]).abs()
+    return dict(largest=apart.max().item(), mean=apart.flatten(1).mean(1).max().item())
 
 
-def make_jobs(plan: Plan, kinds: Sequence[Files]) -> dict[str, dict[str, Job]]:
-    """The jobs by table and row."""
-    base, first = kinds[0], plan.backends[0]
-    lean = {name: Job(Lean(name), base) for name in plan.backends}
-    tables = dict(
-        ways={
-            **lean,
-            PUBLIC: Job(Public(), base),
-            PER_CLIP: Job(Public(1, VIEWS), base),
-            f'{PER_CLIP}, {first}': Job(PerClip(first, VIEWS), base),
-        },
-        levers={
-            first: lean[first],
-            **{name: Job(Lean(first, change=name), base) for name in LEVERS},
-        },
-        views={
-            f'{name}, {count}': lean[name] if count == VIEWS else Job(Lean(name, count), base)
-            for name in plan.backends
-            for count in plan.views
-        },
-        files={
-            f'{files.name}, {name}': Job(way, files)
-            for files in kinds
-            for name, way in [*((name, Lean(name)) for name in plan.backends), (PUBLIC, Public())]
-        },
-    )
-    if 'decord' in plan.backends:
-        with open_video(base.paths[0], 'decord') as reader:
-            height, width = reader.read([0])[0].shape[:2]
-        tables['levers']['decord'] = lean['decord']
-        tables['levers']['decord decodes small (other clips)'] = Job(
-            SmallDecord((width, height)), base
-        )
-    return tables
-
-
-def measure(plan: Plan, given: Files | None, folder: Path) -> dict:
-    """Compare, then time everything.
-
-    Args:
-        plan (Plan): What.
-        given (Files, optional): The user's videos; None to make some.
-        folder (Path): Where to write videos.
-
-    Returns:
-        dict: ``equality`` and ``tables``, figures by row, and ``handover``.
+def compare(pipelines: dict[str, Batch], paths: Sequence[str], seeds: Sequence[int]) -> dict:
+    """Differences of all pipelines from the first one.
 
     Raises:
-        UnequalError: If the ways make different clips.
-        UnreadableVideoError: If a video cannot be read.
+        UnequalError: If one is larger than the resize explains.
     """
-    small = make_files(folder, (96, 72), 80, 12, 1)
-    kinds = [given] if given else make_all(plan, folder)
-    equality = {
-        f'small, {small.name}': compare(small, True, plan.backends, range(plan.draws)),
-        kinds[0].name: compare(kinds[0], False, plan.backends, range(plan.draws)),
-    }
-    tables = make_jobs(plan, kinds)
-    # A job that is in several tables is timed once.
-    distinct = {id(job): job for rows in tables.values()
-                for job in rows.values()}  # yapf: disable
-    figures = take_turns(distinct, plan.repeats, plan.warmup)
-    views = Lean(plan.backends[0]).clips(kinds[0].paths[0], 0)
-    return dict(
-        equality=equality,
-        files={files.name: _facts(files) for files in kinds},
-        tables={
-            name: {row: figures[id(job)] for row, job in rows.items()}
-            for name, rows in tables.items()
-        },
-        handover={
-            name: hand_over(collate, views, *plan.handovers)
-            for name, collate in (
-                ('list of clips', flatten_views_collate),
-                ('one tensor', one_tensor_collate),
+    first, *others = pipelines
+    found = {name: dict(largest=0.0, mean=0.0) for name in others}
+    for seed in seeds:
+        expected = pipelines[first](paths, seed)
+        for name in others:
+            row = difference(pipelines[name](paths, seed), expected)
+            found[name] = {key: max(value, row[key]) for key, value in found[name].items()}
+    with open_video(paths[0], available_backends()[0]) as reader:
+        enlarged = max(reader.read([0])[0].shape[:2]) <= expected.shape[-1]
+    key, limit = ('largest', LARGEST_WHERE_ENLARGED) if enlarged else ('mean', MEAN_WHERE_SHRUNK)
+    for name, row in found.items():
+        if row[key] > limit:
+            raise UnequalError(
+                f'the {key} difference of clips by {name!r} and by {first!r} is {row[key]:.2f} '
+                f'levels of 255, above {limit}; nothing was timed'
             )
-        },
+    return found
+
+
+def time_in_turns(
+    pipelines: dict[str, Batch], paths: Sequence[str], args: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Clips per CPU second of each timed run, with new crops in every turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in pipelines}
+    for turn in range(args.warmup + args.repeats):
+        for name, make_batch in pipelines.items():
+            started = time.process_time()
+            clips = make_batch(paths, turn)
+            seconds = time.process_time() - started
+            if turn >= args.warmup:
+                speeds[name].append(len(clips) / seconds)
+        log(f'run {turn + 1} of {args.warmup + args.repeats}')
+    return speeds
+
+
+def write_video(path: Path, size: tuple[int, int], frames: int, seed: int) -> str:
+    """Write an H.264 file: a moving, slightly noisy texture, a keyframe every 48 frames."""
+    import av
+
+    width, height = size
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (24, 32, 3), np.uint8)
+    texture = cv2.resize(coarse, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), 'w') as file:
+        stream = file.add_stream('libx264', rate=30, options=dict(crf='23', g='48'))
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        stream.codec_context.thread_count = 1
+        for number in range(frames):
+            x = int((math.sin(number / 40 + seed) + 1) / 2 * width)
+            y = int((math.cos(number / 55) + 1) / 2 * height)
+            noise = random.integers(-3, 4, (height, width, 1), np.int16)
+            frame = np.clip(texture[y : y + height, x : x + width] + noise, 0, 255)
+            picture = av.VideoFrame.from_ndarray(frame.astype(np.uint8), format='rgb24')
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+    return str(path)
+
+
+def list_videos(given: Sequence[str]) -> list[str]:
+    """The files, and all videos in the folders.
+
+    Raises:
+        FileNotFoundError: If a path does not exist.
+    """
+    paths = []
+    for name in given:
+        if os.path.isdir(name):
+            paths += [os.path.join(name, found) for found in find_videos(name)]
+        elif os.path.isfile(name):
+            paths.append(name)
+        else:
+            raise FileNotFoundError(f'--videos {name} does not exist')
+    return paths
+
+
+def use_one_core() -> None:
+    """Restrict this process to one core and one thread."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    if hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """Make videos unless some are given, compare the clips, then time."""
+    views = args.views
+    published = 'decord' if 'decord' in available_backends() else args.backends[0]
+    small = [write_video(folder / 'small.mp4', (96, 72), 80, 0)]
+    paths = list_videos(args.videos) or [
+        write_video(folder / f'{seed}.mp4', args.size, args.frames, seed)
+        for seed in range(args.count)
+    ]
+    exact = {name: package_pipeline(name, views) for name in args.backends}
+    exact[PUBLIC] = public_pipeline(published, views)
+    pipelines = {**exact, PUBLIC_1: public_pipeline(published, 1, views)}
+    return dict(
+        small_videos=compare(exact, small, range(2)),
+        videos=compare(exact, paths, range(2)),
+        clips_per_s=time_in_turns(pipelines, paths, args),
     )
-
-
-def _facts(files: Files) -> dict[str, float]:
-    sizes = [os.path.getsize(path) for path in files.paths]
-    return dict(videos=len(sizes), mean_kib=statistics.mean(sizes) / 1024)
 
 
 def report(found: dict, clips_per_second: float | None) -> str:
-    """The tables."""
-    # By files: of equal files only is the ratio one of two ways.
-    public = {
-        figure['files']: statistics.median(figure['clips_per_s'])
-        for rows in found['tables'].values()
-        for row, figure in rows.items()
-        if row.split(', ')[-1] == PUBLIC
-    }
-    parts = []
-    for name, rows in found['tables'].items():
-        head = [name, 'clips/s a core, median (range)', f'x {PUBLIC}', 'decodes/s a core'] + [
-            f'ms a clip: {p}' for p in PARTS
-        ]
-        head += ['cores a GPU'] if clips_per_second else []
-        lines = [head]
-        for row, figure in rows.items():
-            speed = statistics.median(figure['clips_per_s'])
-            line = [
-                row,
-                middle_and_spread(figure['clips_per_s'], 1),
-                f'{speed / public[figure["files"]]:.2f}',
-                f'{figure["decodes_per_s"]:.1f}',
-            ]
-            line += [f'{figure["parts_ms"][part]:.2f}' for part in PARTS]
-            if clips_per_second:
-                line.append(f'{math.ceil(clips_per_second / speed)}')
-            lines.append(line)
-        parts.append(table(lines))
-    lines = [['a batch to the device', 'ms of CPU, training process', 'with the worker', 'ms']]
-    for name, row in found['handover'].items():
-        lines.append([name] + [f'{row[key]:.0f}' for key in ('main', 'all', 'wall')])
-    return '\n\n'.join(parts + [table(lines)])
+    """The measurements as a table."""
+    medians = {name: statistics.median(values) for name, values in found['clips_per_s'].items()}
+    rows = [['', 'clips/s per core, median (range)', f'relative to {PUBLIC}']]
+    for name, values in found['clips_per_s'].items():
+        speed = f'{medians[name] / medians[PUBLIC]:.2f} x'
+        rows.append([name, median_and_range(values, 1), speed])
+    if clips_per_second:
+        rows[0].append(f'cores for {clips_per_second:g} clips/s')
+        for row in rows[1:]:
+            row.append(str(math.ceil(clips_per_second / medians[row[0]])))
+    return table(rows)
+
+
+def even_size(text: str) -> tuple[int, int]:
+    """Argparse type: WIDTHxHEIGHT of two even numbers."""
+    sides = text.split('x')
+    if len(sides) != 2 or not all(s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is not two even numbers such as 340x256')
+    return int(sides[0]), int(sides[1])
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--videos',
-        nargs='+',
-        default=[],
-        metavar='PATH',
-        help='files or folders, instead of videos made here',
-    )
-    known = [
-        name for name in ('pyav', 'decord', 'torchcodec', 'opencv') if name in available_backends()
-    ]
-    parser.add_argument(
-        '--backends',
-        nargs='+',
-        choices=known,
-        default=known,
-        help='the first one is varied (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--views',
-        nargs='+',
-        type=positive,
-        default=[1, 2, 4, 8],
-        help='clips a decode (default: 1 2 4 8)',
-    )
-    parser.add_argument(
-        '--sizes',
-        nargs='+',
-        type=_size,
-        default=[(340, 256), (1280, 720)],
-        metavar='WIDTHxHEIGHT',
-        help='(default: 340x256 1280x720)',
-    )
-    parser.add_argument(
-        '--keyframes',
-        nargs='+',
-        type=positive,
-        default=[12, 48, 250],
-        help='frames from one to the next (default: 12 48 250)',
-    )
-    parser.add_argument('--frames', type=positive, default=300, help='of a video (default: 300)')
-    parser.add_argument(
-        '--count', type=positive, default=4, help='videos of each kind (default: 4)'
-    )
-    parser.add_argument(
-        '--repeats', type=positive, default=7, help='timed turns of each (default: 7)'
-    )
-    parser.add_argument('--warmup', type=positive, default=1, help='turns before that (default: 1)')
-    parser.add_argument(
-        '--clips-per-second',
-        type=float,
-        metavar='N',
-        help='what a GPU trains on (pretrain_step.py measures it): says how many cores feed it',
-    )
-    parser.add_argument('--quick', action='store_true', help='tiny and rough: to try it out')
-    parser.add_argument('--json', type=Path, help='write all figures to this file too')
+    add = parser.add_argument
+    known = [name for name in ('pyav', 'decord', 'torchcodec') if name in available_backends()]
+    add('--videos', nargs='+', default=[], metavar='PATH', help='files or folders to read')
+    add('--backends', nargs='+', choices=known, default=known, help='decoders (default: all)')
+    add('--views', type=positive, default=4, help='clips per decoded video (default: 4)')
+    add('--size', type=even_size, default=(340, 256), help='of made videos (default: 340x256)')
+    add('--frames', type=positive, default=300, help='of made videos (default: 300)')
+    add('--count', type=positive, default=4, help='videos made (default: 4)')
+    add('--clips-per-second', type=float, help='add the number of cores that feed such a GPU')
+    add_timing_arguments(parser)
     return parser.parse_args(arguments)
 
 
-def _size(text: str) -> tuple:
-    sides = text.split('x')
-    if len(sides) != 2 or not all(s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size: two even numbers, as 340x256')
-    return int(sides[0]), int(sides[1])
-
-
-def plan_of(args: argparse.Namespace) -> Plan:
-    """What the command line asks for."""
-    if args.quick:
-        return Plan(backends=args.backends, **QUICK)
-    return Plan(
-        args.backends,
-        args.views,
-        args.sizes,
-        args.keyframes,
-        args.frames,
-        args.count,
-        4,
-        args.repeats,
-        args.warmup,
-        (10, 64),
-    )
-
-
-def hold_to_one_core() -> bool:
-    """Keep this process to one core and one thread; whether that works."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    if not hasattr(os, 'sched_setaffinity'):
-        return False
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    return True
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure and print."""
     args = parse_args(arguments)
-    plan = plan_of(args)
-    facts = describe(Machine('cpu', 'fp32', 1))
+    use_one_core()
+    facts = describe_machine()
     try:
-        given = own_files(args.videos) if args.videos else None
-        pinned = hold_to_one_core()
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(plan, given, Path(folder))
-    except (ValueError, OSError, UnreadableVideoError, UnequalError) as error:
+            found = measure(args, Path(folder))
+    except (ValueError, OSError, UnreadableVideoError) as error:
         sys.exit(f'data_pipeline.py: {error}')
-    print(
-        f'{VIEWS} clips a decode where not said otherwise, '
-        f'{plan.repeats} turns each, '
-        f'{"on one core" if pinned else "not held to one core"}'
-    )
+    print(f'{args.views} clips per decoded video, {args.repeats} runs')
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
-    for kind, rows in found['equality'].items():
-        print(
-            f'{kind}: largest and mean difference in levels of 255 from '
-            f'{plan.backends[0]}: '
-            + ', '.join(
-                f'{name} {row["largest"]:.0f} and {row["mean"]:.2f}' for name, row in rows.items()
-            )
-        )
-    print(
-        'files: '
-        + '; '.join(
-            f'{name}: {facts["mean_kib"]:.0f} KiB each' for name, facts in found['files'].items()
-        )
-    )
-    print()
-    print(report(found, args.clips_per_second))
-    write_figures(args.json, machine=facts, backends=plan.backends, **found)
+    for kind in ('small_videos', 'videos'):
+        rows = (f'{k} {v["largest"]:.0f} / {v["mean"]:.2f}' for k, v in found[kind].items())
+        first = args.backends[0]
+        print(f'{kind}: largest / mean difference from {first} in levels of 255: {", ".join(rows)}')
+    print(f'\n{report(found, args.clips_per_second)}')
+    write_json(args.json, dict(machine=facts, command=sys.argv, **found))
 
 
 if __name__ == '__main__':

@@ -1,187 +1,195 @@
-"""A step of AMD or VideoMAE as it is usually written, for comparison.
+"""A plain implementation of AMD's and VideoMAE's training step, as the baseline.
 
-On the weights of a model of ours, with MMAction2's own blocks: attention
-whose matrix of weights is stored; a convolution over all tokens of which
-boolean masks then keep some; every projection computed for the direct loss
-and again for the generator; position tables expanded clip by clip; the target
-of all tokens; the teacher in full depth, in float32 weights; and the losses
-brought to the host in every step.
+It takes the weights, clips and masks of a model of this package, and computes the same losses as
+a first implementation would: attention that stores its weights, a convolution over all tokens
+followed by boolean masks, each projection computed once for the direct loss and once more for the
+generator, targets for all tokens, the whole teacher in float32, and losses copied to the host in
+every step.
 """
 
 import copy
+import math
 
 import torch
+import torch.nn.functional as F
 from amd_mm.models import MaskedAutoencoder, SerialAlignment, TokenPartition, VideoVisionTransformer
 from amd_mm.models.utils import patchify, token_mask
 from amd_mm.registry import MODELS
+from common import UnequalError, autocast
 from mmengine.config import ConfigDict
+from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 
-class NotPlainError(ValueError):
-    """There is no plain way of what a config asks for."""
-
-
-def plain_config(cfg: ConfigDict) -> ConfigDict:
-    """The model's config with MMAction2's own attention everywhere.
-
-    Args:
-        cfg (ConfigDict): Of a ``MaskedAutoencoder`` or ``AMD`` on video.
-
-    Returns:
-        ConfigDict: A changed copy.
+def plain_config(model: ConfigDict) -> ConfigDict:
+    """A copy of a model's config with MMAction2's own attention and a float32 teacher.
 
     Raises:
-        NotPlainError: If the plain way is not written for such a model.
+        ValueError: If there is no plain implementation of the model.
     """
-    cfg = copy.deepcopy(cfg)
-    backbone = MODELS.get(cfg.backbone.type)
-    if backbone is not VideoVisionTransformer:
-        raise NotPlainError(
-            'the plain way is written for video '
-            '(amd_mm.VideoVisionTransformer), and the '
-            f'backbone is {cfg.backbone.type}'
+    model = copy.deepcopy(model)
+    if MODELS.get(model.backbone.type) is not VideoVisionTransformer:
+        raise ValueError(
+            f'the plain step needs a video backbone (amd_mm.VideoVisionTransformer), '
+            f'model.backbone.type is {model.backbone.type}'
         )
-    parts = [cfg.backbone, cfg.get('decoder')]
-    if cfg.get('teacher'):
-        if MODELS.get(cfg.neck.type) is not SerialAlignment:
-            raise NotPlainError(
-                f'the plain way is written for the neck amd_mm.SerialAlignment, not {cfg.neck.type}'
+    parts = [model.backbone, model.get('decoder')]
+    if model.get('teacher'):
+        if MODELS.get(model.neck.type) is not SerialAlignment:
+            raise ValueError(
+                f'the plain step needs amd_mm.SerialAlignment, model.neck.type is {model.neck.type}'
             )
-        parts += [cfg.neck, cfg.teacher.backbone]
-        cfg.teacher.dtype = 'float32'
+        parts += [model.neck, model.teacher.backbone]
+        model.teacher.dtype = 'float32'
     for part in filter(None, parts):
         part.fused_attention = False
-    cfg.compile_blocks = False
-    return cfg
+    model.compile_blocks = False
+    return model
 
 
-def whole_teacher(model: MaskedAutoencoder, cfg: ConfigDict) -> VideoVisionTransformer | None:
-    """The teacher with the blocks after its last layer, which ours leaves out.
-
-    Args:
-        model (MaskedAutoencoder): Whose teacher's weights are taken.
-        cfg (ConfigDict): From :func:`plain_config`.
-
-    Returns:
-        VideoVisionTransformer | None: In float32; None without a teacher.
-    """
-    if getattr(model, 'teacher', None) is None:
-        return None
-    teacher = MODELS.build(cfg.teacher.backbone)
-    teacher.load_state_dict(model.teacher.backbone.state_dict(), strict=False)
-    return teacher.requires_grad_(False).eval()
-
-
-class PlainParts:
-    """The parts of a step on (B, C, T, H, W) normalised clips.
+class PlainStep:
+    """One training step, from normalised clips to new weights.
 
     Args:
-        model (MaskedAutoencoder): Built from :func:`plain_config`.
-        teacher (VideoVisionTransformer, optional): From
-            :func:`whole_teacher`.
+        model: Built from :func:`plain_config`, on its device.
+        cfg: The model's config.
+        optim_wrapper: The config's optimiser wrapper; AdamW's parameter groups are taken from it.
+        dtype: What autocast computes in; fp16 losses are scaled.
     """
 
-    def __init__(self, model: MaskedAutoencoder, teacher: VideoVisionTransformer | None) -> None:
-        self.model = model
-        self.whole_teacher = teacher
+    def __init__(
+        self, model: MaskedAutoencoder, cfg: ConfigDict, optim_wrapper: ConfigDict, dtype: str
+    ) -> None:
+        self.model, self.dtype = model, dtype
+        self.device = next(model.parameters()).device
+        self.teacher = None
+        if cfg.get('teacher'):
+            # All blocks, also those after the last layer that is aligned.
+            teacher = MODELS.build(cfg.teacher.backbone)
+            teacher.load_state_dict(model.teacher.backbone.state_dict(), strict=False)
+            self.teacher = teacher.to(self.device).requires_grad_(False).eval()
+            model.teacher.backbone = nn.Identity()
+        groups = [
+            {key: group[key] for key in ('params', 'lr', 'weight_decay')}
+            for group in build_optim_wrapper(model, optim_wrapper).param_groups
+        ]
+        settings = {
+            key: value
+            for key, value in optim_wrapper.optimizer.items()
+            if key not in ('type', 'fused')
+        }
+        self.optimizer = torch.optim.AdamW(groups, **settings)
+        self.max_norm = (optim_wrapper.get('clip_grad') or {}).get('max_norm')
+        scaler = getattr(torch.amp, 'GradScaler', torch.cuda.amp.GradScaler)
+        self.scaler = scaler(enabled=dtype == 'fp16')
 
-    @torch.no_grad()
-    def teacher(self, clip: Tensor, partition: TokenPartition) -> list[Tensor]:
-        """Layers (B, Kv + Ke, C), tokens in the order of the clip."""
-        _, hidden = _masks(partition)
-        tokens = _embed(self.whole_teacher, clip, hidden)
-        layers = []
-        for number, block in enumerate(self.whole_teacher.blocks, start=1):
-            tokens = block(tokens)
-            if number in self.model.teacher.layers:
-                layers.append(tokens)
-        self.whole_teacher.norm(tokens)
-        return layers
+    def __call__(self, clip: Tensor) -> Tensor:
+        """Train on normalised clips (B, C, T, H, W); the loss."""
+        with autocast(self.device, self.dtype):
+            partition = self.model.mask_generator(
+                len(clip), self.model.backbone.token_grid, clip.device
+            )
+            losses = self.losses(clip, partition)
+        loss = sum(losses.values())
+        if not all(math.isfinite(value.item()) for value in losses.values()):
+            raise UnequalError('the loss of the plain step is not finite')
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        if self.max_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.max_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        return loss.detach()
 
-    def student(self, clip: Tensor, partition: TokenPartition) -> tuple[Tensor, list[Tensor]]:
-        """Normed tokens (B, Kv, C), and the layers."""
-        backbone = self.model.backbone
-        tokens = _embed(backbone, clip, _masks(partition)[0])
-        layers = []
+    def losses(self, clip: Tensor, partition: TokenPartition) -> dict[str, Tensor]:
+        """The weighted losses of clips (B, C, T, H, W)."""
+        number = partition.num_tokens
+        unseen = ~token_mask(partition.visible, number)  # by the student, (B, N)
+        masked = ~token_mask(partition.teacher, number)  # for the teacher, (B, N)
+        tokens, layers = self.run_student(clip, unseen)
+        losses = {}
+        if self.model.reconstructs:
+            losses['loss_rec'] = self.reconstruction_loss(clip, tokens, unseen, partition)
+        if self.teacher is not None:
+            teacher_layers = self.run_teacher(clip, masked)
+            generated = token_mask(partition.generation_targets, number)
+            losses.update(self.alignment_losses(layers, teacher_layers, unseen, masked, generated))
+        return losses
+
+    def run_student(self, clip: Tensor, unseen: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Normed tokens (B, Kv, C), and the layers that are aligned, (B, Kv, C) each."""
+        backbone, layers = self.model.backbone, []
+        tokens = embed(backbone, clip, unseen)
         for number, block in enumerate(backbone.blocks, start=1):
             tokens = block(tokens)
             if number in getattr(self.model, 'student_layers', ()):
                 layers.append(tokens)
         return backbone.norm(tokens), layers
 
-    def neck(
-        self, layers: list[Tensor], theirs: list[Tensor], partition: TokenPartition
+    @torch.no_grad()
+    def run_teacher(self, clip: Tensor, masked: Tensor) -> list[Tensor]:
+        """The layers that are aligned, (B, Kv + Ke, Ct) each, in the clip's order."""
+        tokens, layers = embed(self.teacher, clip, masked), []
+        for number, block in enumerate(self.teacher.blocks, start=1):
+            tokens = block(tokens)
+            if number in self.model.teacher.layers:
+                layers.append(tokens)
+        return layers
+
+    def reconstruction_loss(
+        self, clip: Tensor, tokens: Tensor, unseen: Tensor, partition: TokenPartition
+    ) -> Tensor:
+        """Mean squared error of the decoded patches."""
+        model, decoder = self.model, self.model.decoder
+        decoded = token_mask(partition.targets, partition.num_tokens)
+        patches = patchify(clip, model.backbone.patch_shape)  # (B, N, P)
+        target = model.head.target(patches, *model.pixel_stats())
+        target = target[decoded].view(len(clip), -1, patches.shape[-1])  # -> (B, Kd, P)
+        filled = fill_in(decoder, decoder.embed(tokens), unseen, decoded)
+        prediction = decoder.head(decoder.norm(filled))
+        return model.rec_weight * F.mse_loss(prediction.float(), target)
+
+    def alignment_losses(
+        self,
+        layers: list[Tensor],
+        teacher_layers: list[Tensor],
+        unseen: Tensor,
+        masked: Tensor,
+        generated: Tensor,
     ) -> dict[str, Tensor]:
-        """The two alignment losses, weighted."""
-        unseen, hidden = _masks(partition)
-        extra = token_mask(partition.generation_targets, partition.num_tokens)
+        """Direct and generation alignment, averaged over the layer pairs."""
         neck, weights = self.model.neck, self.model.loss_weights
-        direct, generated = [], []
-        for number, layer in enumerate(layers):
-            batch, _, dims = theirs[number].shape
-            features = theirs[number].new_zeros(*unseen.shape, dims)
-            features[~hidden] = theirs[number].flatten(0, 1)
-            projection = neck.projections[number]
-            direct.append(
-                neck.loss_module(projection(layer), features[~unseen].view(batch, -1, dims))
-            )
-            made = _fill_in(neck.generators[number], projection(layer), unseen, extra)
-            generated.append(neck.loss_module(made, features[extra].view(batch, -1, dims)))
+        direct, generation = [], []
+        for index, (layer, known) in enumerate(zip(layers, teacher_layers)):
+            batch, _, dims = known.shape
+            features = known.new_zeros(*unseen.shape, dims)  # (B, N, Ct)
+            features[~masked] = known.flatten(0, 1)
+            project, generator = neck.projections[index], neck.generators[index]
+            seen_features = features[~unseen].view(batch, -1, dims)
+            direct.append(neck.loss_module(project(layer), seen_features))
+            made = fill_in(generator, project(layer), unseen, generated)
+            generation.append(neck.loss_module(made, features[generated].view(batch, -1, dims)))
         return dict(
             loss_direct=weights['direct'] * torch.stack(direct).mean(),
-            loss_generation=weights['generation'] * torch.stack(generated).mean(),
+            loss_generation=weights['generation'] * torch.stack(generation).mean(),
         )
 
-    def target(self, clip: Tensor, partition: TokenPartition) -> Tensor:
-        """(B, Kd, P), what is to be predicted."""
-        model = self.model
-        patches = patchify(clip, model.backbone.patch_shape)
-        everything = model.head.target(patches, *model.pixel_stats())
-        wanted = token_mask(partition.targets, partition.num_tokens)
-        return everything[wanted].view(len(clip), -1, patches.shape[-1])
 
-    def decoder(self, tokens: Tensor, target: Tensor, partition: TokenPartition) -> Tensor:
-        """The reconstruction's loss, weighted."""
-        decoder = self.model.decoder
-        wanted = token_mask(partition.targets, partition.num_tokens)
-        filled = _fill_in(decoder, decoder.embed(tokens), _masks(partition)[0], wanted)
-        prediction = decoder.head(decoder.norm(filled))
-        return self.model.rec_weight * nn.functional.mse_loss(prediction.float(), target)
-
-    def losses(self, clip: Tensor, partition: TokenPartition) -> dict[str, Tensor]:
-        """All of them together."""
-        found = {}
-        theirs = self.teacher(clip, partition) if self.whole_teacher is not None else None
-        tokens, layers = self.student(clip, partition)
-        if self.model.reconstructs:
-            target = self.target(clip, partition)
-            found['loss_rec'] = self.decoder(tokens, target, partition)
-        if theirs is not None:
-            found.update(self.neck(layers, theirs, partition))
-        return found
-
-
-def _masks(partition: TokenPartition) -> tuple[Tensor, Tensor]:
-    """(B, N) each, true: not seen by the student; not seen by the teacher."""
-    number = partition.num_tokens
-    return (~token_mask(partition.visible, number), ~token_mask(partition.teacher, number))
-
-
-def _embed(backbone: VideoVisionTransformer, clip: Tensor, mask: Tensor) -> Tensor:
-    """All tokens are embedded; those that are not masked are kept."""
-    tokens = backbone.patch_embed.projection(clip).flatten(2).transpose(1, 2)
+def embed(backbone: VideoVisionTransformer, clip: Tensor, masked: Tensor) -> Tensor:
+    """Embed all tokens and keep those that are not masked, (B, K, C)."""
+    tokens = backbone.patch_embed.projection(clip).flatten(2).transpose(1, 2)  # (B, N, C)
     tokens = tokens + backbone.pos_embed.type_as(tokens)
-    return tokens[~mask].view(len(clip), -1, tokens.shape[-1])
+    return tokens[~masked].view(len(clip), -1, tokens.shape[-1])
 
 
-def _fill_in(blocks: nn.Module, known: Tensor, unseen: Tensor, wanted: Tensor) -> Tensor:
-    """Mask tokens at the places ``wanted``, through the blocks."""
+def fill_in(blocks: nn.Module, known: Tensor, unseen: Tensor, wanted: Tensor) -> Tensor:
+    """Append mask tokens at the wanted places and run the blocks, (B, K, C)."""
     batch, _, dims = known.shape
-    table = blocks.pos_embed.expand(batch, -1, -1).type_as(known).clone()
-    seen_at = table[~unseen].view(batch, -1, dims)
-    wanted_at = table[wanted].view(batch, -1, dims)
-    stream = torch.cat([known + seen_at, blocks.mask_token + wanted_at], 1)
+    positions = blocks.pos_embed.expand(batch, -1, -1).type_as(known).clone()
+    known = known + positions[~unseen].view(batch, -1, dims)
+    asked = blocks.mask_token + positions[wanted].view(batch, -1, dims)
+    tokens = torch.cat([known, asked], 1)
     for block in blocks.blocks:
-        stream = block(stream)
-    return stream[:, -wanted_at.shape[1] :]
+        tokens = block(tokens)
+    return tokens[:, -asked.shape[1] :]

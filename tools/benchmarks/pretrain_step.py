@@ -1,358 +1,309 @@
-"""How fast a pre-training config trains, and where the time goes.
+"""Time the training step of a pre-training config.
 
-    python tools/benchmarks/pretrain_step.py CONFIG --device cuda \
-        --dtype bf16 --batch 64 --against plain
+    python tools/benchmarks/pretrain_step.py CONFIG --against plain \
+        --device cuda --dtype bf16 --batch 64
 
-Synthetic clips or images of the config's size, random weights, its own
-optimiser and optimiser wrapper. `--against plain` measures the step as it is
-usually written on the same inputs and weights (plain_step.py says what that
-is); `--against KEY=VALUE ...` measures the same config with other options.
-Both take turns in one process. Before anything is timed, both train for some
-steps from the same weights on the same inputs, and their losses have to agree.
+Synthetic clips or images of the config's size, random weights, the config's optimiser.
+`--against plain` compares with the plain implementation in plain_step.py, `--against KEY=VALUE`
+with the same config under other options. Both train from the same weights on the same inputs
+first, and nothing is timed unless their losses agree.
 """
 
 import argparse
-import gc
 import statistics
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
+import amd_mm  # noqa: F401, its import-time fixes come first
 import torch
+from amd_mm.models import MaskedAutoencoder, TinyMIM
+from amd_mm.registry import MODELS
 from amd_mm.utils.quiet import warnings_only
 from common import (
     DTYPES,
-    Machine,
-    Memory,
     UnequalError,
-    add_machine_arguments,
-    describe,
-    in_own_process,
-    machine_of,
-    matmul_ceiling,
+    add_device_arguments,
+    add_timing_arguments,
+    comparison_table,
+    describe_machine,
+    in_new_process,
+    log,
     measure_memory,
-    middle_and_spread,
-    note,
     positive,
+    prepare_device,
+    synchronize,
     table,
-    take_turns,
-    write_figures,
+    time_in_turns,
+    write_json,
 )
-from mmengine.config import DictAction
-from plain_step import NotPlainError
-from step_ways import OPTIMISER, OTHER, OURS, PLAIN, PartSteps, Task, Way, has_parts
+from mmengine.config import Config, DictAction
+from mmengine.optim import build_optim_wrapper
+from plain_step import PlainStep, plain_config
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-try:
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    plain_attention = partial(sdpa_kernel, SDPBackend.MATH)
-except ImportError:  # before PyTorch 2.3
-    plain_attention = partial(
-        torch.backends.cuda.sdp_kernel, enable_flash=False, enable_mem_efficient=False
-    )
-
-# Relative difference of a step's losses: what rounding explains, with room.
-_TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)
+OURS, PLAIN, OPTION = 'amd_mm', 'plain', 'option'
+TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)  # relative, of the losses
 
 
-def compare(ways: dict[str, Way], steps: int, machine: Machine) -> dict[str, list[float]]:
-    """Train both from the same weights on the same masks.
-
-    Args:
-        ways (Dict[str, Way]): Name -> way.
-        steps (int): How many.
-        machine (Machine): Its dtype decides the tolerance.
-
-    Returns:
-        Dict[str, List[float]]: The loss of every step, for each way.
+def load_config(args: argparse.Namespace, name: str) -> Config:
+    """The config of one of the two steps, with random weights and a constant learning rate.
 
     Raises:
-        UnequalError: If they differ by more than rounding, or are no numbers.
+        ValueError: If the config does not pre-train.
     """
-    losses: dict[str, list[float]] = {name: [] for name in ways}
-    limit = _TOLERANCE[machine.dtype]
-    for number in range(steps):
-        for name, way in ways.items():
-            torch.manual_seed(number)
-            losses[name].append(way.step().item())
-        first, *others = (values[-1] for values in losses.values())
-        note(
-            f'equality: step {number + 1} of {steps}, losses '
-            f'{", ".join(f"{values[-1]:.6g}" for values in losses.values())}'
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    if name == OPTION:
+        cfg.merge_from_dict(args.other_options)
+    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
+    if not kind or not issubclass(kind, (MaskedAutoencoder, TinyMIM)):
+        raise ValueError(
+            f'{args.config} is not a pre-training config: model.type is '
+            f'{cfg.get("model", {}).get("type")}'
         )
-        for other in others:
-            if not abs(first - other) <= limit * abs(first):
-                raise UnequalError(
-                    f'in step {number + 1} the losses of {" and ".join(ways)} '
-                    f'are {first:.6g} and {other:.6g}; a difference of '
-                    f'{limit:g} of them is rounding in {machine.dtype}. '
-                    'Nothing was timed'
-                )
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.update(checkpoint=None, random_init=True)
+        if args.dtype == 'fp32':
+            cfg.model.teacher.dtype = 'float32'
+    if name == PLAIN:
+        cfg.model = plain_config(cfg.model)
+    cfg.optim_wrapper.optimizer.lr = args.lr
+    cfg.optim_wrapper.pop('accumulative_counts', None)
+    return cfg
+
+
+def build_model(cfg: Config, device: str, like: nn.Module | None = None) -> nn.Module:
+    """Build a model with random weights, or with the weights of another one."""
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    # Parameters that start at zero or one would hide an error in a bias or a norm.
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.01)
+    if like is not None:
+        model.load_state_dict(like.state_dict())
+        if getattr(model, 'teacher', None) is not None:
+            model.teacher.load_state_dict(like.teacher.state_dict())
+    return model.to(device).train()
+
+
+class Step:
+    """A whole training step, from uint8 inputs to new weights.
+
+    Args:
+        name: ``OURS``, ``PLAIN`` or ``OPTION``.
+        args: The command line.
+        like: Take the weights of this step's model.
+    """
+
+    def __init__(self, name: str, args: argparse.Namespace, like: 'Step | None' = None) -> None:
+        cfg = load_config(args, name)
+        self.model = build_model(cfg, args.device, like and like.model)
+        self.inputs = synthetic_inputs(self.model, args.batch).to(args.device)
+        self.train = None
+        if name == PLAIN:
+            dtype = args.plain_dtype or args.dtype
+            self.train = PlainStep(self.model, cfg.model, cfg.optim_wrapper, dtype)
+        else:
+            cfg.optim_wrapper.precision = args.dtype
+            self.wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+
+    def batch(self) -> dict:
+        """The inputs as a data loader gives them: preprocessors change the dictionary."""
+        views = 2 if isinstance(self.model, TinyMIM) else 1
+        if self.inputs.ndim == 5 or views > 1:
+            return dict(inputs=[self.inputs.clone() for _ in range(views)], data_samples=[])
+        return dict(inputs=self.inputs, data_samples=[])
+
+    def clip(self) -> Tensor:
+        """The preprocessed inputs, (B, C, T, H, W)."""
+        inputs = self.model.data_preprocessor(self.batch(), True)['inputs']
+        return inputs.flatten(0, 1) if inputs.ndim > 5 else inputs
+
+    def __call__(self) -> Tensor:
+        """Train; the loss."""
+        if self.train is not None:
+            return self.train(self.clip())
+        return self.model.train_step(self.batch(), self.wrapper)['loss']
+
+
+def synthetic_inputs(model: nn.Module, batch: int) -> Tensor:
+    """Random uint8 clips (B, C, T, H, W) or images (B, C, H, W) of the model's size."""
+    backbone = model.backbone
+    size = [tokens * side for tokens, side in zip(backbone.token_grid, backbone.patch_shape)]
+    generator = torch.Generator().manual_seed(0)
+    if backbone.input_dims == 4:
+        shape = (batch, backbone.in_channels, *size[1:])
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    # In memory a clip is as it was decoded: frame by frame, colours last.
+    shape = (batch, *size, backbone.in_channels)
+    values = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return values.movedim(-1, 1)
+
+
+def compare_losses(steps: dict[str, Step], args: argparse.Namespace) -> dict[str, list[float]]:
+    """Train all steps on the same inputs and masks; the losses.
+
+    Raises:
+        UnequalError: If the losses differ by more than rounding.
+    """
+    losses: dict[str, list[float]] = {name: [] for name in steps}
+    limit = TOLERANCE[args.dtype]
+    for number in range(args.loss_steps):
+        for name, step in steps.items():
+            torch.manual_seed(number)  # the same masks
+            losses[name].append(step().item())
+        first, second = (values[-1] for values in losses.values())
+        log(f'step {number + 1} of {args.loss_steps}: losses {first:.6g} and {second:.6g}')
+        if not abs(first - second) <= limit * abs(first):
+            raise UnequalError(
+                f'the losses of {" and ".join(steps)} are {first:.6g} and {second:.6g} in step '
+                f'{number + 1}, which is more than rounding in {args.dtype} ({limit:g}); '
+                'nothing was timed'
+            )
     return losses
 
 
-def count_flops(task: Task, machine: Machine) -> dict[str, float]:
-    """Floating-point operations of a clip's step, by part.
-
-    Matrix products and convolutions; a multiply-add is two. Attention counts
-    as its two products, and the backward pass recomputes nothing.
-
-    Args:
-        task (Task): What is measured; one clip of it is counted.
-        machine (Machine): Where.
-
-    Returns:
-        Dict[str, float]: Part -> operations; ``step`` for a model without
-        parts.
-    """
-    options = dict(task.options, **{'model.compile_blocks': False})
-    one = Task(task.config, options, None, 1, task.lr, task.plain_dtype)
-    way = Way(OURS, one, machine)
-    if not has_parts(way):
-        return dict(step=_counted(way.step))
-    parts = PartSteps(way)
-    return {
-        name: _counted(lambda name=name: parts.run(name))
-        for name in parts.names
-        if name not in ('target', OPTIMISER)
-    }
-
-
-def _counted(step: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter, plain_attention():
+def count_flops(args: argparse.Namespace) -> float:
+    """Floating-point operations of one clip's step; a multiply-add counts as two."""
+    options = {**args.cfg_options, 'model.compile_blocks': False}
+    step = Step(OURS, argparse.Namespace(**{**vars(args), 'batch': 1, 'cfg_options': options}))
+    with FlopCounterMode(display=False) as counter, math_attention():
         step()
     return float(counter.get_total_flops())
 
 
-def time_parts(
-    ways: dict[str, Way], machine: Machine, repeats: int, warmup: int
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds of every part, for each way, in turns."""
-    seconds: dict[str, dict[str, list[float]]] = {}
-    steps = {name: PartSteps(way) for name, way in ways.items()}
-    for part in next(iter(steps.values())).names:
-        note(f'speed of the {part}')
-        for one in steps.values():
-            one.prepare(part)
-        seconds[part] = take_turns(
-            {name: (lambda one=one, part=part: one.run(part)) for name, one in steps.items()},
-            machine,
-            repeats,
-            warmup,
-        )
-        for way in ways.values():
-            way.model.zero_grad()
-    return seconds
+def math_attention() -> object:
+    """Attention as two matrix products, which the counter sees."""
+    if hasattr(torch.nn, 'attention'):
+        return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    return torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
 
 
-def memory_of(name: str, task: Task, machine: Machine) -> Memory:
-    """Peak memory of one way; to be called in a process of its own."""
-    machine.prepare()
+def matmul_speed(args: argparse.Namespace, repeats: int = 10) -> float:
+    """FLOP/s of a large matrix product: the limit of the device."""
+    size = 8192 if torch.device(args.device).type == 'cuda' else 2048
+    dtype = DTYPES[args.dtype] or torch.float32
+    left, right = (torch.randn(size, size, device=args.device).to(dtype) for _ in range(2))
+    once = argparse.Namespace(device=args.device, repeats=repeats, warmup=2)
+    seconds = time_in_turns(dict(matmul=partial(torch.matmul, left, right)), once)
+    return 2 * size**3 / min(seconds['matmul'])
+
+
+def memory_of(name: str, args: argparse.Namespace) -> dict:
+    """Peak memory of one step, to be called in a new process."""
+    device = prepare_device(args)
     with warnings_only():
-        way = Way(name, task, machine)
-    return measure_memory(way.step, machine)
+        step = Step(name, args)
+    return measure_memory(step, device)
 
 
-def measure(
-    task: Task, machine: Machine, names: Sequence[str], repeats: int, warmup: int, loss_steps: int
-) -> dict[str, Any]:
-    """Compare, count, time; see the module."""
-    device = machine.prepare()
-    found: dict[str, Any] = dict(flops=count_flops(task, machine))
-    ours = Way(names[0], task, machine)
-    ways = {names[0]: ours}
-    if len(names) > 1:
-        ways[names[1]] = Way(names[1], task, machine, like=ours)
-        found['losses'] = compare(ways, loss_steps, machine)
-    note('speed of the whole step')
-    found['step'] = take_turns(
-        {name: way.step for name, way in ways.items()}, machine, repeats, warmup
-    )
-    if has_parts(ours):
-        found['parts'] = time_parts(ways, machine, repeats, warmup)
-    # The memory is the other processes' now.
-    del ways, ours
-    gc.collect()
-    if device.type == 'cuda':
-        torch.cuda.empty_cache()
-    note('the ceiling: a matrix product')
-    found['ceiling'] = matmul_ceiling(machine)
-    found['memory'] = {}
-    for name in names:
-        note(f'memory of {name}')
-        memory = in_own_process(memory_of, name, task, machine)
-        found['memory'][name] = asdict(memory)
+def profile(step: Callable[[], object], args: argparse.Namespace) -> str:
+    """The operators that take the most time in three steps."""
+    step()
+    with torch.profiler.profile() as profiler:
+        for _ in range(3):
+            step()
+        synchronize(args.device)
+    kind = torch.device(args.device).type
+    return profiler.key_averages().table(sort_by=f'self_{kind}_time_total', row_limit=25)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Compare the losses, then measure time and memory; see the module."""
+    names = [OURS, *([args.baseline] if args.baseline else [])]
+    found, steps = {}, {OURS: Step(OURS, args)}
+    for name in names[1:]:
+        steps[name] = Step(name, args, like=steps[OURS])
+        found['losses'] = compare_losses(steps, args)
+    found.update(flops=count_flops(args), matmul=matmul_speed(args))
+    log('time')
+    found['seconds'] = time_in_turns(steps, args)
+    if args.profile:
+        args.profile.write_text(profile(steps[OURS], args))
+    steps.clear()  # the other processes need the memory
+    torch.cuda.empty_cache()
+    log('memory')
+    found['memory'] = {name: in_new_process(memory_of, name, args) for name in names}
     return found
 
 
-def report(found: dict[str, Any], batch: int) -> str:
-    """The figures as tables."""
-    names = list(found['step'])
-    return '\n\n'.join(
-        [
-            _step_table(found, names, batch),
-            *([_part_table(found, names)] if 'parts' in found else []),
-        ]
-    )
-
-
-def _step_table(found: dict[str, Any], names: list[str], batch: int) -> str:
-    rows = [
-        (
-            '',
-            'ms a step, median (range)',
-            'clips/s',
-            'peak memory, MiB',
-            'added by the steps, MiB',
-            'TFLOP/s',
-            'of the ceiling',
+def report(found: dict, args: argparse.Namespace) -> str:
+    """The measurements as text."""
+    lines = []
+    if 'losses' in found:
+        pairs = zip(*found['losses'].values())
+        largest = max(abs(first - second) / abs(first) for first, second in pairs)
+        lines.append(
+            f'losses of {args.loss_steps} steps: largest relative difference {largest:.1e}'
         )
-    ]
-    middles, flops = {}, sum(found['flops'].values()) * batch
-    for name in names:
-        middles[name] = statistics.median(found['step'][name])
-        memory = Memory(**found['memory'][name])
-        rate = flops / middles[name]
-        rows.append(
-            (
-                name,
-                middle_and_spread([1e3 * one for one in found['step'][name]]),
-                f'{batch / middles[name]:.3g}',
-                f'{memory.peak:.0f}',
-                f'{memory.added:.0f}',
-                f'{rate / 1e12:.3g}',
-                f'{rate / found["ceiling"]:.0%}',
-            )
-        )
-    if len(names) > 1:
-        peak, added = (
-            [getattr(Memory(**found['memory'][name]), kind) for name in names]
-            for kind in ('peak', 'added')
-        )
-        rows.append(
-            (
-                f'{names[0]} / {names[1]}',
-                '',
-                f'{middles[names[1]] / middles[names[0]]:.2f} x',
-                f'{peak[0] / peak[1]:.2f} x',
-                f'{added[0] / max(added[1], 1e-9):.2f} x',
-                '',
-                '',
-            )
-        )
-    return table(rows)
-
-
-def _part_table(found: dict[str, Any], names: list[str]) -> str:
-    header = ['part', 'GFLOP a clip', *(f'{name}, ms' for name in names)]
-    if len(names) > 1:
-        header.append(f'{names[1]} / {names[0]}')
-    rows = [header]
-    for part, seconds in found['parts'].items():
-        flops = found['flops'].get(part)
-        row = [part, f'{flops / 1e9:.1f}' if flops else '']
-        row += [middle_and_spread([1e3 * one for one in seconds[name]]) for name in names]
-        if len(names) > 1:
-            first, second = (statistics.median(seconds[name]) for name in names)
-            row.append(f'{second / first:.2f} x')
-        rows.append(row)
-    total = sum(found['flops'].values())
-    rows.append(['together', f'{total / 1e9:.1f}', *[''] * (len(header) - 2)])
-    return table(rows)
+    lines.append(f'a matrix product in {args.dtype}: {found["matmul"] / 1e12:.3g} TFLOP/s')
+    lines.append(f'one step of one clip: {found["flops"] / 1e9:.1f} GFLOP\n')
+    rows = comparison_table(found['seconds'], found['memory'], args.batch)
+    rows[0] += ['TFLOP/s', 'of a matrix product']
+    for row, seconds in zip(rows[1:], found['seconds'].values()):
+        speed = found['flops'] * args.batch / statistics.median(seconds)
+        row += [f'{speed / 1e12:.3g}', f'{speed / found["matmul"]:.0%}']
+    width = len(rows[0])
+    return '\n'.join([*lines, table([row + [''] * (width - len(row)) for row in rows])])
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='a pre-training config')
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', help='a pre-training config')
+    add(
         '--against',
         nargs='+',
         metavar='plain | KEY=VALUE',
-        help='the step as it is usually written, or the same config with other options',
+        help='baseline: the plain implementation, or the same config with other options',
     )
-    parser.add_argument(
+    add(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         default={},
-        help='change the config, for both ways',
+        help='changes to the config, for both',
     )
-    parser.add_argument('--batch', type=positive, default=2, help='clips (default: 2)')
-    parser.add_argument(
-        '--loss-steps',
-        type=positive,
-        default=20,
-        help='steps whose losses have to agree first (default: 20)',
-    )
-    parser.add_argument(
-        '--lr', type=float, default=1e-5, help='learning rate of all steps (default: 1e-5)'
-    )
-    parser.add_argument(
-        '--plain-dtype',
-        choices=DTYPES,
-        help="the plain way's, if another than --dtype (fp16 is scaled)",
-    )
-    add_machine_arguments(parser)
+    add('--batch', type=positive, default=2, help='clips per step (default: 2)')
+    add('--loss-steps', type=positive, default=20, help='compared steps (default: 20)')
+    add('--lr', type=float, default=1e-5, help='learning rate (default: 1e-5)')
+    add('--plain-dtype', choices=DTYPES, help='dtype of the plain step (default: --dtype)')
+    add('--profile', type=Path, help='write the operators that take the most time to this file')
+    add_device_arguments(parser)
+    add_timing_arguments(parser)
     args = parser.parse_args(arguments)
-    args.other = None
-    if args.against and args.against != [PLAIN]:
-        wrong = [one for one in args.against if '=' not in one]
+    args.baseline, args.other_options = None, {}
+    if args.against == [PLAIN]:
+        args.baseline = PLAIN
+    elif args.against:
+        wrong = [option for option in args.against if '=' not in option]
         if wrong:
-            parser.error(f'--against {wrong[0]} is neither `plain` nor KEY=VALUE')
-        args.other = parser.parse_args([args.config, '--cfg-options', *args.against]).cfg_options
+            parser.error(f'--against {wrong[0]}: neither `plain` nor KEY=VALUE')
+        options = parser.parse_args([args.config, '--cfg-options', *args.against]).cfg_options
+        args.baseline, args.other_options = OPTION, options
     return args
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure and print."""
     args = parse_args(arguments)
-    task = Task(
-        args.config,
-        args.cfg_options,
-        args.other,
-        args.batch,
-        args.lr,
-        args.plain_dtype or args.dtype,
-    )
-    names = [OURS]
-    if args.against:
-        names.append(PLAIN if args.other is None else OTHER)
     try:
-        machine = machine_of(args)
-        facts = describe(machine)
-        for name in names:  # what is wrong with a config shows here
-            task.load(name, machine)
+        prepare_device(args)
+        facts = describe_machine(args.device, args.dtype)
         with warnings_only():
-            found = measure(task, machine, names, args.repeats, args.warmup, args.loss_steps)
-    except (ValueError, OSError, KeyError, UnequalError, NotPlainError) as error:
+            found = measure(args)
+    except (ValueError, OSError, KeyError) as error:
         sys.exit(f'pretrain_step.py: {error}')
-    print(
-        f'{Path(args.config).stem}, batch {args.batch}, {args.repeats} '
-        'turns each' + (f', against {" ".join(args.against)}' if args.against else '')
-    )
+    against = f', against {" ".join(args.against)}' if args.against else ''
+    print(f'{Path(args.config).stem}, batch {args.batch}, {args.repeats} runs{against}')
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
-    if 'losses' in found:
-        print(
-            f'losses of {args.loss_steps} steps: largest relative '
-            f'difference {largest_difference(found["losses"]):.1e} (limit '
-            f'{_TOLERANCE[args.dtype]:.0e})'
-        )
-    print(f'ceiling, a matrix product in {args.dtype}: {found["ceiling"] / 1e12:.3g} TFLOP/s')
-    print()
-    print(report(found, args.batch))
-    write_figures(args.json, task=asdict(task), machine=facts, **found)
-
-
-def largest_difference(losses: dict[str, list[float]]) -> float:
-    """Of two ways' losses, relative to the first."""
-    first, second = losses.values()
-    return max(abs(a - b) / abs(a) for a, b in zip(first, second))
+    print(report(found, args))
+    write_json(args.json, dict(machine=facts, command=sys.argv, **found))
 
 
 if __name__ == '__main__':
