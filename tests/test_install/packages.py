@@ -8,15 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-SITE_PACKAGES = Path(sysconfig.get_path('purelib'))
+SITE_PACKAGES = Path(find_spec('mmengine').origin).parent.parent
 
 # What running and building things leaves in the tree: no package's business.
 TRACES = (
