@@ -1,12 +1,11 @@
-"""TinyMIM on handwritten digits: does pre-training save labels?
+"""TinyMIM on handwritten digits: pre-training saves labels.
 
     python tools/quickstart/digits.py
 
-A teacher (MAE) and then its small student (TinyMIM) learn from 1297 digits
-without labels. The student is fine-tuned with three labels a class, and so is
-the same network from scratch, with the same labels, steps and settings. Needs
-`pip install --no-deps scikit-learn`, which brings the digits. Interrupted, the
-same command goes on where it stopped.
+A teacher (MAE) and then its small student (TinyMIM) learn from 1297 digits without labels. The
+student is fine-tuned with three labels per class, and so is the same network from scratch, with the
+same labels, steps and settings. The digits come with scikit-learn. Interrupted, the same command
+continues; finished steps are skipped.
 """
 
 import argparse
@@ -17,17 +16,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from quickstart import count_cores
-from tasks import Crew, Task, TaskError, config_files
+from steps import Runner, Step, StepError
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = ROOT / 'tools' / 'quickstart'
 CONFIGS = ROOT / 'configs' / 'quickstart_image'
-BASE = CONFIGS / 'quickstart_image_teacher.py'
-FINETUNE = CONFIGS / 'quickstart_image_finetune.py'
-PRETRAINED = 'epoch_40.pth'  # what the configs' runs end with
-SCRATCH, TINYMIM = 'scratch', 'tinymim'
-CAPTIONS = {SCRATCH: 'from scratch', TINYMIM: 'TinyMIM, then fine-tuned'}
+PRETRAINED, FINETUNED = 'epoch_40.pth', 'epoch_300.pth'  # the last checkpoints of the runs
+CAPTIONS = dict(scratch='from scratch', tinymim='TinyMIM, then fine-tuned')
+HELD_OUT = 500
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,146 +33,107 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         type=int,
         nargs='+',
         default=[0, 1, 2],
-        help='fine-tune with these seeds, each with labels of its own (default: 0 1 2)',
+        help='fine-tune with these seeds; each chooses other labels (default: 0 1 2)',
     )
     parser.add_argument(
         '--out',
         type=Path,
         default=ROOT / 'work_dirs' / 'quickstart_image',
-        help='where everything goes (default: work_dirs/quickstart_image)',
+        help='output folder (default: work_dirs/quickstart_image)',
     )
     return parser.parse_args(arguments)
 
 
+def write_images(folder: Path) -> None:
+    """Write the digits as FOLDER/train/3/0012.png and FOLDER/val/..., 16 x 16 pixels."""
+    import cv2
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.RandomState(0).permutation(len(digits.target))
+    for rank, index in enumerate(order):
+        split = 'val' if rank < HELD_OUT else 'train'
+        place = folder / split / str(digits.target[index])
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.round(digits.images[index] * (255 / 16)).astype(np.uint8)
+        pixels = cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(place / f'{index:04}.png'), pixels)
+
+
 def train(
-    name: str, config: Path, out: Path, after: Sequence[Task], options: Sequence[str], seed: int = 0
-) -> Task:
-    """The task that runs a config by tools/train.py.
-
-    Args:
-        name (str): Of the run and its folder.
-        config (Path): The config.
-        out (Path): The quickstart's folder.
-        after (Sequence[Task]): What it rests on.
-        options (Sequence[str]): For ``--cfg-options``.
-        seed (int): Of the run.
-    """
-    command = (
-        str(ROOT / 'tools' / 'train.py'),
-        str(config),
-        '--work-dir',
-        str(out / name),
-        '--seed',
-        str(seed),
-        '--cfg-options',
-        *options,
-    )
-    return Task(
-        name,
-        out / name,
-        command,
-        inputs=config_files(config),
-        after=tuple(after),
-        resume=('--resume',),
-    )
+    out: Path, name: str, config: str, checkpoint: str, options: Sequence[str], seed: int = 0
+) -> Step:
+    """The step that trains a config in OUT/NAME; resumes if it was interrupted."""
+    command = [str(ROOT / 'tools' / 'train.py'), str(CONFIGS / config), '--resume']
+    command += ['--work-dir', str(out / name), '--seed', str(seed), '--cfg-options']
+    command += [f'train_dataloader.dataset.data_root={out}/images/train', *options]
+    return Step(name, command, out / name / checkpoint)
 
 
-def plan(out: Path, seeds: Sequence[int]) -> dict[str, list[Task]]:
-    """All tasks, in order.
-
-    Returns:
-        Dict[str, List[Task]]: ``before`` (images, teacher, student) and, for
-        each start, the fine-tuning of every seed.
-    """
-    program = HERE / 'digit_images.py'
-    images = Task('images', out / 'images', (str(program), str(out / 'images')), inputs=(program,))
-    data = f'train_dataloader.dataset.data_root={out}/images/train'
-    teacher = train('teacher', BASE, out, [images], [data])
-    student = train(
-        'student',
-        CONFIGS / 'quickstart_image_tinymim.py',
-        out,
-        [images, teacher],
-        [data, f'model.teacher.checkpoint={last_checkpoint(teacher)}'],
-    )
-    tasks = dict(before=[images, teacher, student])
-    starts = {
-        SCRATCH: ([images], []),
-        TINYMIM: ([images, student], [f'model.backbone.pretrained={last_checkpoint(student)}']),
-    }
-    for start, (after, options) in starts.items():
-        tasks[start] = [
-            train(
-                f'{start}-{seed}',
-                FINETUNE,
-                out,
-                after,
-                [
-                    data,
-                    f'val_dataloader.dataset.data_root={out}/images/val',
-                    f'train_dataloader.dataset.subset_seed={seed}',
-                    *options,
-                ],
-                seed,
-            )
-            for seed in seeds
-        ]
-    return tasks
+def pretrain(out: Path) -> list[Step]:
+    """The steps that train the teacher and then the student."""
+    teacher = train(out, 'teacher', 'quickstart_image_teacher.py', PRETRAINED, [])
+    option = f'model.teacher.checkpoint={teacher.output}'
+    return [teacher, train(out, 'student', 'quickstart_image_tinymim.py', PRETRAINED, [option])]
 
 
-def last_checkpoint(task: Task) -> Path:
-    """What a pre-training run ends with."""
-    return task.folder / PRETRAINED
+def finetune(out: Path, start: str, seed: int) -> Step:
+    """The step that fine-tunes from ``scratch`` or from ``tinymim``."""
+    options = [
+        f'val_dataloader.dataset.data_root={out}/images/val',
+        f'train_dataloader.dataset.subset_seed={seed}',
+    ]
+    if start == 'tinymim':
+        options.append(f'model.backbone.pretrained={out}/student/{PRETRAINED}')
+    name = f'{start}-{seed}'
+    return train(out, name, 'quickstart_image_finetune.py', FINETUNED, options, seed)
 
 
 def accuracy(folder: Path) -> float:
-    """Top-1 of a fine-tuning run at its end, in per cent."""
+    """Top-1 accuracy of a fine-tuned model, in per cent."""
     newest = sorted(folder.glob('*/vis_data/scalars.json'))[-1]
     lines = map(json.loads, newest.read_text().splitlines())
     return [line['accuracy/top1'] for line in lines if 'accuracy/top1' in line][-1]
 
 
 def table(scores: dict[str, list[float]], seeds: Sequence[int]) -> str:
-    """The scores as a table that is readable as it is and as Markdown."""
-    rows = [('3 labels a class', *(f'seed {seed}' for seed in seeds), 'mean')]
-    for start, caption in CAPTIONS.items():
-        values = scores[start]
-        rows.append(
-            (caption, *(f'{value:.1f}' for value in values), f'{statistics.mean(values):.1f}')
-        )
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    """The scores as a Markdown table."""
     lines = [
-        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-        for row in rows
+        '| 3 labels per class | ' + ' | '.join(f'seed {seed}' for seed in seeds) + ' | mean |',
+        '|---|' + '---|' * (len(seeds) + 1),
     ]
-    lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
-    note = 'Top-1 on 500 held-out digits, %, after the last epoch; chance: 10.'
-    return '\n'.join(lines) + f'\n\n{note}\n'
+    for start, caption in CAPTIONS.items():
+        cells = [*scores[start], statistics.mean(scores[start])]
+        lines.append(f'| {caption} | ' + ' | '.join(f'{value:.1f}' for value in cells) + ' |')
+    note = f'Top-1 accuracy on {HELD_OUT} held-out digits in %; chance is 10.'
+    return '\n'.join([*lines, '', note, ''])
 
 
-def run(args: argparse.Namespace) -> str:
-    """Run what is not finished yet; the table."""
-    out = args.out.resolve()
-    tasks = plan(out, args.seeds)
-    crew = Crew(count_cores())
-    crew.run(tasks['before'][:1])
-    # Tiny models gain little from a second core: two runs at a time.
-    crew.run(tasks['before'][1:] + tasks[TINYMIM] + tasks[SCRATCH], at_a_time=2)
-    scores = {start: [accuracy(task.folder) for task in tasks[start]] for start in CAPTIONS}
-    text = table(scores, args.seeds)
+def run(out: Path, seeds: Sequence[int]) -> str:
+    """Run everything that is not finished; returns the table."""
+    if not (out / 'images').exists():
+        write_images(out / 'images')
+    tuned, scratch = ([finetune(out, s, seed) for seed in seeds] for s in ('tinymim', 'scratch'))
+    runner = Runner(sys.executable)
+    runner.run(pretrain(out), scratch)
+    runner.run(*([step] for step in tuned))
+    scores = {start: [accuracy(out / f'{start}-{seed}') for seed in seeds] for start in CAPTIONS}
+    text = table(scores, seeds)
     (out / 'results.md').write_text(text)
     return text
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run everything and show the outcome."""
+    """Run everything and show the table."""
+    args = parse_args(arguments)
     started = time.monotonic()
     try:
-        text = run(parse_args(arguments))
-    except TaskError as error:
+        text = run(args.out.resolve(), args.seeds)
+    except (StepError, ImportError) as error:
         sys.exit(f'\ndigits.py: {error}')
     except KeyboardInterrupt:
-        sys.exit('\ndigits.py: interrupted; the same command goes on')
+        sys.exit('\ndigits.py: interrupted; the same command continues')
     print(f'\n{text}\nTook {time.monotonic() - started:.0f} s.')
 
 

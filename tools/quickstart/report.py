@@ -1,4 +1,4 @@
-"""What came out of the quickstart: curves, pictures, probes, fine-tuning.
+"""Draw and probe the models of the quickstart.
 
     python tools/quickstart/report.py OUT --seeds 0 1 2
 
@@ -10,10 +10,9 @@ import json
 import statistics
 from pathlib import Path
 
-import amd_mm  # noqa: F401, its import-time fixes serve what follows
+import amd_mm  # noqa: F401, its import-time fixes come first
 import torch
 from amd_mm.checkpoints import load_into
-from amd_mm.evaluation.clip_encoder import ClipSampling
 from amd_mm.evaluation.linear_probe import (
     LabelledFeatures,
     extract_features,
@@ -30,6 +29,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'quickstart'
 STUDENT, TEACHER, AMD = 'student-videomae', 'teacher', 'student-amd'
 CAPTIONS = {
     'random': 'student, random weights',
@@ -37,236 +37,160 @@ CAPTIONS = {
     AMD: 'student, AMD',
     TEACHER: 'teacher, VideoMAE',
 }
-# Model -> start of its fine-tuning. The teacher is not fine-tuned.
-STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}
+STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}  # of fine-tuning
 PROBES = {'linear': 'linear probe', 'neighbours': 'nearest neighbours', 'finetuned': 'fine-tuned'}
+CLASSES = 8
+
 Scores = dict[str, dict[str, list[float]]]
+"""Accuracies from 0 to 1: model, then probe, then one value for each seed."""
 
 
 def load_run(folder: Path) -> nn.Module:
-    """Build the model of a run and load its last checkpoint."""
-    cfg = Config.fromfile(next(folder.glob('*.py')))
-    model = MODELS.build(cfg.model)
+    """The model of a run with its last checkpoint."""
+    model = MODELS.build(Config.fromfile(next(folder.glob('*.py'))).model)
     name = Path((folder / 'last_checkpoint').read_text().strip()).name
-    load_into(model, folder / name)  # the folder may have been moved
+    load_into(model, folder / name)
     return model.eval()
 
 
 def random_student(folder: Path, seed: int) -> nn.Module:
-    """The student of a run as it was at the beginning of one."""
-    cfg = Config.fromfile(next(folder.glob('*.py')))
+    """The student of a run with random weights."""
     torch.manual_seed(seed)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(Config.fromfile(next(folder.glob('*.py'))).model)
     model.init_weights()
-    return model
+    return model.eval()
 
 
-def probe_pipeline(side: int = 32, frames: int = 8) -> list[dict]:
-    """The middle of a video, whole."""
-    pipeline = ClipSampling(frames, stride=1, size=side).pipeline('pyav')
-    pipeline[0]['min_frames'] = frames
-    return pipeline
-
-
-def labelled_videos(videos: Path, name: str) -> torch.utils.data.Dataset:
-    """The videos of ``train.txt`` or ``heldout.txt``."""
-    return DATASETS.build(
-        dict(
-            type='amd_mm.VideoListDataset',
-            data_root=str(videos),
-            ann_file=f'{name}.txt',
-            data_prefix=dict(video=''),
-            test_mode=True,
-            pipeline=probe_pipeline(),
-        )
-    )
+def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
+    """The middle of every video of a list, whole, as fine-tuned models are tested."""
+    cfg = Config.fromfile(CONFIGS / 'quickstart_finetune_scratch.py').test_dataloader.dataset
+    return DATASETS.build(dict(cfg, data_root=str(videos), ann_file=list_file))
 
 
 def probe_all(out: Path, seeds: list[int]) -> Scores:
-    """Probe every model of every seed: model -> probe -> one value a seed."""
-    clips = {
-        name: load_labelled_clips(labelled_videos(out / 'videos', name))
-        for name in ('train', 'heldout')
-    }
+    """Probe every model of every seed."""
+    clips = [
+        load_labelled_clips(labelled_videos(out / 'videos', name))
+        for name in ('train.txt', 'heldout.txt')
+    ]
     scores: Scores = {name: dict(linear=[], neighbours=[]) for name in CAPTIONS}
-    for seed in seeds:
+    for index, seed in enumerate(seeds, start=1):
         runs = out / f'seed{seed}'
         models = {'random': random_student(runs / STUDENT, seed)}
-        for name in (STUDENT, AMD, TEACHER):
-            models[name] = load_run(runs / name)
+        models.update({name: load_run(runs / name) for name in (STUDENT, AMD, TEACHER)})
         for name, model in models.items():
             train, test = (
                 LabelledFeatures(extract_features(model, inputs), labels)
-                for inputs, labels in clips.values()
+                for inputs, labels in clips
             )
             scores[name]['linear'].append(linear_probe(train, test).accuracy)
             scores[name]['neighbours'].append(nearest_neighbours(train, test).accuracy)
-        done = 100 * (seeds.index(seed) + 1) // len(seeds)
-        print(f'probes: {done} %', flush=True)
+        print(f'probes: {100 * index // len(seeds)} %', flush=True)
     return scores
 
 
-def read_finetuned(out: Path, seeds: list[int]) -> dict[str, list[float]]:
-    """Accuracy after fine-tuning: model -> one value a seed."""
-    found: dict[str, list[float]] = {}
+def add_finetuned(scores: Scores, out: Path, seeds: list[int]) -> None:
+    """Add the accuracies after fine-tuning."""
     for name, start in STARTS.items():
-        found[name] = []
-        for seed in seeds:
-            path = out / f'seed{seed}' / f'test-{start}' / 'predictions.pkl'
-            test = read_predictions(path)
-            found[name].append(float((test.predicted == test.labels).mean()))
-    return found
+        tests = [
+            read_predictions(out / f'seed{seed}' / f'test-{start}' / 'predictions.pkl')
+            for seed in seeds
+        ]
+        accuracies = [float((test.predicted == test.labels).mean()) for test in tests]
+        scores[name]['finetuned'] = accuracies
 
 
-def labels_a_class(out: Path, seed: int) -> int:
-    """How many labelled videos of each class fine-tuning had."""
-    config = next((out / f'seed{seed}' / 'finetune-scratch').glob('*.py'))
-    return Config.fromfile(config).train_dataloader.dataset.clips_per_class
-
-
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation in per cent."""
+def mean_and_deviation(values: list[float]) -> str:
+    """In per cent."""
     text = f'{100 * statistics.mean(values):.1f}'
-    if len(values) > 1:
-        text += f' ± {100 * statistics.stdev(values):.1f}'
-    return text
+    return text if len(values) == 1 else f'{text} ± {100 * statistics.stdev(values):.1f}'
 
 
-def probes_of(scores: Scores) -> dict[str, str]:
-    """Those of ``PROBES`` that some model has a score of."""
-    return {
-        probe: title
-        for probe, title in PROBES.items()
-        if any(probe in values for values in scores.values())
-    }
+def probes_in(scores: Scores) -> dict[str, str]:
+    """The probes that were made, with their titles."""
+    return {probe: title for probe, title in PROBES.items() if probe in scores[AMD]}
 
 
-def table(scores: Scores, seeds: list[int], classes: int, labels: int | None = None) -> str:
-    """The scores as a table that is readable as it is and as Markdown.
-
-    Args:
-        scores (Scores): Model -> probe -> one value a seed, from 0 to 1.
-        seeds (List[int]): Which they are.
-        classes (int): How many.
-        labels (int, optional): Of each class, for fine-tuning if there was
-            any.
-    """
-    probes = probes_of(scores)
-    rows = [('', *probes.values())]
-    rows += [
-        (
-            caption,
-            *(spread(scores[name][probe]) if probe in scores[name] else '-' for probe in probes),
-        )
-        for name, caption in CAPTIONS.items()
-    ]
+def table(scores: Scores) -> str:
+    """The scores as an aligned Markdown table, and a note."""
+    probes = probes_in(scores)
+    rows = [['', *probes.values()]]
+    for name, caption in CAPTIONS.items():
+        values = (scores[name].get(probe) for probe in probes)
+        rows.append([caption, *(mean_and_deviation(v) if v else '-' for v in values)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
         for row in rows
     ]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
-    note = (
-        f'Held-out videos, % right; chance is {100 / classes:.1f}. Probe '
-        'and neighbours: frozen features, all training videos labelled.'
-    )
-    if 'finetuned' in probes:
-        note += f' Fine-tuned: all weights, {labels} labelled videos of each class.'
-    if len(seeds) > 1:
-        note += f' Mean and standard deviation of {len(seeds)} seeds.'
-        for probe in (one for one in ('linear', 'finetuned') if one in probes):
-            gains = ', '.join(
-                f'{100 * (mine - alone):+.1f}'
-                for mine, alone in zip(scores[AMD][probe], scores[STUDENT][probe])
-            )
-            note += f' AMD over VideoMAE alone, {PROBES[probe]}, by seed: {gains}.'
-    return '\n'.join(lines) + '\n\n' + note + '\n'
+    note = f'Accuracy on held-out videos in %; chance is {100 / CLASSES:.1f}.'
+    for probe, title in probes.items():
+        pairs = list(zip(scores[AMD][probe], scores[STUDENT][probe]))
+        if len(pairs) > 1:
+            gains = ', '.join(f'{100 * (mine - alone):+.1f}' for mine, alone in pairs)
+            note += f'\nAMD minus VideoMAE alone, {title}, for each seed: {gains}.'
+    return '\n'.join([*lines, '', note, ''])
 
 
-def draw_scores(scores: Scores, path: Path, classes: int) -> Path:
-    """Draw the table: a bar for each mean, a dot for each seed.
-
-    Args:
-        scores (Scores): Model -> probe -> one value a seed, from 0 to 1.
-        path (Path): The picture to write.
-        classes (int): How many; a line shows chance.
-
-    Returns:
-        Path: The picture.
-    """
-    figure = Figure(figsize=(10, 4.4), layout='constrained')
-    probes = probes_of(scores)
+def draw_scores(scores: Scores, path: Path) -> None:
+    """Draw a bar for each mean and a dot for each seed."""
+    figure, probes = Figure(figsize=(10, 4.4), layout='constrained'), probes_in(scores)
     panels = figure.subplots(1, len(probes), sharey=True)
     for panel, (probe, title) in zip(panels, probes.items()):
         for index, name in enumerate(CAPTIONS):
             values = [100 * value for value in scores[name].get(probe, [])]
-            if not values:
-                continue
-            panel.bar(index, statistics.mean(values), color=f'C{index}')
-            panel.plot([index] * len(values), values, 'k.')
-        panel.axhline(100 / classes, color='grey', linestyle=':')
-        panel.set_xticks(
-            range(len(CAPTIONS)),
-            [caption.replace(',', '').replace(' ', '\n') for caption in CAPTIONS.values()],
-            fontsize=7,
-        )
-        panel.set_title(title, fontsize=10)
-        panel.set_xlim(-0.6, len(CAPTIONS) - 0.4)
-        panel.set_ylim(0, 100)
-    panels[0].set_ylabel('held-out videos, % right')
+            if values:
+                panel.bar(index, statistics.mean(values), color=f'C{index}')
+                panel.plot([index] * len(values), values, 'k.')
+        panel.axhline(100 / CLASSES, color='grey', linestyle=':')
+        captions = [text.replace(',', '').replace(' ', '\n') for text in CAPTIONS.values()]
+        panel.set_xticks(range(len(CAPTIONS)), captions, fontsize=7)
+        panel.set(title=title, xlim=(-0.6, len(CAPTIONS) - 0.4), ylim=(0, 100))
+    panels[0].set_ylabel('accuracy on held-out videos, %')
     figure.suptitle('Dotted: chance. Black dots: seeds.', fontsize=10)
-    return save_figure(figure, path)
+    save_figure(figure, path)
 
 
-def draw(out: Path, seed: int, folder: Path) -> None:
-    """The curves and the reconstructions of one seed."""
-    runs = out / f'seed{seed}'
+def draw_models(out: Path, seed: int) -> None:
+    """Draw the loss curves and the reconstructions of a seed."""
+    runs, folder = out / f'seed{seed}', out / 'report'
     draw_loss_curves(
         {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)}, folder / 'losses.png'
     )
-    student = load_run(runs / AMD)
-    videos = labelled_videos(out / 'videos', 'heldout')
-    # One of left, clockwise and grow.
-    chosen = [videos[8], videos[20], videos[14]]
+    student, videos = load_run(runs / AMD), labelled_videos(out / 'videos', 'heldout.txt')
+    chosen = {8: 'moving left', 20: 'turning clockwise', 14: 'growing'}
     batch = student.data_preprocessor(
-        dict(inputs=[sample['inputs'] for sample in chosen], data_samples=None)
+        dict(inputs=[videos[index]['inputs'] for index in chosen], data_samples=None)
     )
     torch.manual_seed(seed)
     draw_reconstruction(
         student.reconstruct(batch['inputs']),
         student.backbone.patch_shape,
         folder / 'reconstruction.png',
-        names=['moving left', 'turning clockwise', 'growing'],
+        names=list(chosen.values()),
         borrows_statistics=student.head.target_type != 'pixels',
         title="AMD's student on held-out clips",
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, draw, probe."""
+    """Read the command line and write OUT/report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('out', type=Path, help='where the quickstart wrote')
+    parser.add_argument('out', type=Path, help="the quickstart's output folder")
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument('--fine-tuned', action='store_true', help='show fine-tuning as well')
+    parser.add_argument('--fine-tuned', action='store_true', help='include fine-tuning')
     args = parser.parse_args(arguments)
-    with warnings_only():
-        write_report(args.out, args.seeds, args.fine_tuned)
-
-
-def write_report(out: Path, seeds: list[int], fine_tuned: bool) -> None:
-    """Write OUT/report: the pictures, results.json and results.md."""
-    folder = out / 'report'
+    folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
-    draw(out, seeds[0], folder)
-    scores = probe_all(out, seeds)
-    labels = None
-    if fine_tuned:
-        for name, values in read_finetuned(out, seeds).items():
-            scores[name]['finetuned'] = values
-        labels = labels_a_class(out, seeds[0])
-    (folder / 'results.json').write_text(json.dumps(dict(seeds=seeds, accuracy=scores), indent=2))
-    (folder / 'results.md').write_text(table(scores, seeds, classes=8, labels=labels))
-    draw_scores(scores, folder / 'accuracies.png', classes=8)
+    with warnings_only():
+        draw_models(args.out, args.seeds[0])
+        scores = probe_all(args.out, args.seeds)
+    if args.fine_tuned:
+        add_finetuned(scores, args.out, args.seeds)
+    draw_scores(scores, folder / 'accuracies.png')
+    (folder / 'results.json').write_text(json.dumps(dict(seeds=args.seeds, accuracy=scores)))
+    (folder / 'results.md').write_text(table(scores))
 
 
 if __name__ == '__main__':
