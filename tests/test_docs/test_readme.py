@@ -63,6 +63,7 @@ def test_options_named_are_known() -> None:
             continue
         # The launch scripts hand on to the program that their name says.
         name = re.sub(r'(dist|slurm)_(\w+)\.sh', r'\2.py', scripts[0])
+        name = name.replace('quickstart.sh', 'quickstart/quickstart.py')
         known = (ROOT / name).read_text() + shared
         for option in (word for word in command if word.startswith('--')):
             assert option == '--help' or option in known, (name, option)
