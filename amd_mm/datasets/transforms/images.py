@@ -29,5 +29,7 @@ class LoadImage(LoadImageFromFile):
         Raises:
             UnreadableVideoError: If it cannot be read.
         """
+        if 'img' in results:  # MMPretrain's inferencers load the image themselves
+            return results
         with unreadable_on_error(results['img_path'], 'loading the image'):
             return super().transform(results)

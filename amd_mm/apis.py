@@ -1,0 +1,675 @@
+"""Load a trained model; get features and predictions of videos, images and arrays.
+
+    from amd_mm.apis import extract_features, load_model, predict
+
+    model = load_model('work_dirs/run')              # training folder: its config and checkpoint
+    model = load_model(('config.py', 'epoch.pth'))   # config and checkpoint
+    model = load_model('vit-s.pth')                  # weights of any known format
+
+    predict(model, 'clip.mp4')                       # [(label, probability), ...]
+    extract_features(model, 'clip.mp4')              # (views, C)
+
+``load_encoder`` loads the backbone alone, of models of any task.
+"""
+
+import copy
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
+from amd_mm.checkpoints.architecture import infer_backbone
+from amd_mm.datasets import IMAGE_EXTENSIONS, open_video
+from amd_mm.datasets.transforms import clips_for_testing
+from amd_mm.errors import ConfigError, VideoError
+from amd_mm.models.algorithms import MaskedAutoencoder
+from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
+from amd_mm.registry import MODELS
+from mmaction.models.backbones import VisionTransformer as MMActionViT
+from mmaction.models.recognizers import Recognizer3D
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from mmpretrain.models.backbones import VisionTransformer as MMPretrainViT
+from mmpretrain.models.classifiers import ImageClassifier
+from PIL import Image
+from torch import Tensor, nn
+
+Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike]
+"""A training folder, a checkpoint (file, Hugging Face folder, address), or (config, checkpoint)."""
+Pixels = str | os.PathLike | np.ndarray
+"""A file, or RGB uint8 values: (T, H, W, 3) of a video, (H, W, 3) of an image."""
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+_CLASSIFIER = 'cls_head.fc_cls.weight'
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """The frames of a video that a model sees.
+
+    Args:
+        frames: frames of a clip.
+        stride: from one frame of a clip to the next; None takes one frame from each equal part
+            of the video.
+        clips: clips of a video, evenly spaced; one is its middle.
+        size: height and width of the centre crop, in pixels, after the shorter side was resized
+            to it.
+    """
+
+    frames: int = 16
+    stride: int | None = 4
+    clips: int = 1
+    size: int = 224
+
+    def pipeline(self, backend: str = 'decord') -> list[dict]:
+        """Transforms from a file name to ``inputs`` (clips, C, frames, size, size), uint8, RGB."""
+        return [
+            dict(type='amd_mm.VideoInit', backend=backend),
+            clips_for_testing(self.frames, self.stride, self.clips),
+            dict(type='amd_mm.VideoDecode'),
+            dict(type='mmaction.Resize', scale=(-1, self.size)),
+            dict(type='mmaction.CenterCrop', crop_size=self.size),
+            dict(type='mmaction.FormatShape', input_format='NCTHW'),
+            dict(type='mmaction.PackActionInputs'),
+        ]
+
+
+class Encoder(nn.Module):
+    """A frozen ViT with its normalisation: from RGB pixels up to 255 to features.
+
+    Args:
+        backbone: one of ours.
+        mean: of red, green and blue, for values up to 255.
+        std: of red, green and blue.
+        bgr: whether the backbone takes the channels as blue, green, red.
+        cfg: with ``test_pipeline``, for :func:`extract_features`.
+    """
+
+    mean: Tensor  # (C, 1, 1) or (C, 1, 1, 1), as is std
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        bgr: bool = False,
+        cfg: Config | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.bgr = bgr
+        self.cfg = cfg
+        for name, values in (('mean', mean), ('std', std)):
+            value = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, value.view(-1, *[1] * (self.backbone.input_dims - 2)))
+        self.requires_grad_(False).eval()
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of the clips that the backbone was trained with; None for images."""
+        if self.backbone.input_dims == 4:
+            return None
+        return self.backbone.token_grid[0] * self.backbone.patch_shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the backbone was trained with, in pixels."""
+        (_, rows, columns), patch = self.backbone.token_grid, self.backbone.patch_shape
+        return rows * patch[1], columns * patch[2]
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Values (B, C, ...) as the backbone takes them."""
+        values = (pixels.float() - self.mean) / self.std
+        return values.flip(1) if self.bgr else values
+
+    def patches(self, pixels: Tensor) -> Tensor:
+        """Normalised patches (B, N, P)."""
+        return self.backbone.patchify(self.normalise(pixels))
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Tokens (B, T', H', W', C) of clips (B, C, T, H, W), T' = 1 for images (B, C, H, W).
+
+        They are taken after the final norm, which fine-tuned video models do not have.
+        """
+        grid = self.backbone.grid_of(pixels)
+        tokens = self.backbone.encode(self.patches(pixels), grid=grid).tokens
+        return tokens[:, self.backbone.num_extra_tokens :].unflatten(1, grid)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Features (B, C) of tokens of clips: their mean, after ``fc_norm`` if there is one."""
+        mean = tokens.flatten(1, -2).mean(1)
+        return mean if self.backbone.fc_norm is None else self.backbone.fc_norm(mean)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (B, C): of clips the pooled tokens, of images what the backbone returns."""
+        if self.frames is None:
+            return self.backbone(self.normalise(pixels))[-1]
+        return self.pool(self.tokens(pixels))
+
+    @torch.inference_mode()
+    def encode(
+        self, pixels: Tensor, dtype: torch.dtype = torch.float32, keep_tokens: bool = False
+    ) -> Tensor:
+        """Compute features, or tokens, with autocast to a dtype.
+
+        Returns:
+            On the CPU: float16 if that is the dtype, else float32.
+        """
+        pixels = pixels.to(self.mean.device)
+        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
+            if keep_tokens or self.frames is not None:
+                values = self.tokens(pixels).float()
+            else:
+                values = self(pixels).float()
+        if self.frames is not None and not keep_tokens:
+            values = self.pool(values)  # the mean over many tokens, in float32
+        return values.to(torch.float16 if dtype == torch.float16 else torch.float32).cpu()
+
+
+# -- models ------------------------------------------------------------------------------------
+
+
+def load_model(
+    source: Source,
+    device: str | None = 'cpu',
+    *,
+    frames: int | None = None,
+    size: int | None = None,
+    heads: int | None = None,
+) -> nn.Module:
+    """Load a trained model for inference.
+
+    What only training needs (teacher, alignment, ``torch.compile``) is left out. ViTs of
+    MMAction2 and MMPretrain are built as ours, which have the same weights.
+
+    Args:
+        source: see :data:`Source`. The config that training left beside a checkpoint is found;
+            without one, the architecture of a video model is read from the weights.
+        device: None is the accelerator if there is one.
+        frames: see :func:`infer_backbone`, for checkpoints without config.
+        size: see :func:`infer_backbone`.
+        heads: see :func:`infer_backbone`.
+
+    Returns:
+        In evaluation mode. ``model.cfg`` is the config, with a ``test_pipeline``, and
+        ``model.dataset_meta`` holds ``classes`` if the checkpoint does: as MMAction2's
+        ``init_recognizer`` and MMPretrain's ``get_model`` leave them.
+
+    Raises:
+        ConfigError: if the config cannot be used, or is missing and cannot be inferred.
+        CheckpointError: if the checkpoint cannot be read or does not fit.
+    """
+    cfg, checkpoint = find_source(source)
+    content = read_checkpoint(checkpoint)
+    if cfg is None:
+        cfg = _infer_config(to_amd_mm(content).state, frames, size, heads)
+    model_cfg = inference_config(cfg)
+    if model_cfg.get('cls_head'):
+        model_cfg['cls_head']['average_clips'] = 'prob'
+    model = _build(model_cfg, cfg)
+    load_into(model, content, name=checkpoint, logger='silent')
+    model.cfg = copy.deepcopy(cfg)
+    model.cfg.test_pipeline = find_pipeline(cfg, model.backbone)
+    model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
+    return model.to(choose_device(device)).eval()
+
+
+def load_encoder(
+    source: Source,
+    device: str | None = 'cpu',
+    *,
+    frames: int | None = None,
+    size: int | None = None,
+    heads: int | None = None,
+    allow_missing: Sequence[str] = (),
+) -> Encoder:
+    """Load the backbone of a model of any task, pre-trained or fine-tuned.
+
+    Args:
+        source: see :func:`load_model`, as for the next four.
+        device: see there.
+        frames: see there.
+        size: see there.
+        heads: see there.
+        allow_missing: weights that the checkpoint need not have, such as
+            ``backbone.closing_norms`` if only the blocks are looked at.
+
+    Raises:
+        ConfigError: if the config has no ViT, or is missing and cannot be inferred.
+        CheckpointError: if the checkpoint cannot be read or does not fit.
+    """
+    cfg, checkpoint = find_source(source)
+    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    if cfg is None:
+        cfg = _infer_config(state, frames, size, heads)
+    backbone = inference_config(cfg)['backbone']
+    return build_encoder(backbone, state, checkpoint, cfg, allow_missing).to(choose_device(device))
+
+
+def build_encoder(
+    backbone: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    name: str,
+    cfg: Config,
+    allow_missing: Sequence[str] = (),
+) -> Encoder:
+    """Build an encoder of its parts; ``load_encoder`` calls this, and so may a teacher's loader.
+
+    Args:
+        backbone: config of a ViT of this package, MMAction2 or MMPretrain.
+        state: weights in our names.
+        name: of the weights, for messages.
+        cfg: of the whole model, for the normalisation and the test pipeline.
+        allow_missing: see :func:`load_encoder`.
+
+    Raises:
+        ConfigError: for another backbone.
+        CheckpointError: if the weights do not fit.
+    """
+    backbone = _our_backbone(backbone, cfg)
+    if issubclass(backbone['type'], VideoVisionTransformer):
+        backbone.update(
+            type=VideoVisionTransformer,
+            use_mean_pooling='backbone.fc_norm.weight' in state,
+            return_feat_map=False,
+        )
+    elif backbone.get('out_type', 'cls_token') not in ('cls_token', 'avg_featmap'):
+        backbone['out_type'] = 'cls_token'
+    built = _build(backbone, cfg)
+    load_into(built, state, allow_missing=allow_missing, fmt='amd_mm', name=name, logger='silent')
+    cfg = copy.deepcopy(cfg)
+    cfg.test_pipeline = find_pipeline(cfg, built)
+    normalisation = normalisation_of(cfg.model, images=built.input_dims == 4)
+    return Encoder(built, **normalisation, cfg=cfg)
+
+
+def find_source(source: Source) -> tuple[Config | None, str]:
+    """The config (None if there is none) and the checkpoint that a source names.
+
+    Raises:
+        ConfigError: if there is no such config, or it cannot be read.
+    """
+    if isinstance(source, tuple):
+        config, checkpoint = source
+        return config if isinstance(config, Config) else read_config(config), os.fspath(checkpoint)
+    path = Path(source)
+    last = path / 'last_checkpoint'
+    if last.is_file():
+        best = sorted(path.glob('best_*.pth'), key=os.path.getmtime)
+        # by its name alone: the folder may have been moved
+        checkpoint = str(best[-1] if best else path / Path(last.read_text().strip()).name)
+    else:
+        checkpoint = os.fspath(source)
+    found = find_config(checkpoint)
+    return None if found is None else read_config(found), checkpoint
+
+
+def find_config(checkpoint: str | os.PathLike) -> str | None:
+    """The config beside a checkpoint: the only ``.py`` file, if the folder is a run's."""
+    folder = Path(checkpoint).parent
+    configs = sorted(folder.glob('*.py'))
+    if len(configs) != 1 or not (folder / 'last_checkpoint').is_file():
+        return None
+    return str(configs[0])
+
+
+def read_config(path: str | os.PathLike) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigError: if it is not there, is not a config by its ending, or cannot be read.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ConfigError(f'there is no config file {path}')
+    if Path(path).suffix not in ('.py', '.json', '.yml', '.yaml'):
+        raise ConfigError(f'{path} is not a config file (.py)')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+
+
+def choose_device(name: str | None = None) -> str:
+    """The device of this name, by default the accelerator if there is one.
+
+    Raises:
+        ConfigError: if torch cannot use it here.
+    """
+    name = name or get_device()
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'--device {name}: {str(error).splitlines()[0]}') from None
+    return name
+
+
+def inference_config(cfg: Config) -> dict[str, Any]:
+    """The config of the model without what only training needs.
+
+    AMD and its like become a ``MaskedAutoencoder``, distilled classifiers plain ones; of a model
+    that neither reconstructs nor classifies the backbone is left.
+
+    Raises:
+        ConfigError: if the model has no ViT.
+    """
+    model = dict(copy.deepcopy(cfg.get('model') or {}))
+    kind = _class_of(model, cfg)
+    model['backbone'] = _our_backbone(model.get('backbone') or {}, cfg)
+    model.pop('init_cfg', None)
+    if kind is None or model.get('roi_head'):
+        return model
+    base = next(
+        (
+            one
+            for one in (MaskedAutoencoder, Recognizer3D, ImageClassifier)
+            if issubclass(kind, one)
+        ),
+        None,
+    )
+    if base is None:
+        video = issubclass(model['backbone']['type'], MMActionViT)
+        base, known = Recognizer3D if video else ImageClassifier, {'backbone', 'data_preprocessor'}
+    else:
+        known = inspect.signature(base).parameters.keys() - {'train_cfg'}
+    kept = {key: value for key, value in model.items() if key in known}
+    kept['type'] = base
+    if 'compile_blocks' in kept:
+        kept['compile_blocks'] = False
+    return kept
+
+
+def normalisation_of(model: Mapping[str, Any], images: bool) -> dict[str, Any]:
+    """Mean and std of red, green and blue, and whether the model takes them as BGR.
+
+    Images are loaded as BGR and ``to_rgb`` reverses them; videos are decoded as RGB, and
+    ``to_rgb`` turns them into BGR. Without a mean in the config values stay as they are.
+    """
+    found = model.get('data_preprocessor') or {}
+    mean, std = found.get('mean'), found.get('std')
+    if mean is None:
+        channels = (model.get('backbone') or {}).get('in_channels', 3)
+        mean, std = [0.0] * channels, [1.0] * channels
+    bgr = bool(found.get('to_rgb', False)) != images
+    if bgr:
+        mean, std = mean[::-1], std[::-1]
+    return dict(mean=list(mean), std=list(std), bgr=bgr)
+
+
+def stride_of(cfg: Config, default: int | None = 4) -> int | None:
+    """The frame stride that a config tests, or else trains, with; None for sparse sampling."""
+    for part in ('val', 'test', 'train'):
+        loader = cfg.get(f'{part}_dataloader') or {}
+        for transform in loader.get('dataset', {}).get('pipeline', []):
+            name = _name(transform)
+            if name == 'SparseSampleFrames':
+                return None
+            if name.endswith('SampleFrames') and 'frame_interval' in transform:
+                return transform['frame_interval']
+    return default
+
+
+def find_pipeline(cfg: Config, backbone: Any) -> list[dict]:
+    """The test pipeline of a config, or one for the clips or images of the backbone's size."""
+    for part in ('test', 'val'):
+        loader = cfg.get(f'{part}_dataloader') or {}
+        if pipeline := loader.get('dataset', {}).get('pipeline'):
+            return pipeline
+    if cfg.get('test_pipeline'):
+        return cfg.test_pipeline
+    grid, patch = backbone.token_grid, backbone.patch_shape
+    size = grid[1] * patch[1]
+    if backbone.input_dims == 5:
+        return ClipSampling(grid[0] * patch[0], stride_of(cfg), size=size).pipeline()
+    return [
+        dict(type='amd_mm.LoadImage'),
+        dict(type='mmpretrain.ResizeEdge', scale=size, edge='short', backend='pillow'),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
+    ]
+
+
+def _name(transform: Mapping[str, Any]) -> str:
+    kind = transform['type']
+    return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]
+
+
+def _class_of(part: Mapping[str, Any], cfg: Config) -> type | None:
+    kind = part.get('type')
+    if kind is None or isinstance(kind, type):
+        return kind
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        return MODELS.get(str(kind))
+
+
+def _our_backbone(backbone: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
+    """The config of a ViT as one of ours, which loads and compiles nothing."""
+    kind = _class_of(backbone, cfg)
+    if kind is None or not issubclass(kind, (MMActionViT, MMPretrainViT)):
+        raise ConfigError(
+            f'{cfg.filename}: model.backbone.type is {backbone.get("type")}, and only '
+            'amd_mm.VideoVisionTransformer, amd_mm.ImageVisionTransformer and the '
+            'VisionTransformer of MMAction2 and MMPretrain are supported here'
+        )
+    unused = ('pretrained', 'init_cfg', 'compile_blocks', 'drop_path_rate')
+    kept = {key: value for key, value in backbone.items() if key not in unused}
+    if issubclass(kind, (VideoVisionTransformer, ImageVisionTransformer)):
+        kept['type'] = kind
+    else:
+        kept['type'] = (
+            VideoVisionTransformer if issubclass(kind, MMActionViT) else ImageVisionTransformer
+        )
+    return kept
+
+
+def _build(part: dict[str, Any], cfg: Config) -> Any:
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+            return MODELS.build(part)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ConfigError(f'the model of {cfg.filename} cannot be built: {error}') from error
+
+
+def _infer_config(
+    state: Mapping[str, Tensor], frames: int | None, size: int | None, heads: int | None
+) -> Config:
+    """A config for weights alone: a recogniser, without head if the weights have no classifier."""
+    backbone = infer_backbone(state, frames, size, heads)
+    model = dict(
+        type='mmaction.Recognizer3D',
+        backbone=backbone,
+        data_preprocessor=dict(
+            type='mmaction.ActionDataPreprocessor',
+            mean=list(IMAGENET_MEAN),
+            std=list(IMAGENET_STD),
+            format_shape='NCTHW',
+        ),
+    )
+    if _CLASSIFIER in state:
+        classes, width = state[_CLASSIFIER].shape
+        model['cls_head'] = dict(
+            type='mmaction.TimeSformerHead', num_classes=classes, in_channels=width
+        )
+        if 'cls_head.norm.running_mean' in state:  # a linear probe
+            model['cls_head']['type'] = 'amd_mm.LinearProbeHead'
+            backbone['return_feat_map'] = True
+    return Config(dict(model=model))
+
+
+# -- inputs and results ------------------------------------------------------------------------
+
+
+def read_sample(
+    pipeline: Sequence[Mapping[str, Any]], source: Pixels, backend: str | None = None
+) -> dict[str, Any]:
+    """Run a test pipeline on a file or an array.
+
+    Args:
+        pipeline: of videos, raw frames or images. A video model takes an image as a video of one
+            frame, an image model the middle frame of a video.
+        source: see :data:`Pixels`.
+        backend: the video reader, see :func:`amd_mm.datasets.open_video`; by default the
+            pipeline's.
+
+    Returns:
+        The packed sample: ``inputs`` (views, C, T, H, W) or (C, H, W), and ``data_samples``.
+
+    Raises:
+        VideoError: if the input is not there or cannot be read.
+    """
+    array = source if isinstance(source, np.ndarray) else None
+    if array is None:
+        if not os.path.isfile(source):
+            raise VideoError(f'there is no video or image {source}')
+        source = os.fspath(source)
+    image = (
+        array.ndim == 3 if array is not None else source.lower().endswith(tuple(IMAGE_EXTENSIONS))
+    )
+    if any(_name(step).endswith('Decode') for step in pipeline):
+        if image:
+            array = (_read_image(source) if array is None else array)[None]
+        steps = video_steps(pipeline, 'array' if array is not None else backend)
+        sample = dict(start_index=0, modality='RGB', label=-1)
+        sample |= (
+            dict(filename=source) if array is None else dict(array=array, total_frames=len(array))
+        )
+        return Compose(steps)(sample)
+    if array is None and image:
+        return Compose(pipeline)(dict(img_path=source))
+    if not image:
+        array = _middle_frame(source, backend) if array is None else array[len(array) // 2]
+    bgr = np.ascontiguousarray(array[..., ::-1])  # as LoadImage reads it
+    steps = [step for step in pipeline if not _name(step).startswith('LoadImage')]
+    return Compose(steps)(dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2]))
+
+
+def video_steps(
+    pipeline: Sequence[Mapping[str, Any]], backend: str | None = None
+) -> list[Mapping[str, Any]]:
+    """A test pipeline of videos or raw frames, for video files or (``'array'``) arrays.
+
+    Raises:
+        ConfigError: if nothing in it samples or decodes.
+    """
+    decoders = [at for at, step in enumerate(pipeline) if _name(step).endswith('Decode')]
+    if not decoders or decoders[0] == 0:
+        raise ConfigError(
+            'a test pipeline needs a sampler and a decoder; this one has '
+            + ', '.join(map(_name, pipeline))
+        )
+    start = [step for step in pipeline[: decoders[0]] if not _name(step).endswith('Init')]
+    rest = pipeline[decoders[-1] + 1 :]
+    if backend == 'array':
+        return [*start, dict(type='mmaction.ArrayDecode'), *rest]
+    opener = next(
+        (dict(step) for step in pipeline if _name(step) == 'VideoInit'),
+        dict(type='amd_mm.VideoInit'),
+    )
+    if backend is not None:
+        opener['backend'] = backend
+    return [opener, *start, dict(type='amd_mm.VideoDecode'), *rest]
+
+
+def _read_image(path: str) -> np.ndarray:
+    try:
+        with Image.open(path) as file:
+            return np.array(file.convert('RGB'))
+    except (OSError, ValueError) as error:
+        raise VideoError(f'cannot read {path}: {type(error).__name__}') from None
+
+
+def _middle_frame(path: str, backend: str | None) -> np.ndarray:
+    with open_video(path, backend or 'decord') as reader:
+        return np.asarray(reader.read([len(reader) // 2])[0])
+
+
+def extract_features(
+    model: nn.Module,
+    source: Pixels,
+    sampling: ClipSampling | None = None,
+    *,
+    keep_tokens: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    """Features of a video, an image or an array.
+
+    Args:
+        model: from :func:`load_model` or :func:`load_encoder`.
+        source: see :data:`Pixels`.
+        sampling: the clips of a video; by default those of the model's test pipeline.
+        keep_tokens: return every token instead of their mean.
+        backend: see :func:`read_sample`.
+
+    Returns:
+        (views, C), or (views, T', H', W', C) with ``keep_tokens``; on the CPU, float32. A view
+        is a clip of the test pipeline; an image is one view.
+
+    Raises:
+        VideoError: if the input cannot be read.
+    """
+    encoder = model if isinstance(model, Encoder) else encoder_of(model)
+    pipeline = sampling.pipeline() if sampling else encoder.cfg.test_pipeline
+    inputs = read_sample(pipeline, source, backend)['inputs']
+    if encoder.frames is None:
+        inputs = inputs[None]  # (C, H, W) -> (1, C, H, W)
+    return encoder.encode(inputs, keep_tokens=keep_tokens)
+
+
+def encoder_of(model: nn.Module) -> Encoder:
+    """The encoder of a model from :func:`load_model`; it shares the weights."""
+    images = model.backbone.input_dims == 4
+    encoder = Encoder(model.backbone, **normalisation_of(model.cfg.model, images), cfg=model.cfg)
+    return encoder.to(next(model.parameters()).device)
+
+
+def predict(
+    model: nn.Module,
+    source: Pixels,
+    sampling: ClipSampling | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    top: int = 5,
+    backend: str | None = None,
+) -> list[tuple[str, float]]:
+    """The most likely classes of a video, an image or an array.
+
+    Args:
+        model: a classifier from :func:`load_model`.
+        source: see :data:`Pixels`.
+        sampling: the clips of a video, whose probabilities are averaged; by default those of the
+            model's test pipeline.
+        labels: names of the classes; by default the checkpoint's, else ``class 0`` and so on.
+        top: how many classes.
+        backend: see :func:`read_sample`.
+
+    Returns:
+        (label, probability), the most likely first.
+
+    Raises:
+        ConfigError: if the model has no classifier, or another number of classes.
+        VideoError: if the input cannot be read.
+    """
+    if not getattr(model, 'with_cls_head', False) and not getattr(model, 'with_head', False):
+        raise ConfigError(
+            'the model has no classifier, as after pre-training: fine-tune it first '
+            '(configs/amd/recognition), or use extract_features'
+        )
+    pipeline = sampling.pipeline() if sampling else model.cfg.test_pipeline
+    sample = read_sample(pipeline, source, backend)
+    with torch.no_grad():
+        scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
+    labels = labels or model.dataset_meta.get('classes')
+    labels = labels or [f'class {number}' for number in range(len(scores))]
+    if len(labels) != len(scores):
+        raise ConfigError(f'{len(labels)} labels for a model of {len(scores)} classes')
+    values, index = scores.topk(min(top, len(scores)))
+    return [(labels[at], value) for at, value in zip(index.tolist(), values.tolist())]

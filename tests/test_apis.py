@@ -1,0 +1,304 @@
+"""The Python front door: models of all sources, their features and predictions."""
+
+import numpy as np
+import pytest
+import torch
+from amd_mm.apis import (
+    ClipSampling,
+    encoder_of,
+    extract_features,
+    find_config,
+    load_encoder,
+    load_model,
+    predict,
+    read_sample,
+    stride_of,
+)
+from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
+from amd_mm.checkpoints.architecture import infer_backbone
+from amd_mm.datasets import UnreadableVideoError, open_video
+from amd_mm.errors import ConfigError, VideoError
+from mmengine.config import Config
+from PIL import Image
+
+from tests import tiny
+from tests.test_checkpoints.states import encoder_shapes, fill
+from tests.test_evaluation import models
+
+SAMPLING = ClipSampling(frames=8, stride=2, clips=3, size=64)
+
+
+def clips(frames=8, side=64):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, 3, frames, side, side), dtype=torch.uint8, generator=generator)
+
+
+def expected(model, inputs):
+    """Features computed by the model itself."""
+    batch = dict(inputs=list(inputs[:, None]), data_samples=None)
+    with torch.no_grad():
+        ready = model.data_preprocessor(batch)['inputs']
+        if hasattr(model, 'cls_head'):
+            return model.backbone(ready[:, 0])
+        return model.extract_feat(ready).mean(1)
+
+
+@pytest.fixture
+def video(tiny_video_folder):
+    return str(tiny_video_folder / 'more/deep/d clip 1.mp4')
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A training folder of a recogniser."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    models.save(models.fine_tuned(), folder / 'epoch_1.pth')
+    pipeline = SAMPLING.pipeline()
+    cfg = dict(
+        default_scope='mmaction',
+        model=models.recognizer_cfg(),
+        test_dataloader=dict(dataset=dict(pipeline=pipeline)),
+        test_pipeline=pipeline,
+    )
+    Config(cfg).dump(folder / 'config.py')
+    # the folder was moved since
+    (folder / 'last_checkpoint').write_text('/gone/run/epoch_1.pth')
+    return folder
+
+
+# -- weights alone -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('make', [models.pretrained, models.fine_tuned])
+@pytest.mark.parametrize('fmt', ['amd_mm', 'videomae', 'huggingface'])
+def test_weights_of_all_formats_need_no_config(tmp_path, make, fmt):
+    model = make()
+    if fmt == 'videomae' and make is models.fine_tuned:
+        fmt = 'videomae_finetune'
+    path = tmp_path / 'model.pth'
+    torch.save(from_amd_mm(model.state_dict(), fmt).state, path)
+    encoder = load_encoder(path, frames=8)
+    if fmt == 'amd_mm':
+        assert (encoder.frames, encoder.size) == (8, (64, 64))
+        torch.testing.assert_close(
+            encoder.encode(clips()), expected(model, clips()), rtol=1e-4, atol=1e-4
+        )
+    else:  # without a position table, the published size
+        assert (encoder.frames, encoder.size) == (16, (224, 224))
+        for name, value in model.backbone.named_parameters():
+            assert torch.equal(encoder.backbone.state_dict()[name], value)
+
+
+def test_tokens_and_dtypes(tmp_path):
+    encoder = load_encoder(models.save(models.pretrained(), tmp_path / 'model.pth'), frames=8)
+    tokens = encoder.encode(clips(), keep_tokens=True)
+    assert tokens.shape == (2, 4, 4, 4, 64)
+    torch.testing.assert_close(tokens.mean((1, 2, 3)), encoder.encode(clips()))
+    assert encoder.encode(clips(), torch.float16).dtype == torch.float16
+    # clips of another size than in training
+    assert encoder(clips(frames=4, side=96)).shape == (2, 64)
+
+
+@pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d', 'learned'])
+def test_the_position_table_is_recognised(tmp_path, kind):
+    other = dict(pos_embed_type=kind) if kind != 'learned' else dict(use_learnable_pos_emb=True)
+    torch.manual_seed(0)
+    cfg = tiny.videomae(backbone=tiny.backbone(**models.WIDTH, init_values=0.1, **other))
+    model = models.MODELS.build(cfg).eval()
+    encoder = load_encoder(models.save(model, tmp_path / 'model.pth'), frames=8)
+    torch.testing.assert_close(
+        encoder.encode(clips()), expected(model, clips()), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_architectures_of_published_models():
+    cfg = infer_backbone(fill(encoder_shapes(3, 384)))
+    assert (cfg['embed_dims'], cfg['depth'], cfg['num_heads']) == (384, 3, 6)
+    assert (cfg['num_frames'], cfg['img_size']) == (16, 224)
+    assert not cfg['use_mean_pooling'] and cfg['qkv_bias']
+    assert infer_backbone(fill(encoder_shapes(1, 64, 'fc_norm', layer_scale=True)))['init_values']
+    assert infer_backbone(fill(encoder_shapes(1, 48)), heads=3)['num_heads'] == 3
+
+
+@pytest.mark.parametrize(
+    'state, message',
+    [
+        (fill(encoder_shapes(1, 48)), '48 wide.*--heads'),
+        ({'backbone.patch_embed.projection.weight': torch.zeros(8, 3, 4, 4)}, 'an image ViT'),
+        ({}, 'no video ViT'),
+    ],
+)
+def test_weights_that_leave_the_architecture_open(state, message):
+    with pytest.raises(ConfigError, match=message):
+        infer_backbone(state)
+
+
+def test_a_position_table_may_leave_the_frames_open(tmp_path):
+    path = models.save(models.pretrained(), tmp_path / 'model.pth')
+    with pytest.raises(ConfigError, match='64 tokens.*--frames'):
+        load_encoder(path)
+
+
+# -- configs and training folders --------------------------------------------------------------
+
+
+def test_the_config_decides_and_is_checked(tmp_path):
+    path = models.save(models.pretrained(), tmp_path / 'epoch_1.pth')
+    four_heads = load_encoder(
+        (Config(dict(model=tiny.videomae(backbone=tiny.backbone(64, 2, 4)))), path)
+    )
+    assert four_heads.backbone.num_heads == 4
+    assert not torch.allclose(four_heads(clips()), load_encoder(path, frames=8)(clips()))
+    wrong = Config(dict(model=tiny.videomae(backbone=tiny.backbone(64, 3, 1))))
+    with pytest.raises(CheckpointMismatchError, match=r'epoch_1.pth[\s\S]*blocks.2'):
+        load_encoder((wrong, path))
+    with pytest.raises(ConfigError, match='model.backbone.type is X'):
+        load_encoder((Config(dict(model=dict(backbone=dict(type='X')))), path))
+    with pytest.raises(ConfigError, match='there is no config file no.py'):
+        load_model(('no.py', path))
+
+
+def test_a_training_folder(run, video):
+    model = load_model(run)
+    assert load_model(run / 'epoch_1.pth').cfg.filename == str(run / 'config.py')
+    found = dict(predict(model, video, top=7))
+    assert sum(found.values()) == pytest.approx(1, abs=1e-4) and len(found) == 7
+    assert extract_features(model, video).shape == (3, 64)
+    other = models.fine_tuned()
+    torch.nn.init.zeros_(other.cls_head.fc_cls.weight)
+    torch.nn.init.zeros_(other.cls_head.fc_cls.bias)
+    models.save(other, run / 'best_acc_top1_epoch_2.pth')
+    best = [value for _, value in predict(load_model(run), video)]
+    np.testing.assert_allclose(best, 1 / 7, rtol=1e-5)
+
+
+def test_only_a_run_s_folder_gives_its_config(tmp_path):
+    checkpoint = str(tmp_path / 'epoch_1.pth')
+    (tmp_path / 'config.py').write_text('')
+    assert find_config(checkpoint) is None
+    (tmp_path / 'last_checkpoint').write_text(checkpoint)
+    assert find_config(checkpoint) == str(tmp_path / 'config.py')
+    (tmp_path / 'other.py').write_text('')
+    assert find_config(checkpoint) is None
+
+
+def test_a_teacher_is_not_needed(tmp_path):
+    """AMD becomes a masked autoencoder; its teacher's checkpoint may be gone."""
+    torch.manual_seed(0)
+    cfg = tiny.amd()
+    model = models.MODELS.build(cfg).eval()
+    path = models.save(model, tmp_path / 'amd.pth')
+    cfg['teacher'] = dict(cfg['teacher'], random_init=False, checkpoint='gone.pth')
+    loaded = load_model((Config(dict(model=cfg)), path))
+    assert type(loaded).__name__ == 'MaskedAutoencoder'
+    torch.testing.assert_close(encoder_of(loaded)(clips()), expected(model, clips()))
+    with pytest.raises(ConfigError, match='no classifier'):
+        predict(loaded, 'clip.mp4')
+
+
+def test_the_stride_of_a_config():
+    def cfg(**parts):
+        return Config(
+            {
+                f'{part}_dataloader': dict(dataset=dict(pipeline=[transform]))
+                for part, transform in parts.items()
+            }
+        )
+
+    dense = dict(type='mmaction.SampleFrames', clip_len=16, frame_interval=2)
+    sparse = dict(type='amd_mm.SparseSampleFrames', clip_len=16)
+    assert stride_of(cfg(train=dense)) == 2
+    assert stride_of(cfg(train=dense, val=sparse)) is None
+    assert stride_of(Config(dict())) == 4
+
+
+# -- inputs ------------------------------------------------------------------------------------
+
+
+def test_a_file_and_its_frames_are_the_same(run, video):
+    model = load_model(run)
+    with open_video(video) as reader:
+        frames = np.stack(reader.read(list(range(len(reader)))))
+    assert predict(model, frames) == predict(model, video)
+    torch.testing.assert_close(extract_features(model, frames), extract_features(model, video))
+    # an image is a video of one frame
+    still = extract_features(model, frames[0])
+    torch.testing.assert_close(still, extract_features(model, frames[:1]))
+
+
+def test_images(tmp_path, video):
+    from tests.test_export import tiny_models
+
+    cfg = tiny_models.read_config(tiny_models.IMAGES)
+    model = load_model((cfg, tiny_models.save(tiny_models.build(cfg.model), tmp_path / 'x.pth')))
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    found = predict(model, tmp_path / 'image.png')
+    assert found == predict(model, pixels) and len(found) == 5
+    features = extract_features(model, pixels)
+    assert features.shape == (1, model.backbone.embed_dims)
+    torch.testing.assert_close(
+        extract_features(load_encoder((cfg, tmp_path / 'x.pth')), pixels), features
+    )
+    assert extract_features(model, video).shape == features.shape
+
+
+def test_inputs_that_cannot_be_read(tmp_path, run):
+    pipeline = load_model(run).cfg.test_pipeline
+    with pytest.raises(VideoError, match='there is no video or image no.mp4'):
+        read_sample(pipeline, 'no.mp4')
+    (tmp_path / 'bad.png').write_text('no image')
+    with pytest.raises(VideoError, match='bad.png'):
+        read_sample(pipeline, tmp_path / 'bad.png')
+    (tmp_path / 'bad.mp4').write_text('no video')
+    with pytest.raises((VideoError, UnreadableVideoError), match='bad.mp4'):
+        read_sample(pipeline, tmp_path / 'bad.mp4')
+
+
+def test_labels(run, video):
+    model = load_model(run)
+    names = [f'doing {number}' for number in range(models.CLASSES)]
+    plain = predict(model, video)
+    assert [(name.replace('class', 'doing'), value) for name, value in plain] == predict(
+        model, video, labels=names
+    )
+    model.dataset_meta = dict(classes=names)
+    assert predict(model, video)[0][0].startswith('doing')
+    with pytest.raises(ConfigError, match='2 labels for a model of 7'):
+        predict(model, video, labels=['a', 'b'])
+
+
+# -- the hosts' own front doors ----------------------------------------------------------------
+
+
+def test_mmaction2_runs_our_models(run, video):
+    """``init_recognizer``, ``inference_recognizer`` and the inferencer give our probabilities."""
+    from mmaction.apis import MMAction2Inferencer, inference_recognizer, init_recognizer
+
+    config, checkpoint = str(run / 'config.py'), str(run / 'epoch_1.pth')
+    ours = load_model(run)
+    scores = torch.tensor([value for _, value in sorted(predict(ours, video, top=7))])
+    theirs = init_recognizer(config, checkpoint, device='cpu')
+    for model in (theirs, ours):
+        torch.testing.assert_close(inference_recognizer(model, video).pred_score, scores)
+    inferencer = MMAction2Inferencer(rec=config, rec_weights=checkpoint, device='cpu')
+    (found,) = inferencer(video)['predictions']
+    np.testing.assert_allclose(found['rec_scores'][0], scores, rtol=1e-5)
+
+
+def test_mmpretrain_runs_our_models(tmp_path):
+    """``get_model`` and the inferencer give our probabilities."""
+    from mmpretrain.apis import ImageClassificationInferencer, get_model
+
+    from tests.test_export import tiny_models
+
+    config, checkpoint, _ = tiny_models.write(tmp_path, tiny_models.IMAGES)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    ours = dict(predict(load_model((config, checkpoint)), tmp_path / 'image.png', top=100))
+    model = get_model(config, pretrained=checkpoint, device='cpu')
+    (found,) = ImageClassificationInferencer(model)(str(tmp_path / 'image.png'))
+    np.testing.assert_allclose(
+        found['pred_scores'], [ours[f'class {at}'] for at in range(len(ours))], rtol=1e-4
+    )
