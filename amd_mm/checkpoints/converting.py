@@ -162,7 +162,7 @@ def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
     if 1 + side**2 != state['pos_embed'].shape[1]:
         return
     # Imported here: it costs seconds, and few files need it.
-    from amd_mm.utils.position import position_table
+    from amd_mm.models.utils import position_table
 
     mask_token = state['mask_token']
     places = position_table((1, side, side), mask_token.shape[-1], 'sincos_2d').to(mask_token)

@@ -151,7 +151,7 @@ def _plan_resize(
         plan.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
         return
     # Imported here: it costs seconds, and few files need it.
-    from amd_mm.utils.position import resize_position_table
+    from amd_mm.models.utils import resize_position_table
 
     tensor = tensor.float()
     places = resize_position_table(tensor[:, extra:], old, new)

@@ -69,7 +69,7 @@ def is_sincos_table(name: str, tensor: Tensor, grid: Grid | None) -> bool:
     if grid is None or tensor.ndim != 3:
         return False
     # Imported here: it costs seconds, and few files hold a table.
-    from amd_mm.utils.position import position_table
+    from amd_mm.models.utils import position_table
 
     try:
         table = position_table(grid, tensor.shape[2], 'sincos_3d')

@@ -1,8 +1,8 @@
-from amd_mm.utils.position import POSITION_TABLES, position_table, resize_position_table
-from amd_mm.utils.tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
-
+from .bf16 import supports_fast_bf16
 from .blocks import FusedAttention, build_blocks
 from .compiling import compile_blocks
+from .position import POSITION_TABLES, position_table, resize_position_table
+from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
 
 __all__ = [
     'POSITION_TABLES',
@@ -14,6 +14,7 @@ __all__ = [
     'patchify',
     'position_table',
     'resize_position_table',
+    'supports_fast_bf16',
     'token_mask',
     'unpatchify',
 ]
