@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up everything that amd_mm needs; see usage() below.
+# Install everything that amd_mm needs into a virtual environment; see usage() below.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -9,135 +9,71 @@ usage() {
     cat <<'EOF'
 Usage: bash tools/install.sh [options]
 
-Sets up a virtual environment with everything that amd_mm needs. It may be run
-again at any time: what is there already is kept, and a second run takes
-seconds.
+Installs everything that amd_mm needs into a virtual environment. It can be run again at any time:
+what is installed is kept, and a second run takes seconds.
 
 Options:
-  --venv DIR      the virtual environment to use or to create. Without it: the
-                  active one; else .venv in the repository (.venv-classic with
-                  --classic)
-  --python EXE    the Python to create it with (3.11 or 3.12; 3.10 with
-                  --classic)
-  --no-detection  without mmdet and without compiling mmcv (minutes saved):
-                  everything works but spatio-temporal detection (AVA)
-  --classic       Python 3.10 and PyTorch 2.1.2, for machines held to them
-  --again         with the options of the last run in this environment, and
-                  without a word if nothing is to be done
-  --help          this text
+  --venv DIR      the virtual environment to use or create (default: the active one, else .venv in
+                  the repository, or .venv-classic with --classic)
+  --python EXE    the Python to create it with (3.11 or 3.12; 3.10 with --classic)
+  --no-detection  without mmdet and without compiling mmcv: saves minutes, and everything works but
+                  spatio-temporal detection (AVA)
+  --classic       Python 3.10 and PyTorch 2.1.2, for machines that need them
+  --again         use the options of the last run, and print nothing if nothing is to be done
+  --help          show this text
 
-mmcv is compiled once (about 10 minutes on 2 cores) and kept in a cache folder.
-If it cannot be compiled for CUDA, its operators are for the CPU; a run without
---again tries once more.
+mmcv is compiled once (about 10 minutes on 2 cores) and kept in a cache folder. If it cannot be
+compiled for CUDA, its operators run on the CPU; a run without --again tries again.
 Environment variables:
   AMD_MM_CACHE    the cache folder (default: ~/.cache/amd_mm)
-  MAX_JOBS        compilers at a time (default: all cores; fewer if memory
-                  runs out)
+  MAX_JOBS        parallel compilers (default: all cores; use fewer if memory runs out)
 EOF
 }
 
-# --------------------------------------------------------------- messages
+# ---------------------------------------------------------------- messages and running commands
 
 say() { printf '%s\n' "$*"; }
 
-stop() { # stop MESSAGE...: end the installation with what went wrong
+stop() { # stop MESSAGE...
     say "install.sh: $*" >&2
     exit 1
 }
 
-step_number=0
-announce() { # announce WHAT: begin the next step
-    step_number=$((step_number + 1))
-    step_name=$1
+step_number=0 step_count=7
+announce() { # announce WHAT: start the next step
+    step_number=$((step_number + 1)) step_name=$1
     say "[$step_number/$step_count] $step_name"
 }
 
-advice() { # advice LOG: what to do about the failure that LOG shows
-    if grep -qiE 'No space left|Disk quota' "$1"; then
-        say 'the disk is full: about 4 GB are needed (8 GB with CUDA), some of' \
-            "it in ${TMPDIR:-/tmp}; free some and run this again."
-    elif grep -qE 'Python\.h: No such file' "$1"; then
-        say "Python's header files are missing: install them (Debian, Ubuntu:" \
-            "sudo apt-get install python$python_version-dev), run this again."
-    elif grep -qE "command '[^']*(gcc|g\+\+|cc|c\+\+)' failed: No such|(g\+\+|gcc|c\+\+): (command )?not found" "$1"; then
-        compiler_advice
-    elif grep -qiE 'Killed signal|out of memory|Cannot allocate memory' "$1"; then
-        say 'memory ran out: run this again with fewer compilers at a time,' \
-            'MAX_JOBS=1 bash tools/install.sh'
-    elif grep -qiE 'name resolution|Could not resolve|getaddrinfo|Connection|unreachable|timed out|ProxyError|SSLError|No matching distribution|Could not find a version|ReadTimeout' "$1"; then
-        say 'pip could not get a package: check the network, a proxy' \
-            '(https_proxy) and pip'"'"'s own settings (python -m pip config list),' \
-            'then run this again; what is done already is kept.'
-    elif grep -qiE 'Permission denied' "$1"; then
-        say "no right to write there: check who owns $venv and $cache."
-    else
-        say 'read the end of the log; run this again when it is mended.'
-    fi
-}
-
-compiler_advice() {
-    say 'a C++ compiler is missing: install one (Debian, Ubuntu: sudo apt-get' \
-        'install g++), or leave detection out: bash tools/install.sh' \
-        '--no-detection'
-}
-
-fail() { # fail LOG: say which step failed, show the end of its log, advise
+fail() { # fail LOG: name the step that failed and show the end of its log
     {
         say
-        say "install.sh: step $step_number of $step_count failed: $step_name"
-        say '  its log has, at the end:'
-        # Compilers say what is wrong long before the last line.
+        say "install.sh: step $step_number of $step_count failed: $step_name. Its log ends with:"
+        # Compilers print the error long before the last line.
         { head -n -8 "$1" | grep -E '(error|FAILED):' | tail -n 6; tail -n 8 "$1"; } |
             cut -c1-200 | sed 's/^/    | /'
-        say "  whole log:  $1"
-        say "  what to do: $(advice "$1")"
+        say "Whole log: $1. Run the same command again when the reason is removed;" \
+            'finished steps are skipped.'
     } >&2
     exit 1
 }
 
-# ------------------------------------------------ running with a heartbeat
-
-heartbeat_pid=
-scratch=
-logs=
-
+heartbeat_pid= scratch= logs=
 clean_up() {
     [ -z "$heartbeat_pid" ] || kill "$heartbeat_pid" 2>/dev/null
     [ -z "$scratch" ] || rm -rf "$scratch"
     [ -z "$logs" ] || rmdir "$logs" 2>/dev/null
 }
 trap clean_up EXIT
-trap 'say "install.sh: interrupted; run it again to go on"; exit 130' INT TERM
+trap 'say "install.sh: interrupted; run it again to continue"; exit 130' INT TERM
 
-last_line() { # last_line LOG: where pip is, in a few words
-    grep -vE '^(WARNING|$)' "$1" | tail -n 1 | tr -d '\r' |
-        sed 's/^ *//' | cut -c1-60
-}
-
-compiled_so_far() { # compiled_so_far LOG: how far ninja is
-    local done_of
-    done_of=$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$1" | tail -n 1 | tr -d ' []')
-    if [ -n "$done_of" ]; then
-        say "${done_of%/*} of ${done_of#*/} files compiled"
-    else
-        say 'preparing'
-    fi
-}
-
-heartbeat() { # heartbeat LOG PROGRESS: a sign of life every 15 seconds
-    local second=0
-    # A last sleep outlives it: the output and the lock are none of its own.
-    while sleep 1 >/dev/null 2>&1 9>&-; do
-        second=$((second + 1))
-        [ $((second % 15)) -ne 0 ] ||
-            printf '      %4d s  %s\n' "$second" "$("$2" "$1")"
-    done
-}
-
-quietly() { # quietly LOG PROGRESS COMMAND...: run, output to LOG
-    local log=$1 progress=$2 code
-    shift 2
-    heartbeat "$log" "$progress" &
+quietly() { # quietly LOG COMMAND...: append the output to LOG, print a line every 15 seconds
+    local log=$1 code
+    shift
+    # The loop does not hold the lock (9) or stdout if it outlives this script by a second.
+    while for _ in {1..15}; do sleep 1 >/dev/null 2>&1 9>&-; done; do
+        say "      $SECONDS s  $(tail -n 1 "$log" | tr -d '\r' | cut -c1-60)"
+    done &
     heartbeat_pid=$!
     "$@" >>"$log" 2>&1
     code=$?
@@ -147,48 +83,39 @@ quietly() { # quietly LOG PROGRESS COMMAND...: run, output to LOG
     return "$code"
 }
 
-run() { # run COMMAND...: run as (a part of) the current step, or fail
+run() { # run COMMAND...: a part of the current step
     local log=$logs/$step_number.log
     say "\$ $*" >>"$log"
-    quietly "$log" last_line "$@" || fail "$log"
+    quietly "$log" "$@" || fail "$log"
 }
 
-# ------------------------------------------------------------ finding things
+# ---------------------------------------------------------------- questions
 
-python_fits() { # python_fits EXE: does it run, and is it of a right version?
-    "$1" -c "import sys; sys.exit(sys.version_info[:2] not in $wanted_pythons)" \
-        >/dev/null 2>&1
+python_fits() { # python_fits EXE: is its version one of the wanted ones?
+    "$1" -c "import sys; sys.exit(sys.version_info[:2] not in $wanted_pythons)" >/dev/null 2>&1
 }
 
-find_python() { # print a Python of a right version
+version_of() { # version_of EXE: 3.11, for example
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+}
+
+find_python() { # print a Python of a wanted version
     local candidate
-    for candidate in $python_names python3 python \
-        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python; do
-        if python_fits "$candidate"; then
-            say "$candidate"
-            return
-        fi
+    for candidate in $python_names python3 python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python; do
+        python_fits "$candidate" && say "$candidate" && return
     done
-    stop "no Python $wanted_text was found." \
-        "Install one (Debian, Ubuntu: sudo apt-get install ${python_names%% *}" \
-        "${python_names%% *}-venv), or name one with --python EXE."
+    stop "no Python $wanted_text was found: install one (Debian, Ubuntu: sudo apt-get install" \
+        "${python_names%% *} ${python_names%% *}-venv), or name one with --python EXE"
 }
 
-has_gpu() {
-    local answer
-    answer=$(nvidia-smi -L 2>/dev/null) && [[ $answer == GPU* ]]
-}
-
-find_nvcc() { # print the path of a CUDA compiler, if there is one
+find_nvcc() { # print the path of a CUDA compiler if there is one
     local candidate
-    for candidate in ${CUDA_HOME:+"$CUDA_HOME/bin/nvcc"} nvcc \
-        /usr/local/cuda/bin/nvcc; do
+    for candidate in ${CUDA_HOME:+"$CUDA_HOME/bin/nvcc"} nvcc /usr/local/cuda/bin/nvcc; do
         command -v "$candidate" 2>/dev/null && return
     done
-    return 0
 }
 
-pins() { # pins NAME: the requirements file of that name
+pins() { # pins NAME: the requirements file with this name
     local override=$root/requirements/classic/$1.txt
     if [ "$classic" = yes ] && [ -f "$override" ]; then
         say "$override"
@@ -199,121 +126,181 @@ pins() { # pins NAME: the requirements file of that name
 
 state() { "$python" "$root/tools/install_state.py" "$@"; }
 
-imports() { # imports MODULES [LOG]: can the environment import them all?
-    # Not from the repository, where amd_mm is found without being installed.
+has_environment() { "$python" -m pip --version >/dev/null 2>&1; }
+
+imports() { # imports MODULES [LOG]: can the environment import them?
+    # In the repository amd_mm would be found without being installed.
     (cd "$venv" && "$python" -c "import torch, $1") >>"${2:-/dev/null}" 2>&1
 }
 
-# ---------------------------------------------------------------- the steps
-
-has_environment() { "$python" -m pip --version >/dev/null 2>&1; }
-
-version_of() { # version_of EXE: 3.11, say
-    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+mmcv_fits() { # are compiled operators of the right version installed, and do they load?
+    imports mmcv._ext && state pins "$(pins mmcv)" >/dev/null
 }
 
-check_base_python() { # --python: is it fit, and of any effect?
-    command -v "$base_python" >/dev/null ||
-        stop "--python: there is no $base_python."
+# ---------------------------------------------------------------- steps
+
+check_base_python() { # --python: is its version right, and does it matter?
+    command -v "$base_python" >/dev/null || stop "--python: there is no $base_python"
     python_fits "$base_python" ||
-        stop "--python: $base_python is" \
-            "$("$base_python" -V 2>&1 | head -n 1); needed is $wanted_text."
+        stop "--python: $base_python is $("$base_python" -V 2>&1 | head -n 1); needed is $wanted_text"
     has_environment || return 0
     [ "$(version_of "$python")" = "$(version_of "$base_python")" ] ||
-        stop "--python: the environment $venv is there already, with Python" \
-            "$(version_of "$python"); remove it, or name another one with" \
-            '--venv DIR.'
-    say "The environment $venv is there already and is kept as it is: --python" \
-        'makes new ones only.'
+        stop "--python: the environment $venv exists with Python $(version_of "$python");" \
+            'remove it, or name another one with --venv DIR'
+    say "The environment $venv exists and is kept: --python is for new ones."
 }
 
 make_environment() {
+    local base=$base_python
     if has_environment; then
         python_fits "$python" ||
-            stop "the environment $venv has $("$python" -V), but $wanted_text" \
-                'is needed. Give another one with --venv DIR (and leave the' \
-                'active one with: deactivate).'
+            stop "the environment $venv has $("$python" -V), but $wanted_text is needed; name" \
+                'another one with --venv DIR (deactivate the active one first)'
         return
     fi
-    if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] &&
-        [ -n "$(ls -A "$venv")" ]; then
-        stop "$venv exists and is no virtual environment; name another one."
+    if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+        stop "$venv exists and is not a virtual environment; name another one with --venv DIR"
     fi
-    local base=$base_python
     [ -n "$base" ] || base=$(find_python) || exit 1
     "$base" -c 'import venv, ensurepip' 2>/dev/null ||
-        stop "$base cannot make virtual environments: its venv module is" \
-            'missing. Install it (Debian, Ubuntu: sudo apt-get install' \
-            "python$(version_of "$base")-venv)."
+        stop "$base has no venv module; install it (Debian, Ubuntu: sudo apt-get install" \
+            "python$(version_of "$base")-venv)"
     run "$base" -m venv "$venv"
 }
 
-install_pins() { # install_pins NAME...: what these requirements files name
+install_pins() { # install_pins NAME...: the packages of these requirements files
     local name arguments=()
     for name; do arguments+=(-r "$(pins "$name")"); done
-    # Bytecode is written at the first import, of what is imported only.
-    run "$python" -m pip install --no-compile "${arguments[@]}" \
-        -c "$(pins constraints)"
+    run "$python" -m pip install --no-compile "${arguments[@]}" -c "$(pins constraints)"
 }
 
-mend_opencv() { # take the headless wheels where the system has no libGL
+mend_opencv() { # install the headless build where the system has no libGL
     local error version
     error=$("$python" -c 'import cv2; cv2.VideoCapture' 2>&1) && return
     case $error in
     *libGL* | *libgthread* | *libglib*)
-        say '      OpenCV needs the system library libGL.so.1 (Debian, Ubuntu:' \
-            'libgl1), which does not load: taking the headless build instead'
+        say '      libGL.so.1 (Debian, Ubuntu: libgl1) is missing: installing headless OpenCV'
         version=$(sed -n 's/^opencv-python==\([^ ]*\).*/\1/p' "$(pins runtime)")
-        # All builds share one folder: none may be left half overwritten.
+        # All builds share one folder: remove all of them first.
         run "$python" -m pip uninstall -y opencv-python opencv-contrib-python \
             opencv-python-headless opencv-contrib-python-headless
-        run "$python" -m pip install --no-deps \
-            "opencv-python-headless==$version" \
+        run "$python" -m pip install --no-deps "opencv-python-headless==$version" \
             "opencv-contrib-python-headless==$version"
         ;;
     esac
     run "$python" -c 'import cv2; cv2.VideoCapture'
 }
 
-write_bytecode() { # where Python is told not to, as in many containers
-    [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || return 0
-    say '      writing bytecode: PYTHONDONTWRITEBYTECODE is set, and without' \
-        'it every start would take seconds longer'
-    # Packages bring files of other Pythons, too, which do not compile.
-    "$python" -m compileall -q -j 0 "$root/amd_mm" "$("$python" -c \
-        'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-        >/dev/null 2>&1 || true
+install_mmcv_lite() {
+    if mmcv_fits; then
+        say '      keeping the compiled mmcv that is installed'
+        return
+    fi
+    run "$python" -m pip uninstall -y mmcv
+    run "$python" -m pip install --no-deps --no-build-isolation "mmcv-lite==$mmcv_version"
 }
 
-# shellcheck source=tools/install_mmcv.sh
-. "$root/tools/install_mmcv.sh"
+install_mmcv() { # with operators for CUDA if possible, else for the CPU
+    local answer tag architectures obstacle failed
+    # What killed builds have left, a day ago or more.
+    find "$cache/wheels" -maxdepth 1 -name '.building-*' -mtime +0 -exec rm -rf {} + 2>/dev/null
+    answer=$(state mmcv-tag "$mmcv_version" ${gpu:+--gpu} --nvcc "$nvcc" \
+        2>>"$logs/$step_number.log") || fail "$logs/$step_number.log"
+    { read -r tag; read -r architectures; read -r obstacle; } <<<"$answer"
+    [ -z "$obstacle" ] || note="mmcv's operators run on the CPU only: $obstacle."
+    failed=$venv/$tag-failed.log
+    # With --again, a build that failed is not tried again.
+    [ "$again" = yes ] && [ -f "$failed" ] || {
+        rm -f "$venv"/$failed_builds
+        install_operators "$tag" "$architectures" && return
+        [ -n "$architectures" ] || fail "$build_log"
+        cp "$build_log" "$failed"
+    }
+    say '      the operators do not compile for CUDA; installing those for the CPU'
+    note="mmcv's operators run on the CPU only: compiling them for CUDA failed, see $failed.
+      To try again: bash tools/install.sh"
+    tag=$(state mmcv-tag "$mmcv_version" 2>>"$logs/$step_number.log" | head -n 1)
+    install_operators "$tag" '' || fail "$build_log"
+}
 
-# ------------------------------------------------------------- command line
+install_operators() { # install_operators TAG ARCHITECTURES: from the cache, or compiled
+    local folder=$cache/wheels/$1 log=$logs/$step_number.log
+    [ "$(cat "$venv/amd-mm-mmcv.tag" 2>/dev/null)" = "$1" ] && mmcv_fits && return
+    if compgen -G "$folder/mmcv-*.whl" >/dev/null; then
+        say "      from the cache: $folder"
+        install_wheel "$folder" "$log" && say "$1" >"$venv/amd-mm-mmcv.tag" && return
+        say "      the cached wheel does not load ($(tail -n 1 "$log")); compiling it again"
+    fi
+    compile_mmcv "$@" && say "$1" >"$venv/amd-mm-mmcv.tag"
+}
+
+install_wheel() { # install_wheel FOLDER LOG: and check that its operators load
+    rm -f "$venv/amd-mm-mmcv.tag"
+    "$python" -m pip uninstall -y mmcv-lite mmcv >>"$2" 2>&1
+    quietly "$2" "$python" -m pip install --no-deps --no-index --force-reinstall \
+        "$1"/mmcv-*.whl && imports mmcv._ext "$2"
+}
+
+compile_mmcv() { # compile_mmcv TAG ARCHITECTURES: a new wheel into the cache
+    local tag=$1 architectures=$2 settings headers
+    build_log=$logs/$step_number-build-$tag.log
+    command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null ||
+        stop 'there is no C++ compiler: install one (Debian, Ubuntu: sudo apt-get install g++),' \
+            'or install without detection: bash tools/install.sh --no-detection'
+    scratch=$cache/wheels/.building-$$
+    rm -rf "$scratch"
+    mkdir -p "$scratch/tmp"
+    settings=(MMCV_WITH_OPS=1 "TMPDIR=$scratch/tmp"
+        "MAX_JOBS=${MAX_JOBS:-$(getconf _NPROCESSORS_ONLN)}")
+    if [ -n "$architectures" ]; then
+        # The CUDA headers of the pip packages are beside torch.
+        headers=$(printf '%s:' "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"/nvidia/*/include)
+        settings+=(FORCE_CUDA=1 "TORCH_CUDA_ARCH_LIST=$architectures"
+            "CUDA_HOME=$(dirname "$(dirname "$nvcc")")" "CPATH=$headers${CPATH:-}")
+    else
+        settings+=(FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=-1)
+    fi
+    say "      compiling mmcv $mmcv_version ($tag), about 20 minutes of one core. Log: $build_log"
+    quietly "$build_log" env "${settings[@]}" "$python" -m pip wheel -v --no-cache-dir --no-deps \
+        --no-build-isolation "mmcv==$mmcv_version" -w "$scratch" || return
+    # Only a wheel that works gets into the cache.
+    install_wheel "$scratch" "$build_log" || return
+    mkdir -p "$cache/wheels/$tag"
+    mv -f "$scratch"/*.whl "$cache/wheels/$tag/"
+    rm -rf "$scratch"
+    scratch=
+}
+
+write_bytecode() { # where PYTHONDONTWRITEBYTECODE would make every start seconds slower
+    [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || return 0
+    # Packages contain files for other Pythons, which do not compile.
+    "$python" -m compileall -q -j 0 "$root/amd_mm" "$("$python" -c \
+        'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null 2>&1 || true
+}
+
+# ---------------------------------------------------------------- command line
 
 venv= base_python= detection=yes classic=no again=no
 while [ $# -gt 0 ]; do
     case $1 in
     --venv | --python)
-        [ $# -ge 2 ] || stop "$1 needs a value; see --help."
+        [ $# -ge 2 ] || stop "$1 needs a value; see --help"
         if [ "$1" = --venv ]; then venv=$2; else base_python=$2; fi
         shift
         ;;
     --no-detection) detection=no ;;
     --classic) classic=yes ;;
     --again) again=yes ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) stop "unknown option $1; see --help." ;;
+    -h | --help) usage && exit ;;
+    *) stop "unknown option $1; see --help" ;;
     esac
     shift
 done
 
 if [ -z "$venv" ] && [ -n "${VIRTUAL_ENV:-}" ]; then
     [ -z "$base_python" ] ||
-        stop '--python creates an environment, but one is active already:' \
-            'name the new one with --venv DIR, or leave this one: deactivate'
+        stop '--python creates an environment, but one is active: name the new one with' \
+            '--venv DIR, or deactivate this one'
     venv=$VIRTUAL_ENV
 elif [ -z "$venv" ]; then
     venv=$root/.venv
@@ -321,13 +308,13 @@ elif [ -z "$venv" ]; then
 fi
 case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 python=$venv/bin/python
-stamp=$venv/amd-mm-install.stamp
+stamp=$venv/amd-mm-install.stamp # key of the installation, detection, classic
+failed_builds='mmcv-*-failed.log'
 
 if [ "$again" = yes ] && [ -f "$stamp" ]; then
     { read -r _; read -r detection; read -r classic; } <"$stamp"
-elif [ "$detection" = no ] && [ -f "$stamp" ] &&
-    [ "$(head -n 1 "$stamp")" != unfinished ]; then
-    detection=$(sed -n 2p "$stamp") # if it is here, nothing is taken away
+elif [ "$detection" = no ] && [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" != unfinished ]; then
+    detection=$(sed -n 2p "$stamp") # an installed detection is kept
 fi
 
 if [ "$classic" = yes ]; then
@@ -338,62 +325,46 @@ else
 fi
 mmcv_version=$(sed -n 's/^mmcv==\([^ ]*\).*/\1/p' "$(pins mmcv)")
 groups=(runtime mim tests)
-# The classic Python is older than what these ask for.
-[ "$classic" = yes ] || groups+=(checks docs)
+[ "$classic" = yes ] || groups+=(checks docs) # these need a newer Python
 [ "$detection" = no ] || groups+=(detection)
-pinned=(build no_deps mmcv "${groups[@]}")
+pin_files=()
+for name in build no_deps mmcv "${groups[@]}"; do pin_files+=("$(pins "$name")"); done
 gpu=
-has_gpu && gpu=yes
+[[ $(nvidia-smi -L 2>/dev/null) != GPU* ]] || gpu=yes
 nvcc=$(find_nvcc)
 note=
 [ -z "$base_python" ] || check_base_python
 
-# --------------------------------------------------------------- is it done?
+# ---------------------------------------------------------------- is there anything to do?
 
-find_pins() { # find_pins NAME...: their paths, into the array pin_files
-    local name
-    pin_files=()
-    for name; do pin_files+=("$(pins "$name")"); done
+current_key() { # changes with everything that decides the installation
+    state key --files "$root/setup.py" "$root/tools/install.sh" "${pin_files[@]}" \
+        "$(pins constraints)" --words "$root" "$detection" "$classic" "gpu=$gpu" "nvcc=$nvcc" \
+        "$(state pins "$(pins constraints)")" # not all of these are needed everywhere
 }
 
-current_key() {
-    local scripts=("$root/setup.py" "$root"/tools/install*.sh)
-    find_pins "${pinned[@]}" constraints
-    # Of what other packages pull in, not all is needed everywhere: which of
-    # it is missing is to be as it was after the installation.
-    state key --files "${scripts[@]}" "${pin_files[@]}" \
-        --words "$root" "$detection" "$classic" "gpu=$gpu" "nvcc=$nvcc" \
-        "$(state pins "$(pins constraints)")"
-}
-
-mark() { # mark KEY: note how far this environment is, and with which options
-    printf '%s\n' "$1" "$detection" "$classic" >"$stamp"
-}
+mark() { printf '%s\n' "$1" "$detection" "$classic" >"$stamp"; } # mark KEY
 
 is_done() {
     local modules='mmengine, mmcv, amd_mm'
     [ "$detection" = no ] || modules='mmengine, mmcv._ext, amd_mm'
     [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$(current_key)" ] || return
-    # Who does not say --again wants operators that failed to be tried again.
+    # Without --again, operators whose compilation failed are tried again.
     [ "$again" = yes ] || ! compgen -G "$venv/$failed_builds" >/dev/null || return
-    find_pins "${pinned[@]}"
     state pins "${pin_files[@]}" >/dev/null && imports "$modules"
 }
 
 if is_done; then
     [ "$again" = no ] || exit 0
     say "Everything is in place in $venv"
-    (cd "$venv" && exec "$python" -m amd_mm.doctor)
-    exit
+    cd "$venv" && exec "$python" -m amd_mm.doctor
 fi
 
-# ------------------------------------------------------------------ install
+# ---------------------------------------------------------------- install
 
 mkdir -p "$cache/logs" 2>/dev/null && [ -w "$cache/logs" ] ||
-    stop "the cache folder $cache cannot be written; set AMD_MM_CACHE."
+    stop "the cache folder $cache cannot be written; set AMD_MM_CACHE"
 logs=$(mktemp -d "$cache/logs/$(date +%Y%m%d-%H%M%S)-XXXX")
-step_count=7
-began=$SECONDS
 if command -v flock >/dev/null; then
     exec 9>"$cache/logs/$(printf '%s' "$venv" | cksum | cut -d' ' -f1).lock"
     flock -n 9 || { say 'waiting for another install.sh to end ...' && flock 9; }
@@ -402,7 +373,6 @@ say "amd_mm: installing into $venv"
 
 announce 'virtual environment'
 make_environment
-python_version=$(version_of "$python")
 mark unfinished
 
 announce 'PyTorch and build tools'
@@ -423,7 +393,7 @@ fi
 announce 'openmim'
 run "$python" -m pip install --no-deps -r "$(pins no_deps)"
 
-announce 'amd_mm itself (editable)'
+announce 'amd_mm (editable)'
 run "$python" -m pip install --no-deps --no-build-isolation -e "$root"
 write_bytecode
 mark "$(current_key)"
@@ -434,8 +404,7 @@ code=$?
 [ -z "$note" ] || say "Note: $note"
 if [ $code -ne 0 ]; then
     mark unfinished
-    stop 'the core of amd_mm does not work here; see the lines above.'
+    stop 'the core of amd_mm does not work here; see the lines above'
 fi
 rm -rf "$logs"
-say
-say "Done in $((SECONDS - began)) s. To use it: source ${venv#"$PWD"/}/bin/activate"
+say "Done in $SECONDS s. To use it: source ${venv#"$PWD"/}/bin/activate"

@@ -1,7 +1,7 @@
-"""Questions that tools/install.sh asks of the environment it sets up.
+"""Answers questions of tools/install.sh about the environment that it sets up.
 
-Needs nothing but Python's own library (and torch for ``mmcv-tag``), because it
-runs while the environment is still half empty.
+Needs nothing but Python's standard library (and torch for ``mmcv-tag``), because it runs while the
+environment is still incomplete.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from pathlib import Path
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line; see the functions for what each command prints."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    key = commands.add_parser('key', help='hash of what decides an install')
+    key = commands.add_parser('key', help='hash of everything that decides an installation')
     key.add_argument('--files', nargs='+', required=True, type=Path)
     key.add_argument('--words', nargs='*', default=[])
-    pins = commands.add_parser('pins', help='are these versions installed?')
+    pins = commands.add_parser('pins', help='list the pins that are not met')
     pins.add_argument('files', nargs='+', type=Path)
     tag = commands.add_parser('mmcv-tag', help='name of the right mmcv wheel')
     tag.add_argument('version')
@@ -30,8 +30,8 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def install_key(files: list, words: list) -> str:
-    """Hash of the files' contents, the words, and this Python."""
+def install_key(files: list[Path], words: list[str]) -> str:
+    """Hash of the files' contents, the words and this Python."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes() + b'\0')
@@ -41,11 +41,7 @@ def install_key(files: list, words: list) -> str:
 
 
 def installed_version(name: str) -> str:
-    """Version of a package or of a lesser build of it; 'nothing' if none.
-
-    Lesser builds are those of OpenCV without windows and of mmcv without
-    operators.
-    """
+    """Version of a package, of its headless or of its lite build."""
     for candidate in (name, f'{name}-headless', f'{name}-lite'):
         try:
             return importlib.metadata.version(candidate)
@@ -54,68 +50,51 @@ def installed_version(name: str) -> str:
     return 'nothing'
 
 
-def unmet_pins(files: list) -> list:
-    """Lines ``name==wanted, found x`` for every pin that is not met."""
+def unmet_pins(files: list[Path]) -> list[str]:
+    """A line ``name==wanted, found x`` for every pin that is not met."""
     unmet = []
     for path in files:
         for line in path.read_text(encoding='utf-8').splitlines():
             name, _, wanted = line.partition('#')[0].strip().partition('==')
-            if not wanted:
-                continue
-            found = installed_version(name)
+            found = installed_version(name) if wanted else ''
             if found.split('+')[0] != wanted:
                 unmet.append(f'{name}=={wanted}, found {found}')
     return unmet
 
 
 def cuda_obstacle(nvcc: str) -> str:
-    """Why mmcv's CUDA operators cannot be compiled; '' if they can."""
+    """The reason why mmcv cannot be compiled for CUDA; '' if it can."""
     import torch
 
     if torch.version.cuda is None:
-        return 'this PyTorch is a CPU build, so the GPU is not used at all'
+        return 'this PyTorch is a CPU build and does not use the GPU'
     if not torch.cuda.is_available():
-        return (
-            f'PyTorch finds no usable GPU (the driver may be too old for CUDA {torch.version.cuda})'
-        )
+        return f'PyTorch finds no GPU (is the driver too old for CUDA {torch.version.cuda}?)'
     if not nvcc:
         return 'there is no CUDA compiler (nvcc)'
-    answer = subprocess.run([nvcc, '--version'], capture_output=True, text=True, check=False).stdout
+    answer = subprocess.run([nvcc, '--version'], capture_output=True, text=True).stdout
     found = re.search(r'release (\d+)\.(\d+)', answer)
-    if found is None:
-        return f'{nvcc} --version does not tell its release'
-    if found.group(1) != torch.version.cuda.split('.')[0]:
-        return (
-            f'nvcc is of CUDA {found.group(1)}.{found.group(2)}, but '
-            f'PyTorch of CUDA {torch.version.cuda}'
-        )
+    if found is None or found[1] != torch.version.cuda.split('.')[0]:
+        release = f'{found[1]}.{found[2]}' if found else 'unknown'
+        return f'nvcc has CUDA {release}, and PyTorch CUDA {torch.version.cuda}'
     return ''
 
 
-def mmcv_tag(version: str, gpu: bool, nvcc: str) -> tuple:
-    """Name of the wheel, CUDA architectures to compile for, or why none.
+def mmcv_tag(version: str, gpu: bool, nvcc: str) -> tuple[str, str, str]:
+    """Name of the mmcv wheel, CUDA architectures, and the reason if there are none.
 
-    Returns:
-        tuple[str, str, str]: The name holds everything that decides whether a
-            compiled wheel fits. The architectures are '' for CPU operators;
-            the reason is '' unless there is a GPU and it gets no operators.
+    The name contains everything that decides whether a compiled wheel fits. The architectures are
+    '' for CPU operators.
     """
     import torch
 
-    flavour, architectures, obstacle = 'cpu', '', ''
-    if gpu:
-        obstacle = cuda_obstacle(nvcc)
-        if not obstacle:
-            found = sorted(
-                {
-                    torch.cuda.get_device_capability(index)
-                    for index in range(torch.cuda.device_count())
-                }
-            )
-            architectures = ';'.join(f'{a}.{b}' for a, b in found)
-            flavour = '-'.join(
-                ['cu' + torch.version.cuda.replace('.', ''), *(f'sm{a}{b}' for a, b in found)]
-            )
+    flavour, architectures, obstacle = 'cpu', '', cuda_obstacle(nvcc) if gpu else ''
+    if gpu and not obstacle:
+        devices = range(torch.cuda.device_count())
+        found = sorted({torch.cuda.get_device_capability(index) for index in devices})
+        architectures = ';'.join(f'{major}.{minor}' for major, minor in found)
+        names = [f'sm{major}{minor}' for major, minor in found]
+        flavour = '-'.join([f'cu{torch.version.cuda.replace(".", "")}', *names])
     python = 'cp{}{}'.format(*sys.version_info[:2])
     platform = re.sub(r'\W', '_', sysconfig.get_platform())
     torch_version = torch.__version__.split('+')[0]
@@ -124,14 +103,14 @@ def mmcv_tag(version: str, gpu: bool, nvcc: str) -> tuple:
 
 
 def main() -> int:
-    """Answer one question; the exit status is 1 for "no"."""
-    arguments = parse_arguments()
-    if arguments.command == 'key':
-        print(install_key(arguments.files, arguments.words))
-    elif arguments.command == 'mmcv-tag':
-        print('\n'.join(mmcv_tag(arguments.version, arguments.gpu, arguments.nvcc)))
+    """Print an answer; the exit status is 1 if pins are not met."""
+    args = parse_arguments()
+    if args.command == 'key':
+        print(install_key(args.files, args.words))
+    elif args.command == 'mmcv-tag':
+        print('\n'.join(mmcv_tag(args.version, args.gpu, args.nvcc)))
     else:
-        unmet = unmet_pins(arguments.files)
+        unmet = unmet_pins(args.files)
         print('\n'.join(unmet))
         return int(bool(unmet))
     return 0

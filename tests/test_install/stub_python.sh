@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# Stands for an environment's python in test_install_steps.py. What pip would
-# do is noted in the file `calls` of the environment; what is installed, and
-# what goes wrong, is said by other files there:
-#   version         3.11, if there is no such file
-#   missing         names of packages that are not installed
-#   mmcv            the contents of the mmcv wheel that is installed
-#   libGL           if it is there, OpenCV does not load, but for `headless`
-#   breaks_for      FORCE_CUDA (0 or 1) of builds that fail
-#   wheel_is        the contents of wheels that are built; else `sound`
+# Replaces an environment's python in test_install_script.py. The arguments of pip are recorded in
+# the file `calls` of the environment; other files there decide what is installed and what fails:
+#   version      3.11, if there is no such file
+#   missing      names of packages that are not installed
+#   mmcv         the contents of the mmcv wheel that is installed
+#   libGL        if it exists, OpenCV does not load without `headless`
+#   fails        the pip command that fails
+#   breaks_for   FORCE_CUDA (0 or 1) of builds that fail
+#   wheel_is     the contents of wheels that are built; else `sound`
 env=$(cd "$(dirname "$0")/.." && pwd)
 has() { [ -f "$env/$1" ]; }
 version=$(cat "$env/version" 2>/dev/null || echo 3.11)
 
 pip() {
     echo "$*" >>"$env/calls"
+    if has fails && [ "$1" = "$(cat "$env/fails")" ]; then
+        echo 'ERROR: pip fails'
+        exit 1
+    fi
     case "$*" in
     *opencv-python-headless==*) touch "$env/headless" ;;
     uninstall*mmcv*) rm -f "$env/mmcv" ;;
@@ -31,12 +35,12 @@ pip() {
     esac
 }
 
-unmet_pins() { # unmet_pins FILE...: which of them name what is missing
+unmet_pins() { # unmet_pins FILE...: the lines that name missing packages
     has missing || return 0
     ! grep -h -f "$env/missing" "$@"
 }
 
-run_code() { # run_code CODE: what the script asks by python -c
+run_code() { # run_code CODE: python -c CODE
     case $1 in
     *'version_info[:2] not in'*) [[ $1 == *"(${version/./, })"* ]] ;;
     *'"%d.%d"'*) echo "$version" ;;
@@ -59,12 +63,13 @@ import_modules() { # import_modules CODE: do these imports work?
     [[ $1 != *amd_mm* || $PWD != "$env" ]] || has amd_mm
 }
 
-unknown() { # unknown WORDS: the script has changed, and the stub is to follow
+unknown() { # unknown WORDS: the script has changed, so this stub has to change
     echo "the stub does not know: $*" >&2
     exit 3
 }
 
 case "$*" in
+'-m venv '*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
 '-m pip --version') ;;
 '-m pip install'*' -e '*) touch "$env/amd_mm" && pip "${@:3}" ;;
 '-m pip '*) pip "${@:3}" ;;
