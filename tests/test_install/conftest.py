@@ -25,44 +25,36 @@ RunPython = Callable[..., subprocess.CompletedProcess]
 
 @pytest.fixture
 def python_without(tmp_path: Path) -> Callable[..., RunPython]:
-    """Make a Python in which some modules are really not there.
+    """Make a Python in which some modules are missing.
 
-    ``python_without('mmdet', 'mmcv._ext')`` returns a function that runs
-    ``python ARGUMENTS...`` with links to all of site-packages but those.
+    ``python_without('mmdet', 'mmcv._ext')`` returns a function that runs ``python ARGUMENTS...``
+    with links to everything in site-packages but those.
     """
 
     def make(*missing: str) -> RunPython:
         site = tmp_path / 'site'
-        _link_except(SITE_PACKAGES, site, set(missing))
+        link_except(SITE_PACKAGES, site, set(missing))
+        path = os.pathsep.join([str(REPOSITORY), str(site)])
 
         def run_python(*arguments: object) -> subprocess.CompletedProcess:
-            path = os.pathsep.join([str(REPOSITORY), str(site)])
             # -S: no site-packages but these links.
-            return run(
-                [sys.executable, '-S', *arguments],
-                tmp_path,
-                PYTHONPATH=path,
-                PYTHONDONTWRITEBYTECODE='1',
-            )
+            command = [sys.executable, '-S', *arguments]
+            return run(command, tmp_path, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE='1')
 
         return run_python
 
     return make
 
 
-def _link_except(source: Path, target: Path, missing: set) -> None:
-    """Link every entry of a folder, but not the modules named."""
+def link_except(source: Path, target: Path, missing: set[str]) -> None:
+    """Link every entry of a folder except the modules that are named."""
     target.mkdir()
-    tops = {name.partition('.')[0] for name in missing if '.' in name}
     for entry in source.iterdir():
-        module = entry.name.partition('.')[0]
-        distribution = entry.name.partition('-')[0]
+        module, distribution = entry.name.partition('.')[0], entry.name.partition('-')[0]
+        inner = {name.partition('.')[2] for name in missing if name.startswith(f'{entry.name}.')}
         if module in missing or (entry.suffix == '.dist-info' and distribution in missing):
             continue
-        if entry.name in tops and entry.is_dir():
-            inner = {
-                name.partition('.')[2] for name in missing if name.startswith(f'{entry.name}.')
-            }
-            _link_except(entry, target / entry.name, inner)
+        if inner and entry.is_dir():
+            link_except(entry, target / entry.name, inner)
         else:
             (target / entry.name).symlink_to(entry)
