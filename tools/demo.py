@@ -30,7 +30,7 @@ from amd_mm.evaluation.clip_encoder import (
 )
 from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
 from amd_mm.registry import MODELS
-from amd_mm.visualization.annotated_video import check_output, write_annotated_video
+from amd_mm.visualization.video import check_output, write_annotated_video
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope

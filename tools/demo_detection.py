@@ -43,8 +43,13 @@ from amd_mm.evaluation.action_detector import (
     recognise,
 )
 from amd_mm.evaluation.clip_encoder import ArchitectureError, choose_device, find_config
-from amd_mm.visualization.annotated_video import check_output, legible_size, rewrite_video
-from amd_mm.visualization.people import Person, draw_people
+from amd_mm.visualization.video import (
+    Person,
+    check_output,
+    draw_people,
+    legible_size,
+    rewrite_video,
+)
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar

@@ -1,233 +1,153 @@
-"""How alike the blocks of two models are: linear CKA."""
+"""Similarity of the features of two models: linear CKA (Kornblith et al., ICML 2019)."""
 
-import csv
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from .errors import VisualizationError
-from .figures import plain, save_figure
-from .model_files import Encoder
-from .reconstructions import evaluating
+from .style import COLOURS, save_figure, styled, write_table
 
-_VALUES = 8
-"""Up to so many blocks on both sides every value is written."""
+_VALUES = 8  # up to this number of blocks, every cell has its value
 
 
 def linear_cka(one: Tensor, other: Tensor) -> float:
-    """Linear centred kernel alignment of two sets of features.
+    """Linear centred kernel alignment of (n, p) and (n, q) features of the same n tokens.
 
-    ``|Y'X|² / (|X'X| |Y'Y|)`` of centred X and Y, in Frobenius norms
-    (Kornblith et al., ICML 2019, equation 6): 1 if they are the same up to
-    rotation, reflection and scale. It is exact for the rows given, no
-    estimate from mini-batches; with fewer rows than columns it tends to 1
-    whatever the features are.
-
-    Args:
-        one (Tensor): (n, p), a row for each token.
-        other (Tensor): (n, q), of the same tokens.
+    ``|Y'X|² / (|X'X| |Y'Y|)`` of centred X and Y, in Frobenius norms (equation 6): 1 if they are
+    equal up to rotation, reflection and scale. The value is exact for these rows. With fewer rows
+    than columns it tends to 1 for any features.
 
     Returns:
-        float: From 0 to 1; 0 if one of them is constant.
-
-    Raises:
-        ValueError: If the rows are not as many.
+        From 0 to 1; 0 if one of them is constant.
     """
-    return float(cka_matrix([one], [other])[0, 0])
+    return cka_matrix([one], [other]).item()
 
 
 def cka_matrix(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     """:func:`linear_cka` of each with each.
 
-    Args:
-        mine (Sequence[Tensor]): (n, p) each.
-        theirs (Sequence[Tensor]): (n, q) each, rows of the same tokens.
-
     Returns:
-        Tensor: (len(mine), len(theirs)), float64.
+        (len(mine), len(theirs)), float64.
 
     Raises:
-        ValueError: If the rows are not as many.
+        ValueError: If the numbers of rows differ.
     """
-    counts = {len(features) for features in (*mine, *theirs)}
+    counts = sorted({len(features) for features in (*mine, *theirs)})
     if len(counts) != 1:
-        raise ValueError(
-            'features to compare have a row for each token, the same tokens '
-            f'in both; got {sorted(counts)} rows'
-        )
-    dtype = torch.float32
-    for features in (*mine, *theirs):
-        dtype = torch.promote_types(dtype, features.dtype)
-    ours, others = ([_prepare(one, dtype) for one in side] for side in (mine, theirs))
-    values = [[_squares(one, other) for other in others] for one in ours]
-    return torch.tensor(values, dtype=torch.float64)
+        raise ValueError(f'CKA compares features of the same tokens, got {counts} rows')
+    dtype = max((x.dtype for x in (*mine, *theirs)), key=lambda one: torch.finfo(one).bits)
+    ours, others = ([_normalise(x).to(dtype) for x in side] for side in (mine, theirs))
+    values = [_squared_norm(one, other) for one, other in product(ours, others)]
+    return torch.tensor(values, dtype=torch.float64).view(len(mine), len(theirs))
 
 
-def _prepare(features: Tensor, dtype: torch.dtype) -> Tensor:
-    """Centre, and scale so that ``|X'X|`` is 1."""
+def _normalise(features: Tensor) -> Tensor:
+    """Centre, and scale to ``|X'X| = 1``."""
     centred = features.double() - features.double().mean(0)
-    # To a moderate size first: the fourth power is taken below.
-    centred = centred / centred.norm().clamp_min(1e-300)
-    centred = centred.to(dtype)
-    size = _squares(centred, centred) ** 0.25
+    centred = centred / centred.norm().clamp_min(1e-300)  # before the fourth power below
+    size = _squared_norm(centred, centred) ** 0.25
     return centred / size if size else centred
 
 
-def _squares(one: Tensor, other: Tensor) -> float:
-    """``|X'Y|²``, by way of the smaller of its two forms."""
+def _squared_norm(one: Tensor, other: Tensor) -> float:
+    """``|X'Y|²``, by the smaller of its two forms."""
     if len(one) < min(one.shape[1], other.shape[1]):
-        kernels = (one @ one.T).double(), (other @ other.T).double()
-        return float((kernels[0] * kernels[1]).sum())
-    return float((one.T @ other).double().square().sum())
+        return ((one @ one.T).double() * (other @ other.T).double()).sum().item()
+    return (one.T @ other).double().square().sum().item()
 
 
 @torch.no_grad()
-def block_features(encoder: Encoder, inputs: Tensor, token_ids: Tensor) -> list[Tensor]:
-    """Features of some patches after every block.
+def block_features(backbone: Any, inputs: Tensor, token_ids: Tensor) -> list[Tensor]:
+    """Features of some patches after every block, before any final norm.
 
     Args:
-        encoder (Encoder): From
-            :func:`~amd_mm.visualization.model_files.load_backbone`.
-        inputs (Tensor): (B, C, T, H, W), or (B, C, H, W) for images; uint8.
-            They are seen whole.
-        token_ids (Tensor): (B, K), int64, whose features are kept.
+        backbone: a ViT of this package, in evaluation mode. It sees all patches.
+        inputs: (B, C, T, H, W), or (B, C, H, W) for images; normalised.
+        token_ids: (B, K), int64, the patches to keep.
 
     Returns:
-        List[Tensor]: (B * K, width) for each block, before any final norm, on
-        the CPU; no class token is among them.
+        (B * K, width) for each block, float32, on the CPU.
     """
-    backbone = encoder.backbone
-    device = next(backbone.parameters()).device
-    patches = encoder.patches(inputs.to(device))
+    kept: list[list[Tensor]] = [[] for _ in range(backbone.depth)]
     layers = range(1, backbone.depth + 1)
-    kept: list[list[Tensor]] = [[] for _ in layers]
-    with evaluating(backbone):
-        for clip, ids in zip(patches.split(1), token_ids.to(device)):
-            features = backbone.encode(clip, layers=layers, stop_early=True)
-            for block, tokens in zip(kept, features.layers):
-                chosen = tokens[0, backbone.num_extra_tokens + ids]
-                block.append(chosen.float().cpu())
+    for clip, ids in zip(backbone.patchify(inputs).split(1), token_ids.to(inputs.device)):
+        features = backbone.encode(clip, layers=layers, stop_early=True)
+        for block, tokens in zip(kept, features.layers):
+            block.append(tokens[0, backbone.num_extra_tokens + ids].float().cpu())
     return [torch.cat(block) for block in kept]
 
 
 def sample_tokens(clips: int, tokens: int, rows: int, seed: int = 0) -> Tensor:
-    """Choose tokens to compare, others in each clip.
+    """Choose patches at random, others in each clip.
 
     Args:
-        clips (int): How many clips there are.
-        tokens (int): Of a clip.
-        rows (int): How many to choose in all, at most.
-        seed (int): Another one chooses others.
+        clips: number of clips.
+        tokens: number of patches of a clip.
+        rows: number of patches to choose in total, at most.
+        seed: of the choice.
 
     Returns:
-        Tensor: (clips, K), int64.
+        (clips, K), int64.
     """
-    generator = torch.Generator().manual_seed(seed)
-    keep = max(1, min(tokens, rows // clips))
-    order = torch.rand(clips, tokens, generator=generator).argsort(1)
-    return order[:, :keep].sort(1).values
+    order = torch.rand(clips, tokens, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return order[:, : max(1, rows // clips)].sort(1).values
 
 
-def check_comparable(student: Encoder, teacher: Encoder) -> None:
-    """Raise a VisualizationError unless both make the same grid of tokens."""
-    mine, theirs = student.backbone.token_grid, teacher.backbone.token_grid
-    if tuple(mine) != tuple(theirs):
-        raise VisualizationError(
-            'features are compared token by token, and the grids (time, '
-            f"rows, columns) differ: the student's is {tuple(mine)}, the "
-            f"teacher's {tuple(theirs)}"
-        )
-
-
+@styled
 def draw_similarity(
     values: Tensor,
     path: str | Path,
     pairs: Sequence[tuple[int, int]] = (),
     names: tuple[str, str] = ('student', 'teacher'),
-    title: str = 'Likeness of features (linear CKA)',
+    title: str = 'Similarity of features (linear CKA)',
 ) -> Path:
-    """Draw how alike the blocks of two models are.
+    """Draw the similarity of the blocks of two models.
 
     Args:
-        values (Tensor): (student's blocks, teacher's blocks), from 0 to 1.
-        path (str | Path): The picture to write; its ending is the format.
-        pairs (Sequence[Tuple[int, int]]): Blocks of student and teacher,
-            counted from 1, that are aligned in training: framed.
-        names (Tuple[str, str]): Of the two models, for the axes.
-        title (str): Over the picture.
-
-    Returns:
-        Path: The picture.
+        values: (student's blocks, teacher's blocks), from 0 to 1.
+        path: the picture; its ending is the format.
+        pairs: blocks of student and teacher, counted from 1, that training aligns: framed.
+        names: of the two models, for the axes.
+        title: above the picture.
     """
     rows, columns = values.shape
+    low = min(0.9, int(values.min() * 10) / 10)  # high values everywhere would look all alike
     figure = Figure(
-        figsize=(min(10, max(4.8, 2.4 + 0.3 * columns)), min(10, max(3.6, 1.6 + 0.3 * rows))),
-        layout='constrained',
+        figsize=(min(10, max(4.8, 2.4 + 0.3 * columns)), min(10, max(3.6, 1.6 + 0.3 * rows)))
     )
     axes = figure.subplots()
-    image = axes.imshow(values, cmap='viridis', vmin=0, vmax=1, origin='lower', aspect='auto')
+    axes.grid(visible=False)
+    image = axes.imshow(values, cmap='viridis', vmin=low, vmax=1, origin='lower', aspect='auto')
     for axis, count in ((axes.xaxis, columns), (axes.yaxis, rows)):
         step = 1 if count <= 12 else 2 if count <= 24 else 4
-        blocks = [n for n in range(1, count + 1) if n % step == 0]
-        axis.set_ticks([n - 1 for n in blocks], [str(n) for n in blocks])
-    axes.set_xlabel(f'block of the {plain(names[1])}')
-    axes.set_ylabel(f'block of the {plain(names[0])}')
+        blocks = range(step, count + 1, step)
+        axis.set_ticks([block - 1 for block in blocks], [str(block) for block in blocks])
+    axes.set(xlabel=f'block of the {names[1]}', ylabel=f'block of the {names[0]}', title=title)
     if max(rows, columns) <= _VALUES:
-        for (row, column), value in zip(
-            torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).tolist(),
-            values.flatten().tolist(),
-        ):
-            axes.text(
-                column,
-                row,
-                f'{value:.2f}',
-                ha='center',
-                va='center',
-                fontsize=9,
-                color='black' if value > 0.6 else 'white',
-            )
-    for number, (row, column) in enumerate(pairs):
-        axes.add_patch(
-            Rectangle(
-                (column - 1.5, row - 1.5),
-                1,
-                1,
-                fill=False,
-                edgecolor='#d55e00',
-                linewidth=3,
-                clip_on=False,
-                zorder=3,
-                label='_' * bool(number) + 'aligned in training',
-            )
-        )
+        for row, column in product(range(rows), range(columns)):
+            value = values[row, column].item()
+            colour = 'black' if value > low + 0.6 * (1 - low) else 'white'
+            centre = dict(ha='center', va='center', fontsize=9)
+            axes.text(column, row, f'{value:.2f}', color=colour, **centre)
+    frame = dict(fill=False, edgecolor=COLOURS[1], linewidth=3, clip_on=False, zorder=3)
+    for row, column in pairs:
+        box = Rectangle((column - 1.5, row - 1.5), 1, 1, label='aligned in training', **frame)
+        axes.add_patch(box)
     if pairs:
-        figure.legend(loc='outside lower center', fontsize=9, frameon=False)
+        figure.legend([box], ['aligned in training'], loc='outside lower center')
     figure.colorbar(image, label='linear CKA')
-    axes.set_title(plain(title), fontsize=11)
     return save_figure(figure, path)
 
 
 def write_similarity(values: Tensor, path: str | Path) -> Path:
-    """Write likeness as a table, a line for each pair of blocks.
-
-    Args:
-        values (Tensor): (student's blocks, teacher's blocks).
-        path (str | Path): The ``.csv`` file; its columns are ``student`` and
-            ``teacher`` (blocks, from 1) and ``cka``.
-
-    Returns:
-        Path: The file.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['student', 'teacher', 'cka'])
-        for row, line in enumerate(values.tolist(), start=1):
-            for column, value in enumerate(line, start=1):
-                writer.writerow([row, column, value])
-    return path
+    """Write a CSV file with a row for each pair of blocks, counted from 1."""
+    rows = [
+        [row + 1, column + 1, values[row, column].item()]
+        for row, column in product(*map(range, values.shape))
+    ]
+    return write_table(path, ['student', 'teacher', 'cka'], rows)

@@ -9,7 +9,7 @@ import torch
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
 from amd_mm.evaluation.clip_encoder import ClipSampling
-from amd_mm.visualization.annotated_video import annotate_frame, write_annotated_video
+from amd_mm.visualization.video import annotate_frame, write_annotated_video
 from mmengine.config import Config
 from PIL import Image
 

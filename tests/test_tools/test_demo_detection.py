@@ -13,7 +13,7 @@ from amd_mm.datasets.ava_files import read_proposals
 from amd_mm.datasets.transforms import SampleAVAClip
 from amd_mm.evaluation import action_detector
 from amd_mm.registry import DATASETS, MODELS
-from amd_mm.visualization.people import Person, draw_people
+from amd_mm.visualization.video import Person, draw_people
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from PIL import Image

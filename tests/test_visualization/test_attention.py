@@ -1,4 +1,4 @@
-"""Attention distances are those of their definition."""
+"""Attention distances follow their definition."""
 
 import csv
 from pathlib import Path
@@ -9,11 +9,10 @@ import torch
 from amd_mm.registry import MODELS
 from amd_mm.visualization.attention import (
     attention_distances,
+    patch_places,
     query_key,
-    token_places,
-    weigh_distances,
+    weighted_distances,
 )
-from amd_mm.visualization.model_files import Encoder
 from mmaction.models.backbones.vit_mae import Attention
 from torch import Tensor
 
@@ -36,36 +35,25 @@ def plain_distances(places: Tensor) -> Tensor:
     return made
 
 
-def encoder(cfg: dict) -> Encoder:
-    torch.manual_seed(0)
-    built = MODELS.build(cfg)
-    built.init_weights()
-    for name, parameter in built.named_parameters():
-        if 'qkv' in name or name.endswith('bias'):  # far from uniform
-            torch.nn.init.normal_(parameter, std=0.3)
-    return Encoder(built.eval(), torch.zeros(3), torch.full((3,), 255.0))
-
-
-def test_uniform_attention_is_the_mean_distance() -> None:
-    places = token_places(MODELS.build(backbone()))
+def test_uniform_attention_has_the_mean_distance() -> None:
+    places = patch_places(MODELS.build(backbone()))
     assert places.shape == (64, 3)
     assert places[-1].tolist() == [6, 48, 48]  # tubelets of 2, patches of 16
     nothing = torch.zeros(2, 3, 64, 5)
     mean = plain_distances(places).mean((0, 1))
-    found = weigh_distances(nothing, nothing, places, block=7)
+    found = weighted_distances(nothing, nothing, places, chunk=7)
     torch.testing.assert_close(found, mean.expand(2, 3, 2))
 
 
-def test_a_head_that_looks_at_itself_looks_no_way() -> None:
-    places = token_places(MODELS.build(backbone()))
+def test_attention_to_itself_and_to_one_token() -> None:
+    places = patch_places(MODELS.build(backbone()))
     itself = 1e4 * torch.eye(64).expand(1, 1, 64, 64)
-    assert weigh_distances(itself, itself, places).abs().max() == 0
-    # At the first token: the distance from it.
+    assert weighted_distances(itself, itself, places).abs().max() == 0
     first = torch.zeros(1, 1, 64, 1)
     first[:, :, 0] = 1e4
-    one = torch.ones(1, 1, 64, 1)
     expected = plain_distances(places)[0].mean(0)
-    torch.testing.assert_close(weigh_distances(one, first, places)[0, 0], expected)
+    found = weighted_distances(torch.ones(1, 1, 64, 1), first, places)
+    torch.testing.assert_close(found[0, 0], expected)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +67,16 @@ def test_a_head_that_looks_at_itself_looks_no_way() -> None:
     ids=['video', 'video, stock attention', 'image', 'no class token'],
 )
 def test_equals_the_whole_matrix(cfg: dict) -> None:
-    """Against weights that are computed as a whole, from what blocks get."""
-    model = encoder(cfg)
-    vit, images = model.backbone, model.backbone.input_dims == 4
-    shape = (2, 3, 64, 64) if images else (2, 3, 8, 64, 64)
-    inputs = torch.randint(0, 256, shape, dtype=torch.uint8)
-    found = attention_distances(model, inputs)
+    """Against weights computed as a whole, from the blocks' inputs."""
+    torch.manual_seed(0)
+    vit = MODELS.build(cfg).eval()
+    vit.init_weights()
+    for name, parameter in vit.named_parameters():
+        if 'qkv' in name or name.endswith('bias'):  # far from uniform
+            torch.nn.init.normal_(parameter, std=0.3)
+    images = vit.input_dims == 4
+    inputs = torch.rand((2, 3, 64, 64) if images else (2, 3, 8, 64, 64))
+    found = attention_distances(vit, inputs)
 
     given = []
     hooks = [
@@ -92,11 +84,11 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
         for block in vit.blocks
     ]
     with torch.no_grad():
-        vit.encode(vit.patchify(inputs.float() / 255))
+        vit.encode(vit.patchify(inputs))
     for hook in hooks:
         hook.remove()
     extra = vit.num_extra_tokens
-    distance = plain_distances(token_places(vit))
+    distance = plain_distances(patch_places(vit))
     for number, (module, tokens, output) in enumerate(given):
         query, key = query_key(module, tokens)
         whole = (query @ key.transpose(-1, -2)).softmax(-1)
@@ -123,20 +115,15 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
     assert found.space.std() > 0.1  # or there would be nothing to compare
 
 
-def tool(*arguments: object) -> int:
-    return run_tool('attention_distance', *arguments)
-
-
 def test_the_tool(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
     image = tmp_path / 'frame.png'
     cv2.imwrite(str(image), torch.randint(0, 256, (70, 90, 3)).numpy())
-    video = work_folder(tmp_path / 'a', videomae())
-    picture = work_folder(tmp_path / 'b', mae())
-    small = work_folder(tmp_path / 'c', tinymim())
+    models = []
+    for name, cfg in (('image', mae()), ('video', videomae()), ('TinyMIM', tinymim())):
+        models += ['--model', name, work_folder(tmp_path / name, cfg)]
     out = tmp_path / 'new' / 'distance.png'
     call = (image, tiny_videos[0], '--device', 'cpu', '--out', out)
-    models = ('--model', 'image', picture, '--model', 'video', video)
-    assert tool(*call, *models, '--model', 'TinyMIM', small) == 0
+    assert run_tool('attention_distance', *call, *models) == 0
     assert 'video: 2 inputs' in capsys.readouterr().out
     assert cv2.imread(str(out)).shape[1] > 800
     with out.with_suffix('.csv').open() as file:
@@ -148,33 +135,23 @@ def test_the_tool(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixtu
         assert bool(line['frames']) == (line['model'] == 'video')
 
 
-def test_what_is_wrong_is_said(
-    tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture
-) -> None:
+def test_errors(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
     good = work_folder(tmp_path / 'a', videomae())
-    picture = work_folder(tmp_path / 'b', mae())
-    (picture.parent / 'last_checkpoint').unlink()
     swin = tmp_path / 'swin.py'
     swin.write_text("model = dict(backbone=dict(type='mmaction.SwinTransformer3D'), type='x')")
     bad = tmp_path / 'bad.mp4'
     bad.write_bytes(b'no video')
-    video = tiny_videos[0]
+    video, x = tiny_videos[0], tmp_path / 'x.png'
     for call, said in (
-        ((tmp_path / 'no.mp4', '--model', 'a', good), 'there is no video'),
-        ((bad, '--model', 'a', good), f'cannot read {bad}'),
-        ((swin, '--model', 'a', good), 'neither a video nor an image'),
-        ((tmp_path / 'b', '--model', 'a', good), str(tmp_path / 'b')),
-        ((video, '--model', 'a', tmp_path / 'no.pth'), 'There is no file'),
-        ((video, '--model', 'a', good, swin), 'SwinTransformer3D'),
-        ((video, '--model', 'a', good, 'no.py'), 'no config file no.py'),
-        ((video, '--model', 'a', picture), 'give its config after it'),
-        ((video, '--model', good), 'give NAME CHECKPOINT'),
-        ((video, '--model', 'a', good, '--model', 'a', good), 'one name'),
+        ((tmp_path / 'no.mp4', '--model', 'a', good, '--out', x), 'there is no video'),
+        ((bad, '--model', 'a', good, '--out', x), str(bad)),
+        ((swin, '--model', 'a', good, '--out', x), 'neither a video nor an image'),
+        ((tmp_path / 'a', '--model', 'a', good, '--out', x), str(tmp_path / 'a')),
+        ((video, '--model', 'a', good, swin, '--out', x), 'SwinTransformer3D'),
+        ((video, '--model', good, '--out', x), 'give NAME CHECKPOINT'),
+        ((video, *('--model', 'a', good) * 2, '--out', x), 'the same name'),
+        ((video, '--model', 'a', good, '--out', tmp_path / 'x.what'), 'has to end in one of .png'),
     ):
-        assert tool(*call, '--device', 'cpu', '--out', tmp_path / 'x.png') == 2
+        assert run_tool('attention_distance', *call, '--device', 'cpu') == 1
         assert said in capsys.readouterr().err
-    call = (video, '--model', 'a', good, '--out', tmp_path / 'x.what')
-    assert tool(*call) == 2
-    said = capsys.readouterr()
-    assert 'has to end in .png' in said.err and not said.out
-    assert not (tmp_path / 'x.png').exists()
+    assert not x.exists()

@@ -23,8 +23,8 @@ from amd_mm.evaluation.linear_probe import (
 from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.utils.quiet import warnings_only
-from amd_mm.visualization import draw_loss_curves, draw_reconstruction
-from amd_mm.visualization.loss_curves import save_figure
+from amd_mm.visualization import draw_training_curves, save_figure, styled
+from amd_mm.visualization.reconstruction import borrowed_note, draw_reconstruction
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
@@ -133,9 +133,10 @@ def table(scores: Scores) -> str:
     return '\n'.join([*lines, '', note, ''])
 
 
+@styled
 def draw_scores(scores: Scores, path: Path) -> None:
     """Draw a bar for each mean and a dot for each seed."""
-    figure, probes = Figure(figsize=(10, 4.4), layout='constrained'), probes_in(scores)
+    figure, probes = Figure(figsize=(10, 4.4)), probes_in(scores)
     panels = figure.subplots(1, len(probes), sharey=True)
     for panel, (probe, title) in zip(panels, probes.items()):
         for index, name in enumerate(CAPTIONS):
@@ -148,15 +149,18 @@ def draw_scores(scores: Scores, path: Path) -> None:
         panel.set_xticks(range(len(CAPTIONS)), captions, fontsize=7)
         panel.set(title=title, xlim=(-0.6, len(CAPTIONS) - 0.4), ylim=(0, 100))
     panels[0].set_ylabel('accuracy on held-out videos, %')
-    figure.suptitle('Dotted: chance. Black dots: seeds.', fontsize=10)
+    figure.suptitle('Dotted: chance. Black dots: seeds.')
     save_figure(figure, path)
 
 
 def draw_models(out: Path, seed: int) -> None:
     """Draw the loss curves and the reconstructions of a seed."""
     runs, folder = out / f'seed{seed}', out / 'report'
-    draw_loss_curves(
-        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)}, folder / 'losses.png'
+    draw_training_curves(
+        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)},
+        folder / 'losses.png',
+        ('loss_rec', 'loss_direct', 'loss_generation'),
+        title='Losses of pre-training',
     )
     student, videos = load_run(runs / AMD), labelled_videos(out / 'videos', 'heldout.txt')
     chosen = {8: 'moving left', 20: 'turning clockwise', 14: 'growing'}
@@ -169,7 +173,7 @@ def draw_models(out: Path, seed: int) -> None:
         student.backbone.patch_shape,
         folder / 'reconstruction.png',
         names=list(chosen.values()),
-        borrows_statistics=student.head.target_type != 'pixels',
+        note=borrowed_note(student),
         title="AMD's student on held-out clips",
     )
 

@@ -1,23 +1,17 @@
-r"""How far each head of each block looks, for one or several models.
+r"""Draw how far each head of each block looks, for one or several models.
 
     python tools/visualize/attention_distance.py INPUT ... \
         --model NAME CHECKPOINT [CONFIG] --model ... --out distance.png
 
-For each head: the distance between a patch and the patches it attends to,
-weighted by attention, mean over patches and inputs (figure 4 of the AMD
-paper). Within the frame, in pixels of the model's input or in tokens; keys of
-all frames of a clip take part, and their distance in time, in frames, is drawn
-below. Clips are seen whole. A table with all figures is written beside the
-picture, distance.csv.
+For each head: the distance between a patch and the patches it attends to, weighted by attention,
+mean over patches and inputs (figure 4 of the AMD paper). The first row is the distance within the
+frame, in pixels of the model's input or in tokens; the second row, for video, that in time. Models
+see all patches. The numbers are also written to distance.csv.
 
-CHECKPOINT is of any known format, pre-trained or fine-tuned. CONFIG is the
-model's config: for video models it is mostly not needed, they are read off the
-weights, and the one that training left beside a checkpoint is found by itself.
+CHECKPOINT has any known format, pre-trained or fine-tuned. CONFIG is its config. Video models
+mostly need none, and the config that training left beside a checkpoint is found.
 
-INPUT is a video, an image, or a folder of them, of which the first few are
-taken. Some ten clips are enough: the figure is a mean over all patches.
-
-Exit code: 0, or 2 if something is wrong with the call or the files.
+INPUT is a video, an image, or a folder, of which the first few are taken. Ten clips are enough.
 """
 
 import argparse
@@ -25,27 +19,23 @@ import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.evaluation.clip_encoder import choose_device
-from amd_mm.visualization.attention import Distances, attention_distances
-from amd_mm.visualization.attention_pictures import (
+from amd_mm.errors import ConfigError
+from amd_mm.visualization.attention import (
     UNITS,
+    Distances,
+    attention_distances,
     draw_attention_distances,
     write_attention_distances,
 )
-from amd_mm.visualization.command_line import run_tool
-from amd_mm.visualization.errors import VisualizationError
-from amd_mm.visualization.figures import check_picture
-from amd_mm.visualization.inputs import find_inputs, read_inputs
-from sources import ERRORS, add_reading_arguments, find_source
+from amd_mm.visualization.inputs import find_inputs
+from amd_mm.visualization.style import check_picture
+from common import new_parser, run_tool
+from sources import add_input_arguments, load, read_clips
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog='attention_distance.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(__file__, __doc__)
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='videos, images, folders')
     parser.add_argument(
         '--model',
@@ -53,48 +43,42 @@ def make_parser() -> argparse.ArgumentParser:
         action='append',
         required=True,
         metavar='NAME CHECKPOINT [CONFIG]',
-        help='a model; may be given several times',
+        help='a model; may be repeated',
     )
-    parser.add_argument('--out', required=True, metavar='FILE', help='.png, .pdf or .svg')
     parser.add_argument('--unit', choices=UNITS, default=UNITS[0], help='within the frame')
-    add_reading_arguments(parser, 16)
+    add_input_arguments(parser, 16)
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure every model, then draw."""
     check_picture(args.out)
+    models = {}
     for model in args.model:
         if not 2 <= len(model) <= 3:
-            raise VisualizationError(f'--model {" ".join(model)}: give NAME CHECKPOINT [CONFIG]')
-    names = [model[0] for model in args.model]
-    if len(set(names)) < len(names):
-        raise VisualizationError(f'two models have one name: {", ".join(names)}')
+            raise ConfigError(f'--model {" ".join(model)}: give NAME CHECKPOINT [CONFIG]')
+        if model[0] in models:
+            raise ConfigError(f'two models have the same name, {model[0]}')
+        models[model[0]] = model[1:]
     files = find_inputs(args.inputs, args.limit)
-    device = choose_device(args.device)
     found: dict[str, Distances] = {}
-    for name, checkpoint, *config in args.model:
-        source = find_source(checkpoint, *config)
-        encoder = source.encoder()
-        encoder.backbone.to(device)
-        inputs = read_inputs(
-            files, encoder.frames, encoder.size, source.stride(args.stride), args.backend
-        )
-        found[name] = attention_distances(encoder, inputs)
-        blocks = found[name].space.mean(1)
+    for name, source in models.items():
+        encoder = load(source, args.device)
+        inputs = read_clips(encoder, files, encoder.cfg, args)
+        found[name] = attention_distances(encoder.backbone, inputs)
+        first, *_, last = found[name].space.mean(1)
         print(
-            f'{name}: {len(files)} inputs, mean distance of the first block '
-            f'{blocks[0]:.1f} pixels, of the last {blocks[-1]:.1f} (looking '
-            f'everywhere alike: {found[name].uniform[0]:.1f})'
+            f'{name}: {len(files)} inputs, mean distance {first:.1f} pixels in the first block, '
+            f'{last:.1f} in the last (uniform attention: {found[name].uniform[0]:.1f})'
         )
-    table = Path(args.out).with_suffix('.csv')
     draw_attention_distances(found, args.out, args.unit)
-    print(f'wrote {args.out} and {write_attention_distances(found, table)}')
+    table = write_attention_distances(found, Path(args.out).with_suffix('.csv'))
+    print(f'wrote {args.out} and {table}')
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(make_parser(), run, argv, ERRORS)
+    return run_tool(make_parser(), run, argv)
 
 
 if __name__ == '__main__':

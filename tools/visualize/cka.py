@@ -1,66 +1,49 @@
-r"""How alike the blocks of a student and of its teacher are (linear CKA).
+r"""Draw how similar the blocks of a student and of its teacher are (linear CKA).
 
     python tools/visualize/cka.py INPUT ... --student CHECKPOINT [CONFIG] \
-        --out cka.png
-    python tools/visualize/cka.py INPUT ... --student CHECKPOINT [CONFIG] \
-        --teacher CHECKPOINT [CONFIG] --out cka.png
+        [--teacher CHECKPOINT [CONFIG]] --out cka.png
 
-The student's config, given or found beside its checkpoint, names the teacher
-and the pairs of blocks that training aligns; these are framed in the picture.
-With --teacher any two models can be compared whose grids of tokens are the
-same; a checkpoint alone is then taken for the teacher of the student's config,
-if there is one, and else read off its weights.
+The student's config, given or found beside its checkpoint, names the teacher and the blocks that
+training aligns; these are framed. --teacher compares with any other model that has the same grid of
+tokens; a checkpoint without config is loaded as the teacher of the student's config, if it has one.
 
-Both see the inputs whole. A row is a patch of an input, the features are those
-after each block; linear CKA is exact on these rows, no estimate from
-mini-batches. With few rows it is too high: there should be several times as
-many as the features are wide. A table is written beside the picture, cka.csv.
+Both models see all patches. Features are taken after each block. CKA is exact for the patches that
+are compared (--rows); it is too high if they are fewer than four times the width of the features.
+The values are also written to cka.csv.
 
-INPUT is a video, an image, or a folder of them, of which the first few are
-taken.
-
-Exit code: 0, or 2 if something is wrong with the call or the files.
+INPUT is a video, an image, or a folder, of which the first few are taken.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.evaluation.clip_encoder import choose_device
-from amd_mm.visualization.command_line import run_tool
-from amd_mm.visualization.errors import VisualizationError
-from amd_mm.visualization.figures import check_picture
-from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import Encoder, layer_pairs_of, load_teacher
+from amd_mm.apis import Encoder, build_encoder, choose_device, find_source
+from amd_mm.checkpoints import read_checkpoint, to_amd_mm
+from amd_mm.errors import ConfigError
+from amd_mm.visualization.inputs import find_inputs
 from amd_mm.visualization.similarity import (
     block_features,
-    check_comparable,
     cka_matrix,
     draw_similarity,
     sample_tokens,
     write_similarity,
 )
-from sources import ERRORS, Source, add_reading_arguments, find_source
-
-Pairs = list[tuple[int, int]]
+from amd_mm.visualization.style import check_picture
+from common import new_parser, run_tool
+from mmengine.config import Config
+from sources import CLOSING_NORMS, add_input_arguments, load, read_clips
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog='cka.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__file__, __doc__)
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='videos, images, folders')
-    for name, required in (('student', True), ('teacher', False)):
-        parser.add_argument(
-            f'--{name}',
-            nargs='+',
-            required=required,
-            metavar='CHECKPOINT [CONFIG]',
-            help='a model; see above',
-        )
-    parser.add_argument('--out', required=True, metavar='FILE', help='.png, .pdf or .svg')
+    source = dict(nargs='+', metavar='CHECKPOINT [CONFIG]')
+    parser.add_argument('--student', required=True, help='a model', **source)
+    parser.add_argument('--teacher', help='another model', **source)
     parser.add_argument(
         '--names',
         nargs=2,
@@ -70,88 +53,76 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--rows', type=int, default=4096, help='patches to compare (4096)')
     parser.add_argument('--seed', type=int, default=0, help='of the choice of patches (0)')
-    add_reading_arguments(parser, 32)
+    add_input_arguments(parser, 32)
     return parser
 
 
-def find_student(args: argparse.Namespace) -> Source:
-    """The student's checkpoint and config."""
-    for name in ('student', 'teacher'):
-        if len(getattr(args, name) or ()) > 2:
-            raise VisualizationError(f'--{name} takes CHECKPOINT [CONFIG]')
-    return find_source(*args.student)
-
-
-def load_pair(student: Source, teacher: list[str] | None) -> tuple[Encoder, Encoder, Pairs]:
-    """Student, teacher, and the blocks that training aligns.
+def load_teacher(student: Config, source: list[str] | None, device: str) -> Encoder:
+    """The teacher that a student's config describes, or another model.
 
     Args:
-        student (Source): From :func:`find_student`.
-        teacher (List[str], optional): CHECKPOINT [CONFIG]; the teacher of the
-            student's config if None.
+        student: the student's config.
+        source: CHECKPOINT [CONFIG] of ``--teacher``, if given.
+        device: where to compute.
     """
-    cfg, pairs = student.cfg, layer_pairs_of(student.cfg)
-    if teacher is None:
-        if cfg is None:
-            raise VisualizationError(
-                f'there is no config beside {student.checkpoint} that names '
-                'a teacher: give it (--student CHECKPOINT CONFIG), or '
-                '--teacher CHECKPOINT'
-            )
-        return student.encoder(), load_teacher(cfg), pairs
-    source = find_source(*teacher)
-    if source.cfg is None and cfg is not None and cfg.model.get('teacher'):
-        return student.encoder(), load_teacher(cfg, source.checkpoint), pairs
-    other = source.encoder()
-    # Another teacher than the config's may have fewer blocks.
-    deep = all(block <= other.backbone.depth for _, block in pairs)
-    return student.encoder(), other, pairs if deep else []
+    teacher = student.model.get('teacher') or {}
+    if source and (len(source) > 1 or not teacher or find_source(source[0])[0] is not None):
+        return load(source, device)
+    if not teacher.get('backbone'):
+        raise ConfigError(f'{student.filename} has no teacher: give --teacher CHECKPOINT')
+    checkpoint = source[0] if source else teacher.get('checkpoint')
+    if not checkpoint:
+        raise ConfigError(
+            f'{student.filename} names no checkpoint of the teacher: give --teacher CHECKPOINT'
+        )
+    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    return build_encoder(teacher['backbone'], state, checkpoint, student, CLOSING_NORMS).to(device)
 
 
 def run(args: argparse.Namespace) -> None:
     """Compare and draw."""
     check_picture(args.out)
     if args.rows < 2:
-        raise VisualizationError('--rows must be at least 2')
+        raise ConfigError('--rows must be at least 2')
     files = find_inputs(args.inputs, args.limit)
-    source = find_student(args)
-    student, teacher, pairs = load_pair(source, args.teacher)
-    check_comparable(student, teacher)
-    tokens = 1
-    for count in student.backbone.token_grid:
-        tokens *= count
-    chosen = sample_tokens(len(files), tokens, args.rows, args.seed)
-    device, features = choose_device(args.device), []
-    for encoder in (student, teacher):
-        encoder.backbone.to(device)
-        inputs = read_inputs(
-            files, encoder.frames, encoder.size, source.stride(args.stride), args.backend
+    device = choose_device(args.device)
+    student = load(args.student, device)
+    teacher = load_teacher(student.cfg, args.teacher, device)
+    mine, theirs = tuple(student.backbone.token_grid), tuple(teacher.backbone.token_grid)
+    if mine != theirs:
+        raise ConfigError(
+            'CKA compares token by token, and the grids (time, rows, columns) differ: '
+            f"the student's is {mine}, the teacher's {theirs}"
         )
-        features.append(block_features(encoder, inputs, chosen))
+    chosen = sample_tokens(len(files), math.prod(mine), args.rows, args.seed)
+    features = [
+        block_features(one.backbone, read_clips(one, files, student.cfg, args), chosen)
+        for one in (student, teacher)
+    ]
     values = cka_matrix(*features)
-    rows, width = chosen.numel(), teacher.backbone.embed_dims
-    print(
-        f'{rows} patches of {len(files)} inputs, features up to {width} wide; '
-        'exact linear CKA on these rows'
-    )
+    rows, width = chosen.numel(), max(one.shape[1] for side in features for one in side)
+    print(f'{rows} patches of {len(files)} inputs, features up to {width} wide')
     if rows < 4 * width:
         print(
-            'note: with fewer than four times as many rows as columns CKA is '
-            'too high; give more inputs, or --rows'
+            'note: CKA is too high with fewer than four times as many patches as the features are '
+            'wide; give more inputs or --rows'
         )
+    # Another teacher than the config's may have fewer blocks.
+    pairs = [(one, other) for one, other in student.cfg.model.get('layer_pairs') or ()]
+    if any(other > teacher.backbone.depth for _, other in pairs):
+        pairs = []
     for row, column in pairs:
         print(
-            f'block {row} of the student, {column} of the teacher (aligned '
-            f'in training): {values[row - 1, column - 1]:.3f}'
+            f'block {row} of the student, {column} of the teacher (aligned in training): '
+            f'{values[row - 1, column - 1]:.3f}'
         )
-    table = Path(args.out).with_suffix('.csv')
     draw_similarity(values, args.out, pairs, tuple(args.names))
-    print(f'wrote {args.out} and {write_similarity(values, table)}')
+    print(f'wrote {args.out} and {write_similarity(values, Path(args.out).with_suffix(".csv"))}')
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(make_parser(), run, argv, ERRORS)
+    return run_tool(make_parser(), run, argv)
 
 
 if __name__ == '__main__':

@@ -1,18 +1,15 @@
-r"""What student and teacher see of clips, and what the student makes of it.
+r"""Draw clips, the patches that student and teacher see, and the student's reconstruction.
 
     python tools/visualize/reconstruction.py CHECKPOINT INPUT ... --out a.png
     python tools/visualize/reconstruction.py CONFIG CHECKPOINT INPUT ... \
         --out strip.png moving.gif moving.mp4
 
-CHECKPOINT is one of pre-training with its decoder: of this package (VideoMAE,
-MAE, AMD, DMAE) or of the public programs. CONFIG is the config of that
-pre-training; the one that training left beside a checkpoint is found by
-itself. A teacher's weights are not needed.
+CHECKPOINT comes from pre-training and has a decoder: of this package (VideoMAE, MAE, AMD, DMAE) or
+of the public programs. CONFIG is the config of that pre-training; the one that training left beside
+a checkpoint is found. The teacher's weights are not needed.
 
-INPUT is a video, an image, or a folder of them, of which the first few are
-taken. Of a video the middle is looked at.
-
-Exit code: 0, or 2 if something is wrong with the call or the files.
+INPUT is a video, an image, or a folder, of which the first few are taken. Of a video the middle is
+drawn.
 """
 
 import argparse
@@ -21,131 +18,93 @@ import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.evaluation.clip_encoder import choose_device, is_config
-from amd_mm.visualization.command_line import run_tool
-from amd_mm.visualization.errors import VisualizationError
-from amd_mm.visualization.figures import PICTURES
-from amd_mm.visualization.inputs import find_inputs, read_inputs
-from amd_mm.visualization.model_files import frames_of, load_autoencoder, normalise, size_of
-from amd_mm.visualization.reconstruction_videos import write_reconstruction
-from amd_mm.visualization.reconstructions import (
-    BORROWED,
-    borrows_statistics,
+from amd_mm.apis import encoder_of, find_source, load_model
+from amd_mm.errors import ConfigError
+from amd_mm.visualization.inputs import find_inputs
+from amd_mm.visualization.reconstruction import (
+    TITLE,
+    borrowed_note,
     draw_reconstruction,
     reconstruct,
 )
-from sources import ERRORS, add_reading_arguments, find_source
-
-_MOVING = ('.gif', '.mp4')
+from amd_mm.visualization.style import check_picture
+from amd_mm.visualization.video import MOVING
+from common import new_parser, run_tool
+from sources import add_input_arguments, read_clips
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog='reconstruction.py',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'sources',
-        nargs='+',
-        metavar='[CONFIG] CHECKPOINT INPUT',
-        help='see above; several inputs may be given',
-    )
-    parser.add_argument(
-        '--out',
-        nargs='+',
-        required=True,
-        metavar='FILE',
-        help='.png (or .pdf, .svg): a strip; .gif, .mp4: moving',
-    )
+    parser = new_parser(__file__, __doc__, outputs='+')
+    parser.add_argument('sources', nargs='+', metavar='[CONFIG] CHECKPOINT INPUT', help='see above')
     parser.add_argument('--seed', type=int, default=0, help='of the masks (0)')
-    parser.add_argument(
-        '--student-ratio', type=float, help="share masked for the student (default: the config's)"
-    )
-    parser.add_argument(
-        '--teacher-ratio', type=float, help="share masked for the teacher (default: the config's)"
-    )
-    parser.add_argument('--frames', type=int, default=8, help='to show in a strip (8)')
+    for name in ('student', 'teacher'):
+        parser.add_argument(
+            f'--{name}-ratio',
+            type=float,
+            help=f"ratio of patches masked for the {name} (default: the config's)",
+        )
+    parser.add_argument('--frames', type=int, default=8, help='in a picture that does not move (8)')
     parser.add_argument('--fps', type=float, default=6.0, help='of .gif and .mp4 (6)')
-    parser.add_argument('--title', help='over a strip')
-    add_reading_arguments(parser, 4)
+    parser.add_argument('--title', default=TITLE, help='above the picture')
+    add_input_arguments(parser, 4)
     return parser
-
-
-def check(args: argparse.Namespace) -> None:
-    """Raise a VisualizationError for what can be told at once."""
-    config = args.sources[0] if is_config(args.sources[0]) else None
-    rest = args.sources[config is not None :]
-    if len(rest) < 2:
-        raise VisualizationError('give [CONFIG] CHECKPOINT INPUT, an input at least')
-    args.config, args.checkpoint, args.inputs = config, rest[0], rest[1:]
-    for path in args.out:
-        if Path(path).suffix.lower() not in PICTURES + _MOVING:
-            raise VisualizationError(
-                f'--out {path} has to end in one of {", ".join(PICTURES + _MOVING)}'
-            )
-    if min(args.limit, args.frames, args.fps) < 1:
-        raise VisualizationError('--limit, --frames and --fps must be at least 1')
 
 
 def run(args: argparse.Namespace) -> None:
     """Reconstruct and draw."""
-    check(args)
-    files = find_inputs(args.inputs, args.limit)
-    source = find_source(args.checkpoint, args.config)
-    if source.cfg is None:
-        raise VisualizationError(
-            f'there is no config beside {args.checkpoint}: give the one of '
-            'its pre-training (CONFIG CHECKPOINT INPUT), which says how much '
-            'is masked and how the decoder is built'
+    for path in args.out:
+        if Path(path).suffix.lower() not in MOVING:
+            check_picture(path)
+    has_config = args.sources[0].endswith('.py')
+    config, rest = args.sources[:has_config], args.sources[has_config:]
+    if len(rest) < 2:
+        raise ConfigError('give [CONFIG] CHECKPOINT INPUT ..., at least one input')
+    checkpoint, *inputs = rest
+    files = find_inputs(inputs, args.limit)
+    cfg, checkpoint = find_source((config[0], checkpoint) if config else checkpoint)
+    if cfg is None:
+        raise ConfigError(
+            f'there is no config beside {checkpoint}: give that of its pre-training '
+            '(CONFIG CHECKPOINT INPUT), which defines the masks and the decoder'
         )
-    model = load_autoencoder(args.checkpoint, source.cfg, args.student_ratio, args.teacher_ratio)
-    backbone, stats = model.backbone, model.pixel_stats()
-    inputs = read_inputs(
-        files, frames_of(backbone), size_of(backbone), source.stride(args.stride), args.backend
-    )
-    device = choose_device(args.device)
-    result = reconstruct(model.to(device), normalise(inputs, *stats).to(device), args.seed)
-    borrows = borrows_statistics(model)
-    counts = model.token_counts()
-    teacher = counts['visible'] + counts['teacher_only']
+    if not cfg.model.get('decoder') or cfg.model.get('rec_weight') == 0:
+        raise ConfigError(
+            f'{cfg.filename}: a {cfg.model.type} without decoder cannot reconstruct; give config '
+            'and checkpoint of pre-training (VideoMAE, MAE, AMD, DMAE)'
+        )
+    for name in ('student_ratio', 'teacher_ratio'):
+        if getattr(args, name) is not None:
+            cfg.model.mask_generator[name] = getattr(args, name)
+    model = load_model((cfg, checkpoint), args.device)
+    clips = read_clips(encoder_of(model), files, cfg, args)
+    result = reconstruct(model, clips, args.seed)
+    counts, note = model.token_counts(), borrowed_note(model)
     print(
-        f'config: {source.cfg.filename}\n'
-        f'{len(files)} inputs of {counts["total"]} tokens: the student sees '
-        f'{counts["visible"]}'
-        + (f', the teacher {teacher}' if counts['teacher_only'] else '')
-        + f'; masks of seed {args.seed}'
+        f'{cfg.filename}: {len(files)} inputs of {counts["total"]} tokens; the student sees '
+        f'{counts["visible"]}, the teacher {counts["visible"] + counts["teacher_only"]}; masks of '
+        f'seed {args.seed}'
     )
-    if borrows:
-        print(f'note: {BORROWED}')
+    if note:
+        print(f'note: {note}')
     names = [osp.basename(path) for path in files]
     for path in args.out:
-        if Path(path).suffix.lower() in _MOVING:
-            write_reconstruction(
-                result,
-                backbone.patch_shape,
-                path,
-                names=names,
-                borrows_statistics=borrows,
-                fps=args.fps,
-            )
-        else:
-            draw_reconstruction(
-                result,
-                backbone.patch_shape,
-                path,
-                names=names,
-                borrows_statistics=borrows,
-                max_frames=args.frames,
-                title=args.title or 'What is seen and what is made of it',
-            )
+        draw_reconstruction(
+            result,
+            model.backbone.patch_shape,
+            path,
+            names,
+            note,
+            max_frames=args.frames,
+            title=args.title,
+            fps=args.fps,
+        )
         print(f'wrote {path}')
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
-    return run_tool(make_parser(), run, argv, ERRORS)
+    return run_tool(make_parser(), run, argv)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Drawing during training shows it and changes nothing."""
+"""Drawing during training shows the progress and changes nothing."""
 
 import itertools
 import random
@@ -13,17 +13,17 @@ import pytest
 import torch
 from amd_mm.engine.hooks import ReconstructionVisualizationHook
 from amd_mm.registry import MODELS
-from mmengine.config import Config
+from mmengine.dataset import default_collate
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 from torch import distributed
 
 from ..tiny import amd, backbone, videomae
 from ..tiny_image import dmae
 from ..tiny_tinymim import tinymim
 
-ROOT = Path(__file__).resolve().parents[2]
 _COUNTER = itertools.count()
 
 
@@ -140,7 +140,7 @@ def toy_runner(model: torch.nn.Module, samples: Any = ()) -> SimpleNamespace:
     return SimpleNamespace(
         model=model,
         iter=4,
-        train_dataloader=SimpleNamespace(dataset=samples),
+        train_dataloader=SimpleNamespace(dataset=samples, collate_fn=default_collate),
         visualizer=SimpleNamespace(add_image=lambda *given: kept.append(given), kept=kept),
     )
 
@@ -179,62 +179,24 @@ def test_under_ddp_and_on_one_process_only(
 def test_of_images(views: int) -> None:
     """One view of an image, or several, as MMPretrain packs them."""
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    sample = dict(inputs=[image] * views if views > 1 else image)
+    sample = dict(inputs=[image] * views if views > 1 else image, data_samples=DataSample())
     runner = toy_runner(MODELS.build(dmae()), [sample, sample])
     hook = made_hook(num_clips=5)
     hook.before_train(runner)
     hook.after_train_epoch(SimpleNamespace(**vars(runner), epoch=0))
     ((_, picture, step),) = runner.visualizer.kept
     assert step == 4 and picture.min() == 0
+    assert hook._inputs.shape == (2, 3, 64, 64)
 
 
-def test_what_is_wrong_is_said_before_training(tmp_path: Path) -> None:
-    model = MODELS.build(videomae())
-    for changes, told, said in (
-        (dict(interval=0), model, 'at least 1, got 0'),
-        (dict(files=[tmp_path / 'no.mp4']), model, 'there is no file'),
-        ({}, MODELS.build(tinymim()), 'a TinyMIM without decoder'),
-        ({}, MODELS.build(amd(rec_weight=0)), 'an? AMD without decoder'),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=said):
-            made_hook(**changes).before_train(toy_runner(told))
-
-
-def config_of_the_page() -> str:
-    """The code that docs/seeing.md shows for a config."""
-    text = (ROOT / 'docs' / 'seeing.md').read_text()
-    (code,) = [
-        part.split('```')[0]
-        for part in text.split('```python\n')[1:]
-        if 'ReconstructionVisualizationHook' in part
-    ]
-    return code
-
-
-def test_the_config_of_the_page(tmp_path: Path, tiny_video_folder: Path) -> None:
-    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    path = tmp_path / 'mine.py'
-    path.write_text(config_of_the_page())
-    cfg = Config.fromfile(path)
-    types = [hook['type'] for hook in cfg.custom_hooks]
-    assert 'amd_mm.StepSeedHook' in types
-    cfg.merge_from_dict(
-        dict(
-            work_dir=str(tmp_path / 'out'),
-            train_cfg=dict(max_iters=2),
-            train_dataloader=dict(
-                batch_size=1,
-                num_workers=0,
-                persistent_workers=False,
-                dataset=dict(data_root=str(tiny_video_folder)),
-            ),
-            default_hooks=dict(checkpoint=None),
-            log_level='WARNING',
-            experiment_name=f'visualization{next(_COUNTER)}',
-        )
-    )
-    cfg.custom_hooks[-1].interval = 2
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    (name,) = pictures(tmp_path / 'out')
-    assert name == 'reconstruction_2.png'
+@pytest.mark.parametrize(
+    'model, files, said',
+    [
+        (videomae(), ['no.mp4'], 'there is no file no.mp4'),
+        (tinymim(), None, 'TinyMIM without decoder'),
+        (amd(rec_weight=0), None, 'AMD without decoder'),
+    ],
+)
+def test_errors_before_training(model: dict, files: list | None, said: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        made_hook(files=files).before_train(toy_runner(MODELS.build(model)))
