@@ -1,4 +1,4 @@
-"""What all tests share: small real videos, real videos, few threads."""
+"""Fixtures for all tests: isolation between tests, small made videos, real videos."""
 
 import logging
 import os
@@ -22,17 +22,15 @@ torch.set_num_threads(1)
 cv2.setNumThreads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
+VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 
 
 @contextmanager
 def process_of_its_own() -> Iterator[None]:
-    """Nothing of a runner inside is left for what comes after.
+    """Undo the changes that a run makes to the process.
 
-    MMEngine keeps the last runner's default scope, iteration, logger and
-    visualizer in the process, a launcher its environment variables, and a
-    tool may silence logging. Which test comes after which is up to
-    pytest-xdist.
+    MMEngine keeps the last runner's default scope, iteration, logger and visualizer in the process,
+    a launcher its environment variables, and a tool may silence logging.
     """
     environment = dict(os.environ)
     silenced = logging.root.manager.disable
@@ -47,14 +45,14 @@ def process_of_its_own() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def isolated() -> Iterator[None]:
-    """Each test is :func:`process_of_its_own`."""
+    """Run each test as :func:`process_of_its_own`."""
     with process_of_its_own():
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> object:
-    """And so is what makes something for several tests."""
+    """Also run the fixtures that several tests share as :func:`process_of_its_own`."""
     if fixturedef.scope == 'function':
         return (yield)
     with process_of_its_own():
@@ -62,49 +60,46 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> object:
 
 
 def real_data_folder() -> Path:
-    """Where real test inputs are, or skip the test with a reason.
-
-    The environment variable AMD_MM_TEST_DATA names it; else it is
-    ``../shared/data`` next to the repository. Its ``videos`` folder holds
-    some clips, MMAction2's demo clips for instance.
-    """
+    """The folder of real test inputs, ``$AMD_MM_TEST_DATA`` or ``../shared/data``; or skip."""
     named = os.environ.get('AMD_MM_TEST_DATA')
     folder = Path(named) if named else REPOSITORY.parent / 'shared' / 'data'
     if not folder.is_dir():
         pytest.skip(
-            f'no real test data: {folder} is not there; set '
-            'AMD_MM_TEST_DATA to a folder with a sub-folder `videos`'
+            f'no real test data in {folder}; set AMD_MM_TEST_DATA to a folder with `videos`'
         )
     return folder
 
 
 @pytest.fixture(scope='session')
 def real_videos() -> list[str]:
-    """Paths of real videos, sorted; skips where there are none."""
+    """Sorted paths of real videos; skips if there are none."""
     folder = real_data_folder() / 'videos'
-    paths = sorted(str(path) for path in folder.rglob('*') if path.suffix.lower() in _VIDEO_ENDINGS)
+    paths = sorted(str(path) for path in folder.rglob('*') if path.suffix.lower() in VIDEO_ENDINGS)
     if not paths:
         pytest.skip(f'no real videos in {folder}')
     return paths
 
 
 def write_video(
-    path: str, frames: int = 24, size: tuple[int, int] = (64, 48), fps: float = 25.0, seed: int = 0
+    path: str | Path,
+    frames: int = 24,
+    size: tuple[int, int] = (64, 48),
+    fps: float = 25.0,
+    seed: int = 0,
 ) -> str:
-    """Write a small real video file: a smooth texture that moves.
+    """Write a small video file: a smooth texture that moves.
 
-    Neighbouring frames differ clearly, and stay different when decoded.
+    Neighbouring frames differ clearly, also after decoding.
 
     Args:
-        path (str): With an ending that OpenCV knows, ``.mp4`` or ``.avi``.
-            Folders are made.
-        frames (int): How many. Defaults to 24.
-        size (tuple[int, int]): (width, height). Defaults to (64, 48).
-        fps (float): Frames per second. Defaults to 25.
-        seed (int): Decides the texture and the direction. Defaults to 0.
+        path: A file that ends with ``.mp4`` or ``.avi``; folders are made.
+        frames: Number of frames.
+        size: (width, height).
+        fps: Frames per second.
+        seed: Decides texture and direction.
 
     Returns:
-        str: The path.
+        The path.
     """
     path = str(path)
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
@@ -124,16 +119,13 @@ def write_video(
 
 @pytest.fixture(scope='session')
 def make_video() -> Callable[..., str]:
-    """:func:`write_video`: make a small real video file."""
+    """:func:`write_video`."""
     return write_video
 
 
 @pytest.fixture(scope='session')
 def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of six tiny videos, nested, one name with spaces.
-
-    Shared by all tests: not to be changed.
-    """
+    """A folder of six tiny videos, nested, one name with spaces; tests must not change it."""
     folder = tmp_path_factory.mktemp('tiny_videos')
     names = ('a.mp4', 'b.mp4', 'more/c.mp4', 'more/deep/d clip 1.mp4', 'more/e.avi', 'z/f.MP4')
     for seed, name in enumerate(names):
@@ -143,7 +135,6 @@ def tiny_video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def tiny_videos(tiny_video_folder: Path) -> list[str]:
-    """Paths of the videos in ``tiny_video_folder``, sorted."""
-    return sorted(
-        str(path) for path in tiny_video_folder.rglob('*') if path.suffix.lower() in _VIDEO_ENDINGS
-    )
+    """Sorted paths of the videos in ``tiny_video_folder``."""
+    paths = tiny_video_folder.rglob('*')
+    return sorted(str(path) for path in paths if path.suffix.lower() in VIDEO_ENDINGS)

@@ -10,6 +10,7 @@ first, and nothing is timed unless their losses agree.
 """
 
 import argparse
+import logging
 import statistics
 import sys
 from collections.abc import Callable
@@ -20,7 +21,6 @@ import amd_mm  # noqa: F401, its import-time fixes come first
 import torch
 from amd_mm.models import MaskedAutoencoder, TinyMIM
 from amd_mm.registry import MODELS
-from amd_mm.utils.quiet import warnings_only
 from common import (
     DTYPES,
     UnequalError,
@@ -196,9 +196,7 @@ def matmul_speed(args: argparse.Namespace, repeats: int = 10) -> float:
 def memory_of(name: str, args: argparse.Namespace) -> dict:
     """Peak memory of one step, to be called in a new process."""
     device = prepare_device(args)
-    with warnings_only():
-        step = Step(name, args)
-    return measure_memory(step, device)
+    return measure_memory(Step(name, args), device)
 
 
 def profile(step: Callable[[], object], args: argparse.Namespace) -> str:
@@ -295,8 +293,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         prepare_device(args)
         facts = describe_machine(args.device, args.dtype)
-        with warnings_only():
-            found = measure(args)
+        logging.disable(logging.INFO)  # how each model was initialised
+        found = measure(args)
     except (ValueError, OSError, KeyError) as error:
         sys.exit(f'pretrain_step.py: {error}')
     against = f', against {" ".join(args.against)}' if args.against else ''

@@ -7,12 +7,13 @@ reads the runs below OUT and writes OUT/report.
 
 import argparse
 import json
+import logging
 import statistics
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
 import torch
-from amd_mm.checkpoints import load_into
+from amd_mm.apis import load_model
 from amd_mm.evaluation.linear_probe import (
     LabelledFeatures,
     extract_features,
@@ -22,7 +23,6 @@ from amd_mm.evaluation.linear_probe import (
 )
 from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.registry import DATASETS, MODELS
-from amd_mm.utils.quiet import warnings_only
 from amd_mm.visualization import draw_training_curves, save_figure, styled
 from amd_mm.visualization.reconstruction import borrowed_note, draw_reconstruction
 from matplotlib.figure import Figure
@@ -43,14 +43,6 @@ CLASSES = 8
 
 Scores = dict[str, dict[str, list[float]]]
 """Accuracies from 0 to 1: model, then probe, then one value for each seed."""
-
-
-def load_run(folder: Path) -> nn.Module:
-    """The model of a run with its last checkpoint."""
-    model = MODELS.build(Config.fromfile(next(folder.glob('*.py'))).model)
-    name = Path((folder / 'last_checkpoint').read_text().strip()).name
-    load_into(model, folder / name)
-    return model.eval()
 
 
 def random_student(folder: Path, seed: int) -> nn.Module:
@@ -77,7 +69,7 @@ def probe_all(out: Path, seeds: list[int]) -> Scores:
     for index, seed in enumerate(seeds, start=1):
         runs = out / f'seed{seed}'
         models = {'random': random_student(runs / STUDENT, seed)}
-        models.update({name: load_run(runs / name) for name in (STUDENT, AMD, TEACHER)})
+        models.update({name: load_model(runs / name) for name in (STUDENT, AMD, TEACHER)})
         for name, model in models.items():
             train, test = (
                 LabelledFeatures(extract_features(model, inputs), labels)
@@ -162,7 +154,7 @@ def draw_models(out: Path, seed: int) -> None:
         ('loss_rec', 'loss_direct', 'loss_generation'),
         title='Losses of pre-training',
     )
-    student, videos = load_run(runs / AMD), labelled_videos(out / 'videos', 'heldout.txt')
+    student, videos = load_model(runs / AMD), labelled_videos(out / 'videos', 'heldout.txt')
     chosen = {8: 'moving left', 20: 'turning clockwise', 14: 'growing'}
     batch = student.data_preprocessor(
         dict(inputs=[videos[index]['inputs'] for index in chosen], data_samples=None)
@@ -187,9 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
-    with warnings_only():
-        draw_models(args.out, args.seeds[0])
-        scores = probe_all(args.out, args.seeds)
+    logging.disable(logging.INFO)  # how each model was initialised and loaded
+    draw_models(args.out, args.seeds[0])
+    scores = probe_all(args.out, args.seeds)
     if args.fine_tuned:
         add_finetuned(scores, args.out, args.seeds)
     draw_scores(scores, folder / 'accuracies.png')
