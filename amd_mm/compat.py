@@ -27,7 +27,6 @@ def apply_import_fixes() -> None:
     stand_in_for_mmaction_drn()
     allow_launchers_without_cuda()
     name_package_for_config_inheritance()
-    let_mmengine_read_checkpoints_safely()
     let_inherited_configs_name_a_collation()
 
 
@@ -137,42 +136,6 @@ def name_package_for_config_inheritance() -> None:
     except ImportError:
         return
     utils.MODULE2PACKAGE.setdefault('amd_mm', 'amd_mm')
-
-
-def let_mmengine_read_checkpoints_safely() -> None:
-    """Let MMEngine load its own checkpoints, and run nothing in any.
-
-    From PyTorch 2.6 on ``torch.load`` accepts tensors and plain containers
-    only. A checkpoint of MMEngine also holds the history of its log values,
-    so ``--resume`` fails with ``Weights only load failed``. Before 2.6, and
-    for addresses still, MMEngine's way to load runs whatever a file asks for.
-    While it reads a checkpoint (and only then) there is
-    :func:`amd_mm.utils.checked_pickle.checked_loading`. Unnecessary once
-    MMEngine asks for weights only and writes the histories as tensors (not so
-    in 0.10.7).
-    """
-    if _installed('torch') and _installed('mmengine'):
-        _after_import('mmengine.runner.checkpoint', _wrap_checkpoint_loader)
-
-
-def _wrap_checkpoint_loader(module: types.ModuleType) -> None:
-    """Make ``CheckpointLoader.load_checkpoint`` admit what does no harm."""
-    from .utils.checked_pickle import checked_loading
-
-    loader = module.CheckpointLoader
-    original = loader.load_checkpoint
-    if getattr(original, 'reads_checked', False):
-        return
-
-    def load_checkpoint(
-        filename: str, map_location: object = None, logger: object = 'current'
-    ) -> dict:
-        """Load a checkpoint; see ``mmengine.runner.CheckpointLoader``."""
-        with checked_loading():
-            return original(filename, map_location, logger)
-
-    vars(load_checkpoint)['reads_checked'] = True
-    loader.load_checkpoint = staticmethod(load_checkpoint)
 
 
 def let_inherited_configs_name_a_collation() -> None:

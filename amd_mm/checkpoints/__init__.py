@@ -1,29 +1,28 @@
-"""Checkpoints: the public formats, and the loader that leaves nothing out."""
+"""Checkpoints: the public formats, and a loader that names every weight it leaves out."""
 
-from .converting import Converted, from_amd_mm, to_amd_mm
-from .describing import describe_encoder
-from .errors import (
-    CheckpointError,
-    CheckpointFormatError,
-    CheckpointMismatchError,
-    CheckpointReadError,
+from amd_mm.errors import CheckpointError
+
+from .convert import Converted, from_amd_mm, is_fixed_table, to_amd_mm
+from .formats import FORMATS, Format, detect_format, get_format, known_formats, unwrap
+from .io import (
+    CODEBASES,
+    Published,
+    file_sha256,
+    make_plain,
+    publish_encoder,
+    read_checkpoint,
+    restore_log_history,
+    save_weights,
+    write_atomically,
 )
-from .formats import FORMATS, Format, detect_format, get_format, known_formats
-from .loading import LoadReport, load_encoder, load_into
-from .names import collapse, group_by_reason
-from .publishing import CODEBASES, Published, publish_encoder
-from .reading import read_checkpoint
-from .tables import is_fixed_table
-from .unwrapping import unwrap
-from .writing import file_sha256, save_weights
+from .load import CheckpointMismatchError, LoadReport, load_encoder, load_into
+from .names import collapse, describe_encoder, group_by_reason
 
 __all__ = [
     'CODEBASES',
     'FORMATS',
     'CheckpointError',
-    'CheckpointFormatError',
     'CheckpointMismatchError',
-    'CheckpointReadError',
     'Converted',
     'Format',
     'LoadReport',
@@ -39,9 +38,12 @@ __all__ = [
     'known_formats',
     'load_encoder',
     'load_into',
+    'make_plain',
     'publish_encoder',
     'read_checkpoint',
+    'restore_log_history',
     'save_weights',
     'to_amd_mm',
     'unwrap',
+    'write_atomically',
 ]

@@ -1,38 +1,201 @@
-"""The formats that masked autoencoders are published in.
+"""The checkpoint formats: how each one names its weights, and how it is recognised.
 
-Every format is a table (:class:`Format`): how its names map to ours, how it
-is recognised, and what in it has no use here. "Ours" are the names of a
-pre-training checkpoint of this package: ``backbone.*`` (those of MMAction2's
-``VisionTransformer`` for video, of MMPretrain's for images), ``decoder.*``,
-``neck.*``; and, after fine-tuning, ``cls_head.*`` or ``head.*``. Names and
-shapes were read off the programs named in each table's ``description``.
+"Our names" are those of this package: ``backbone.*`` (as in MMAction2's ``VisionTransformer`` for
+video, MMPretrain's for images), ``decoder.*`` and ``neck.*`` after pre-training, ``cls_head.*``,
+``roi_head.*`` or ``head.*`` after fine-tuning. Names and shapes of the other formats were read off
+the programs named in their ``description``.
+
+How to add a format:
+
+1. Write its rules with :func:`_rules`, as pairs (their name, our name). ``{i}`` and ``{j}`` stand
+   for a number, ``{n}`` for 1 or 2, ``{p}`` for ``weight`` or ``bias``, ``{rest}`` for anything.
+   Every pair is used in both directions. Where several of their tensors are one tensor of ours,
+   concatenated along the first axis, the left side is a tuple of names.
+2. Add a :class:`Format` to ``FORMATS``. The first format whose ``marks`` are all found in a file is
+   taken, so a format comes before those that it extends.
+3. Add it to ``our_states`` in ``tests/test_checkpoints/test_formats.py``: the property tests there
+   then check recognition, and conversion in both directions.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
+from amd_mm.errors import CheckpointError
 from torch import Tensor
 
-from .errors import CheckpointFormatError
 from .names import first_few
-from .rule_tables import (
-    AMD_RULES,
-    DMAE_RULES,
-    FINETUNE_RULES,
-    HF_ATTENTION,
-    HF_RULES,
-    HF_STACKS,
-    MAE_RULES,
-    VIDEOMAE_RULES,
-    VIT_PARTS,
-    same_names,
-)
-from .rules import Rule, make_rules
-from .unwrapping import unwrap
 
-OURS = 'amd_mm'
+_FIELDS = {'i': r'\d+', 'j': r'\d+', 'n': '[12]', 'p': 'weight|bias', 'rest': '.+'}
+
+
+class Rule(NamedTuple):
+    """Templates of their names (several if they are concatenated) and of our name."""
+
+    theirs: tuple[str, ...]
+    ours: str
+
+
+def _rules(
+    *pairs: tuple[str | tuple[str, ...], str], theirs: str = '', ours: str = ''
+) -> tuple[Rule, ...]:
+    """Rules from pairs of templates, each below a prefix."""
+    rules = []
+    for left, right in pairs:
+        lefts = (left,) if isinstance(left, str) else left
+        rules.append(Rule(tuple(theirs + one for one in lefts), ours + right))
+    return tuple(rules)
+
+
+def _same(*prefixes: str, ours: str = '') -> tuple[Rule, ...]:
+    """Rules that keep every name below these prefixes."""
+    return _rules(*((one + '{rest}', one + '{rest}') for one in prefixes), ours=ours)
+
+
+@cache
+def _pattern(template: str) -> re.Pattern:
+    pieces = re.split(r'\{(\w+)\}', template)  # text, field, text, field, ... text
+    fields = [f'(?P<{field}>{_FIELDS[field]})' for field in pieces[1::2]] + ['']
+    return re.compile(''.join(re.escape(text) + field for text, field in zip(pieces[::2], fields)))
+
+
+def match(template: str, name: str) -> dict[str, str] | None:
+    """The fields of a name under a template, or None.
+
+    >>> match('blocks.{i}.norm1.{p}', 'blocks.3.norm1.bias')
+    {'i': '3', 'p': 'bias'}
+    """
+    found = _pattern(template).fullmatch(name)
+    return found.groupdict() if found else None
+
+
+# A transformer block of a video ViT and of an image ViT; the decoders of both.
+_BLOCK = (
+    ('norm{n}.{p}', 'norm{n}.{p}'),
+    ('attn.q_bias', 'attn.q_bias'),
+    ('attn.v_bias', 'attn.v_bias'),
+    ('attn.qkv.weight', 'attn.qkv.weight'),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
+    ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
+    ('gamma_{n}', 'gamma_{n}'),
+)
+_IMAGE_BLOCK = (
+    ('norm{n}.{p}', 'ln{n}.{p}'),
+    ('attn.qkv.{p}', 'attn.qkv.{p}'),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('mlp.fc1.{p}', 'ffn.layers.0.0.{p}'),
+    ('mlp.fc2.{p}', 'ffn.layers.1.{p}'),
+)
+_IMAGE_DECODER_BLOCK = (
+    ('norm{n}.{p}', 'norm{n}.{p}'),
+    ('attn.qkv.{p}', 'attn.qkv.{p}'),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
+    ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
+)
+_HF_ATTENTION = 'attention.attention.'
+_HF_BLOCK = (
+    ('layernorm_before.{p}', 'norm1.{p}'),
+    ('layernorm_after.{p}', 'norm2.{p}'),
+    (_HF_ATTENTION + 'q_bias', 'attn.q_bias'),
+    (_HF_ATTENTION + 'v_bias', 'attn.v_bias'),
+    (tuple(f'{_HF_ATTENTION}{one}.weight' for one in ('query', 'key', 'value')), 'attn.qkv.weight'),
+    ('attention.output.dense.{p}', 'attn.proj.{p}'),
+    ('intermediate.dense.{p}', 'mlp.layers.0.0.{p}'),
+    ('output.dense.{p}', 'mlp.layers.1.{p}'),
+)
+_HF_STACKS = ('videomae.encoder.layer.{i}.', 'decoder.decoder_layers.{i}.')
+
+_VIDEOMAE = (
+    *_rules(
+        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
+        ('pos_embed', 'pos_embed'),
+        ('norm.{p}', 'norm.{p}'),
+        theirs='encoder.',
+        ours='backbone.',
+    ),
+    *_rules(*_BLOCK, theirs='encoder.blocks.{i}.', ours='backbone.blocks.{i}.'),
+    *_rules(
+        ('encoder_to_decoder.weight', 'decoder.embed.weight'),
+        ('mask_token', 'decoder.mask_token'),
+        ('pos_embed', 'decoder.pos_embed'),
+        ('decoder.norm.{p}', 'decoder.norm.{p}'),
+        ('decoder.head.{p}', 'decoder.head.{p}'),
+    ),
+    *_rules(*_BLOCK, theirs='decoder.blocks.{i}.', ours='decoder.blocks.{i}.'),
+)
+_AMD = (
+    *_VIDEOMAE,
+    *_rules(
+        ('encoder.projection_heads.{i}.weight', 'neck.projections.{i}.weight'),
+        ('generator_mask_tokens.{i}', 'neck.generators.{i}.mask_token'),
+    ),
+    *_rules(*_BLOCK, theirs='generators.{i}.blocks.{j}.', ours='neck.generators.{i}.blocks.{j}.'),
+)
+_FINETUNED = (
+    *_rules(
+        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
+        ('pos_embed', 'pos_embed'),
+        ('norm.{p}', 'norm.{p}'),
+        ('fc_norm.{p}', 'fc_norm.{p}'),
+        ours='backbone.',
+    ),
+    *_rules(*_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
+    *_rules(('head.{p}', 'cls_head.fc_cls.{p}')),
+)
+_HUGGING_FACE = (
+    *_rules(
+        ('embeddings.patch_embeddings.projection.{p}', 'patch_embed.projection.{p}'),
+        ('layernorm.{p}', 'norm.{p}'),
+        theirs='videomae.',
+        ours='backbone.',
+    ),
+    *_rules(
+        ('fc_norm.{p}', 'backbone.fc_norm.{p}'),
+        ('classifier.{p}', 'cls_head.fc_cls.{p}'),
+        ('encoder_to_decoder.weight', 'decoder.embed.weight'),
+        ('mask_token', 'decoder.mask_token'),
+        ('decoder.norm.{p}', 'decoder.norm.{p}'),
+        ('decoder.head.{p}', 'decoder.head.{p}'),
+    ),
+    *_rules(*_HF_BLOCK, theirs=_HF_STACKS[0], ours='backbone.blocks.{i}.'),
+    *_rules(*_HF_BLOCK, theirs=_HF_STACKS[1], ours='decoder.blocks.{i}.'),
+)
+_MAE = (
+    *_rules(
+        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
+        ('cls_token', 'cls_token'),
+        ('pos_embed', 'pos_embed'),
+        ('norm.{p}', 'ln1.{p}'),
+        ('fc_norm.{p}', 'ln2.{p}'),
+        ours='backbone.',
+    ),
+    *_rules(*_IMAGE_BLOCK, theirs='blocks.{i}.', ours='backbone.layers.{i}.'),
+    *_rules(
+        ('head.{p}', 'head.fc.{p}'),
+        ('mask_token', 'decoder.mask_token'),
+        ('decoder_pos_embed', 'decoder.pos_embed'),
+        ('decoder_embed.{p}', 'decoder.embed.{p}'),
+        ('decoder_norm.{p}', 'decoder.norm.{p}'),
+        ('decoder_pred.{p}', 'decoder.head.{p}'),
+    ),
+    *_rules(*_IMAGE_DECODER_BLOCK, theirs='decoder_blocks.{i}.', ours='decoder.blocks.{i}.'),
+)
+_DMAE = (
+    *_MAE,
+    *_rules(
+        ('{i}.{p}', '{i}.{p}'),
+        ('{i}.fc1.{p}', '{i}.0.{p}'),
+        ('{i}.fc2.{p}', '{i}.2.{p}'),
+        theirs='aligned_feature_projection_heads.',
+        ours='neck.projections.',
+    ),
+)
+# Beginnings of the names of a ViT that is not a part of another model.
+_VIT = ('patch_embed.', 'blocks.', 'norm.', 'fc_norm.', 'pos_embed', 'cls_token')
 
 
 @dataclass(frozen=True)
@@ -40,30 +203,26 @@ class Format:
     """One public naming of the weights.
 
     Attributes:
-        name (str): What users type.
-        description (str): Where such files come from.
-        rules (tuple[Rule, ...]): The bidirectional table.
-        marks (tuple[str, ...]): Regular expressions; the format is
-            recognised when each is found in some name.
-        encoder (tuple[str, ...]): Beginnings of the encoder's names over
-            there. A name below one of them that no rule knows is an error:
-            leaving out a part of the encoder would change what it computes.
-        aliases (tuple[tuple[str, str], ...]): (other spelling, the spelling
-            of ``rules``); understood when reading, never written.
-        unused (tuple[tuple[str, str], ...]): (template, why it is dropped).
-        zero (tuple[str, ...]): Templates of tensors that must be all zeros,
-            because the architecture here has no such parameter.
-        wrapper (str | None): Key under which the programs of this format
-            look for the weights in a .pth file; None for no wrapping.
-        stores_tables (bool): Whether fixed position tables are part of the
-            state dict over there.
-        decoder_table (str | None): Name over there of the decoder's fixed
-            table where it is part of the state dict; ours never holds it.
-        images (bool | None): Whether the encoder looks at images (True), at
-            video (False) or at either (None), which shows in the patch
-            embedding.
-        joint_bias (bool): Whether query, key and value have one bias over
-            there, ``qkv.bias``, where ``rules`` has VideoMAE's two.
+        name: What users type.
+        description: The programs that write such files.
+        rules: See the docstring of the module.
+        marks: Regular expressions. The format is recognised if each is found in some name.
+        encoder: Beginnings of the encoder's names. An encoder weight that no rule knows is an
+            error, because the encoder would compute something else without it.
+        aliases: (another spelling, the spelling of the rules), for reading only.
+        unused: (template, reason): weights that are dropped when reading.
+        unwritten: (template, reason): weights that are read, but that the programs of the format
+            refuse; dropped when writing.
+        zero: Templates of weights that must be zero, because our models have no such weight.
+        identity_norms: (template of a norm in the file, template of an unused norm of the same
+            width), which the programs of the format load strictly: written as weight 1, bias 0.
+        wrapper: Key under which the programs look for the weights in a torch file.
+        stores_tables: Whether fixed position tables are part of the state dict.
+        decoder_table: Name of the decoder's fixed table, where it is part of the state dict. It is
+            never part of ours.
+        images: Whether the encoder is an image ViT (True), a video ViT (False) or either (None).
+        joint_bias: Whether query, key and value share one bias, ``qkv.bias``, where the rules have
+            ``q_bias`` and ``v_bias``.
     """
 
     name: str
@@ -73,7 +232,9 @@ class Format:
     encoder: tuple[str, ...]
     aliases: tuple[tuple[str, str], ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
+    unwritten: tuple[tuple[str, str], ...] = ()
     zero: tuple[str, ...] = ()
+    identity_norms: tuple[tuple[str, str], ...] = ()
     wrapper: str | None = 'state_dict'
     stores_tables: bool = False
     decoder_table: str | None = None
@@ -81,166 +242,154 @@ class Format:
     joint_bias: bool = False
 
 
-# Looked at in this order: a format comes before those that it extends.
-FORMATS: dict[str, Format] = {
-    one.name: one
-    for one in (
-        Format(
-            name='huggingface',
-            description='transformers VideoMAE: ForPreTraining and ForVideoClassification',
-            rules=HF_RULES,
-            marks=(
-                r'^videomae\.embeddings\.patch_embeddings\.',
-                r'^videomae\.encoder\.layer\.\d+\.',
+_FORMATS = (
+    Format(
+        name='huggingface',
+        description='transformers VideoMAE: ForPreTraining and ForVideoClassification',
+        rules=_HUGGING_FACE,
+        marks=(r'^videomae\.embeddings\.patch_embeddings\.', r'^videomae\.encoder\.layer\.\d+\.'),
+        encoder=('videomae.', 'fc_norm.'),
+        aliases=tuple(
+            (f'{stack}{_HF_ATTENTION}{long}.bias', f'{stack}{_HF_ATTENTION}{short}_bias')
+            for stack in _HF_STACKS
+            for long, short in (('query', 'q'), ('value', 'v'))
+        ),
+        unused=(
+            ('videomae.embeddings.position_embeddings', 'the fixed sin-cos table'),
+            ('position_embeddings', 'the fixed sin-cos table'),
+        ),
+        zero=tuple(f'{stack}{_HF_ATTENTION}key.bias' for stack in _HF_STACKS),
+        wrapper=None,
+    ),
+    Format(
+        name='amd',
+        description='public AMD, pre-training (student, decoder, projections, generators)',
+        rules=_AMD,
+        marks=(
+            r'^encoder\.patch_embed\.proj\.',
+            r'^encoder\.blocks\.\d+\.',
+            r'^(encoder\.)?projection_heads\.|^generators\.',
+        ),
+        encoder=('encoder.',),
+        aliases=(
+            ('projection_heads.{i}.weight', 'encoder.projection_heads.{i}.weight'),
+            ('projection_heads.{i}', 'encoder.projection_heads.{i}.weight'),
+        ),
+        unused=(('generators.{i}.norm.{p}', 'the public program never uses it'),),
+        unwritten=(
+            (
+                'generator_mask_tokens.{i}',
+                'the public program keeps it in a plain list, outside of its state dict',
             ),
-            encoder=('videomae.', 'fc_norm.'),
-            aliases=tuple(
-                (f'{stack}{HF_ATTENTION}{long}.bias', f'{stack}{HF_ATTENTION}{short}_bias')
-                for stack in HF_STACKS
-                for long, short in (('query', 'q'), ('value', 'v'))
-            ),
-            unused=(
-                ('videomae.embeddings.position_embeddings', 'the fixed sin-cos table'),
-                ('position_embeddings', 'the fixed sin-cos table'),
-            ),
-            zero=tuple(f'{stack}{HF_ATTENTION}key.bias' for stack in HF_STACKS),
-            wrapper=None,
         ),
-        Format(
-            name='amd',
-            description='public AMD, pre-training (student, decoder, projections, generators)',
-            rules=AMD_RULES,
-            marks=(
-                r'^encoder\.patch_embed\.proj\.',
-                r'^encoder\.blocks\.\d+\.',
-                r'^(encoder\.)?projection_heads\.|^generators\.',
-            ),
-            encoder=('encoder.',),
-            aliases=(
-                ('projection_heads.{i}.weight', 'encoder.projection_heads.{i}.weight'),
-                ('projection_heads.{i}', 'encoder.projection_heads.{i}.weight'),
-            ),
-            unused=(('generators.{i}.norm.{p}', 'the public program never uses it'),),
-            wrapper='model',
+        identity_norms=(('generators.{i}.blocks.0.norm1.{p}', 'generators.{i}.norm.{p}'),),
+        wrapper='model',
+    ),
+    Format(
+        name='videomae',
+        description='public VideoMAE and VideoMAE v2, pre-training (encoder and decoder)',
+        rules=_VIDEOMAE,
+        marks=(r'^encoder\.patch_embed\.proj\.', r'^encoder\.blocks\.\d+\.'),
+        encoder=('encoder.',),
+        wrapper='model',
+    ),
+    Format(
+        name='timm_video',
+        description="a video ViT in timm's names, with one bias of query, key and value",
+        rules=_FINETUNED,
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$'),
+        encoder=_VIT,
+        wrapper='model',
+        stores_tables=True,
+        joint_bias=True,
+    ),
+    Format(
+        name='videomae_finetune',
+        description='public VideoMAE, VideoMAE v2 and AMD, fine-tuned',
+        rules=_FINETUNED,
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
+        encoder=_VIT,
+        wrapper='model',
+    ),
+    Format(
+        name='dmae',
+        description='public DMAE, pre-training (student, decoder, projections)',
+        rules=_DMAE,
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.', r'^aligned_feature_projection_heads\.'),
+        encoder=_VIT,
+        wrapper='model',
+        stores_tables=True,
+        decoder_table='decoder_pos_embed',
+        images=True,
+    ),
+    Format(
+        name='mae',
+        description='public MAE, pre-training (mae_pretrain_vit_*, mae_visualize_vit_*) and '
+        'fine-tuned; TinyMIM; DMAE fine-tuned',
+        rules=_MAE,
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
+        encoder=_VIT,
+        wrapper='model',
+        stores_tables=True,
+        decoder_table='decoder_pos_embed',
+        images=True,
+    ),
+    Format(
+        name='mmpretrain',
+        description='MMPretrain classifier or MAE with a VisionTransformer backbone',
+        rules=_same('backbone.', 'head.', 'neck.bn.'),
+        marks=(r'^backbone\.patch_embed\.projection\.', r'^(head|neck\.decoder_embed)\.'),
+        encoder=('backbone.',),
+        unused=tuple(
+            (one, "MMPretrain's decoder has another position table")
+            for one in ('neck.decoder_{rest}', 'neck.mask_token', 'neck.ln1.{p}')
         ),
-        Format(
-            name='videomae',
-            description='public VideoMAE and VideoMAE v2, pre-training (encoder and decoder)',
-            rules=VIDEOMAE_RULES,
-            marks=(r'^encoder\.patch_embed\.proj\.', r'^encoder\.blocks\.\d+\.'),
-            encoder=('encoder.',),
-            wrapper='model',
+        stores_tables=True,
+        images=True,
+    ),
+    Format(
+        name='mmaction',
+        description='MMAction2 / MMDetection recogniser or detector with '
+        'a VisionTransformer backbone',
+        rules=_same('backbone.', 'cls_head.', 'roi_head.'),
+        marks=(r'^backbone\.patch_embed\.projection\.', r'^(cls_head|roi_head)\.'),
+        encoder=('backbone.',),
+        stores_tables=True,
+    ),
+    Format(
+        name='amd_mm',
+        description='this package, pre-training',
+        rules=_same('backbone.', 'decoder.', 'neck.', 'cls_head.', 'roi_head.', 'head.'),
+        marks=(r'^backbone\.patch_embed\.projection\.',),
+        encoder=('backbone.',),
+        stores_tables=True,
+        images=None,
+    ),
+    Format(
+        name='backbone',
+        description="a bare backbone in MMAction2's names, without 'backbone.'",
+        rules=(
+            *_same('patch_embed.projection.', 'blocks.', 'norm.', 'fc_norm.', ours='backbone.'),
+            *_rules(('pos_embed', 'pos_embed'), ours='backbone.'),
         ),
-        Format(
-            name='timm_video',
-            description="a video ViT in timm's names, with one bias of query, key and value",
-            rules=FINETUNE_RULES,
-            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$'),
-            encoder=VIT_PARTS,
-            wrapper='model',
-            stores_tables=True,
-            joint_bias=True,
+        marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
+        encoder=('',),
+        stores_tables=True,
+    ),
+    Format(
+        name='image_backbone',
+        description="a bare backbone in MMPretrain's names, without 'backbone.'",
+        rules=(
+            *_same('patch_embed.projection.', 'layers.', 'ln1.', 'ln2.', ours='backbone.'),
+            *_rules(('pos_embed', 'pos_embed'), ('cls_token', 'cls_token'), ours='backbone.'),
         ),
-        Format(
-            name='videomae_finetune',
-            description='public VideoMAE, VideoMAE v2 and AMD, fine-tuned',
-            rules=FINETUNE_RULES,
-            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
-            encoder=VIT_PARTS,
-            wrapper='model',
-        ),
-        Format(
-            name='dmae',
-            description='public DMAE, pre-training (student, decoder, projections)',
-            rules=DMAE_RULES,
-            marks=(
-                r'^patch_embed\.proj\.',
-                r'^blocks\.\d+\.',
-                r'^aligned_feature_projection_heads\.',
-            ),
-            encoder=VIT_PARTS,
-            wrapper='model',
-            stores_tables=True,
-            decoder_table='decoder_pos_embed',
-            images=True,
-        ),
-        Format(
-            name='mae',
-            description='public MAE, pre-training (mae_pretrain_vit_*, '
-            'mae_visualize_vit_*) and fine-tuned; TinyMIM; DMAE fine-tuned',
-            rules=MAE_RULES,
-            marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
-            encoder=VIT_PARTS,
-            wrapper='model',
-            stores_tables=True,
-            decoder_table='decoder_pos_embed',
-            images=True,
-        ),
-        Format(
-            name='mmpretrain',
-            description='MMPretrain classifier or MAE with a VisionTransformer backbone',
-            rules=same_names('backbone.', 'head.', 'neck.bn.'),
-            marks=(r'^backbone\.patch_embed\.projection\.', r'^(head|neck\.decoder_embed)\.'),
-            encoder=('backbone.',),
-            unused=tuple(
-                (one, "MMPretrain's decoder has another position table")
-                for one in ('neck.decoder_{rest}', 'neck.mask_token', 'neck.ln1.{p}')
-            ),
-            stores_tables=True,
-            images=True,
-        ),
-        Format(
-            name='mmaction',
-            description='MMAction2 / MMDetection recogniser or detector with '
-            'a VisionTransformer backbone',
-            rules=same_names('backbone.', 'cls_head.', 'roi_head.'),
-            marks=(r'^backbone\.patch_embed\.projection\.', r'^(cls_head|roi_head)\.'),
-            encoder=('backbone.',),
-            stores_tables=True,
-        ),
-        Format(
-            name=OURS,
-            description='this package, pre-training',
-            rules=same_names('backbone.', 'decoder.', 'neck.', 'cls_head.', 'roi_head.', 'head.'),
-            marks=(r'^backbone\.patch_embed\.projection\.',),
-            encoder=('backbone.',),
-            stores_tables=True,
-            images=None,
-        ),
-        Format(
-            name='backbone',
-            description="a bare backbone in MMAction2's names, without 'backbone.'",
-            rules=make_rules(
-                *(
-                    (one + '{rest}', one + '{rest}')
-                    for one in ('patch_embed.projection.', 'blocks.', 'norm.', 'fc_norm.')
-                ),
-                ('pos_embed', 'pos_embed'),
-                ours='backbone.',
-            ),
-            marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
-            encoder=('',),
-            stores_tables=True,
-        ),
-        Format(
-            name='image_backbone',
-            description="a bare backbone in MMPretrain's names, without 'backbone.'",
-            rules=make_rules(
-                *(
-                    (one + '{rest}', one + '{rest}')
-                    for one in ('patch_embed.projection.', 'layers.', 'ln1.', 'ln2.')
-                ),
-                ('pos_embed', 'pos_embed'),
-                ('cls_token', 'cls_token'),
-                ours='backbone.',
-            ),
-            marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
-            encoder=('',),
-            stores_tables=True,
-            images=True,
-        ),
-    )
-}
+        marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
+        encoder=('',),
+        stores_tables=True,
+        images=True,
+    ),
+)
+FORMATS = {one.name: one for one in _FORMATS}
 
 
 def known_formats() -> str:
@@ -250,57 +399,90 @@ def known_formats() -> str:
 
 
 def get_format(name: str) -> Format:
-    """The table called ``name``.
+    """The format called ``name``.
 
     Raises:
-        CheckpointFormatError: If there is none.
+        CheckpointError: If there is none.
     """
     if name not in FORMATS:
-        raise CheckpointFormatError(
-            f'{name!r} is no known checkpoint format. Known:\n{known_formats()}'
-        )
+        raise CheckpointError(f'{name!r} is not a checkpoint format. Known:\n{known_formats()}')
     return FORMATS[name]
 
 
-def detect_format(checkpoint: Mapping[str, Any]) -> str:
-    """Recognise the format from the names and shapes.
+def is_image_vit(state: Mapping[str, Tensor]) -> bool | None:
+    """Whether the encoder is an image ViT, by its patch embedding; None if it has none.
 
-    Args:
-        checkpoint (Mapping[str, Any]): A checkpoint or a state dict.
-
-    Returns:
-        str: A key of :data:`FORMATS`.
-
-    Raises:
-        CheckpointFormatError: If no format fits. The message shows some of
-            the names.
-    """
-    state = unwrap(checkpoint)
-    images = looks_at_images(state)
-    for one in FORMATS.values():
-        if images not in (None, one.images) and one.images is not None:
-            continue
-        if all(any(re.search(mark, name) for name in state) for mark in one.marks):
-            return one.name
-    raise CheckpointFormatError(
-        f'These weights are in no known format. The file has {len(state)} '
-        f'tensors: {first_few(state)}. Known formats:\n{known_formats()}'
-    )
-
-
-def looks_at_images(state: Mapping[str, Tensor]) -> bool | None:
-    """Whether an encoder looks at images (True) or at video (False).
-
-    Image and video ViTs carry the same names in many programs; the kernel of
-    the patch embedding has 4 dimensions or 5.
-
-    Args:
-        state (Mapping[str, Tensor]): Weights in any names.
-
-    Returns:
-        bool | None: None if there is no patch embedding to tell by.
+    Image and video ViTs have the same names in many programs.
     """
     for name, tensor in state.items():
         if re.search(r'patch_embed\w*\.(proj|projection)\.weight$', name):
             return tensor.ndim == 4
     return None
+
+
+def detect_format(checkpoint: Mapping[str, Any]) -> str:
+    """Recognise the format of a checkpoint or state dict from names and shapes.
+
+    Raises:
+        CheckpointError: If no format fits. The message shows some of the names.
+    """
+    state = unwrap(checkpoint)
+    images = is_image_vit(state)
+    for one in FORMATS.values():
+        fitting = None in (images, one.images) or images == one.images
+        if fitting and all(any(re.search(mark, name) for name in state) for mark in one.marks):
+            return one.name
+    raise CheckpointError(
+        f'These weights are in no known format. The file has {len(state)} tensors: '
+        f'{first_few(state)}. Known formats:\n{known_formats()}'
+    )
+
+
+# Where programs put the weights in a file; plain weights come before averaged ones. (MMEngine's
+# EMAHook saves the averaged weights as `state_dict` and the plain ones as `ema_state_dict`.)
+_WRAPPERS = (
+    'state_dict',
+    'model',
+    'module',
+    'model_state_dict',
+    'model_ema',
+    'ema_state_dict',
+    'state_dict_ema',
+    'ema',
+)
+_MODULE_PREFIXES = ('module.', 'model.')  # DDP; the VideoMAE v2 port on Hugging Face
+_COUNTERS = ('steps', 'n_averaged')  # of averaged models, beside the wrapped module
+
+
+def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Find the weights in a checkpoint of any program.
+
+    Looks below ``state_dict``, ``model``, ``module`` and the averaged variants, and removes the
+    prefixes of ``DistributedDataParallel``, ``torch.compile`` and averaged models.
+
+    Args:
+        checkpoint: The content of a file, or a state dict.
+
+    Raises:
+        CheckpointError: If there are no tensors.
+    """
+    inner = checkpoint
+    while wrapped := [inner[key] for key in _WRAPPERS if isinstance(inner.get(key), Mapping)]:
+        inner = wrapped[0]
+    state = {
+        str(name).replace('_orig_mod.', ''): value
+        for name, value in inner.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise CheckpointError(
+            f'There are no weights in this checkpoint. It holds: {first_few(map(str, checkpoint))}.'
+        )
+    for prefix in _MODULE_PREFIXES:
+        names = [name for name in state if name not in _COUNTERS]
+        if names and all(name.startswith(prefix) for name in names):
+            state = {name.removeprefix(prefix): state[name] for name in names}
+    if any(name.startswith('embeddings.patch_embeddings.') for name in state):
+        # VideoMAEModel, saved without the model around it
+        state = {'videomae.' + name: value for name, value in state.items()}
+    return state

@@ -1,67 +1,51 @@
-"""Many names of parameters, said in few words."""
+"""Weights in few words: their names shortened for messages, an encoder by its size."""
 
 import re
 from collections.abc import Iterable, Mapping
 
+from torch import Tensor
+
+_SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
+
 
 def collapse(names: Iterable[str], brief: bool = False) -> str:
-    """Many names in few words: ``blocks.{0-11}.norm1.bias``.
+    """Shorten many names: ``blocks.{0-11}.norm1.bias``.
 
     Args:
-        names (Iterable[str]): Names of parameters.
-        brief (bool): Name blocks and layers only, not the weights in them.
-
-    Returns:
-        str: The names, separated by commas.
+        names: Names of weights.
+        brief: Name only the blocks and layers, not the weights in them.
     """
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, set[int]] = {}
     for name in names:
         if brief:
-            name = _summarised(name)
-        found = re.search(r'\.(\d+)(?=\.|$)', name)
-        if found is None:
-            groups.setdefault(name, [])
-            continue
-        key = name[: found.start(1)] + '{}' + name[found.end(1) :]
-        groups.setdefault(key, []).append(int(found.group(1)))
-    texts = []
-    for key, numbers in groups.items():
-        if numbers:
-            key = key.replace('{}', _ranges(numbers), 1)
-        texts.append(key)
-    return ', '.join(texts)
+            block = re.match(r'.*?(?:blocks|layers?|generators)\.\d+(?=\.)', name)
+            name = block.group() if block else re.sub(r'\.(weight|bias)$', '', name)
+        number = re.search(r'\.(\d+)(?=\.|$)', name)
+        if number is None:
+            groups.setdefault(name, set())
+        else:
+            key = f'{name[: number.start(1)]}{{}}{name[number.end(1) :]}'
+            groups.setdefault(key, set()).add(int(number.group(1)))
+    return ', '.join(
+        key.replace('{}', _ranges(numbers), 1) if numbers else key
+        for key, numbers in groups.items()
+    )
 
 
-def _summarised(name: str) -> str:
-    """A name up to the number of its block, or without weight and bias."""
-    found = re.match(r'(.*?(?:blocks|layers?|generators)\.\d+)\.', name)
-    return found.group(1) if found else re.sub(r'\.(weight|bias)$', '', name)
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """``{0-3,7}``, or the number itself if there is one."""
-    ordered = sorted(set(numbers))
-    if len(ordered) == 1:
-        return str(ordered[0])
+def _ranges(numbers: set[int]) -> str:
+    """``{0-3,7}``, or the number itself if there is only one."""
     spans: list[list[int]] = []
-    for number in ordered:
+    for number in sorted(numbers):
         if spans and number == spans[-1][1] + 1:
             spans[-1][1] = number
         else:
             spans.append([number, number])
-    texts = [str(a) if a == b else f'{a}-{b}' for a, b in spans]
-    return '{' + ','.join(texts) + '}'
+    text = ','.join(str(a) if a == b else f'{a}-{b}' for a, b in spans)
+    return text if len(numbers) == 1 else f'{{{text}}}'
 
 
 def group_by_reason(dropped: Mapping[str, str]) -> list[tuple[int, str]]:
-    """What was dropped, a line for every reason.
-
-    Args:
-        dropped (Mapping[str, str]): Name -> reason.
-
-    Returns:
-        list[tuple[int, str]]: How many, and "names (reason)".
-    """
+    """Summarise dropped weights: (count, "names (reason)") for each reason."""
     groups: dict[str, list[str]] = {}
     for name, reason in dropped.items():
         groups.setdefault(reason, []).append(name)
@@ -74,6 +58,28 @@ def group_by_reason(dropped: Mapping[str, str]) -> list[tuple[int, str]]:
 def first_few(names: Iterable[str], limit: int = 8) -> str:
     """The first few names, and how many more there are."""
     names = list(names)
-    shown = ', '.join(names[:limit])
     more = len(names) - limit
-    return f'{shown} and {more} more' if more > 0 else shown
+    return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')
+
+
+def count_blocks(names: Iterable[str], encoder: str) -> int:
+    """Number of an encoder's blocks, whose names begin with ``encoder``."""
+    pattern = re.compile(re.escape(encoder) + r'(?:blocks|layers)\.(\d+)\.')
+    return len({found.group(1) for found in map(pattern.match, names) if found})
+
+
+def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> str:
+    """An encoder by its size: "ViT-B: 12 blocks, 768 wide, patch 2x16x16, 3 channels".
+
+    Args:
+        state: Weights in our names.
+        prefix: Beginning of the encoder's names.
+    """
+    depth = count_blocks(state, prefix)
+    patch = state.get(f'{prefix}patch_embed.projection.weight')
+    if patch is None or patch.ndim not in (4, 5):
+        return f'{depth} blocks, no patch embedding'
+    width, channels, *size = patch.shape
+    kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
+    sides = 'x'.join(map(str, size))
+    return f'{kind}: {depth} blocks, {width} wide, patch {sides}, {channels} channels'

@@ -23,7 +23,8 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
-from amd_mm.utils.checked_pickle import load_numbers
+
+from .pickles import NumbersUnpickler
 
 # Detectors overshoot the frame a little; this share is cut off silently.
 _OVERSHOOT = 0.01
@@ -219,7 +220,7 @@ def read_proposals(path: str) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, 'rb') as file:
-            content = load_numbers(file)
+            content = NumbersUnpickler(file, encoding='latin1').load()  # of Python 2
     except (UnpicklingError, EOFError, ValueError) as error:
         raise AVADataError(f'{path} is no file of proposals: {error}') from error
     if not isinstance(content, dict) or not content:

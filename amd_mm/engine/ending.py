@@ -53,19 +53,7 @@ def _of_checkpoint(error: CheckpointError, runner: Runner | None) -> str:
         lines = [line for line in lines if line not in shapes[_SHOWN:]]
         place = lines.index(shapes[_SHOWN - 1]) + 1
         lines.insert(place, f'  and {len(shapes) - _SHOWN} more')
-    if isinstance(error, CheckpointMismatchError) and _resumes(runner):
-        # The hint is about loading, which is not what was asked for.
-        lines = [line for line in lines if not line.startswith('If ')]
-        lines.append(
-            'Resume with the config that the checkpoint was trained with, or '
-            f'start from its weights: --cfg-options load_from={path}, without '
-            '--resume'
-        )
     return '\n'.join(lines)
-
-
-def _resumes(runner: Runner | None) -> bool:
-    return bool(getattr(runner, '_resume', False))
 
 
 def _unread(error: BaseException, runner: Runner | None) -> str | None:

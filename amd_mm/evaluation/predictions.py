@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from amd_mm.utils.checked_pickle import NumbersUnpickler
+from amd_mm.datasets.pickles import NumbersUnpickler
 from torch import Tensor
 
 

@@ -65,7 +65,7 @@ def test_same_json_history_and_checkpoint_as_mmengine(tmp_path, changes):
     assert my_history == stock_history
     last = (tmp_path / 'mine/last_checkpoint').read_text()
     saved = torch.load(last, weights_only=False)['message_hub']['log_scalars']
-    assert saved['train/loss'].data[0].tolist() == my_history['train/loss']
+    assert saved['train/loss'][0].tolist() == my_history['train/loss']
 
 
 def test_values_are_read_only_when_a_line_is_due(tmp_path):

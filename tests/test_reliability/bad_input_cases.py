@@ -126,7 +126,7 @@ CHECKPOINTS = [
     Case('teacher-no-vit', [f'{P}/resnet.pth'], teacher('resnet.pth')),
     Case('teacher-a-tensor', [f'{P}/tensor.pth', 'Tensor'], teacher('tensor.pth')),
     Case('teacher-truncated', [f'{P}/truncated.pth', 'cut short'], teacher('truncated.pth')),
-    Case('teacher-garbage', [f'{P}/garbage.pth is no checkpoint'], teacher('garbage.pth')),
+    Case('teacher-garbage', [f'{P}/garbage.pth is not a checkpoint'], teacher('garbage.pth')),
     Case('teacher-empty', [f'{P}/empty.pth is empty'], teacher('empty.pth')),
     Case('teacher-web-page', [f'{P}/page.pth', 'web page'], teacher('page.pth')),
     Case('teacher-lfs-pointer', [f'{P}/pointer.pth', 'git lfs pull'], teacher('pointer.pth')),

@@ -12,8 +12,8 @@ import sys
 
 import pytest
 import torch
+from amd_mm.checkpoints import io as atomic_checkpoint
 from amd_mm.engine import launch
-from amd_mm.engine.hooks import atomic_checkpoint
 from amd_mm.engine.sentences import explain
 from amd_mm.models.algorithms.amd import split_layer_pairs
 from amd_mm.registry import MODELS

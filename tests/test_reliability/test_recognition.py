@@ -159,7 +159,7 @@ def test_testing_names_both_numbers_of_classes(tmp_path, data):
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'k400.pth')
     cfg = recognition(data, tmp_path, SPARSE)
     cfg.load_from = str(tmp_path / 'k400.pth')
-    with pytest.raises(CheckpointMismatchError, match='tells 400 classes apart, the model 174'):
+    with pytest.raises(CheckpointMismatchError, match='distinguishes 400 classes, the model 174'):
         Runner.from_cfg(cfg).test()
 
 

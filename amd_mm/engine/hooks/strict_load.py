@@ -1,55 +1,63 @@
-from amd_mm.checkpoints import load_into
+import os
+from typing import Any
+
+from amd_mm.checkpoints import load_into, read_checkpoint
 from amd_mm.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
 
 @HOOKS.register_module()
 class StrictLoadHook(Hook):
-    """Loads ``load_from`` and resumed checkpoints through the strict loader.
+    """Loads the weights of ``load_from``, of ``--resume`` and of a test strictly.
 
-    MMEngine loads what happens to fit and warns about the rest. With this
-    hook
-
-    - a checkpoint may be in any format that :mod:`amd_mm.checkpoints` knows;
-    - the log says exactly what was taken;
-    - testing, validating and resuming need every weight of the model;
-    - training from ``load_from`` needs every weight of the backbone but the
-      norm of the mean, which pre-training does not have; the other parts (a
-      head, a neck) start fresh if the file has none of that shape.
+    MMEngine loads the weights that fit, and warns about the others. With this hook a checkpoint
+    may be in any format of :mod:`amd_mm.checkpoints`, and the log lists the weights taken from it.
+    Testing, validating and resuming need every weight of the model. Training from ``load_from``
+    needs the backbone (except the norm of the mean, which pre-training lacks); a head or neck keeps
+    its initial values if the file has none of that shape.
 
     Raises:
-        CheckpointError: If the checkpoint is of no known format or does not
-            fit; names what is missing or has another shape.
+        CheckpointError: If the checkpoint is in no known format or does not fit.
     """
 
-    # After EMAHook, which exchanges the weights of a resumed checkpoint.
-    priority = 'VERY_LOW'
+    priority = 'VERY_LOW'  # after EMAHook, which swaps the weights of a resumed checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Load, and leave MMEngine nothing to do but to look."""
+        """Load the weights; MMEngine then loads the same ones again."""
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
-        load_into(
-            model,
-            checkpoint,
-            prefix='',
-            allow_missing=fresh_parts(model) if starts_training(runner) else (),
-            name=runner._load_from,
-        )
-        # MMEngine goes on to load this, without further ado.
+        load_into(model, checkpoint, prefix='', **load_options(runner, model))
         checkpoint['state_dict'] = model.state_dict()
 
 
-def starts_training(runner: Runner) -> bool:
-    """Whether the runner is to train from ``load_from``, not to resume."""
-    # The runner builds the loop that it is going to run, then loads.
-    return isinstance(runner._train_loop, BaseLoop) and not runner._resume
+def load_options(runner: Runner, model: nn.Module) -> dict[str, Any]:
+    """Options of :func:`load_into` for the checkpoint that a runner loads into a model."""
+    path = runner._load_from
+    # The runner builds the loop that it will run, then loads.
+    if runner._resume:
+        remedy = (
+            'Resume with the config that the checkpoint was trained with, or start from its '
+            f'weights: --cfg-options load_from={path}, without --resume.'
+        )
+    elif isinstance(runner._train_loop, BaseLoop):
+        fresh = [name for name, _ in model.named_children() if name != 'backbone']
+        remedy = 'Give a checkpoint that has the whole backbone (load_from).'
+        return dict(
+            allow_missing=('backbone.fc_norm', 'backbone.ln2', *fresh), name=path, remedy=remedy
+        )
+    else:
+        remedy = 'Give a checkpoint that was trained with this config.'
+    return dict(name=path, remedy=remedy)
 
 
-def fresh_parts(model: nn.Module) -> tuple[str, ...]:
-    """Parts that may start fresh: the head and what else is no backbone."""
-    others = [name for name, _ in model.named_children() if name != 'backbone']
-    return ('backbone.fc_norm', 'backbone.ln2', *others)
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_any_format(filename: str, map_location: object = None) -> dict[str, Any]:
+    """MMEngine's loader of files and addresses: safe with every PyTorch, and for more formats.
+
+    MMEngine 0.10.7 unpickles any object from an address, and from a file with PyTorch < 2.6.
+    """
+    return read_checkpoint(os.path.expanduser(filename))

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from amd_mm.checkpoints import load_into
+from amd_mm.checkpoints.io import PARTIAL_SUFFIX
 from amd_mm.registry import FUNCTIONS, HOOKS
 from mmengine import registry as root
 from mmengine._strategy import FSDPStrategy
@@ -16,8 +17,7 @@ from mmengine.runner import FlexibleRunner
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel, StateDictType
 
-from ..hooks.atomic_checkpoint import PARTIAL_SUFFIX
-from ..hooks.strict_load import StrictLoadHook, fresh_parts, starts_training
+from ..hooks.strict_load import StrictLoadHook, load_options
 from ..launch import LaunchError
 
 STRATEGIES = Registry(
@@ -277,11 +277,5 @@ class FSDPStrictLoadHook(StrictLoadHook):
     def after_load_checkpoint(self, runner: FlexibleRunner, checkpoint: dict) -> None:
         """Put whole weights into the checkpoint, which FSDP then deals out."""
         whole = WholeModel(runner.model)
-        load_into(
-            whole,
-            checkpoint,
-            prefix='',
-            allow_missing=fresh_parts(runner.model.module) if starts_training(runner) else (),
-            name=runner._load_from,
-        )
+        load_into(whole, checkpoint, prefix='', **load_options(runner, runner.model.module))
         checkpoint['state_dict'] = whole.state_dict()

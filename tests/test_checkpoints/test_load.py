@@ -1,11 +1,12 @@
-"""The strict loader: everything is named, nothing is half done."""
+"""The strict loader: all weights or none, and every exception is reported."""
 
 import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 from amd_mm.checkpoints import (
-    CheckpointFormatError,
+    CheckpointError,
     CheckpointMismatchError,
     LoadReport,
     describe_encoder,
@@ -13,11 +14,15 @@ from amd_mm.checkpoints import (
     load_encoder,
     load_into,
 )
-from amd_mm.checkpoints.loading import OWN_NAMES
+from amd_mm.checkpoints.load import OWN_NAMES
 from amd_mm.models.backbones import VideoVisionTransformer
+from amd_mm.registry import MODELS
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.models.heads import TimeSformerHead
 from torch import nn
+
+from ..tiny import amd
+from ..tiny_image import dmae, mae
 
 SMALL = dict(img_size=32, patch_size=8, embed_dims=12, depth=3, num_heads=3, num_frames=4)
 
@@ -159,7 +164,7 @@ def test_unknown_weights_inside_the_encoder_fail():
     state = weights(backbone(init_values=0.1))
     with pytest.raises(CheckpointMismatchError, match='gamma_1') as error:
         load_encoder(backbone(), state, logger=None)
-    assert 'without a place in the model' in str(error.value)
+    assert 'not in the model (6): blocks.{0-2}.gamma_1, blocks.{0-2}.gamma_2' in str(error.value)
 
 
 def test_a_file_for_something_else():
@@ -168,7 +173,7 @@ def test_a_file_for_something_else():
         for name, tensor in Recogniser().state_dict().items()
         if 'patch_embed' in name or 'cls_head' in name
     }
-    with pytest.raises(CheckpointFormatError, match='holds nothing for'):
+    with pytest.raises(CheckpointError, match='holds nothing for'):
         load_into(nn.Sequential(), state, prefix='neck.', logger=None)
 
 
@@ -281,3 +286,69 @@ def test_the_report_is_compact(capsys):
     assert 'blocks.{0-2}' in lines[1]
     assert len(lines) == 4
     assert max(map(len, lines)) < 100
+
+
+@pytest.fixture(scope='module')
+def amd_state():
+    """A tiny AMD model and its weights, in the names of the public program."""
+    model = MODELS.build(amd())
+    return model, from_amd_mm(model.state_dict(), 'amd').state
+
+
+def test_a_public_amd_file_lacks_exactly_the_mask_tokens(amd_state):
+    model, state = amd_state
+    lacking = tuple(f'neck.generators.{i}.mask_token' for i in (0, 1))
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_into(model, state, logger=None)
+    assert error.value.missing == lacking
+    allowed = ('neck.generators.*.mask_token',)
+    assert f'allow_missing={allowed}' in str(error.value)
+    report = load_into(model, state, allow_missing=allowed, logger=None)
+    assert report.missing == lacking
+
+
+def test_the_remedy_permits_what_is_missing_and_no_more(amd_state):
+    model, _ = amd_state
+    state = model.state_dict()
+    for gone, allowed in (
+        ('neck', ('neck',)),
+        ('neck.generators.0', ('neck.generators.*',)),
+        ('neck.projections', ('neck.projections',)),
+        ('decoder.mask_token', ('decoder.mask_token',)),
+    ):
+        kept = {name: one for name, one in state.items() if not name.startswith(gone)}
+        with pytest.raises(CheckpointMismatchError) as error:
+            load_into(model, kept, logger=None)
+        assert f'allow_missing={allowed}' in str(error.value)
+        load_into(model, kept, allow_missing=allowed, logger=None)
+    with pytest.raises(CheckpointMismatchError) as error:
+        load_into(model, kept, remedy='Ask somebody.', logger=None)
+    assert str(error.value).endswith('\nAsk somebody.') and 'allow_missing' not in str(error.value)
+
+
+@pytest.mark.parametrize('cfg, fmt', [(dmae(), 'dmae'), (mae(), 'mae'), (amd(), 'videomae')])
+def test_a_learned_table_of_a_decoder_is_not_lost_silently(cfg, fmt, caplog):
+    """Decoders compute a fixed table of their own."""
+    model = MODELS.build(cfg)
+    state = from_amd_mm(model.state_dict(), fmt).state
+    name = 'pos_embed' if fmt == 'videomae' else 'decoder_pos_embed'
+    table = model.decoder.pos_embed
+    if fmt != 'videomae':  # after a class token
+        table = F.pad(table, (0, 0, 1, 0))
+        torch.testing.assert_close(state[name], table)
+    options = dict(allow_missing=('neck',), fmt=fmt)
+    for kind in (torch.float32, torch.float16):
+        report = load_into(model, state | {name: table.to(kind)}, logger='silent', **options)
+        assert report.recomputed == {'decoder.pos_embed': 'the model computes the same'}
+    learned = state | {name: table + 0.1 * torch.randn(table.shape)}
+    with pytest.raises(CheckpointMismatchError, match='learned position table') as error:
+        load_into(model, learned, logger='silent', **options)
+    assert "allow_missing=('decoder.pos_embed',)" in str(error.value)
+    options['allow_missing'] += ('decoder.pos_embed',)
+    logger = logging.getLogger('test_load')
+    report = load_into(model, learned, logger=logger, **options)
+    assert "kept the model's fixed table" in report.recomputed['decoder.pos_embed']
+    assert [one.levelname for one in caplog.records] == ['WARNING']
+    # A bare backbone or a recogniser has no decoder.
+    report = load_encoder(model.backbone, learned, fmt=fmt, logger='silent')
+    assert 'decoder.pos_embed' in report.unexpected

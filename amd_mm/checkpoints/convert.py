@@ -1,0 +1,286 @@
+"""From the names of any known format to ours, and back."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from amd_mm.errors import CheckpointError
+from torch import Tensor
+
+from .formats import FORMATS, Format, Rule, detect_format, get_format, is_image_vit, match, unwrap
+from .names import first_few
+
+Grid = tuple[int, int, int]  # tokens along (time, height, width)
+
+# Programs that compute the same table in float32 differ by less: 1e-4 in the angle of token 1568.
+_TABLE_ROUNDING = 1e-3
+
+
+class Converted(NamedTuple):
+    """The renamed weights, and why others were dropped (name before the conversion -> reason)."""
+
+    state: dict[str, Tensor]
+    dropped: dict[str, str]
+
+
+def to_amd_mm(checkpoint: Mapping[str, Any], fmt: str | None = None) -> Converted:
+    """Convert weights of any known format to our names.
+
+    Args:
+        checkpoint: A checkpoint or a state dict.
+        fmt: A key of :data:`FORMATS`; recognised if None.
+
+    Returns:
+        Weights in our names, which share memory with the given ones unless they had to be
+        concatenated.
+
+    Raises:
+        CheckpointError: If the format is not recognised or is for the other kind of encoder (image
+            or video), or if a part of the encoder has no counterpart here.
+    """
+    table = get_format(fmt or detect_format(checkpoint))
+    state = unwrap(checkpoint)
+    _check_kind(state, table)
+    if table.joint_bias:
+        state = _split_biases(state)
+    state, dropped = _clean(state, table)
+    renamed, unknown = _rename(state, table.rules)
+    foreign = [name for name in unknown if name.startswith(table.encoder)]
+    if foreign:
+        raise CheckpointError(
+            f'The file looks like {table.name!r} ({table.description}), but these parts of its '
+            f'encoder have no counterpart in our models: {first_few(foreign)}.'
+        )
+    return Converted(renamed, dropped | dict.fromkeys(unknown, 'has no counterpart here'))
+
+
+def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
+    """Convert weights in our names to another format.
+
+    Parts that the format does not have are dropped (a neck, a decoder, a head), but never a part
+    of the encoder.
+
+    Args:
+        checkpoint: A checkpoint or a state dict in our names.
+        fmt: A key of :data:`FORMATS`.
+
+    Returns:
+        Weights in the names of ``fmt``, which share memory with the given ones where possible.
+
+    Raises:
+        CheckpointError: If ``fmt`` is unknown or is for the other kind of encoder, or if it has no
+            name for a part of the encoder.
+    """
+    table = get_format(fmt)
+    state = unwrap(checkpoint)
+    _check_kind(state, table)
+    dropped = {}
+    if not table.stores_tables:
+        dropped = {
+            name: 'the fixed sin-cos table, which the other program computes'
+            for name, tensor in state.items()
+            if is_fixed_table(name, tensor)
+        }
+        state = {name: tensor for name, tensor in state.items() if name not in dropped}
+    renamed, unknown = _rename_back(state, table.rules)
+    foreign = [name for name in unknown if name.startswith('backbone.')]
+    if foreign:
+        raise CheckpointError(
+            f'{table.name!r} ({table.description}) has no name for these parts of the encoder: '
+            f'{first_few(foreign)}.'
+        )
+    dropped |= dict.fromkeys(unknown, f'has no counterpart in {table.name}')
+    for name in list(renamed):
+        for template, reason in table.unwritten:
+            if match(template, name) is not None:
+                del renamed[name]
+                dropped[name] = reason
+    _add_unused_norms(renamed, table)
+    _add_decoder_table(renamed, table)
+    return Converted(_join_biases(renamed) if table.joint_bias else renamed, dropped)
+
+
+def _check_kind(state: Mapping[str, Tensor], table: Format) -> None:
+    """Refuse an image ViT in a video format, and the reverse."""
+    images = is_image_vit(state)
+    if None in (images, table.images) or images == table.images:
+        return
+    fitting = ', '.join(one.name for one in FORMATS.values() if one.images in (None, images))
+    kinds = ('an image', 'video') if images else ('a video', 'images')
+    raise CheckpointError(
+        f'The file holds {kinds[0]} ViT, and {table.name!r} ({table.description}) is for '
+        f'{kinds[1]}. Use one of these formats: {fitting}.'
+    )
+
+
+def _clean(state: dict[str, Tensor], table: Format) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Unify the spelling of names, and drop weights that are not used here."""
+    kept: dict[str, Tensor] = {}
+    dropped: dict[str, str] = {}
+    for name, tensor in state.items():
+        reasons = [why for template, why in table.unused if match(template, name) is not None]
+        if any(match(template, name) is not None for template in table.zero):
+            if torch.count_nonzero(tensor):
+                raise CheckpointError(
+                    f'{name} is not all zeros. VideoMAE has no such bias, so these weights do '
+                    'not fit it.'
+                )
+            reasons.append('all zeros, as VideoMAE has it')
+        if reasons:
+            dropped[name] = reasons[0]
+            continue
+        spelled = name
+        for other, usual in table.aliases:
+            if (fields := match(other, name)) is not None:
+                spelled = usual.format(**fields)
+        if spelled in kept:
+            raise CheckpointError(f'{spelled} is in the file twice, once as {name}.')
+        kept[spelled] = tensor
+    return kept, dropped
+
+
+def _rename(
+    state: Mapping[str, Tensor], rules: Iterable[Rule]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Their names to ours; returns also the names that no rule knows."""
+    sources: dict[str, list[str]] = {}  # our name -> their names
+    unknown = []
+    for name in state:
+        for rule in rules:
+            fields = next((f for one in rule.theirs if (f := match(one, name)) is not None), None)
+            if fields is not None:
+                sources[rule.ours.format(**fields)] = [one.format(**fields) for one in rule.theirs]
+                break
+        else:
+            unknown.append(name)
+    renamed = {}
+    for ours, theirs in sources.items():
+        if absent := [name for name in theirs if name not in state]:
+            raise CheckpointError(
+                f'{ours} consists of {", ".join(theirs)}, but the file lacks {", ".join(absent)}.'
+            )
+        tensors = [state[name] for name in theirs]
+        renamed[ours] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+    return renamed, unknown
+
+
+def _rename_back(
+    state: Mapping[str, Tensor], rules: Iterable[Rule]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Our names to theirs; returns also the names that no rule knows."""
+    renamed: dict[str, Tensor] = {}
+    unknown = []
+    for name, tensor in state.items():
+        for rule in rules:
+            if (fields := match(rule.ours, name)) is not None:
+                theirs = [one.format(**fields) for one in rule.theirs]
+                parts = [tensor] if len(theirs) == 1 else tensor.chunk(len(theirs))
+                renamed.update(zip(theirs, parts, strict=True))
+                break
+        else:
+            unknown.append(name)
+    return renamed, unknown
+
+
+def _split_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One bias of query, key and value as VideoMAE's two.
+
+    The key's bias can be left out: it adds the same number to all logits of a query, and softmax
+    does not change.
+    """
+    split: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.endswith('qkv.bias'):
+            block = name.removesuffix('qkv.bias')
+            split[f'{block}q_bias'], _, split[f'{block}v_bias'] = tensor.chunk(3)
+        else:
+            split[name] = tensor
+    return split
+
+
+def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse of :func:`_split_biases`, with zeros for the key."""
+    joined: dict[str, Tensor] = {}
+    for name, query in state.items():
+        if name.endswith('q_bias'):
+            block = name.removesuffix('q_bias')
+            value = state[f'{block}v_bias']
+            joined[f'{block}qkv.bias'] = torch.cat([query, torch.zeros_like(query), value])
+        elif not name.endswith('v_bias'):
+            joined[name] = query
+    return joined
+
+
+def _add_unused_norms(state: dict[str, Tensor], table: Format) -> None:
+    """Add norms that change nothing, for programs that load them strictly without using them."""
+    for name in list(state):
+        for template, unused in table.identity_norms:
+            if (fields := match(template, name)) is not None:
+                identity = torch.ones_like if fields['p'] == 'weight' else torch.zeros_like
+                state[unused.format(**fields)] = identity(state[name])
+
+
+def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
+    """Add the decoder's fixed table of MAE: a square grid after a class token, (1, 1 + N, C)."""
+    name, mask_token = table.decoder_table, state.get('mask_token')
+    if name is None or name in state or mask_token is None or 'pos_embed' not in state:
+        return
+    side = math.isqrt(state['pos_embed'].shape[1] - 1)
+    if 1 + side**2 != state['pos_embed'].shape[1]:
+        return
+    from amd_mm.models.utils import position_table  # slow to import, and seldom needed
+
+    places = position_table((1, side, side), mask_token.shape[-1], 'sincos_2d').to(mask_token)
+    state[name] = torch.cat([torch.zeros_like(places[:, :1]), places], 1)
+
+
+def is_table(name: str) -> bool:
+    """Whether a weight of this name, in any format, is a position table."""
+    return name.rpartition('.')[2] == 'pos_embed'
+
+
+def is_fixed_table(name: str, tensor: Tensor) -> bool:
+    """Whether a weight (1, N, C) is the published 1-D sin-cos position table, up to rounding."""
+    if not is_table(name) or tensor.ndim != 3:
+        return False
+    from amd_mm.models.utils import position_table
+
+    return same_table(tensor, position_table((1, 1, tensor.shape[1]), tensor.shape[2]))
+
+
+def is_sincos_table(tensor: Tensor, grid: Grid | None = None) -> bool:
+    """Whether a position table (1, N, C) is a fixed sin-cos table of any kind, up to rounding.
+
+    Args:
+        tensor: The table; a class token, whose position is zero, may come first.
+        grid: Its tokens. If None, 3-D tables are not recognised.
+    """
+    if tensor.ndim != 3:
+        return False
+    from amd_mm.models.utils import position_table
+
+    tokens, dims = tensor.shape[1:]
+    candidates: list[tuple[Grid, str]] = [((1, 1, tokens), 'sincos_1d')]
+    candidates += [(grid, kind) for kind in ('sincos_2d', 'sincos_3d') if grid is not None]
+    sides = math.isqrt(tokens), math.isqrt(tokens - 1)
+    candidates += [((1, side, side), 'sincos_2d') for side in sides]
+    for places, kind in candidates:
+        try:
+            table = position_table(places, dims, kind)
+        except ValueError:  # the width or the grid does not suit this kind
+            continue
+        extra = tokens - table.shape[1]
+        if extra in (0, 1) and same_table(tensor, F.pad(table, (0, 0, extra, 0))):
+            return True
+    return False
+
+
+def same_table(one: Tensor, other: Tensor) -> bool:
+    """Whether two tables are equal up to the rounding of the coarser of their types."""
+    kinds = [table.dtype for table in (one, other) if table.is_floating_point()]
+    tolerance = max([_TABLE_ROUNDING, *(torch.finfo(kind).eps for kind in kinds)])
+    return one.shape == other.shape and torch.allclose(
+        one.detach().float().cpu(), other.detach().float().cpu(), rtol=0, atol=tolerance
+    )
