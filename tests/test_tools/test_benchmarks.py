@@ -22,6 +22,7 @@ MAE = ROOT / 'configs' / 'quickstart_image' / 'quickstart_image_teacher.py'
 RUNS = ('--repeats', '2', '--warmup', '1', '--threads', '1')
 STEP = (*RUNS, '--batch', '2', '--loss-steps', '3')
 VIT = (*RUNS, '--size', 'tiny', '--frames', '4', '--side', '32')
+MEMORY = dict(before=100.0, peak=250.0)
 NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline')
 
 
@@ -39,8 +40,7 @@ def bench() -> Iterator[SimpleNamespace]:
 def no_new_process(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes seconds: new processes that measure memory, and a matrix product."""
     monkeypatch.setattr(bench.pretrain_step, 'matmul_speed', lambda _: 1e12)
-    for module in (bench.pretrain_step, bench.recognition):
-        monkeypatch.setattr(module, 'in_new_process', lambda *_: dict(before=100.0, peak=250.0))
+    monkeypatch.setattr(bench.common, 'in_new_process', lambda *_: MEMORY)
 
 
 def rows_of(text: str) -> dict[str, list[str]]:
@@ -54,9 +54,8 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 
 def test_step_against_the_plain_step(
-    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+    bench: SimpleNamespace, no_new_process: None, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """The whole program, with memory measured in processes of their own."""
     out, profile = tmp_path / 'new' / 'figures.json', tmp_path / 'profile.txt'
     more = ['--against', 'plain', '--json', str(out), '--profile', str(profile)]
     bench.pretrain_step.main([str(AMD), *STEP, *more])
@@ -67,8 +66,19 @@ def test_step_against_the_plain_step(
     assert found['machine']['torch'] == torch.__version__ and 'date' in found['machine']
     for name in ('amd_mm', 'plain'):
         assert len(found['losses'][name]) == 3 and min(found['seconds'][name]) > 0
-        assert found['memory'][name]['peak'] > found['memory'][name]['before'] > 50
+        assert found['memory'][name] == MEMORY
     assert 'aten::' in profile.read_text()
+
+
+def test_memory_and_speed_of_the_device(bench: SimpleNamespace) -> None:
+    assert bench.common.in_new_process(dict, [('in', 'another process')]) == {
+        'in': 'another process'
+    }
+    tool = bench.pretrain_step
+    args = tool.parse_args([str(VIDEOMAE), *STEP])
+    memory = tool.memory_of('amd_mm', args)
+    assert memory['peak'] >= memory['before'] > 50
+    assert 1e8 < tool.matmul_speed(args, repeats=1) < 1e15
 
 
 @pytest.mark.parametrize('config', [VIDEOMAE, MAE, TINYMIM], ids=lambda path: path.stem)

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
+import common
 import cv2
 import numpy as np
 import torch
@@ -36,16 +37,6 @@ from amd_mm.datasets import (
     seeded_randomness,
 )
 from amd_mm.registry import TRANSFORMS
-from common import (
-    UnequalError,
-    add_timing_arguments,
-    describe_machine,
-    log,
-    median_and_range,
-    positive,
-    table,
-    write_json,
-)
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
@@ -140,7 +131,7 @@ def compare(pipelines: dict[str, Batch], paths: Sequence[str], seeds: Sequence[i
     key, limit = ('largest', LARGEST_WHERE_ENLARGED) if enlarged else ('mean', MEAN_WHERE_SHRUNK)
     for name, row in found.items():
         if row[key] > limit:
-            raise UnequalError(
+            raise common.UnequalError(
                 f'the {key} difference of clips by {name!r} and by {first!r} is {row[key]:.2f} '
                 f'levels of 255, above {limit}; nothing was timed'
             )
@@ -159,7 +150,7 @@ def time_in_turns(
             seconds = time.process_time() - started
             if turn >= args.warmup:
                 speeds[name].append(len(clips) / seconds)
-        log(f'run {turn + 1} of {args.warmup + args.repeats}')
+        common.log(f'run {turn + 1} of {args.warmup + args.repeats}')
     return speeds
 
 
@@ -217,8 +208,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     published = 'decord' if 'decord' in available_backends() else args.backends[0]
     small = [write_video(folder / 'small.mp4', (96, 72), 80, 0)]
     paths = list_videos(args.videos) or [
-        write_video(folder / f'{seed}.mp4', args.size, args.frames, seed)
-        for seed in range(args.count)
+        write_video(folder / f'{seed}.mp4', (340, 256), 300, seed) for seed in range(4)
     ]
     exact = {name: package_pipeline(name, views) for name in args.backends}
     exact[PUBLIC] = public_pipeline(published, views)
@@ -236,20 +226,12 @@ def report(found: dict, clips_per_second: float | None) -> str:
     rows = [['', 'clips/s per core, median (range)', f'relative to {PUBLIC}']]
     for name, values in found['clips_per_s'].items():
         speed = f'{medians[name] / medians[PUBLIC]:.2f} x'
-        rows.append([name, median_and_range(values, 1), speed])
+        rows.append([name, common.median_and_range(values, 1), speed])
     if clips_per_second:
         rows[0].append(f'cores for {clips_per_second:g} clips/s')
         for row in rows[1:]:
             row.append(str(math.ceil(clips_per_second / medians[row[0]])))
-    return table(rows)
-
-
-def even_size(text: str) -> tuple[int, int]:
-    """Argparse type: WIDTHxHEIGHT of two even numbers."""
-    sides = text.split('x')
-    if len(sides) != 2 or not all(s.isdecimal() and int(s) > 1 and int(s) % 2 == 0 for s in sides):
-        raise argparse.ArgumentTypeError(f'{text!r} is not two even numbers such as 340x256')
-    return int(sides[0]), int(sides[1])
+    return common.table(rows)
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -259,12 +241,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     known = [name for name in ('pyav', 'decord', 'torchcodec') if name in available_backends()]
     add('--videos', nargs='+', default=[], metavar='PATH', help='files or folders to read')
     add('--backends', nargs='+', choices=known, default=known, help='decoders (default: all)')
-    add('--views', type=positive, default=4, help='clips per decoded video (default: 4)')
-    add('--size', type=even_size, default=(340, 256), help='of made videos (default: 340x256)')
-    add('--frames', type=positive, default=300, help='of made videos (default: 300)')
-    add('--count', type=positive, default=4, help='videos made (default: 4)')
+    add('--views', type=common.positive, default=4, help='clips per decoded video (default: 4)')
     add('--clips-per-second', type=float, help='add the number of cores that feed such a GPU')
-    add_timing_arguments(parser)
+    common.add_timing_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -272,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure and print."""
     args = parse_args(arguments)
     use_one_core()
-    facts = describe_machine()
+    facts = common.describe_machine()
     try:
         with tempfile.TemporaryDirectory() as folder:
             found = measure(args, Path(folder))
@@ -285,7 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
         first = args.backends[0]
         print(f'{kind}: largest / mean difference from {first} in levels of 255: {", ".join(rows)}')
     print(f'\n{report(found, args.clips_per_second)}')
-    write_json(args.json, dict(machine=facts, command=sys.argv, **found))
+    common.write_json(args.json, dict(machine=facts, command=sys.argv, **found))
 
 
 if __name__ == '__main__':

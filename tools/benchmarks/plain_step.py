@@ -10,12 +10,12 @@ every step.
 import copy
 import math
 
+import common
 import torch
 import torch.nn.functional as F
 from amd_mm.models import MaskedAutoencoder, SerialAlignment, TokenPartition, VideoVisionTransformer
 from amd_mm.models.utils import patchify, token_mask
 from amd_mm.registry import MODELS
-from common import UnequalError, autocast
 from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
@@ -85,14 +85,14 @@ class PlainStep:
 
     def __call__(self, clip: Tensor) -> Tensor:
         """Train on normalised clips (B, C, T, H, W); the loss."""
-        with autocast(self.device, self.dtype):
+        with common.autocast(self.device, self.dtype):
             partition = self.model.mask_generator(
                 len(clip), self.model.backbone.token_grid, clip.device
             )
             losses = self.losses(clip, partition)
         loss = sum(losses.values())
         if not all(math.isfinite(value.item()) for value in losses.values()):
-            raise UnequalError('the loss of the plain step is not finite')
+            raise common.UnequalError('the loss of the plain step is not finite')
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         if self.max_norm:

@@ -18,26 +18,10 @@ from functools import partial
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
+import common
 import torch
 from amd_mm.models import MaskedAutoencoder, TinyMIM
 from amd_mm.registry import MODELS
-from common import (
-    DTYPES,
-    UnequalError,
-    add_device_arguments,
-    add_timing_arguments,
-    comparison_table,
-    describe_machine,
-    in_new_process,
-    log,
-    measure_memory,
-    positive,
-    prepare_device,
-    synchronize,
-    table,
-    time_in_turns,
-    write_json,
-)
 from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from plain_step import PlainStep, plain_config
@@ -157,9 +141,9 @@ def compare_losses(steps: dict[str, Step], args: argparse.Namespace) -> dict[str
             torch.manual_seed(number)  # the same masks
             losses[name].append(step().item())
         first, second = (values[-1] for values in losses.values())
-        log(f'step {number + 1} of {args.loss_steps}: losses {first:.6g} and {second:.6g}')
+        common.log(f'step {number + 1} of {args.loss_steps}: losses {first:.6g} and {second:.6g}')
         if not abs(first - second) <= limit * abs(first):
-            raise UnequalError(
+            raise common.UnequalError(
                 f'the losses of {" and ".join(steps)} are {first:.6g} and {second:.6g} in step '
                 f'{number + 1}, which is more than rounding in {args.dtype} ({limit:g}); '
                 'nothing was timed'
@@ -186,17 +170,17 @@ def math_attention() -> object:
 def matmul_speed(args: argparse.Namespace, repeats: int = 10) -> float:
     """FLOP/s of a large matrix product: the limit of the device."""
     size = 8192 if torch.device(args.device).type == 'cuda' else 2048
-    dtype = DTYPES[args.dtype] or torch.float32
+    dtype = common.DTYPES[args.dtype] or torch.float32
     left, right = (torch.randn(size, size, device=args.device).to(dtype) for _ in range(2))
     once = argparse.Namespace(device=args.device, repeats=repeats, warmup=2)
-    seconds = time_in_turns(dict(matmul=partial(torch.matmul, left, right)), once)
+    seconds = common.time_in_turns(dict(matmul=partial(torch.matmul, left, right)), once)
     return 2 * size**3 / min(seconds['matmul'])
 
 
 def memory_of(name: str, args: argparse.Namespace) -> dict:
     """Peak memory of one step, to be called in a new process."""
-    device = prepare_device(args)
-    return measure_memory(Step(name, args), device)
+    device = common.prepare_device(args)
+    return common.measure_memory(Step(name, args), device)
 
 
 def profile(step: Callable[[], object], args: argparse.Namespace) -> str:
@@ -205,7 +189,7 @@ def profile(step: Callable[[], object], args: argparse.Namespace) -> str:
     with torch.profiler.profile() as profiler:
         for _ in range(3):
             step()
-        synchronize(args.device)
+        common.synchronize(args.device)
     kind = torch.device(args.device).type
     return profiler.key_averages().table(sort_by=f'self_{kind}_time_total', row_limit=25)
 
@@ -218,14 +202,14 @@ def measure(args: argparse.Namespace) -> dict:
         steps[name] = Step(name, args, like=steps[OURS])
         found['losses'] = compare_losses(steps, args)
     found.update(flops=count_flops(args), matmul=matmul_speed(args))
-    log('time')
-    found['seconds'] = time_in_turns(steps, args)
+    common.log('time')
+    found['seconds'] = common.time_in_turns(steps, args)
     if args.profile:
         args.profile.write_text(profile(steps[OURS], args))
     steps.clear()  # the other processes need the memory
     torch.cuda.empty_cache()
-    log('memory')
-    found['memory'] = {name: in_new_process(memory_of, name, args) for name in names}
+    common.log('memory')
+    found['memory'] = {name: common.in_new_process(memory_of, name, args) for name in names}
     return found
 
 
@@ -240,13 +224,13 @@ def report(found: dict, args: argparse.Namespace) -> str:
         )
     lines.append(f'a matrix product in {args.dtype}: {found["matmul"] / 1e12:.3g} TFLOP/s')
     lines.append(f'one step of one clip: {found["flops"] / 1e9:.1f} GFLOP\n')
-    rows = comparison_table(found['seconds'], found['memory'], args.batch)
+    rows = common.comparison_table(found['seconds'], found['memory'], args.batch)
     rows[0] += ['TFLOP/s', 'of a matrix product']
     for row, seconds in zip(rows[1:], found['seconds'].values()):
         speed = found['flops'] * args.batch / statistics.median(seconds)
         row += [f'{speed / 1e12:.3g}', f'{speed / found["matmul"]:.0%}']
     width = len(rows[0])
-    return '\n'.join([*lines, table([row + [''] * (width - len(row)) for row in rows])])
+    return '\n'.join([*lines, common.table([row + [''] * (width - len(row)) for row in rows])])
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -267,13 +251,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default={},
         help='changes to the config, for both',
     )
-    add('--batch', type=positive, default=2, help='clips per step (default: 2)')
-    add('--loss-steps', type=positive, default=20, help='compared steps (default: 20)')
+    add('--batch', type=common.positive, default=2, help='clips per step (default: 2)')
+    add('--loss-steps', type=common.positive, default=20, help='compared steps (default: 20)')
     add('--lr', type=float, default=1e-5, help='learning rate (default: 1e-5)')
-    add('--plain-dtype', choices=DTYPES, help='dtype of the plain step (default: --dtype)')
+    add('--plain-dtype', choices=common.DTYPES, help='dtype of the plain step (default: --dtype)')
     add('--profile', type=Path, help='write the operators that take the most time to this file')
-    add_device_arguments(parser)
-    add_timing_arguments(parser)
+    common.add_device_arguments(parser)
+    common.add_timing_arguments(parser)
     args = parser.parse_args(arguments)
     args.baseline, args.other_options = None, {}
     if args.against == [PLAIN]:
@@ -291,8 +275,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure and print."""
     args = parse_args(arguments)
     try:
-        prepare_device(args)
-        facts = describe_machine(args.device, args.dtype)
+        common.prepare_device(args)
+        facts = common.describe_machine(args.device, args.dtype)
         logging.disable(logging.INFO)  # how each model was initialised
         found = measure(args)
     except (ValueError, OSError, KeyError) as error:
@@ -301,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f'{Path(args.config).stem}, batch {args.batch}, {args.repeats} runs{against}')
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     print(report(found, args))
-    write_json(args.json, dict(machine=facts, command=sys.argv, **found))
+    common.write_json(args.json, dict(machine=facts, command=sys.argv, **found))
 
 
 if __name__ == '__main__':

@@ -12,25 +12,10 @@ import sys
 from collections.abc import Callable
 
 import amd_mm  # noqa: F401, its import-time fixes come first
+import common
 import torch
 import torch.nn.functional as F
 from amd_mm.registry import MODELS
-from common import (
-    UnequalError,
-    add_device_arguments,
-    add_timing_arguments,
-    autocast,
-    comparison_table,
-    describe_machine,
-    in_new_process,
-    log,
-    measure_memory,
-    positive,
-    prepare_device,
-    table,
-    time_in_turns,
-    write_json,
-)
 from torch import Tensor, nn
 
 FUSED, STOCK = 'fused', 'stock'
@@ -74,14 +59,14 @@ def make_clips(args: argparse.Namespace) -> Tensor:
 
 def run_test(model: nn.Module, clips: Tensor, args: argparse.Namespace) -> Tensor:
     """The classifier's outputs, without gradient."""
-    with torch.no_grad(), autocast(args.device, args.dtype):
+    with torch.no_grad(), common.autocast(args.device, args.dtype):
         return model(clips)
 
 
 def run_backward(model: nn.Module, clips: Tensor, args: argparse.Namespace) -> None:
     """Forward and backward pass of a classification loss."""
     labels = torch.arange(len(clips), device=clips.device)
-    with autocast(args.device, args.dtype):
+    with common.autocast(args.device, args.dtype):
         loss = F.cross_entropy(model(clips), labels)
     loss.backward()
 
@@ -120,7 +105,7 @@ def compare(models: dict[str, nn.Module], clips: Tensor, args: argparse.Namespac
     for name, (one, other) in values.items():
         differences[name] = ((one - other).abs().max() / one.abs().max()).item()
         if not differences[name] <= limit:
-            raise UnequalError(
+            raise common.UnequalError(
                 f'the {name} of {" and ".join(models)} differ by {differences[name]:.2e} of the '
                 f'largest value, more than rounding in {args.dtype} ({limit:g}); nothing was timed'
             )
@@ -129,8 +114,9 @@ def compare(models: dict[str, nn.Module], clips: Tensor, args: argparse.Namespac
 
 def memory_of(name: str, mode: str, args: argparse.Namespace) -> dict:
     """Peak memory of one backbone, to be called in a new process."""
-    device = prepare_device(args)
-    return measure_memory(make_step(build_model(name, args), make_clips(args), mode, args), device)
+    device = common.prepare_device(args)
+    step = make_step(build_model(name, args), make_clips(args), mode, args)
+    return common.measure_memory(step, device)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -140,14 +126,14 @@ def measure(args: argparse.Namespace) -> dict:
     clips = make_clips(args)
     found = dict(differences=compare(models, clips, args), seconds={}, memory={})
     for mode in args.modes:
-        log(f'{mode}: time')
+        common.log(f'{mode}: time')
         steps = {name: make_step(model, clips, mode, args) for name, model in models.items()}
-        found['seconds'][mode] = time_in_turns(steps, args)
+        found['seconds'][mode] = common.time_in_turns(steps, args)
     del models, steps, clips  # the other processes need the memory
     torch.cuda.empty_cache()
     for mode in args.modes:
-        log(f'{mode}: memory')
-        memory = {name: in_new_process(memory_of, name, mode, args) for name in TYPES}
+        common.log(f'{mode}: memory')
+        memory = {name: common.in_new_process(memory_of, name, mode, args) for name in TYPES}
         found['memory'][mode] = memory
     return found
 
@@ -158,12 +144,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('--size', choices=SIZES, default='base', help='of the ViT (default: base)')
     add('--modes', nargs='+', choices=('train', 'test'), default=['train', 'test'])
-    add('--batch', type=positive, default=1, help='clips (default: 1)')
-    add('--frames', type=positive, default=16, help='(default: 16)')
-    add('--side', type=positive, default=224, help='frame height and width (default: 224)')
+    add('--batch', type=common.positive, default=1, help='clips (default: 1)')
+    add('--frames', type=common.positive, default=16, help='(default: 16)')
+    add('--side', type=common.positive, default=224, help='frame height and width (default: 224)')
     add('--compile', action='store_true', help='set compile_blocks=True in our backbone')
-    add_device_arguments(parser)
-    add_timing_arguments(parser)
+    common.add_device_arguments(parser)
+    common.add_timing_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -171,8 +157,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line, measure and print."""
     args = parse_args(arguments)
     try:
-        prepare_device(args)
-        facts = describe_machine(args.device, args.dtype)
+        common.prepare_device(args)
+        facts = common.describe_machine(args.device, args.dtype)
         found = measure(args)
     except ValueError as error:
         sys.exit(f'recognition.py: {error}')
@@ -183,10 +169,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name, difference in found['differences'].items():
         print(f'{name}: largest relative difference {difference:.1e}')
     for mode in args.modes:
-        rows = comparison_table(found['seconds'][mode], found['memory'][mode], args.batch)
+        rows = common.comparison_table(found['seconds'][mode], found['memory'][mode], args.batch)
         rows[0][0] = mode
-        print(f'\n{table(rows)}')
-    write_json(args.json, dict(machine=facts, command=sys.argv, **found))
+        print(f'\n{common.table(rows)}')
+    common.write_json(args.json, dict(machine=facts, command=sys.argv, **found))
 
 
 if __name__ == '__main__':

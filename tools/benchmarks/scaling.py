@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
+import common
 from amd_mm.models.meta import build_on_meta
-from common import positive, table, write_json
 from mmengine.config import Config
 
 FORMULA = """\
@@ -135,9 +135,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', help='a pre-training config')
     add('--step-ms', type=number(1e-6), required=True, help='measured step of one GPU, in ms')
-    add('--clips', type=positive, required=True, help='clips in that step')
-    add('--gpus', type=positive, nargs='+', default=[8, 32, 256], help='numbers of GPUs')
-    add('--per-node', type=positive, default=8, help='GPUs per node')
+    add('--clips', type=common.positive, required=True, help='clips in that step')
+    add('--gpus', type=common.positive, nargs='+', default=[8, 32, 256], help='numbers of GPUs')
+    add('--per-node', type=common.positive, default=8, help='GPUs per node')
     add('--intra-gbs', type=number(1e-9), default=300.0, help='GB/s of a GPU inside its node')
     add('--inter-gbs', type=number(1e-9), default=25.0, help='GB/s of a GPU to other nodes')
     add('--latency-us', type=number(0), default=10.0, help='latency of a hop, in microseconds')
@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = estimate(args.gpus, size, step, links)
     print(report(args, size, rows))
     settings = dict(config=args.config, gradient_bytes=size, step=asdict(step), links=asdict(links))
-    write_json(args.json, dict(**settings, rows=rows))
+    common.write_json(args.json, dict(**settings, rows=rows))
 
 
 def report(args: argparse.Namespace, size: int, rows: list[dict]) -> str:
@@ -189,7 +189,7 @@ Assumptions:
 - {100 * args.overlap:g} % of the communication is hidden, at most during the backward pass \
 ({100 * args.backward_share:g} % of the step)
 
-{table(cells)}"""
+{common.table(cells)}"""
 
 
 if __name__ == '__main__':
