@@ -13,6 +13,7 @@
 """
 
 import copy
+import hashlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -125,6 +126,20 @@ class Encoder(nn.Module):
         """Height and width that the backbone was trained with, in pixels."""
         (_, rows, columns), patch = self.backbone.token_grid, self.backbone.patch_shape
         return rows * patch[1], columns * patch[2]
+
+    def describe(self) -> str:
+        """Depth, width and attention heads."""
+        backbone = self.backbone
+        heads = getattr(backbone, 'num_heads', None) or backbone.arch_settings['num_heads']
+        return f'{len(backbone.blocks)} blocks, {backbone.embed_dims} wide, {heads} heads'
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that identify the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Values (B, C, ...) as the backbone takes them."""
@@ -443,11 +458,17 @@ def _name(transform: Mapping[str, Any]) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]
 
 
+def _scope(cfg: Config) -> str:
+    model = cfg.get('model') or {}
+    video = model.get('cls_head') or model.get('roi_head')
+    return cfg.get('default_scope') or ('mmaction' if video else 'mmpretrain')
+
+
 def _class_of(part: Mapping[str, Any], cfg: Config) -> type | None:
     kind = part.get('type')
     if kind is None or isinstance(kind, type):
         return kind
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+    with DefaultScope.overwrite_default_scope(_scope(cfg)):
         return MODELS.get(str(kind))
 
 
@@ -473,7 +494,7 @@ def _our_backbone(backbone: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
 
 def _build(part: dict[str, Any], cfg: Config) -> Any:
     try:
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        with DefaultScope.overwrite_default_scope(_scope(cfg)):
             return MODELS.build(part)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ConfigError(f'the model of {cfg.filename} cannot be built: {error}') from error

@@ -1,24 +1,23 @@
-r"""What frozen features know: nearest neighbours and a linear classifier.
+r"""Evaluate frozen features: nearest neighbours and a linear classifier.
 
     python tools/probe.py CONFIG CHECKPOINT
 
-CONFIG names labelled training and test sets: one of configs/*/recognition or
-configs/*/probe. CHECKPOINT is any that tools/extract_features.py reads, of the
-config's backbone. Every video is looked at once, without augmentation; its
-feature is the mean over the tokens of the middle clip (--views test: of the
-config's test clips). The classifiers are then fitted to convergence, in
-minutes and without learning rate: logistic regression, whose penalty is chosen
-on a fifth of the training set, and votes of the nearest neighbours.
+CONFIG names labelled training and test sets: one of configs/*/recognition or configs/*/probe.
+CHECKPOINT is any that tools/extract_features.py reads, of the config's backbone. Every video is
+seen once, without augmentation; its feature is the mean over the tokens of the middle clip
+(--views test: over the config's test clips). Two classifiers are fitted, to convergence and
+without a learning rate: logistic regression, whose penalty is chosen on a fifth of the training
+set, and votes of the nearest neighbours.
 
 Examples:
     python tools/probe.py configs/amd/probe/\
 linear-probe_vit-small-p16_8xb64-16x4x1-30e_k400.py epoch_200.pth
 
-    # With a tenth of the labels; the features are already there
+    # With a tenth of the labels; the features are reused
     ... --cfg-options train_dataloader.dataset.label_fraction=0.1
 
-Features are kept in WORK_DIR/features, so that the same command goes on where
-it was interrupted; results are added to WORK_DIR/probe.json.
+Features are kept in WORK_DIR/features: run the same command again to continue after an
+interruption. Results are added to WORK_DIR/probe.json.
 
 Exit code: 0, or 2 if the call is wrong.
 """
@@ -29,23 +28,19 @@ import json
 import os
 import os.path as osp
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
-from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import ListFileError, ReplaceUnreadableMixin
-from amd_mm.engine.launch import LaunchError, load_config
-from amd_mm.evaluation.clip_encoder import ArchitectureError, ClipEncoder, choose_device
-from amd_mm.evaluation.feature_files import FeatureFolder, FeatureFolderError, extract, file_names
-from amd_mm.evaluation.linear_probe import LabelledFeatures, linear_probe, nearest_neighbours
+from amd_mm.apis import load_encoder, read_config
+from amd_mm.datasets import ReplaceUnreadableMixin
+from amd_mm.errors import ConfigError, VideoError
+from amd_mm.evaluation.features import FeatureFolder, extract, file_names
+from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS
 from mmengine.config import Config, DictAction
-from mmengine.utils import ProgressBar
-
-DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,206 +48,141 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
-    parser.add_argument(
-        '--work-dir', help='for features and results (default: work_dirs/<config name>)'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override entries of the config: key=value',
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file or address')
+    add('--work-dir', help='for features and results (default: work_dirs/<config name>)')
+    add('--cfg-options', nargs='+', action=DictAction, help='override config entries: key=value')
+    add(
         '--views',
         choices=('val', 'test'),
         default='val',
-        help='whose clips to average: of val_dataloader (default, mostly the '
-        'middle one) or of test_dataloader (several)',
+        help='clips to average: of val_dataloader (mostly the middle one) or of test_dataloader',
     )
-    parser.add_argument(
-        '--neighbours',
-        type=int,
-        nargs='*',
-        default=[10, 20, 100],
-        help='how many vote (default: 10 20 100)',
+    add(
+        '--neighbours', type=int, nargs='*', default=[10, 20, 100], help='how many vote (10 20 100)'
     )
-    parser.add_argument(
-        '--no-linear',
-        action='store_true',
-        help='leave out the linear classifier (slow without a GPU on large sets)',
-    )
-    parser.add_argument('--batch-size', type=int, default=16, help='clips at a time (16)')
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help='decoding processes (default: up to 8)',
-    )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument(
+    add('--no-linear', action='store_true', help='skip the linear classifier (slow on large sets)')
+    add('--batch-size', type=int, default=16, help='clips at a time (16)')
+    add('--workers', type=int, default=min(8, os.cpu_count() or 1), help='decoding processes')
+    add('--device', help='default: the GPU if there is one')
+    add(
         '--dtype',
-        choices=DTYPES,
+        choices=('float32', 'bfloat16', 'float16'),
         default='float32',
         help='of the network; probes compute in float64',
     )
-    parser.set_defaults(launcher='none', local_rank=0)
     args = parser.parse_args(argv)
-    if args.batch_size < 1 or any(one < 1 for one in args.neighbours):
+    if min(args.batch_size, *args.neighbours) < 1:
         parser.error('--batch-size and --neighbours must be at least 1')
     return args
 
 
-def build_datasets(
-    cfg: Config, views: str
-) -> tuple[ReplaceUnreadableMixin, ReplaceUnreadableMixin]:
-    """Training and test set, both with the pipeline of a test.
-
-    Args:
-        cfg (Config): Of recognition.
-        views (str): ``val`` or ``test``: whose pipeline and test set.
-
-    Returns:
-        tuple: The two data sets.
-
-    Raises:
-        LaunchError: If the config has none, or they cannot be used here.
-    """
+def build_datasets(cfg: Config, views: str) -> list[ReplaceUnreadableMixin]:
+    """Training and test set, both with the test pipeline of ``views`` (val or test)."""
     parts = ['train_dataloader', f'{views}_dataloader']
     for part in parts:
         if not cfg.get(part):
-            raise LaunchError(
-                f'{cfg.filename} has no {part}: probes need labelled training '
-                'and test sets, as in configs/amd/recognition'
+            raise ConfigError(
+                f'{cfg.filename} has no {part}: probes need labelled training and test sets, as '
+                'in configs/amd/recognition'
             )
     train_cfg, test_cfg = (dict(cfg[part].dataset) for part in parts)
     train_cfg.update(pipeline=test_cfg['pipeline'], test_mode=True)
-    datasets = []
-    for part, dataset_cfg in zip(parts, (train_cfg, test_cfg)):
-        dataset = DATASETS.build(dataset_cfg)
+    datasets = [DATASETS.build(one) for one in (train_cfg, test_cfg)]
+    for part, dataset in zip(parts, datasets):
         if not isinstance(dataset, ReplaceUnreadableMixin):
-            raise LaunchError(
-                f'{part}.dataset is a {type(dataset).__name__}; probes read '
-                'amd_mm.VideoListDataset and amd_mm.RawFrameListDataset'
+            raise ConfigError(
+                f'{part}.dataset is a {type(dataset).__name__}; use amd_mm.VideoListDataset or '
+                'amd_mm.RawFrameListDataset'
             )
-        datasets.append(dataset)
-    return datasets[0], datasets[1]
+    return datasets
 
 
-def names_of(dataset: ReplaceUnreadableMixin) -> list[str]:
+def sample_names(dataset: ReplaceUnreadableMixin) -> list[str]:
     """Names of the samples, relative to the folder of the videos."""
     prefix = next(iter(dataset.data_prefix.values()), '') or '.'
     names = []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         name = osp.relpath(info.get('filename') or info['frame_dir'], prefix)
-        if 'offset' in info:
-            name = osp.join(name, str(info['offset']))
-        names.append(name)
+        names.append(osp.join(name, str(info['offset'])) if 'offset' in info else name)
     return names
 
 
-def features_of(
+def labelled_features(
     dataset: ReplaceUnreadableMixin,
     title: str,
     folder: FeatureFolder,
-    encode,
+    encode: Callable,
     args: argparse.Namespace,
-) -> LabelledFeatures:
-    """Features of all readable videos of a data set.
-
-    Args:
-        dataset (ReplaceUnreadableMixin): Labelled.
-        title (str): What to call it.
-        folder (FeatureFolder): Where features are kept.
-        encode (Callable): From clips to features.
-        args (argparse.Namespace): Batch size and workers.
-
-    Returns:
-        LabelledFeatures: The mean over the views of each video.
-
-    Raises:
-        LaunchError: If no video could be read, or they have no labels.
-    """
+) -> Labelled:
+    """Mean features of the views of each readable video (N, C), and the labels (N,)."""
     labels = [dataset.get_data_info(index)['label'] for index in range(len(dataset))]
     if not all(isinstance(label, int) and label >= 0 for label in labels):
-        raise LaunchError(
+        raise VideoError(
             f'{title} set {dataset.ann_file}: a probe needs one label (from 0) in every line'
         )
-    files = file_names(names_of(dataset))
-    left = sum(not folder.has(file) for file in files)
-    print(f'{title}: {len(files)} videos, features of {len(files) - left} are there')
-    bar = ProgressBar(left, file=sys.stderr) if left else None
-    problems = extract(
-        encode,
-        dataset,
-        files,
-        folder,
-        args.batch_size,
-        args.workers,
-        on_progress=bar.update if bar else lambda: None,
-    )
-    print(file=sys.stderr)
-    for index, reason in problems[:20]:
+    files = file_names(sample_names(dataset))
+    done = sum(folder.has(file) for file in files)
+    print(f'{title}: {len(files)} videos, features of {done} are there')
+    problems = dict(extract(encode, dataset, files, folder, args.batch_size, args.workers))
+    for index, reason in list(problems.items())[:20]:
         print(f'left out: {files[index]}: {reason}')
     print(f'{title}: {len(problems)} unreadable')
-    missing = {index for index, _ in problems}
-    kept = [index for index in range(len(files)) if index not in missing]
+    kept = [index for index in range(len(files)) if index not in problems]
     if not kept:
-        raise LaunchError(
+        raise VideoError(
             f'{title}: none of the videos could be read; check data_root and data_prefix'
         )
     values = np.stack([folder.load(files[index]).mean(0, np.float32) for index in kept])
-    return LabelledFeatures(torch.from_numpy(values), torch.tensor([labels[i] for i in kept]))
+    return values, np.array([labels[index] for index in kept])
 
 
-def run_probes(
-    train: LabelledFeatures, test: LabelledFeatures, args: argparse.Namespace
-) -> list[tuple[str, str, float]]:
-    """(probe, setting, accuracy) for each."""
-    rows = []
+def run_probes(train: Labelled, test: Labelled, args: argparse.Namespace) -> list[dict]:
+    """The result of each probe."""
+    results = []
     for count in args.neighbours:
-        result = nearest_neighbours(train, test, count)
-        rows.append(('nearest neighbours', f'k = {result.setting}', result.accuracy))
+        found = nearest_neighbours(train, test, count)
+        results.append(
+            dict(probe='nearest neighbours', setting=f'k = {found.setting}', top1=found.accuracy)
+        )
     if not args.no_linear:
         print('fitting the linear classifier ...', flush=True)
-        started = time.monotonic()
-        result = linear_probe(train, test)
-        print(f'... done in {time.monotonic() - started:.0f} s')
-        rows.append(('linear', f'penalty = {result.setting:g}', result.accuracy))
-    return rows
+        found = linear_probe(train, test)
+        results.append(
+            dict(probe='linear', setting=f'penalty = {found.setting:g}', top1=found.accuracy)
+        )
+    return results
 
 
-def table(rows: list[tuple[str, str, float]]) -> str:
-    """Rows as a table that is readable as it is and as Markdown."""
-    lines = [('probe of frozen features', 'setting', 'top-1 %')]
-    lines += [(name, setting, f'{100 * accuracy:.2f}') for name, setting, accuracy in rows]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    texts = [
-        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths)) + ' |'
-        for line in lines
+def table(results: list[dict]) -> str:
+    """Results as a Markdown table."""
+    lines = ['| probe of frozen features | setting         | top-1 % |', '|---|---|---|']
+    lines += [
+        f'| {one["probe"]:24} | {one["setting"]:15} | {100 * one["top1"]:7.2f} |' for one in results
     ]
-    rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
-    return '\n'.join([texts[0], rule, *texts[1:]])
+    lines[1] = '|' + '|'.join('-' * len(cell) for cell in lines[0][1:-1].split('|')) + '|'
+    return '\n'.join(lines)
 
 
-def keep_results(work_dir: Path, entry: dict) -> Path:
-    """Add an entry to the results of a work folder; their file."""
-    path = work_dir / 'probe.json'
+def add_results(path: Path, entry: dict) -> None:
+    """Add an entry to a JSON list, whole or not at all."""
     entries = json.loads(path.read_text()) if path.is_file() else []
     part = path.with_suffix('.part')
     part.write_text(json.dumps([*entries, entry], indent=2) + '\n')
     part.replace(path)
-    return path
 
 
 def run(args: argparse.Namespace) -> None:
-    """Extract, probe and print."""
-    cfg = load_config(args)
-    device = choose_device(args.device)
+    """Extract features, probe and print."""
+    cfg = read_config(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    work_dir = Path(
+        args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', Path(args.config).stem)
+    )
     datasets = build_datasets(cfg, args.views)
-    encoder = ClipEncoder.from_checkpoint(args.checkpoint, cfg)
+    encoder = load_encoder((cfg, args.checkpoint), args.device)
     pipeline = json.dumps(cfg[f'{args.views}_dataloader'].dataset.pipeline)
     settings = dict(
         weights=encoder.fingerprint(),
@@ -260,61 +190,46 @@ def run(args: argparse.Namespace) -> None:
         dtype=args.dtype,
         pipeline=hashlib.sha256(pipeline.encode()).hexdigest()[:8],
     )
-    # A folder for each way of making features: nothing is ever mixed.
-    kept = '-'.join(map(str, settings.values()))
-    encode = encoder.encode_with(device, getattr(torch, args.dtype))
-    work_dir = Path(cfg.work_dir)
+    # one folder for each combination of settings
+    kept = work_dir / 'features' / '-'.join(map(str, settings.values()))
     train, test = (
-        features_of(
+        labelled_features(
             dataset,
             title,
-            FeatureFolder(work_dir / 'features' / kept / title, settings),
-            encode,
+            FeatureFolder(kept / title, settings),
+            lambda clips: encoder.encode(clips, getattr(torch, args.dtype)),
             args,
-        ).to(device)
+        )
         for title, dataset in zip(('train', 'test'), datasets)
     )
-    rows = run_probes(train, test, args)
-    print(
-        f'\n{args.checkpoint}\n{len(train.labels)} training and '
-        f'{len(test.labels)} test videos\n\n{table(rows)}'
+    results = run_probes(train, test, args)
+    counts = len(train[1]), len(test[1])
+    print(f'\n{args.checkpoint}\n{counts[0]} training and {counts[1]} test videos\n')
+    print(table(results))
+    entry = dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        cfg_options=args.cfg_options,
+        views=args.views,
+        train_videos=counts[0],
+        test_videos=counts[1],
+        **settings,
+        results=results,
     )
-    path = keep_results(
-        work_dir,
-        dict(
-            config=args.config,
-            checkpoint=args.checkpoint,
-            cfg_options=args.cfg_options,
-            views=args.views,
-            train_videos=len(train.labels),
-            test_videos=len(test.labels),
-            **settings,
-            results=[
-                dict(probe=name, setting=setting, top1=accuracy) for name, setting, accuracy in rows
-            ],
-        ),
-    )
-    print(f'\nadded to {path}')
+    add_results(work_dir / 'probe.json', entry)
+    print(f'\nadded to {work_dir / "probe.json"}')
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the command line, probe, and say what is wrong with it."""
+    """Read the command line, probe, and report errors in a sentence."""
     args = parse_args(argv)
     try:
         run(args)
-    except (
-        ArchitectureError,
-        CheckpointError,
-        FeatureFolderError,
-        LaunchError,
-        ListFileError,
-        ImportError,
-        OSError,
-    ) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f'probe.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('\ninterrupted; the same command goes on where it was', file=sys.stderr)
+        print('\ninterrupted; run the same command to continue', file=sys.stderr)
         return 130
     return 0
 

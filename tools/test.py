@@ -158,7 +158,8 @@ def _dump_predictions(cfg: Config, path: str) -> None:
 
 
 def _report_classes(cfg: Config, folder: str, labels: str | None) -> None:
-    from amd_mm.evaluation.label_map import LabelMapError, check_label_map, read_label_map
+    from amd_mm.errors import ConfigError
+    from amd_mm.evaluation.label_map import read_label_map
 
     num_classes = _num_classes(cfg)
     if num_classes is None:
@@ -168,8 +169,8 @@ def _report_classes(cfg: Config, folder: str, labels: str | None) -> None:
         )
     try:
         if labels is not None:
-            check_label_map(read_label_map(labels), num_classes, labels)
-    except LabelMapError as error:
+            read_label_map(labels, num_classes)
+    except ConfigError as error:
         raise launch.LaunchError(f'--labels: {error}') from error
     _make_folder(Path(folder), '--report')
     _add_metric(cfg, dict(type='amd_mm.ClassificationReport', out_dir=folder, label_map=labels))

@@ -1,33 +1,29 @@
-"""Files of predictions, as ``tools/test.py --dump`` writes them."""
+"""Predictions that ``tools/test.py --dump`` wrote: reading and comparing them."""
 
+import csv
 import io
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from amd_mm.datasets.pickles import NumbersUnpickler
-from torch import Tensor
-
-
-class PredictionsError(ValueError):
-    """A file of predictions that cannot be used; the message names it."""
+from amd_mm.errors import CheckpointError
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for labelled videos, in the order of the data set.
+    """Predictions for labelled videos, in the order of the dataset.
 
-    Attributes:
-        source (str): The file.
-        labels (np.ndarray): (N, ), int64, the true classes.
-        predicted (np.ndarray): (N, ), int64, the classes of highest score.
-        num_classes (int): How many scores there are for each video.
-        videos (Tuple[str, ...]): N file names without folder and ending;
-            empty if the file does not tell (stock data sets do not note
-            them).
+    Args:
+        source: the file.
+        labels: (N,), the true classes.
+        predicted: (N,), the classes of highest score.
+        num_classes: scores of each video.
+        videos: N file names without folder and ending; empty if the file does not have them
+            (stock datasets do not record them).
     """
 
     source: str
@@ -38,37 +34,29 @@ class Predictions:
 
     @property
     def correct(self) -> np.ndarray:
-        """(N, ), bool."""
+        """(N,), bool."""
         return self.labels == self.predicted
 
 
 def read_predictions(path: str | Path) -> Predictions:
     """Read the predictions that ``--dump`` wrote for recognition.
 
-    The file is a pickle. Only tensors, arrays and plain containers are read
-    from it; nothing in it is run.
-
-    Args:
-        path (str | Path): The file.
-
-    Returns:
-        Predictions: Of all videos in it.
+    The file is a pickle; only tensors, arrays and plain containers are read from it.
 
     Raises:
-        PredictionsError: If it is not such a file, or a video in it has no
-            label or several.
+        CheckpointError: if it is not such a file, or a video in it lacks one label.
     """
     samples = _read(Path(path))
     if not isinstance(samples, list) or not samples:
-        raise PredictionsError(
+        raise CheckpointError(
             f'{path} does not hold a list of predictions: give a file that '
             '`tools/test.py --dump` wrote'
         )
-    scores = [_scores(sample, at, path) for at, sample in enumerate(samples)]
+    scores = [_scores(sample, f'{path}: entry {at}') for at, sample in enumerate(samples)]
     counts = sorted({len(one) for one in scores})
     if len(counts) > 1:
-        raise PredictionsError(f'{path}: some videos have {counts[0]} scores, others {counts[-1]}')
-    labels = [_label(sample, counts[0], at, path) for at, sample in enumerate(samples)]
+        raise CheckpointError(f'{path}: some videos have {counts[0]} scores, others {counts[-1]}')
+    labels = [_label(sample, counts[0], f'{path}: entry {at}') for at, sample in enumerate(samples)]
     names = [str(sample.get('filename') or sample.get('frame_dir') or '') for sample in samples]
     return Predictions(
         source=str(path),
@@ -79,75 +67,177 @@ def read_predictions(path: str | Path) -> Predictions:
     )
 
 
-def _scores(sample: Any, at: int, path: str | Path) -> np.ndarray:
-    """(C, ), of one video."""
+def _scores(sample: Any, entry: str) -> torch.Tensor:
     if not isinstance(sample, dict) or 'pred_score' not in sample:
-        raise PredictionsError(
-            f'{path}: entry {at} has no pred_score; predictions of '
-            'recognition are compared, not of detection'
-        )
-    scores = np.asarray(_array(sample['pred_score']))
+        raise CheckpointError(f'{entry} has no pred_score: only recognition can be compared')
+    scores = torch.as_tensor(sample['pred_score'])
     if scores.ndim != 1:
-        raise PredictionsError(
-            f'{path}: the pred_score of entry {at} has shape {scores.shape} '
-            'instead of (classes, ): test with '
-            "model.cls_head.average_clips='prob'"
+        raise CheckpointError(
+            f'the pred_score of {entry} has shape {tuple(scores.shape)} instead of (classes,): '
+            "test with model.cls_head.average_clips='prob'"
         )
     return scores
 
 
-def _label(sample: dict, num_classes: int, at: int, path: str | Path) -> int:
-    label = np.asarray(_array(sample.get('gt_label', [])))
-    if label.size != 1:
-        raise PredictionsError(
-            f'{path}: entry {at} has {label.size} labels; one label for each video is needed'
+def _label(sample: dict, num_classes: int, entry: str) -> int:
+    label = torch.as_tensor(sample.get('gt_label', []))
+    if label.numel() != 1:
+        raise CheckpointError(f'{entry} has {label.numel()} labels; each video needs one')
+    if not 0 <= label.item() < num_classes:
+        raise CheckpointError(
+            f'{entry} has the label {label.item()}, but there are {num_classes} classes'
+            f'{" (-1: the list has no labels)" if label.item() < 0 else ""}'
         )
-    value = int(label.reshape(-1)[0])
-    if not 0 <= value < num_classes:
-        raise PredictionsError(
-            f'{path}: entry {at} has the label {value}, which is none of the '
-            f'{num_classes} classes'
-            f'{" (-1: the list has no labels)" if value < 0 else ""}'
-        )
-    return value
-
-
-def _array(value: Any) -> Any:
-    # Through float32, because NumPy has no bfloat16.
-    if isinstance(value, Tensor):
-        value = value.float() if value.is_floating_point() else value
-        return value.numpy()
-    return value
+    return int(label)
 
 
 def _read(path: Path) -> Any:
     try:
         with path.open('rb') as file:
-            return _PredictionsUnpickler(file).load()
+            return _TensorUnpickler(file).load()
     except OSError as error:
-        raise PredictionsError(f'{path} cannot be read: {error}') from error
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise PredictionsError(
-            f'{path} is no file of predictions, or is damaged: {type(error).__name__}: {error}'
+        raise CheckpointError(f'{path} cannot be read: {error}') from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(
+            f'{path} is not a file of predictions, or is damaged: {type(error).__name__}: {error}'
         ) from error
 
 
-class _PredictionsUnpickler(NumbersUnpickler):
-    """Tensors beside what its base reads: plain containers and arrays."""
+class _TensorUnpickler(pickle.Unpickler):
+    """Reads plain containers, tensors and arrays, and runs no other code of a file."""
+
+    allowed = {
+        'torch': ('Size',),
+        'torch._utils': ('_rebuild_tensor_v2',),
+        'collections': ('OrderedDict',),
+        '_codecs': ('encode',),  # bytes, in old protocols
+        'numpy': ('ndarray', 'dtype'),
+        'numpy.core.multiarray': ('_reconstruct', 'scalar'),
+        'numpy._core.multiarray': ('_reconstruct', 'scalar'),
+        'numpy.core.numeric': ('_frombuffer',),
+        'numpy._core.numeric': ('_frombuffer',),
+    }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Look up how to read something."""
+        """Look up the function that reads a part of the file."""
         if (module, name) == ('torch.storage', '_load_from_bytes'):
-            return _load_storage
-        if (module, name) in (
-            ('torch._utils', '_rebuild_tensor_v2'),
-            ('torch', 'Size'),
-            ('collections', 'OrderedDict'),
-        ):
-            return pickle.Unpickler.find_class(self, module, name)
+            # torch's own function would run a pickle
+            return lambda content: torch.load(
+                io.BytesIO(content), map_location='cpu', weights_only=True
+            )
+        if name not in self.allowed.get(module, ()):
+            raise pickle.UnpicklingError(f'it holds {module}.{name}, which is not read')
         return super().find_class(module, name)
 
 
-def _load_storage(content: bytes) -> Any:
-    """The numbers of a tensor; torch's own function would run a pickle."""
-    return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
+class ClassDifference(NamedTuple):
+    """A class as two models see it: its videos, and the share that each model gets right."""
+
+    label: int
+    videos: int
+    first: float
+    second: float
+
+    @property
+    def difference(self) -> float:
+        """Positive where the first model is better."""
+        return self.first - self.second
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same videos.
+
+    Args:
+        classes: every class that has videos, from the largest gain of the first model to its
+            largest loss; of equal ones that with more videos comes first.
+        num_classes: including classes without videos.
+        videos: how many.
+        first: top-1 accuracy of the first model, from 0 to 1.
+        second: the same of the second.
+        only_first: videos that only the first model gets right.
+        only_second: videos that only the second model gets right.
+    """
+
+    classes: tuple[ClassDifference, ...]
+    num_classes: int
+    videos: int
+    first: float
+    second: float
+    only_first: int
+    only_second: int
+
+    def largest(self, count: int) -> tuple[list[ClassDifference], list[ClassDifference]]:
+        """At most ``count`` gains, the largest first, and as many losses, the largest last."""
+        gains = [one for one in self.classes if one.difference > 0]
+        losses = [one for one in self.classes if one.difference < 0]
+        return gains[:count], losses[max(0, len(losses) - count) :]
+
+
+def compare_predictions(first: Predictions, second: Predictions) -> Comparison:
+    """Compare two models class by class.
+
+    Raises:
+        CheckpointError: if they are not of the same videos in the same order; says where.
+    """
+    _check_same_videos(first, second)
+    count = first.num_classes
+    videos = np.bincount(first.labels, minlength=count)
+    right = [np.bincount(one.labels[one.correct], minlength=count) for one in (first, second)]
+    classes = [
+        ClassDifference(
+            int(label), int(videos[label]), *(one[label] / videos[label] for one in right)
+        )
+        for label in np.flatnonzero(videos)
+    ]
+    classes.sort(key=lambda one: (-one.difference, -one.videos, one.label))
+    return Comparison(
+        classes=tuple(classes),
+        num_classes=count,
+        videos=len(first.labels),
+        first=float(first.correct.mean()),
+        second=float(second.correct.mean()),
+        only_first=int((first.correct & ~second.correct).sum()),
+        only_second=int((second.correct & ~first.correct).sum()),
+    )
+
+
+def _check_same_videos(first: Predictions, second: Predictions) -> None:
+    remedy = 'test both models on the same list, unshuffled'
+    for kind, mine, other in (
+        ('videos', len(first.labels), len(second.labels)),
+        ('classes', first.num_classes, second.num_classes),
+    ):
+        if mine != other:
+            raise CheckpointError(
+                f'{first.source} has {mine} {kind} and {second.source} has {other}: {remedy}'
+            )
+    differ = np.flatnonzero(first.labels != second.labels)
+    if len(differ):
+        at = differ[0]
+        raise CheckpointError(
+            f'{len(differ)} of {len(first.labels)} labels differ between {first.source} and '
+            f'{second.source}, first at entry {at}: {first.labels[at]} and {second.labels[at]}; '
+            + remedy
+        )
+    for at, (name, another) in enumerate(zip(first.videos, second.videos)):
+        if name != another:
+            raise CheckpointError(
+                f'entry {at} is video {name} in {first.source} and {another} in '
+                f'{second.source}: {remedy}'
+            )
+
+
+def write_comparison(
+    comparison: Comparison, names: Sequence[str], models: tuple[str, str], path: Path
+) -> None:
+    """Write a CSV file with a line for each class, in the order of the comparison."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = ['class', 'name', 'videos', *(f'{one}_percent' for one in models), 'difference_points']
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        for one in comparison.classes:
+            shares = f'{100 * one.first:.2f}', f'{100 * one.second:.2f}'
+            gain = f'{100 * one.difference:+.2f}'
+            writer.writerow([one.label, names[one.label], one.videos, *shares, gain])

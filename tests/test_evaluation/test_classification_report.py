@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 import torch
+from amd_mm.errors import ConfigError
 from amd_mm.evaluation import ClassificationReport
-from amd_mm.evaluation.label_map import LabelMapError
 from amd_mm.registry import METRICS
 from mmaction.evaluation import AccMetric, top_k_accuracy
 from mmengine.evaluator import Evaluator
@@ -120,11 +120,11 @@ def test_refuses_at_once_what_it_cannot_count(tmp_path, sample, message):
 
 def test_refuses_names_of_other_classes_before_the_test_is_over(tmp_path):
     names = tmp_path / 'names.txt'
-    with pytest.raises(LabelMapError, match='names.txt'):
+    with pytest.raises(ConfigError, match='names.txt'):
         ClassificationReport(str(tmp_path), str(names))
     names.write_text('a\nb\n')
     report = ClassificationReport(str(tmp_path), str(names))
-    with pytest.raises(LabelMapError, match='2 names.* 7 classes'):
+    with pytest.raises(ConfigError, match='2 names.* 7 classes'):
         report.process(None, make_samples(1))
 
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from amd_mm.apis import load_encoder
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -79,10 +80,8 @@ def test_its_features_are_those_of_the_tools(tmp_path):
     path = models.save(models.pretrained(), tmp_path / 'model.pth')
     model = MODELS.build(probe_cfg(path))
     model.init_weights()
-    from amd_mm.evaluation.clip_encoder import ClipEncoder
-
     clips = torch.stack(batch()['inputs'])[:, 0]
-    features = ClipEncoder.from_checkpoint(path, frames=8)(clips.float())
+    features = load_encoder(path, frames=8)(clips)
     inputs = model.data_preprocessor(batch(), training=False)['inputs']
     seen = []
     model.cls_head.norm.register_forward_pre_hook(lambda module, given: seen.append(given[0]))

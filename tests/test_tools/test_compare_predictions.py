@@ -105,7 +105,7 @@ def test_mistakes_are_named(files, capsys):
     for arguments, message in (
         ([files[0], 'none.pkl'], 'none.pkl cannot be read'),
         ([files[0], shorter], '200 videos and short.pkl has 10'),
-        ([files[0], 'names.txt'], 'names.txt is no file of predictions'),
+        ([files[0], 'names.txt'], 'names.txt is not a file of predictions'),
         ([*files, '--labels', 'two.txt'], 'two.txt has 2 names'),
     ):
         assert tool.main([*arguments, '--out', 'none']) == 2

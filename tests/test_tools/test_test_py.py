@@ -348,7 +348,7 @@ def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):
     assert '.pkl' in refused(tool, *case, '--dump', 'x.txt')
     names = tmp_path / 'two.txt'
     names.write_text('a\nb\n')
-    assert 'two.txt has 2 names, but the model tells 6' in refused(
+    assert 'two.txt has 2 names, but the model has 6' in refused(
         tool, *case, '--report', 'r', '--labels', names
     )
     assert 'none.txt' in refused(tool, *case, '--report', 'r', '--labels', 'none.txt')

@@ -13,21 +13,15 @@ from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
 import torch
-from amd_mm.apis import load_model
-from amd_mm.evaluation.linear_probe import (
-    LabelledFeatures,
-    extract_features,
-    linear_probe,
-    load_labelled_clips,
-    nearest_neighbours,
-)
+from amd_mm.apis import Encoder, load_encoder, load_model, normalisation_of
 from amd_mm.evaluation.predictions import read_predictions
+from amd_mm.evaluation.probes import linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization import draw_training_curves, save_figure, styled
 from amd_mm.visualization.reconstruction import borrowed_note, draw_reconstruction
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'quickstart'
 STUDENT, TEACHER, AMD = 'student-videomae', 'teacher', 'student-amd'
@@ -45,12 +39,13 @@ Scores = dict[str, dict[str, list[float]]]
 """Accuracies from 0 to 1: model, then probe, then one value for each seed."""
 
 
-def random_student(folder: Path, seed: int) -> nn.Module:
+def random_student(folder: Path, seed: int) -> Encoder:
     """The student of a run with random weights."""
+    cfg = Config.fromfile(next(folder.glob('*.py')))
     torch.manual_seed(seed)
-    model = MODELS.build(Config.fromfile(next(folder.glob('*.py'))).model)
+    model = MODELS.build(cfg.model)
     model.init_weights()
-    return model.eval()
+    return Encoder(model.backbone, **normalisation_of(cfg.model, images=False))
 
 
 def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
@@ -59,20 +54,26 @@ def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
     return DATASETS.build(dict(cfg, data_root=str(videos), ann_file=list_file))
 
 
+def read_clips(dataset: torch.utils.data.Dataset) -> tuple[Tensor, Tensor]:
+    """The clips (N, C, T, H, W) of a dataset, uint8, and their labels (N,)."""
+    samples = [dataset[index] for index in range(len(dataset))]
+    labels = [int(sample['data_samples'].gt_label) for sample in samples]
+    return torch.cat([sample['inputs'] for sample in samples]), torch.tensor(labels)
+
+
 def probe_all(out: Path, seeds: list[int]) -> Scores:
     """Probe every model of every seed."""
     clips = [
-        load_labelled_clips(labelled_videos(out / 'videos', name))
-        for name in ('train.txt', 'heldout.txt')
+        read_clips(labelled_videos(out / 'videos', name)) for name in ('train.txt', 'heldout.txt')
     ]
     scores: Scores = {name: dict(linear=[], neighbours=[]) for name in CAPTIONS}
     for index, seed in enumerate(seeds, start=1):
         runs = out / f'seed{seed}'
         models = {'random': random_student(runs / STUDENT, seed)}
-        models.update({name: load_model(runs / name) for name in (STUDENT, AMD, TEACHER)})
+        models.update({name: load_encoder(runs / name) for name in (STUDENT, AMD, TEACHER)})
         for name, model in models.items():
             train, test = (
-                LabelledFeatures(extract_features(model, inputs), labels)
+                (torch.cat([model.encode(part) for part in inputs.split(128)]), labels)
                 for inputs, labels in clips
             )
             scores[name]['linear'].append(linear_probe(train, test).accuracy)

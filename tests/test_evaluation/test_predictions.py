@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from amd_mm.evaluation.comparison import compare_predictions, write_comparison
-from amd_mm.evaluation.predictions import PredictionsError, read_predictions
+from amd_mm.errors import CheckpointError
+from amd_mm.evaluation.predictions import compare_predictions, read_predictions, write_comparison
 from mmengine.evaluator import DumpResults
 
 
@@ -71,7 +71,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
     trap.folder = str(tmp_path / 'made')
     path = tmp_path / 'trap.pkl'
     path.write_bytes(pickle.dumps([dict(pred_score=trap)]))
-    with pytest.raises(PredictionsError, match=r'mkdir'):
+    with pytest.raises(CheckpointError, match=r'mkdir'):
         read_predictions(path)
     assert not (tmp_path / 'made').exists()
 
@@ -82,7 +82,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
         ([], 'a list of predictions'),
         (dict(), 'a list of predictions'),
         ([dict(pred_instances=1)], 'entry 0 has no pred_score'),
-        (samples_of([7], [0]), 'label 7, which is none of the 4'),
+        (samples_of([7], [0]), 'label 7, but there are 4 classes'),
         (samples_of([-1], [0]), 'the list has no labels'),
         ([dict(pred_score=torch.ones(3))], 'entry 0 has 0 labels'),
         ([dict(pred_score=torch.ones(2, 3))], 'average_clips'),
@@ -95,7 +95,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
 def test_says_what_is_wrong_with_a_file(tmp_path, content, message):
     path = tmp_path / 'bad.pkl'
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(PredictionsError, match=message) as error:
+    with pytest.raises(CheckpointError, match=message) as error:
         read_predictions(path)
     assert str(path) in str(error.value)
 
@@ -103,9 +103,9 @@ def test_says_what_is_wrong_with_a_file(tmp_path, content, message):
 def test_damaged_and_missing_files(tmp_path):
     path = dump(tmp_path / 'a.pkl', samples_of([0, 1], [0, 1]))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(PredictionsError, match='damaged'):
+    with pytest.raises(CheckpointError, match='damaged'):
         read_predictions(path)
-    with pytest.raises(PredictionsError, match='none.pkl cannot be read'):
+    with pytest.raises(CheckpointError, match='none.pkl cannot be read'):
         read_predictions(tmp_path / 'none.pkl')
 
 
@@ -165,7 +165,7 @@ def test_largest_takes_both_ends():
 )
 def test_refuses_other_videos(tmp_path, other, message):
     mine = dump(tmp_path / 'mine.pkl', samples_of([0, 1, 1], [0, 1, 1]))
-    with pytest.raises(PredictionsError, match=message) as error:
+    with pytest.raises(CheckpointError, match=message) as error:
         compare_predictions(
             read_predictions(mine), read_predictions(dump(tmp_path / 'other.pkl', other))
         )
@@ -177,17 +177,14 @@ def test_refuses_the_same_labels_of_other_videos(tmp_path):
         read_predictions(dump(tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0], names=names)))
         for at, names in enumerate([['d/x.mp4', 'd/y.mp4'], ['x', 'z']])
     )
-    with pytest.raises(PredictionsError, match='entry 1 is video y in .* z'):
+    with pytest.raises(CheckpointError, match='entry 1 is video y in .* z'):
         compare_predictions(one, two)
 
 
 def test_writes_all_classes(tmp_path, pair):
-    path = write_comparison(
-        compare_predictions(*pair),
-        ['a', 'b, too', 'c', 'd'],
-        ('AMD', 'VideoMAE'),
-        tmp_path / 'new' / 'x.csv',
-    )
+    path = tmp_path / 'new' / 'x.csv'
+    names = ['a', 'b, too', 'c', 'd']
+    write_comparison(compare_predictions(*pair), names, ('AMD', 'VideoMAE'), path)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == ['a', 'c', 'b, too']
