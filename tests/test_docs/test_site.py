@@ -1,12 +1,10 @@
-"""The documentation: its pages agree with the code, and its links hold."""
+"""The site builds without dead links, and the table of configs is up to date."""
 
 import importlib.util
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,29 +60,3 @@ def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
     api = (tmp_path / 'docs' / 'api' / 'models' / 'index.html').read_text()
     assert 'amd_mm.models.AMD' in api
     assert 'layer_pairs' in api
-
-
-def test_a_dead_link_is_an_error(tmp_path):
-    pytest.importorskip('mkdocstrings', reason='mkdocs is not installed')
-    from mkdocs.commands.build import build
-    from mkdocs.config import load_config
-    from mkdocs.exceptions import Abort
-
-    (tmp_path / 'docs').mkdir()
-    shutil.copy(ROOT / 'docs' / 'site.py', tmp_path / 'docs')
-    settings = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())
-    settings.update(nav=[dict(Start='README.md')], plugins=[])
-    (tmp_path / 'mkdocs.yml').write_text(yaml.safe_dump(settings))
-    readme = tmp_path / 'README.md'
-    tools = tmp_path / 'tools'
-    tools.mkdir()
-    (tools / 'run.py').write_text('')
-    for link, dead in (('tools/run.py', False), ('tools/gone.py', True)):
-        readme.write_text(f'# Start\n\nSee [this]({link}).\n')
-        config = load_config(str(tmp_path / 'mkdocs.yml'), strict=True)
-        if dead:
-            with pytest.raises(Abort):
-                build(config)
-        else:
-            build(config)
-            assert (tmp_path / 'site' / 'tools' / 'run.py').is_file()

@@ -57,9 +57,3 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob('vit-*.pth'))) == 1
     said = capsys.readouterr().out
     assert said.count('largest difference from the model') == 2
-
-
-def test_formats_are_those_of_the_tool():
-    export = load_tool('export')
-    told = re.findall(r'^\| `(\w+)` \|', PAGE, re.MULTILINE)
-    assert told == [*export.PROGRAM_FORMATS, *export.CODEBASES]
