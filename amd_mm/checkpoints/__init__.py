@@ -2,7 +2,7 @@
 
 from amd_mm.errors import CheckpointError
 
-from .convert import Converted, from_amd_mm, is_fixed_table, to_amd_mm
+from .convert import Converted, from_amd_mm, to_amd_mm
 from .formats import FORMATS, Format, detect_format, get_format, known_formats, unwrap
 from .io import (
     CODEBASES,
@@ -16,7 +16,7 @@ from .io import (
     write_atomically,
 )
 from .load import CheckpointMismatchError, LoadReport, load_encoder, load_into
-from .names import collapse, describe_encoder, group_by_reason
+from .messages import collapse, describe_encoder, group_by_reason
 
 __all__ = [
     'CODEBASES',
@@ -34,7 +34,6 @@ __all__ = [
     'from_amd_mm',
     'get_format',
     'group_by_reason',
-    'is_fixed_table',
     'known_formats',
     'load_encoder',
     'load_into',

@@ -1,7 +1,7 @@
 """From the names of any known format to ours, and back."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from amd_mm.errors import CheckpointError
 from torch import Tensor
 
 from .formats import FORMATS, Format, Rule, detect_format, get_format, is_image_vit, match, unwrap
-from .names import first_few
+from .messages import first_few
 
 Grid = tuple[int, int, int]  # tokens along (time, height, width)
 
@@ -40,17 +40,17 @@ def to_amd_mm(checkpoint: Mapping[str, Any], fmt: str | None = None) -> Converte
         CheckpointError: If the format is not recognised or is for the other kind of encoder (image
             or video), or if a part of the encoder has no counterpart here.
     """
-    table = get_format(fmt or detect_format(checkpoint))
+    spec = get_format(fmt or detect_format(checkpoint))
     state = unwrap(checkpoint)
-    _check_kind(state, table)
-    if table.joint_bias:
+    _check_kind(state, spec)
+    if spec.joint_bias:
         state = _split_biases(state)
-    state, dropped = _clean(state, table)
-    renamed, unknown = _rename(state, table.rules)
-    foreign = [name for name in unknown if name.startswith(table.encoder)]
+    state, dropped = _clean(state, spec)
+    renamed, unknown = _rename(state, spec.rules)
+    foreign = [name for name in unknown if name.startswith(spec.encoder)]
     if foreign:
         raise CheckpointError(
-            f'The file looks like {table.name!r} ({table.description}), but these parts of its '
+            f'The file looks like {spec.name!r} ({spec.description}), but these parts of its '
             f'encoder have no counterpart in our models: {first_few(foreign)}.'
         )
     return Converted(renamed, dropped | dict.fromkeys(unknown, 'has no counterpart here'))
@@ -73,55 +73,55 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
         CheckpointError: If ``fmt`` is unknown or is for the other kind of encoder, or if it has no
             name for a part of the encoder.
     """
-    table = get_format(fmt)
+    spec = get_format(fmt)
     state = unwrap(checkpoint)
-    _check_kind(state, table)
+    _check_kind(state, spec)
     dropped = {}
-    if not table.stores_tables:
+    if not spec.stores_tables:
         dropped = {
             name: 'the fixed sin-cos table, which the other program computes'
             for name, tensor in state.items()
-            if is_fixed_table(name, tensor)
+            if is_table(name) and is_sincos_table(tensor, kinds=('1d',))
         }
         state = {name: tensor for name, tensor in state.items() if name not in dropped}
-    renamed, unknown = _rename_back(state, table.rules)
+    renamed, unknown = _rename_back(state, spec.rules)
     foreign = [name for name in unknown if name.startswith('backbone.')]
     if foreign:
         raise CheckpointError(
-            f'{table.name!r} ({table.description}) has no name for these parts of the encoder: '
+            f'{spec.name!r} ({spec.description}) has no name for these parts of the encoder: '
             f'{first_few(foreign)}.'
         )
-    dropped |= dict.fromkeys(unknown, f'has no counterpart in {table.name}')
+    dropped |= dict.fromkeys(unknown, f'has no counterpart in {spec.name}')
     for name in list(renamed):
-        for template, reason in table.unwritten:
+        for template, reason in spec.unwritten:
             if match(template, name) is not None:
                 del renamed[name]
                 dropped[name] = reason
-    _add_unused_norms(renamed, table)
-    _add_decoder_table(renamed, table)
-    return Converted(_join_biases(renamed) if table.joint_bias else renamed, dropped)
+    _add_unused_norms(renamed, spec)
+    _add_decoder_table(renamed, spec)
+    return Converted(_join_biases(renamed) if spec.joint_bias else renamed, dropped)
 
 
-def _check_kind(state: Mapping[str, Tensor], table: Format) -> None:
+def _check_kind(state: Mapping[str, Tensor], spec: Format) -> None:
     """Refuse an image ViT in a video format, and the reverse."""
     images = is_image_vit(state)
-    if None in (images, table.images) or images == table.images:
+    if None in (images, spec.images) or images == spec.images:
         return
     fitting = ', '.join(one.name for one in FORMATS.values() if one.images in (None, images))
     kinds = ('an image', 'video') if images else ('a video', 'images')
     raise CheckpointError(
-        f'The file holds {kinds[0]} ViT, and {table.name!r} ({table.description}) is for '
+        f'The file holds {kinds[0]} ViT, and {spec.name!r} ({spec.description}) is for '
         f'{kinds[1]}. Use one of these formats: {fitting}.'
     )
 
 
-def _clean(state: dict[str, Tensor], table: Format) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Unify the spelling of names, and drop weights that are not used here."""
     kept: dict[str, Tensor] = {}
     dropped: dict[str, str] = {}
     for name, tensor in state.items():
-        reasons = [why for template, why in table.unused if match(template, name) is not None]
-        if any(match(template, name) is not None for template in table.zero):
+        reasons = [why for template, why in spec.unused if match(template, name) is not None]
+        if any(match(template, name) is not None for template in spec.zero):
             if torch.count_nonzero(tensor):
                 raise CheckpointError(
                     f'{name} is not all zeros. VideoMAE has no such bias, so these weights do '
@@ -132,7 +132,7 @@ def _clean(state: dict[str, Tensor], table: Format) -> tuple[dict[str, Tensor], 
             dropped[name] = reasons[0]
             continue
         spelled = name
-        for other, usual in table.aliases:
+        for other, usual in spec.aliases:
             if (fields := match(other, name)) is not None:
                 spelled = usual.format(**fields)
         if spelled in kept:
@@ -213,18 +213,18 @@ def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def _add_unused_norms(state: dict[str, Tensor], table: Format) -> None:
+def _add_unused_norms(state: dict[str, Tensor], spec: Format) -> None:
     """Add norms that change nothing, for programs that load them strictly without using them."""
     for name in list(state):
-        for template, unused in table.identity_norms:
+        for template, unused in spec.identity_norms:
             if (fields := match(template, name)) is not None:
                 identity = torch.ones_like if fields['p'] == 'weight' else torch.zeros_like
                 state[unused.format(**fields)] = identity(state[name])
 
 
-def _add_decoder_table(state: dict[str, Tensor], table: Format) -> None:
+def _add_decoder_table(state: dict[str, Tensor], spec: Format) -> None:
     """Add the decoder's fixed table of MAE: a square grid after a class token, (1, 1 + N, C)."""
-    name, mask_token = table.decoder_table, state.get('mask_token')
+    name, mask_token = spec.decoder_table, state.get('mask_token')
     if name is None or name in state or mask_token is None or 'pos_embed' not in state:
         return
     side = math.isqrt(state['pos_embed'].shape[1] - 1)
@@ -241,38 +241,32 @@ def is_table(name: str) -> bool:
     return name.rpartition('.')[2] == 'pos_embed'
 
 
-def is_fixed_table(name: str, tensor: Tensor) -> bool:
-    """Whether a weight (1, N, C) is the published 1-D sin-cos position table, up to rounding."""
-    if not is_table(name) or tensor.ndim != 3:
-        return False
-    from amd_mm.models.utils import position_table
-
-    return same_table(tensor, position_table((1, 1, tensor.shape[1]), tensor.shape[2]))
-
-
-def is_sincos_table(tensor: Tensor, grid: Grid | None = None) -> bool:
-    """Whether a position table (1, N, C) is a fixed sin-cos table of any kind, up to rounding.
+def is_sincos_table(
+    tensor: Tensor, grid: Grid | None = None, kinds: Sequence[str] = ('1d', '2d', '3d')
+) -> bool:
+    """Whether a position table (1, N, C) is a fixed sin-cos table, up to rounding.
 
     Args:
-        tensor: The table; a class token, whose position is zero, may come first.
-        grid: Its tokens. If None, 3-D tables are not recognised.
+        tensor: The table. A class token, whose position is zero, may come first.
+        grid: Its tokens; without it, only 1-D and square 2-D tables are recognised.
+        kinds: The kinds of table that count.
     """
     if tensor.ndim != 3:
         return False
     from amd_mm.models.utils import position_table
 
     tokens, dims = tensor.shape[1:]
-    candidates: list[tuple[Grid, str]] = [((1, 1, tokens), 'sincos_1d')]
-    candidates += [(grid, kind) for kind in ('sincos_2d', 'sincos_3d') if grid is not None]
     sides = math.isqrt(tokens), math.isqrt(tokens - 1)
-    candidates += [((1, side, side), 'sincos_2d') for side in sides]
-    for places, kind in candidates:
+    candidates = [('1d', (1, 1, tokens)), *(('2d', (1, side, side)) for side in sides)]
+    candidates += [(kind, grid) for kind in ('2d', '3d') if grid is not None]
+    for kind, places in candidates:
         try:
-            table = position_table(places, dims, kind)
+            table = position_table(places, dims, f'sincos_{kind}') if kind in kinds else None
         except ValueError:  # the width or the grid does not suit this kind
             continue
-        extra = tokens - table.shape[1]
-        if extra in (0, 1) and same_table(tensor, F.pad(table, (0, 0, extra, 0))):
+        if table is None or tokens - table.shape[1] not in (0, 1):
+            continue
+        if same_table(tensor, F.pad(table, (0, 0, tokens - table.shape[1], 0))):
             return True
     return False
 

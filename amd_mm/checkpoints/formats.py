@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from amd_mm.errors import CheckpointError
 from torch import Tensor
 
-from .names import first_few
+from .messages import first_few
 
 _FIELDS = {'i': r'\d+', 'j': r'\d+', 'n': '[12]', 'p': 'weight|bias', 'rest': '.+'}
 
@@ -39,19 +39,18 @@ class Rule(NamedTuple):
 
 
 def _rules(
-    *pairs: tuple[str | tuple[str, ...], str], theirs: str = '', ours: str = ''
+    *pairs: str | tuple[str | tuple[str, ...], str], theirs: str = '', ours: str = ''
 ) -> tuple[Rule, ...]:
-    """Rules from pairs of templates, each below a prefix."""
+    """Rules from pairs (their template, our template), each below a prefix.
+
+    A single template stands for a pair of equals.
+    """
     rules = []
-    for left, right in pairs:
+    for pair in pairs:
+        left, right = (pair, pair) if isinstance(pair, str) else pair
         lefts = (left,) if isinstance(left, str) else left
         rules.append(Rule(tuple(theirs + one for one in lefts), ours + right))
     return tuple(rules)
-
-
-def _same(*prefixes: str, ours: str = '') -> tuple[Rule, ...]:
-    """Rules that keep every name below these prefixes."""
-    return _rules(*((one + '{rest}', one + '{rest}') for one in prefixes), ours=ours)
 
 
 @cache
@@ -71,30 +70,21 @@ def match(template: str, name: str) -> dict[str, str] | None:
     return found.groupdict() if found else None
 
 
-# A transformer block of a video ViT and of an image ViT; the decoders of both.
-_BLOCK = (
-    ('norm{n}.{p}', 'norm{n}.{p}'),
-    ('attn.q_bias', 'attn.q_bias'),
-    ('attn.v_bias', 'attn.v_bias'),
-    ('attn.qkv.weight', 'attn.qkv.weight'),
-    ('attn.proj.{p}', 'attn.proj.{p}'),
+# Blocks of a ViT, (theirs, ours): video ViTs and their decoders, image ViTs, decoders of images.
+_PLAIN = (
+    'norm{n}.{p}',
+    'attn.proj.{p}',
     ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
     ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
-    ('gamma_{n}', 'gamma_{n}'),
 )
+_BLOCK = (*_PLAIN, 'attn.q_bias', 'attn.v_bias', 'attn.qkv.weight', 'gamma_{n}')
+_IMAGE_DECODER_BLOCK = (*_PLAIN, 'attn.qkv.{p}')
 _IMAGE_BLOCK = (
     ('norm{n}.{p}', 'ln{n}.{p}'),
-    ('attn.qkv.{p}', 'attn.qkv.{p}'),
-    ('attn.proj.{p}', 'attn.proj.{p}'),
+    'attn.qkv.{p}',
+    'attn.proj.{p}',
     ('mlp.fc1.{p}', 'ffn.layers.0.0.{p}'),
     ('mlp.fc2.{p}', 'ffn.layers.1.{p}'),
-)
-_IMAGE_DECODER_BLOCK = (
-    ('norm{n}.{p}', 'norm{n}.{p}'),
-    ('attn.qkv.{p}', 'attn.qkv.{p}'),
-    ('attn.proj.{p}', 'attn.proj.{p}'),
-    ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
-    ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
 )
 _HF_ATTENTION = 'attention.attention.'
 _HF_BLOCK = (
@@ -109,21 +99,16 @@ _HF_BLOCK = (
 )
 _HF_STACKS = ('videomae.encoder.layer.{i}.', 'decoder.decoder_layers.{i}.')
 
+_PATCH = ('patch_embed.proj.{p}', 'patch_embed.projection.{p}')
 _VIDEOMAE = (
-    *_rules(
-        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
-        ('pos_embed', 'pos_embed'),
-        ('norm.{p}', 'norm.{p}'),
-        theirs='encoder.',
-        ours='backbone.',
-    ),
+    *_rules(_PATCH, 'pos_embed', 'norm.{p}', theirs='encoder.', ours='backbone.'),
     *_rules(*_BLOCK, theirs='encoder.blocks.{i}.', ours='backbone.blocks.{i}.'),
     *_rules(
         ('encoder_to_decoder.weight', 'decoder.embed.weight'),
         ('mask_token', 'decoder.mask_token'),
         ('pos_embed', 'decoder.pos_embed'),
-        ('decoder.norm.{p}', 'decoder.norm.{p}'),
-        ('decoder.head.{p}', 'decoder.head.{p}'),
+        'decoder.norm.{p}',
+        'decoder.head.{p}',
     ),
     *_rules(*_BLOCK, theirs='decoder.blocks.{i}.', ours='decoder.blocks.{i}.'),
 )
@@ -136,13 +121,7 @@ _AMD = (
     *_rules(*_BLOCK, theirs='generators.{i}.blocks.{j}.', ours='neck.generators.{i}.blocks.{j}.'),
 )
 _FINETUNED = (
-    *_rules(
-        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
-        ('pos_embed', 'pos_embed'),
-        ('norm.{p}', 'norm.{p}'),
-        ('fc_norm.{p}', 'fc_norm.{p}'),
-        ours='backbone.',
-    ),
+    *_rules(_PATCH, 'pos_embed', 'norm.{p}', 'fc_norm.{p}', ours='backbone.'),
     *_rules(*_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
     *_rules(('head.{p}', 'cls_head.fc_cls.{p}')),
 )
@@ -158,17 +137,17 @@ _HUGGING_FACE = (
         ('classifier.{p}', 'cls_head.fc_cls.{p}'),
         ('encoder_to_decoder.weight', 'decoder.embed.weight'),
         ('mask_token', 'decoder.mask_token'),
-        ('decoder.norm.{p}', 'decoder.norm.{p}'),
-        ('decoder.head.{p}', 'decoder.head.{p}'),
+        'decoder.norm.{p}',
+        'decoder.head.{p}',
     ),
     *_rules(*_HF_BLOCK, theirs=_HF_STACKS[0], ours='backbone.blocks.{i}.'),
     *_rules(*_HF_BLOCK, theirs=_HF_STACKS[1], ours='decoder.blocks.{i}.'),
 )
 _MAE = (
     *_rules(
-        ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
-        ('cls_token', 'cls_token'),
-        ('pos_embed', 'pos_embed'),
+        _PATCH,
+        'cls_token',
+        'pos_embed',
         ('norm.{p}', 'ln1.{p}'),
         ('fc_norm.{p}', 'ln2.{p}'),
         ours='backbone.',
@@ -187,13 +166,14 @@ _MAE = (
 _DMAE = (
     *_MAE,
     *_rules(
-        ('{i}.{p}', '{i}.{p}'),
+        '{i}.{p}',
         ('{i}.fc1.{p}', '{i}.0.{p}'),
         ('{i}.fc2.{p}', '{i}.2.{p}'),
         theirs='aligned_feature_projection_heads.',
         ours='neck.projections.',
     ),
 )
+_OUR_PARTS = ('backbone', 'decoder', 'neck', 'cls_head', 'roi_head', 'head')
 # Beginnings of the names of a ViT that is not a part of another model.
 _VIT = ('patch_embed.', 'blocks.', 'norm.', 'fc_norm.', 'pos_embed', 'cls_token')
 
@@ -337,7 +317,7 @@ _FORMATS = (
     Format(
         name='mmpretrain',
         description='MMPretrain classifier or MAE with a VisionTransformer backbone',
-        rules=_same('backbone.', 'head.', 'neck.bn.'),
+        rules=_rules('backbone.{rest}', 'head.{rest}', 'neck.bn.{rest}'),
         marks=(r'^backbone\.patch_embed\.projection\.', r'^(head|neck\.decoder_embed)\.'),
         encoder=('backbone.',),
         unused=tuple(
@@ -351,7 +331,7 @@ _FORMATS = (
         name='mmaction',
         description='MMAction2 / MMDetection recogniser or detector with '
         'a VisionTransformer backbone',
-        rules=_same('backbone.', 'cls_head.', 'roi_head.'),
+        rules=_rules('backbone.{rest}', 'cls_head.{rest}', 'roi_head.{rest}'),
         marks=(r'^backbone\.patch_embed\.projection\.', r'^(cls_head|roi_head)\.'),
         encoder=('backbone.',),
         stores_tables=True,
@@ -359,7 +339,7 @@ _FORMATS = (
     Format(
         name='amd_mm',
         description='this package, pre-training',
-        rules=_same('backbone.', 'decoder.', 'neck.', 'cls_head.', 'roi_head.', 'head.'),
+        rules=_rules(*(f'{one}.{{rest}}' for one in _OUR_PARTS)),
         marks=(r'^backbone\.patch_embed\.projection\.',),
         encoder=('backbone.',),
         stores_tables=True,
@@ -368,9 +348,13 @@ _FORMATS = (
     Format(
         name='backbone',
         description="a bare backbone in MMAction2's names, without 'backbone.'",
-        rules=(
-            *_same('patch_embed.projection.', 'blocks.', 'norm.', 'fc_norm.', ours='backbone.'),
-            *_rules(('pos_embed', 'pos_embed'), ours='backbone.'),
+        rules=_rules(
+            'patch_embed.projection.{p}',
+            'blocks.{rest}',
+            'norm.{p}',
+            'fc_norm.{p}',
+            'pos_embed',
+            ours='backbone.',
         ),
         marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
         encoder=('',),
@@ -379,9 +363,14 @@ _FORMATS = (
     Format(
         name='image_backbone',
         description="a bare backbone in MMPretrain's names, without 'backbone.'",
-        rules=(
-            *_same('patch_embed.projection.', 'layers.', 'ln1.', 'ln2.', ours='backbone.'),
-            *_rules(('pos_embed', 'pos_embed'), ('cls_token', 'cls_token'), ours='backbone.'),
+        rules=_rules(
+            'patch_embed.projection.{p}',
+            'layers.{rest}',
+            'ln1.{p}',
+            'ln2.{p}',
+            'pos_embed',
+            'cls_token',
+            ours='backbone.',
         ),
         marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
         encoder=('',),

@@ -4,10 +4,8 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import re
 import struct
-import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -17,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import torch
 from amd_mm.errors import CheckpointError
-from mmengine.fileio import get_file_backend
+from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
@@ -25,6 +23,7 @@ from .convert import from_amd_mm, to_amd_mm
 from .formats import get_format, is_image_vit
 
 PARTIAL_SUFFIX = '.partial'
+ATOMIC_BACKEND = 'amd_mm_atomic'
 
 # Files of a folder that Hugging Face transformers saved, in order of preference.
 _FOLDER_FILES = (
@@ -167,17 +166,7 @@ def _read_torch(stream: BinaryIO, path: str, unsafe: bool) -> Any:
         raise CheckpointError(
             f'{path} holds objects of a program that is not installed here: {error}.'
         ) from error
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:  # a damaged stream of pickle instructions can end in any of these
+    except Exception as error:  # a damaged stream of pickle instructions raises nearly anything
         refused = re.search(r'(?:GLOBAL|[Uu]nsupported class) ([A-Za-z_][\w.]*\w)', str(error))
         if refused and not unsafe:
             raise CheckpointError(_refusal(path, refused.group(1))) from error
@@ -276,6 +265,15 @@ def write_atomically(path: str | os.PathLike, content: bytes | memoryview) -> No
         ) from error
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+@register_backend(ATOMIC_BACKEND, force=True)
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local file backend with :func:`write_atomically`."""
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        """Write a file atomically."""
+        write_atomically(filepath, obj)
 
 
 def save_weights(

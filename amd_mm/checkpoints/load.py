@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .convert import Converted, Grid, is_sincos_table, is_table, same_table, to_amd_mm
 from .formats import detect_format, is_image_vit, unwrap
 from .io import read_checkpoint
-from .names import collapse, count_blocks, describe_encoder, group_by_reason
+from .messages import collapse, count_blocks, describe_encoder, explain_mismatch, group_by_reason
 
 ENCODER = 'backbone.'
 OWN_NAMES = "the model's own names"  # the format in messages if no name was converted
@@ -99,7 +99,6 @@ def load_encoder(
     *,
     allow_missing: Sequence[str] = (),
     extra_blocks: str = 'error',
-    source_grid: Grid | None = None,
     prefix: str | None = None,
     fmt: str | None = None,
     logger: MMLogger | str | None = 'current',
@@ -114,11 +113,10 @@ def load_encoder(
         source: See :func:`load_into`.
         allow_missing: See :func:`load_into`.
         extra_blocks: See :func:`load_into`.
-        source_grid: See :func:`load_into`.
-        prefix: Beginning of the encoder's names in the file, as in MMEngine's ``Pretrained``. Only
-            needed if the file holds several encoders and this one is not ``'backbone.'``.
         fmt: See :func:`load_into`.
         logger: See :func:`load_into`.
+        prefix: Beginning of the encoder's names in the file, as in MMEngine's ``Pretrained``. Only
+            needed if the file holds several encoders and this one is not ``'backbone.'``.
 
     Raises:
         CheckpointError: As :func:`load_into`, and if no name in the file has the prefix.
@@ -140,7 +138,6 @@ def load_encoder(
         prefix=ENCODER,
         allow_missing=allow_missing,
         extra_blocks=extra_blocks,
-        source_grid=source_grid,
         fmt=fmt,
         name=name,
         logger=logger,
@@ -154,7 +151,6 @@ def load_into(
     *,
     allow_missing: Sequence[str] = (),
     extra_blocks: str = 'error',
-    source_grid: Grid | None = None,
     fmt: str | None = None,
     name: str | None = None,
     remedy: str | None = None,
@@ -167,7 +163,8 @@ def load_into(
 
     - A fixed sin-cos table is kept by a video ViT, and taken from the file by an image ViT. If the
       file has a learned table where the module keeps a fixed one, it does not fit.
-    - A learned position table of another size is resampled, bicubic in space and linear in time.
+    - A learned position table of another size is resampled, bicubic in space and linear in time,
+      if its grid differs in space only and is square, or differs in time only.
     - A closing norm of the file (``norm``, ``fc_norm``) and parts outside of the encoder may be
       absent from the module.
 
@@ -180,8 +177,6 @@ def load_into(
             has them in another shape (for a fixed position table: if the file has a learned one):
             beginnings of names (``'fc_norm'``) or patterns (``'neck.generators.*.mask_token'``).
         extra_blocks: ``'error'``, or ``'ignore'`` to take the first blocks of a deeper encoder.
-        source_grid: Tokens (time, height, width) of a learned position table in the file. Default:
-            as many in time as the module, and a square in space.
         fmt: A key of :data:`FORMATS`. Default: recognised; names of the module's own are kept.
         name: Name of the source in messages.
         remedy: Advice that ends the message of an error about missing weights. Default: which
@@ -209,7 +204,7 @@ def load_into(
     else:
         fmt = fmt or detect_format(checkpoint)
         state, dropped = to_amd_mm(checkpoint, fmt)
-    result = _compare(module, state, prefix, allow_missing, extra_blocks, source_grid)
+    result = _compare(module, state, prefix, allow_missing, extra_blocks)
     if not result.fits:
         raise _mismatch(f'{name} ({fmt})', module, state, prefix, result, remedy)
     if not result.copies:
@@ -275,7 +270,6 @@ def _compare(
     prefix: str,
     allow_missing: Sequence[str],
     extra_blocks: str,
-    source_grid: Grid | None,
 ) -> _Comparison:
     """Compare weights in our names with a module; arguments as in :func:`load_into`."""
     result = _Comparison()
@@ -296,7 +290,7 @@ def _compare(
                     _keep_table(result, name, target, tensor, _grid_of(owner, target), allowed)
                 continue
             if tensor is not None:
-                tensor = _resample(result, name, owner, target, tensor, source_grid)
+                tensor = _resample(result, name, owner, target, tensor)
         if tensor is not None and tensor.shape == target.shape:
             result.copies[name] = tensor
         elif allowed:
@@ -367,12 +361,7 @@ def _keep_table(
 
 
 def _resample(
-    result: _Comparison,
-    name: str,
-    owner: nn.Module,
-    target: Tensor,
-    given: Tensor,
-    source_grid: Grid | None,
+    result: _Comparison, name: str, owner: nn.Module, target: Tensor, given: Tensor
 ) -> Tensor:
     """A position table in the shape of the target, or unchanged if the grids are not known."""
     new = _grid_of(owner, target)
@@ -381,8 +370,10 @@ def _resample(
         return given
     tokens = given.shape[1] - extra
     side = math.isqrt(max(tokens, 0) // new[0])
-    old = source_grid or (new[0], side, side)
-    if tokens <= 0 or tokens != math.prod(old) or given.shape[2] != target.shape[2]:
+    old = (new[0], side, side)
+    if math.prod(old) != tokens:
+        old = (tokens // math.prod(new[1:]), *new[1:])
+    if tokens <= 0 or math.prod(old) != tokens or given.shape[2] != target.shape[2]:
         return given
     from amd_mm.models.utils import resize_position_table  # slow to import, and seldom needed
 
@@ -409,101 +400,19 @@ def _mismatch(
     result: _Comparison,
     remedy: str | None,
 ) -> CheckpointMismatchError:
-    """The error for a checkpoint that does not fit."""
     details = (result.lacking, result.mismatched, result.foreign)
     targets, encoder = module.state_dict(), ENCODER.removeprefix(prefix)
-    sizes = describe_encoder(state), describe_encoder(targets, encoder)
     images = is_image_vit(state), is_image_vit(targets)
+    kind = type(module).__name__
     if None not in images and images[0] != images[1]:
-        kinds = ['an image ViT' if one else 'a video ViT' for one in images]
-        return CheckpointMismatchError(
-            f'{label} holds {kinds[0]} ({sizes[0]}), and {type(module).__name__} is {kinds[1]} '
-            f'({sizes[1]}); nothing was loaded. Give a checkpoint of the other kind.',
-            *details,
+        names = ['an image ViT' if one else 'a video ViT' for one in images]
+        text = (
+            f'{label} holds {names[0]} ({describe_encoder(state)}), and {kind} is {names[1]} '
+            f'({describe_encoder(targets, encoder)}); nothing was loaded. Give a checkpoint of the '
+            'other kind.'
         )
-    lines = [f'{label} does not fit {type(module).__name__}; nothing was loaded.']
-    if result.lacking:
-        lines.append(f'missing in the file ({len(result.lacking)}): {collapse(result.lacking)}')
-    if result.mismatched:
-        lines.append(f'of another shape ({len(result.mismatched)}):')
-        groups: dict[tuple, list[str]] = {}
-        for name, shapes in result.mismatched.items():
-            groups.setdefault((*shapes, _any_number(name)), []).append(name)
-        lines += [
-            f'  {collapse(names)}: file {theirs}, model {ours}'
-            for (theirs, ours, _), names in groups.items()
-        ]
-    if result.foreign:
-        lines.append(f'not in the model ({len(result.foreign)}): {collapse(result.foreign)}')
-    if result.learned:
-        lines.append(
-            f'a learned position table, where the model has a fixed one: {collapse(result.learned)}'
+    else:
+        text = f'{label} does not fit {kind}; nothing was loaded.\n' + explain_mismatch(
+            state, targets, encoder, *details, result.learned, remedy
         )
-    lines.append(f'The file has {sizes[0]}; the model {sizes[1]}.')
-    depths = count_blocks(state, ENCODER), count_blocks(targets, encoder)
-    lines += _remedies(result, targets, *depths, remedy)
-    return CheckpointMismatchError('\n'.join(lines), *details)
-
-
-def _remedies(
-    result: _Comparison, targets: Mapping[str, Tensor], theirs: int, ours: int, remedy: str | None
-) -> list[str]:
-    """What to do about a mismatch, as far as it can be guessed; depths of file and model given."""
-    remedies = []
-    mismatched = list(result.mismatched.items())
-    if any(name.endswith('cls_token') for name in result.foreign):
-        remedies.append(
-            "The file has a class token, the model none: set the model's with_cls_token=True."
-        )
-    elif any(name.endswith('cls_token') for name in result.lacking):
-        remedies.append(
-            "The model has a class token, the file none: set the model's with_cls_token=False."
-        )
-    elif mismatched and all(name.startswith(('cls_head.', 'head.')) for name, _ in mismatched):
-        file, model = mismatched[0][1]
-        remedies.append(
-            f'The file distinguishes {file[0]} classes, the model {model[0]}: set '
-            f'num_classes={file[0]} of the head, or give the file that was trained for this config.'
-        )
-    elif mismatched:
-        remedies.append(
-            "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
-            "tubelet_size and in_channels to the file's."
-        )
-    elif theirs > ours and result.foreign and remedy is None:
-        remedies.append(f"extra_blocks='ignore' takes the first {ours} blocks.")
-    if 'decoder.pos_embed' in result.learned:
-        if remedy is None:
-            remedies.append(
-                'Decoders have fixed tables here. To load the other weights without it: '
-                "allow_missing=('decoder.pos_embed',)."
-            )
-    elif result.learned:
-        remedies.append(
-            "Set the model's use_learnable_pos_emb=True, or its pos_embed_type to the file's if "
-            'that is a fixed table of another kind.'
-        )
-    patterns = _patterns(result.lacking, targets)
-    if remedy is not None:
-        remedies.append(remedy)
-    elif patterns and not any(re.search(r'(blocks|layers)\b', one) for one in patterns):
-        remedies.append(
-            f'If {", ".join(patterns)} may keep the initial values: allow_missing={patterns!r}.'
-        )
-    return remedies
-
-
-def _patterns(lacking: Sequence[str], targets: Iterable[str]) -> tuple[str, ...]:
-    """Values of ``allow_missing`` that permit the missing weights: whole parts, or single names."""
-    present = set(targets) - set(lacking)
-    patterns = set()
-    for name in lacking:
-        parts = name.split('.')
-        parents = ['.'.join(parts[:count]) for count in range(1, len(parts))]
-        whole = (one for one in parents if not any(key.startswith(f'{one}.') for key in present))
-        patterns.add(_any_number(next(whole, name)))
-    return tuple(sorted(patterns))
-
-
-def _any_number(name: str) -> str:
-    return re.sub(r'\.\d+(?=\.|$)', '.*', name)
+    return CheckpointMismatchError(text, *details)

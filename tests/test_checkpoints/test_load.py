@@ -232,28 +232,29 @@ def test_half_precision_is_no_other_table(dtype, kind):
         assert load_encoder(backbone(), state, logger=None).recomputed
 
 
-def test_a_learned_table_is_resampled():
-    source = backbone(use_learnable_pos_emb=True)
-    target = backbone(use_learnable_pos_emb=True, img_size=(32, 48), num_frames=8)
-    with pytest.raises(CheckpointMismatchError, match='pos_embed'):
-        # 4 time steps cannot be cut out of 32 tokens in squares.
-        load_encoder(target, weights(source), logger=None)
-    report = load_encoder(target, weights(source), source_grid=(2, 4, 4), logger=None)
-    assert report.recomputed == {'pos_embed': 'resampled from (2, 4, 4) to (4, 4, 6) tokens'}
-    assert target.pos_embed.shape == (1, 96, 12)
-    # Resampling a constant gives the constant.
-    state = weights(source)
-    state['backbone.pos_embed'] = torch.full((1, 32, 12), 0.5)
-    load_encoder(target, state, source_grid=(2, 4, 4), logger=None)
-    torch.testing.assert_close(target.pos_embed.data, torch.full((1, 96, 12), 0.5))
-
-
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
-def test_a_square_learned_table_is_understood(cls):
-    source = backbone(use_learnable_pos_emb=True, img_size=48)
-    target = backbone(cls, use_learnable_pos_emb=True)
-    report = load_encoder(target, weights(source), logger=None)
-    assert report.recomputed == {'pos_embed': 'resampled from (2, 6, 6) to (2, 4, 4) tokens'}
+@pytest.mark.parametrize(
+    'changes, old, new',
+    [
+        (dict(img_size=48), (2, 4, 4), (2, 6, 6)),
+        (dict(num_frames=8), (2, 4, 4), (4, 4, 4)),
+        (dict(img_size=48, num_frames=8), None, None),  # both at once: the grid is not known
+    ],
+)
+def test_a_learned_table_is_resampled(cls, changes, old, new):
+    source = backbone(use_learnable_pos_emb=True)
+    target = backbone(cls, use_learnable_pos_emb=True, **changes)
+    state = weights(source)
+    if old is None:
+        with pytest.raises(CheckpointMismatchError, match='pos_embed'):
+            load_encoder(target, state, logger=None)
+        return
+    report = load_encoder(target, state, logger=None)
+    assert report.recomputed == {'pos_embed': f'resampled from {old} to {new} tokens'}
+    # A constant stays constant.
+    state['backbone.pos_embed'] = torch.full((1, 32, 12), 0.5)
+    load_encoder(target, state, logger=None)
+    torch.testing.assert_close(target.pos_embed.data, torch.full(target.pos_embed.shape, 0.5))
 
 
 def test_a_learned_table_that_is_not_there():

@@ -1,43 +1,25 @@
 import math
-import os
 import os.path as osp
 from glob import escape, glob
-from pathlib import Path
 
 from amd_mm.checkpoints import make_plain, restore_log_history, write_atomically
-from amd_mm.checkpoints.io import PARTIAL_SUFFIX
+from amd_mm.checkpoints.io import ATOMIC_BACKEND, PARTIAL_SUFFIX
 from amd_mm.registry import HOOKS
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
-
-ATOMIC_BACKEND = 'amd_mm_atomic'
-
-
-@register_backend(ATOMIC_BACKEND, force=True)
-class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local file backend with :func:`write_atomically`."""
-
-    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write a file atomically."""
-        write_atomically(filepath, obj)
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """``mmengine.CheckpointHook`` for runs that may be killed at any time.
+    """MMEngine's ``CheckpointHook`` for runs that may be killed at any time.
 
-    MMEngine removes the oldest checkpoint first and then writes the new one in place. Here local
-    files are written atomically, in this order: the checkpoint, ``last_checkpoint``, the removal
-    of old checkpoints (those of ``save_best`` too). A run that is killed in between leaves one
-    checkpoint more than ``max_keep_ckpts``. Half-written files are removed at the next start.
-
-    Checkpoints hold tensors and plain containers only, so ``torch.load(weights_only=True)`` reads
-    them (see :func:`make_plain`).
-
-    No checkpoint holds the gradients of an unfinished step (``accumulative_counts``). If
-    checkpoints would fall inside of a step, the log warns before training.
+    Local files are written atomically: the checkpoint, then ``last_checkpoint``. Only then old
+    checkpoints are removed (those of ``save_best`` too), so a run that is killed in between leaves
+    one more than ``max_keep_ckpts``. Checkpoints hold tensors and plain containers, see
+    :func:`make_plain`. They do not hold the gradients of an unfinished step
+    (``accumulative_counts``): the log warns if a checkpoint would fall inside of a step.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -50,18 +32,16 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.logger.warning(
                 f'optim_wrapper.accumulative_counts={counts} does not divide the {batches} '
                 'batches between two checkpoints. Checkpoints inside of a step lack its '
-                'gradients, and a run resumed from one differs from an uninterrupted run. Use a '
-                f'divisor of {batches}, or make default_hooks.checkpoint.interval a multiple of '
+                f'gradients, so a resumed run differs. Use a divisor of {batches}, or make '
+                'default_hooks.checkpoint.interval a multiple of '
                 f'{counts // math.gcd(epoch, counts)}'
             )
-        if type(self.file_backend) is not LocalBackend:  # s3:// and the like write atomically
-            return
-        self.backend_args = dict(backend=ATOMIC_BACKEND)
-        if is_main_process():
+        if type(self.file_backend) is LocalBackend:  # others (s3://) write atomically
+            self.backend_args = dict(backend=ATOMIC_BACKEND)
             for folder in {self.out_dir, runner.work_dir}:
                 for path in glob(osp.join(escape(folder), '*' + PARTIAL_SUFFIX)):
                     runner.logger.info(f'Removing {path}, which an interrupted run left.')
-                    os.remove(path)
+                    self._remove(path)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Replace the objects of MMEngine and NumPy, see :func:`make_plain`."""

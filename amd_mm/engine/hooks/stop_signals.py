@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 from amd_mm.checkpoints import write_atomically
+from amd_mm.checkpoints.io import ATOMIC_BACKEND
 from amd_mm.registry import HOOKS
 from mmengine.dist import barrier, get_comm_device, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -22,7 +23,6 @@ from torch.utils.data import DataLoader
 
 from ..optim_wrappers.guarded import HostCopy
 from ..utils import DataBatch
-from .atomic_checkpoint import ATOMIC_BACKEND
 
 # Ctrl-C, and what Slurm, torchrun and `kill` send.
 _SIGNALS = ('SIGINT', 'SIGTERM')
