@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .style import COLOURS, save_figure, styled, write_table
 
-UNITS = ('pixels', 'tokens')
-
 
 @dataclass(frozen=True)
 class Distances:
@@ -141,7 +139,6 @@ def weighted_distances(query: Tensor, key: Tensor, places: Tensor, chunk: int = 
 def draw_attention_distances(
     models: Mapping[str, Distances],
     path: str | Path,
-    unit: str = 'pixels',
     title: str = 'Mean attention distance of each head',
 ) -> Path:
     """Draw the distances of models side by side.
@@ -153,22 +150,20 @@ def draw_attention_distances(
     Args:
         models: name -> distances.
         path: the picture; its ending is the format.
-        unit: of the first row: ``pixels`` of the model's input, or ``tokens``, sides of a patch.
         title: above the panels.
     """
     rows = 1 + any(one.time is not None for one in models.values())
     figure = Figure(figsize=(max(4.6, 0.6 + 2.7 * len(models)), 1.1 + 2.2 * rows))
     panels = figure.subplots(rows, len(models), sharey='row', squeeze=False)
     for column, (name, one) in zip(panels.T, models.items()):
-        size = one.patch if unit == 'tokens' else 1
         column[0].set_title(name)
-        _draw_heads(column[0], one.space / size, one.uniform[0] / size)
+        _draw_heads(column[0], one.space, one.uniform[0])
         if one.time is not None:
             _draw_heads(column[1], one.time, one.uniform[1])
         elif rows == 2:
             column[1].axis('off')
         column[0 if one.time is None else 1].set_xlabel('block')
-    for row, label in zip(panels, (f'distance within the frame\n({unit})', 'in time\n(frames)')):
+    for row, label in zip(panels, ('distance within the frame\n(pixels)', 'in time\n(frames)')):
         first = next(axes for axes in row if axes.has_data())  # an image model has no second row
         first.set_ylabel(label)
         first.tick_params(labelleft=True)

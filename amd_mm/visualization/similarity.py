@@ -103,7 +103,6 @@ def draw_similarity(
     values: Tensor,
     path: str | Path,
     pairs: Sequence[tuple[int, int]] = (),
-    names: tuple[str, str] = ('student', 'teacher'),
     title: str = 'Similarity of features (linear CKA)',
 ) -> Path:
     """Draw the similarity of the blocks of two models.
@@ -112,7 +111,6 @@ def draw_similarity(
         values: (student's blocks, teacher's blocks), from 0 to 1.
         path: the picture; its ending is the format.
         pairs: blocks of student and teacher, counted from 1, that training aligns: framed.
-        names: of the two models, for the axes.
         title: above the picture.
     """
     rows, columns = values.shape
@@ -127,7 +125,7 @@ def draw_similarity(
         step = 1 if count <= 12 else 2 if count <= 24 else 4
         blocks = range(step, count + 1, step)
         axis.set_ticks([block - 1 for block in blocks], [str(block) for block in blocks])
-    axes.set(xlabel=f'block of the {names[1]}', ylabel=f'block of the {names[0]}', title=title)
+    axes.set(xlabel='block of the teacher', ylabel='block of the student', title=title)
     if max(rows, columns) <= _VALUES:
         for row, column in product(range(rows), range(columns)):
             value = values[row, column].item()

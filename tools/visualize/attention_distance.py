@@ -5,8 +5,8 @@ r"""Draw how far each head of each block looks, for one or several models.
 
 For each head: the distance between a patch and the patches it attends to, weighted by attention,
 mean over patches and inputs (figure 4 of the AMD paper). The first row is the distance within the
-frame, in pixels of the model's input or in tokens; the second row, for video, that in time. Models
-see all patches. The numbers are also written to distance.csv.
+frame, in pixels of the model's input; the second row, for video, that in time. Models see all
+patches. The numbers, also in patches, are written to distance.csv.
 
 CHECKPOINT has any known format, pre-trained or fine-tuned. CONFIG is its config. Video models
 mostly need none, and the config that training left beside a checkpoint is found.
@@ -21,7 +21,6 @@ from pathlib import Path
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.errors import ConfigError
 from amd_mm.visualization.attention import (
-    UNITS,
     Distances,
     attention_distances,
     draw_attention_distances,
@@ -45,7 +44,6 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='NAME CHECKPOINT [CONFIG]',
         help='a model; may be repeated',
     )
-    parser.add_argument('--unit', choices=UNITS, default=UNITS[0], help='within the frame')
     add_input_arguments(parser, 16)
     return parser
 
@@ -71,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
             f'{name}: {len(files)} inputs, mean distance {first:.1f} pixels in the first block, '
             f'{last:.1f} in the last (uniform attention: {found[name].uniform[0]:.1f})'
         )
-    draw_attention_distances(found, args.out, args.unit)
+    draw_attention_distances(found, args.out)
     table = write_attention_distances(found, Path(args.out).with_suffix('.csv'))
     print(f'wrote {args.out} and {table}')
 

@@ -44,13 +44,6 @@ def make_parser() -> argparse.ArgumentParser:
     source = dict(nargs='+', metavar='CHECKPOINT [CONFIG]')
     parser.add_argument('--student', required=True, help='a model', **source)
     parser.add_argument('--teacher', help='another model', **source)
-    parser.add_argument(
-        '--names',
-        nargs=2,
-        default=('student', 'teacher'),
-        metavar=('STUDENT', 'TEACHER'),
-        help='for the axes',
-    )
     parser.add_argument('--rows', type=int, default=4096, help='patches to compare (4096)')
     parser.add_argument('--seed', type=int, default=0, help='of the choice of patches (0)')
     add_input_arguments(parser, 32)
@@ -116,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
             f'block {row} of the student, {column} of the teacher (aligned in training): '
             f'{values[row - 1, column - 1]:.3f}'
         )
-    draw_similarity(values, args.out, pairs, tuple(args.names))
+    draw_similarity(values, args.out, pairs)
     print(f'wrote {args.out} and {write_similarity(values, Path(args.out).with_suffix(".csv"))}')
 
 

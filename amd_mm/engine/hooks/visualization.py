@@ -39,7 +39,7 @@ class ReconstructionVisualizationHook(Hook):
 
     Raises:
         ConfigError: Before training, if the model has no decoder or is sharded (FSDP).
-        FileNotFoundError: Before training, if one of ``files`` is missing.
+        VideoError: Before training, if one of ``files`` cannot be read.
     """
 
     priority = 'LOW'  # after the optimizer's step
@@ -72,9 +72,6 @@ class ReconstructionVisualizationHook(Hook):
                 f'ReconstructionVisualizationHook: {type(model).__name__} without decoder cannot '
                 'reconstruct: remove the hook from custom_hooks'
             )
-        for path in self.files or ():
-            if not osp.isfile(path):
-                raise FileNotFoundError(f'ReconstructionVisualizationHook: there is no file {path}')
         if is_main_process():
             with seeded_randomness(np.random.SeedSequence(self.seed)):
                 self._inputs, self._names = (
