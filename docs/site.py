@@ -1,9 +1,4 @@
-"""Hooks of MkDocs: pages stay where they are read in the repository.
-
-A page lies beside what it describes (``configs/amd/README.md``), and its links
-are relative, to other pages, folders, configs and scripts. The site takes the
-pages from there and carries the files that they link.
-"""
+"""MkDocs hooks: the site takes pages, and the files that they link, from the whole repository."""
 
 import re
 from collections.abc import Iterator
@@ -18,20 +13,15 @@ _LINK = re.compile(r'(\]\()([^)\s#:]+)(#[^)\s]*)?(\))')
 _CODE = re.compile(r'```.*?```|`[^`\n]*`', re.S)
 
 
-def root_of(config: MkDocsConfig) -> Path:
-    """The folder of mkdocs.yml."""
-    return Path(config.config_file_path).parent
-
-
 def find_pages(root: Path) -> Iterator[Path]:
-    """All pages, relative to the repository."""
+    """List all pages, relative to the repository."""
     for pattern in _PAGES:
         for path in sorted(root.glob(pattern)):
             yield path.relative_to(root)
 
 
 def linked(root: Path, page: Path) -> Iterator[str]:
-    """Files in the repository that a page links, relative to its root."""
+    """List the files that a page links, relative to the repository."""
     text = _CODE.sub('', (root / page).read_text(encoding='utf-8'))
     for match in _LINK.finditer(text):
         target = (root / page).parent / match[2]
@@ -40,8 +30,8 @@ def linked(root: Path, page: Path) -> Iterator[str]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Take pages and what they link from the whole repository."""
-    root = root_of(config)
+    """Replace the files of ``docs_dir`` by those of the repository."""
+    root = Path(config.config_file_path).parent
     pages = list(find_pages(root))
     names = {page.as_posix() for page in pages}
     for page in pages:
@@ -55,8 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links to a folder lead to its page."""
-    folder = (root_of(config) / page.file.src_uri).parent
+    """Complete links to a folder: they lead to its README.md."""
+    folder = (Path(config.config_file_path).parent / page.file.src_uri).parent
 
     def complete(match: re.Match) -> str:
         start, target, anchor, end = match.groups()

@@ -38,17 +38,6 @@ def test_the_table_has_every_config(table):
     assert sorted(links) == sorted(configs)
 
 
-def test_results_of_papers_are_those_of_the_algorithms_pages(table):
-    """Only the metafiles and the tables for reading hold these numbers."""
-    for config, metadata in table.read_metafiles().items():
-        if 'Paper' not in metadata:
-            continue
-        path = ROOT / config
-        page = (path.parents[1] / 'README.md').read_text()
-        number = metadata['Paper'].split()[1]
-        assert re.search(rf'\b{re.escape(number)}\b', page), (config, number)
-
-
 def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
     pytest.importorskip('mkdocstrings', reason='mkdocs is not installed')
     from mkdocs.commands.build import build
