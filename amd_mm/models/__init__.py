@@ -1,8 +1,14 @@
-from .algorithms import AMD, AlignedMoCoV3, MaskedAutoencoder, TinyMIM
+from .algorithms import (
+    AMD,
+    AlignedClassifier,
+    AlignedMoCoV3,
+    LogitDistilledClassifier,
+    MaskedAutoencoder,
+    TinyMIM,
+)
 from .backbones import FeatureMapVisionTransformer, ImageVisionTransformer, VideoVisionTransformer
-from .classifiers import AlignedClassifier, LogitDistilledClassifier
 from .data_preprocessors import ClipPreprocessor, PaddedClipPreprocessor
-from .heads import FeatureTargetHead, LinearProbeHead, PixelReconstructionHead, TokenRelationHead
+from .heads import FeatureTargetHead, PixelReconstructionHead, TokenRelationHead
 from .losses import FeatureAlignmentLoss, TokenRelationLoss
 from .mask_generators import (
     AsymmetricRandomMaskGenerator,
@@ -16,8 +22,7 @@ from .necks import (
     PixelDecoder,
     SerialAlignment,
 )
-from .recognizers import FrozenBackboneRecognizer
-from .roi_heads import BatchedAVARoIHead
+from .recognition import BatchedAVARoIHead, FrozenBackboneRecognizer, LinearProbeHead
 from .teachers import FrozenClassifier, FrozenTeacher, RelationTeacher
 
 __all__ = [

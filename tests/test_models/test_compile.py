@@ -146,7 +146,8 @@ def test_generated_code_gives_the_same():
 
 def test_counts_what_it_compiles_and_says_what_it_needs(monkeypatch):
     model = MODELS.build(videomae())
-    assert compile_blocks(model) == len(blocks_of(model)) == 6
+    compile_blocks(model)
+    assert [is_compiled(block) for block in blocks_of(model)] == [True] * 6
     monkeypatch.delattr(nn.Module, 'compile')
     with pytest.raises(RuntimeError, match='torch 2.2'):
         compile_blocks(model)

@@ -91,15 +91,14 @@ def test_stopping_runs_nothing_after_the_last_layer(images):
 def test_query_key_value_of_a_block(images):
     model = build()
     patches = model.patchify(images)
-    (query, key, value), (layer,) = model.query_key_value(patches, 3, num_heads=4, layers=[1])
+    query, key, value = model.query_key_value(patches, 3, num_heads=4)
     assert query.shape == (2, 4, 17, 12)
     stream = model.encode(patches, layers=[1, 2])
-    assert torch.equal(layer, stream.layers[0])
     layer = model.layers[2]
     parts = layer.attn.qkv(layer.ln1(stream.layers[1])).chunk(3, dim=-1)
     for mine, part in zip((query, key, value), parts):
         assert torch.equal(mine, part.unflatten(-1, (4, 12)).transpose(1, 2))
-    own, _ = model.query_key_value(patches, 3)
+    own = model.query_key_value(patches, 3)
     assert own.shape == (3, 2, 3, 17, 16)
     # With its own heads, these make the block's attention.
     out = F.scaled_dot_product_attention(*own).transpose(1, 2).flatten(2)
@@ -161,7 +160,7 @@ def test_list_of_blocks_in_a_config_is_left_alone():
     'other, message',
     [
         (dict(img_size=72, patch_size=16), 'img_size=72 .* patch_size=16'),
-        (dict(patch_cfg=dict(stride=8)), 'no tiles'),
+        (dict(patch_cfg=dict(stride=8)), 'are tiles'),
         (dict(layer_cfgs=dict(num_heads=5)), 'num_heads=5 of block 1'),
         (
             dict(pretrained='a.pth', init_cfg=dict(type='Pretrained', checkpoint='b.pth')),
@@ -180,7 +179,7 @@ def test_mistakes_in_the_call(images):
     model = build()
     with pytest.raises(ValueError, match='60x64 .* 16x16'):
         model.patchify(torch.randn(1, 3, 60, 64))
-    with pytest.raises(ValueError, match='1 channels.*in_channels=3'):
+    with pytest.raises(ValueError, match='in_channels=3'):
         model.patchify(images[:, :1])
     with pytest.raises(ValueError, match=r'\(B, C, H, W\)'):
         model.patchify(images[0])
@@ -189,5 +188,3 @@ def test_mistakes_in_the_call(images):
         model.query_key_value(patches, 5)
     with pytest.raises(ValueError, match='num_heads=5 does not divide'):
         model.query_key_value(patches, 3, num_heads=5)
-    with pytest.raises(ValueError, match='from 1 to 2'):
-        model.query_key_value(patches, 3, layers=[3])

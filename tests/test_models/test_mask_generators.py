@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from amd_mm.models import mask_generators
 from amd_mm.models.mask_generators import (
     AsymmetricRandomMaskGenerator,
     AsymmetricTubeMaskGenerator,
     TokenPartition,
-    generators,
 )
 from amd_mm.models.utils import gather_tokens
 from hypothesis import given, settings
@@ -93,7 +93,7 @@ def test_same_seed_and_step_draw_the_same(monkeypatch):
     assert torch.equal(first.visible, two(4, GRID).visible)
     second = one(4, GRID)
     assert not torch.equal(first.visible, second.visible)
-    monkeypatch.setattr(generators, 'get_rank', lambda: 1)
+    monkeypatch.setattr(mask_generators, 'get_rank', lambda: 1)
     assert not torch.equal(second.visible, two(4, GRID).visible)
 
 
@@ -106,7 +106,7 @@ def test_the_runner_s_iteration_decides_when_there_is_one(monkeypatch):
         def get_current_instance(cls):
             return cls
 
-    monkeypatch.setattr(generators, 'MessageHub', Hub)
+    monkeypatch.setattr(mask_generators, 'MessageHub', Hub)
     generator = AsymmetricTubeMaskGenerator(0.9, 0.75)
     at_five = generator(2, GRID).teacher_only
     assert torch.equal(at_five, generator(2, GRID).teacher_only)

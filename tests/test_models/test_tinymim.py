@@ -206,7 +206,7 @@ def test_masked_input_compares_what_both_see():
     extra = torch.tensor([[0, 2, 8, 11], [1, 5, 6, 7]])
     partition = TokenPartition(visible, extra, torch.zeros(2, 8).long())
     patches = model.backbone.patchify(inputs)
-    mine, _ = model.backbone.query_key_value(patches, 12, token_ids=visible, num_heads=4)
+    mine = model.backbone.query_key_value(patches, 12, token_ids=visible, num_heads=4)
     theirs = model.teacher.query_key_value(patches, torch.cat([visible, extra], 1))
     # The class token and the four visible patches.
     expected = TokenRelationLoss()(mine, theirs[..., :5, :])
@@ -308,11 +308,11 @@ def test_goes_into_a_stock_image_classifier():
         ),
         (
             dict(head=dict(type='amd_mm.TokenRelationHead', relations=['qv'])),
-            r'relations are some of .*qv',
+            r'relations must be .*qv',
         ),
         (
             dict(head=dict(type='amd_mm.FeatureTargetHead', tokens='patches')),
-            r"tokens is one of .*'patches'",
+            r"tokens must be one of .*'patches'",
         ),
         (dict(teacher=teacher(random_init=False)), 'the teacher needs weights'),
     ],

@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from .. import utils
 from ..mask_generators import TokenPartition
+from ..utils import compile_blocks as compile_in_place
 from ..utils import gather_tokens, token_mask, unpatchify
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A clip as the model sees it and completes it; T is 1 for images.
+    """Clips and their reconstruction; T is 1 for images.
 
     Attributes:
-        clip (Tensor): (B, C, T, H, W), the true clip, RGB in [0, 1].
-        completed (Tensor): (B, C, T, H, W), the same with the decoded tokens
-            replaced by their predictions.
-        partition (TokenPartition): Who sees what.
+        clip: (B, C, T, H, W), RGB in [0, 1].
+        completed: (B, C, T, H, W), the same with the decoded tokens replaced by predictions.
+        partition: Which tokens were seen.
     """
 
     clip: Tensor
@@ -31,35 +31,29 @@ class Reconstruction:
 
 @MODELS.register_module()
 class MaskedAutoencoder(BaseModel):
-    """A masked autoencoder: VideoMAE, and MAE on images.
+    """VideoMAE (arXiv 2203.12602), and MAE on images (arXiv 2111.06377), section 3 of both.
 
-    VideoMAE is arXiv 2203.12602, MAE is arXiv 2111.06377, section 3 of each.
-    The student encodes the tokens that it sees and a light decoder predicts
-    the pixels of those that it does not see. An image is a clip of one frame;
-    what is special about it (a class token, for one) is the backbone's affair.
+    The student encodes the visible tokens, and a light decoder predicts the pixels of the masked
+    ones. An image is a clip of one frame.
+
+    Inputs are normalised: clips (B, V, C, T, H, W), as MMAction2 packs V views of a video, or
+    (B, C, T, H, W); images (B, C, H, W), or a list of V of these, as MMPretrain packs views.
 
     Args:
-        backbone (dict): Config of the student, a ``VideoVisionTransformer`` or
-            an ``ImageVisionTransformer`` that norms every token and pools
-            none (the decoder reads them).
-        mask_generator (dict): Config of the generator of partitions.
-        decoder (dict): Config of the decoder; widths, grid and position table
-            are inferred from the backbone.
-        head (dict): Config of target and reconstruction loss.
-        rec_weight (float): Weight of the reconstruction; 0 builds and runs no
-            decoder, for algorithms with another loss.
-        data_preprocessor (dict): Config; its mean and std also define the
-            target's pixels.
-        compile_blocks (bool): ``torch.compile`` each transformer block in
-            place, the teacher's too if there is one.
-        init_cfg (dict | List[dict], optional): Initialisation.
+        backbone: Config of the student, whose final norm normalises every token.
+        mask_generator: Config of the mask generator.
+        decoder: Config of the decoder; sizes and position table are inferred from the backbone.
+        head: Config of the reconstruction's target and loss.
+        rec_weight: Weight of the reconstruction. 0 builds no decoder; only subclasses with another
+            loss accept it.
+        data_preprocessor: Config. Its mean and std also define the pixels of the target.
+        compile_blocks: ``torch.compile`` each transformer block in place.
 
     Raises:
-        ValueError: If there is nothing to learn from, or a part that the
-            weights ask for is missing.
+        ConfigError: If parts are missing or contradict each other.
     """
 
-    learns_otherwise = False  # whether subclasses have a further loss
+    has_other_losses = False
 
     def __init__(
         self,
@@ -76,19 +70,20 @@ class MaskedAutoencoder(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.mask_generator = MODELS.build(mask_generator)
         self.rec_weight = rec_weight
-        self.token_counts()  # ratios that do not fit the grid stop here
-        if rec_weight:
+        self.token_counts()  # raises if the ratios do not suit the grid
+        if self.reconstructs:
             self._build_decoder(decoder, head)
-        elif self.learns_otherwise:
-            self._drop_unused_norm()
+        elif self.has_other_losses:
+            # Only the decoder reads the final norm, and DDP waits for every trainable parameter.
+            self.backbone.norm.requires_grad_(False)
         else:
-            raise ValueError('rec_weight=0 leaves a masked autoencoder nothing to learn from')
+            raise ConfigError('rec_weight=0 leaves a masked autoencoder without a loss')
         if compile_blocks:
-            utils.compile_blocks(self)
+            compile_in_place(self)
 
     def _build_decoder(self, decoder: dict | None, head: dict | None) -> None:
         if decoder is None or head is None:
-            raise ValueError('reconstruction (rec_weight > 0) needs a decoder and a head')
+            raise ConfigError('reconstruction (rec_weight > 0) needs a decoder and a head')
         self.backbone.check_decodable()
         self.decoder = MODELS.build(
             dict(
@@ -101,117 +96,29 @@ class MaskedAutoencoder(BaseModel):
         )
         self.head = MODELS.build(dict(head, in_channels=self.backbone.in_channels))
 
-    def _drop_unused_norm(self) -> None:
-        # The layers are taken before the final norm, which only the decoder
-        # reads: without one it would never get a gradient, and
-        # DistributedDataParallel would wait for it.
-        self.backbone.norm.requires_grad_(False)
-
     @property
     def reconstructs(self) -> bool:
         """Whether there is a decoder."""
         return bool(self.rec_weight)
 
     def token_counts(self) -> dict[str, int]:
-        """Tokens of a clip: total, visible, extra, hidden and decoded."""
+        """Numbers of tokens of a clip, see the mask generator's ``counts``."""
         counts = self.mask_generator.counts(self.backbone.token_grid)
-        if not self.rec_weight:
+        if not self.reconstructs:
             counts['decoded'] = 0
         return counts
-
-    def pixel_stats(self) -> tuple[Tensor, Tensor]:
-        """What turns the normalised clip into values up to 255.
-
-        Returns:
-            Tuple[Tensor, Tensor]: The preprocessor's mean and std, (C,) each;
-            zeros and ones if it does not normalise, when the clip itself is
-            taken to be up to 255.
-        """
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        if mean is None:
-            device = self.backbone.patch_embed.projection.weight.device
-            zeros = torch.zeros(self.backbone.in_channels, device=device)
-            return zeros, zeros + 1
-        return mean.flatten(), self.data_preprocessor.std.flatten()
-
-    def patches_of(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """Cut packed clips or images into patches.
-
-        Args:
-            inputs (Tensor | Sequence[Tensor]): Normalised clips: (B, V, C, T,
-                H, W) as MMAction2 packs V views of a video, or (B, C, T, H,
-                W). Normalised images: (B, C, H, W), or V of these as
-                MMPretrain packs V views of an image.
-
-        Returns:
-            Tensor: (B * V, N, P).
-
-        Raises:
-            ValueError: If the inputs are not of the backbone's size.
-        """
-        if not isinstance(inputs, Tensor):
-            inputs = torch.stack(list(inputs), 1)
-        views = inputs.ndim > self.backbone.input_dims
-        clip = inputs.flatten(0, 1) if views else inputs
-        patches = self.backbone.patchify(clip)
-        grid = self.backbone.grid_of(clip)
-        if grid != self.backbone.token_grid:
-            wrong = 'num_frames and img_size' if clip.ndim == 5 else 'img_size'
-            raise ValueError(
-                f'inputs of {tuple(clip.shape[2:])} make a grid of {grid} '
-                f'tokens, the backbone was built for '
-                f'{self.backbone.token_grid}: set its {wrong}'
-            )
-        return patches
-
-    def draw_partition(self, patches: Tensor) -> TokenPartition:
-        """Draw who sees what.
-
-        Args:
-            patches (Tensor): (B, N, P), all patches of the clips.
-
-        Returns:
-            TokenPartition: Of (B, K) index tensors, on the patches' device.
-        """
-        return self.mask_generator(patches.shape[0], self.backbone.token_grid, patches.device)
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
     ) -> dict[str, Tensor] | Tensor | list:
-        """MMEngine's entry point.
-
-        Args:
-            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
-                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
-            data_samples (list, optional): The samples' annotations.
-            mode (str): ``loss``, ``tensor`` or ``predict``.
-
-        Returns:
-            Dict[str, Tensor] | Tensor | list: Losses; tokens (B, E + N, C) of
-            the whole clip; or data samples with the reconstruction.
-
-        Raises:
-            RuntimeError: For another mode.
-        """
+        """Dispatch to :meth:`loss`, :meth:`predict` or (``tensor``) :meth:`extract_feat`."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        if mode == 'tensor':
-            return self.extract_feat(inputs)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
-        raise RuntimeError(f'mode is loss, tensor or predict, got {mode!r}')
-
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Encode whole clips, without masks.
-
-        Args:
-            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
-                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
-
-        Returns:
-            Tensor: (B * V, E + N, C), after the final norm.
-        """
-        return self.backbone.encode(self.patches_of(inputs)).tokens
+        if mode == 'tensor':
+            return self.extract_feat(inputs)
+        raise RuntimeError(f'mode must be loss, tensor or predict, got {mode!r}')
 
     def loss(
         self,
@@ -219,59 +126,79 @@ class MaskedAutoencoder(BaseModel):
         data_samples: list | None = None,
         partition: TokenPartition | None = None,
     ) -> dict[str, Tensor]:
-        """The training loss.
+        """The training loss, ``loss_rec``.
 
         Args:
-            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
-                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
-            data_samples (list, optional): Not used: no labels are needed.
-            partition (TokenPartition, optional): Who sees what; drawn by the
-                mask generator by default.
-
-        Returns:
-            Dict[str, Tensor]: ``loss_rec``, a scalar.
+            inputs: See the class.
+            data_samples: Ignored.
+            partition: Which tokens are seen; drawn by default.
         """
-        patches = self.patches_of(inputs)
+        patches = self.patches_of(inputs)  # -> (B * V, N, P)
         if partition is None:
             partition = self.draw_partition(patches)
-        tokens = self.backbone.encode(patches, partition.visible).tokens
+        tokens = self.backbone.encode(patches, partition.visible).tokens  # -> (B * V, E + Kv, C)
         return dict(loss_rec=self.reconstruction_loss(tokens, patches, partition))
+
+    def patches_of(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+        """Cut inputs into patches: -> (B * V, N, P).
+
+        Raises:
+            ValueError: If the inputs do not have the backbone's size.
+        """
+        if not isinstance(inputs, Tensor):
+            inputs = torch.stack(list(inputs), 1)  # -> (B, V, C, H, W)
+        if inputs.ndim > self.backbone.input_dims:
+            inputs = inputs.flatten(0, 1)
+        patches = self.backbone.patchify(inputs)
+        grid = self.backbone.grid_of(inputs)
+        if grid != self.backbone.token_grid:
+            names = 'num_frames and img_size' if inputs.ndim == 5 else 'img_size'
+            raise ValueError(
+                f'inputs of size {tuple(inputs.shape[2:])} make a grid of {grid} tokens, the '
+                f'backbone was built for {self.backbone.token_grid}: set its {names}'
+            )
+        return patches
+
+    def draw_partition(self, patches: Tensor) -> TokenPartition:
+        """Draw which of the patches (B, N, P) are seen."""
+        return self.mask_generator(patches.shape[0], self.backbone.token_grid, patches.device)
 
     def reconstruction_loss(
         self, tokens: Tensor, patches: Tensor, partition: TokenPartition
     ) -> Tensor:
-        """Decode and compare, weighted.
-
-        Args:
-            tokens (Tensor): (B, E + Kv, C), the student's, normed.
-            patches (Tensor): (B, N, P), all patches of the clip.
-            partition (TokenPartition): Who sees what.
-
-        Returns:
-            Tensor: Scalar.
-        """
-        wanted = partition.targets
-        prediction = self.decoder(tokens, partition.visible, wanted)
-        truth = gather_tokens(patches, wanted)
+        """Decode the student's tokens (B, E + Kv, C) and compare with the patches, weighted."""
+        wanted = partition.targets  # (B, Kd)
+        prediction = self.decoder(tokens, partition.visible, wanted)  # -> (B, Kd, P)
+        truth = gather_tokens(patches, wanted)  # (B, N, P) -> (B, Kd, P)
         return self.rec_weight * self.head(prediction, truth, *self.pixel_stats())
+
+    def pixel_stats(self) -> tuple[Tensor, Tensor]:
+        """The preprocessor's mean and std, (C,) each, for values up to 255.
+
+        Zeros and ones if it does not normalise: then inputs are up to 255.
+        """
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        if mean is None:
+            zeros = self.backbone.patch_embed.projection.weight.new_zeros(self.backbone.in_channels)
+            return zeros, zeros + 1
+        return mean.flatten(), self.data_preprocessor.std.flatten()
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Encode all tokens: -> (B * V, E + N, C), after the final norm."""
+        return self.backbone.encode(self.patches_of(inputs)).tokens
 
     @torch.no_grad()
     def reconstruct(
         self, inputs: Tensor, partition: TokenPartition | None = None
     ) -> Reconstruction:
-        """Complete clips from what the student sees.
+        """Complete B * V clips from their visible tokens.
 
         Args:
-            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
-                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
-            partition (TokenPartition, optional): Who sees what of the B * V
-                clips; drawn by default.
-
-        Returns:
-            Reconstruction: True and completed clips, one for every view.
+            inputs: See the class.
+            partition: Which tokens are seen; drawn by default.
 
         Raises:
-            RuntimeError: If the model was built without a decoder.
+            RuntimeError: If the model has no decoder.
         """
         if not self.reconstructs:
             raise RuntimeError('this model has no decoder (rec_weight=0), so it cannot reconstruct')
@@ -281,38 +208,30 @@ class MaskedAutoencoder(BaseModel):
         wanted, stats = partition.targets, self.pixel_stats()
         tokens = self.backbone.encode(patches, partition.visible).tokens
         prediction = self.decoder(tokens, partition.visible, wanted)
-        rgb = self.head.to_rgb(prediction, gather_tokens(patches, wanted), *stats)
-        truth = self.head.patches_to_rgb(patches, *stats)
-        index = wanted.unsqueeze(-1).expand_as(rgb)
-        completed = truth.scatter(1, index, rgb)
-        shape = self.backbone.token_grid, self.backbone.patch_shape
-        return Reconstruction(unpatchify(truth, *shape), unpatchify(completed, *shape), partition)
+        predicted = self.head.to_rgb(prediction, gather_tokens(patches, wanted), *stats)
+        truth = self.head.patches_to_rgb(patches, *stats)  # (B, N, P)
+        completed = truth.scatter(1, wanted.unsqueeze(-1).expand_as(predicted), predicted)
+        sizes = self.backbone.token_grid, self.backbone.patch_shape
+        return Reconstruction(unpatchify(truth, *sizes), unpatchify(completed, *sizes), partition)
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> list:
-        """Reconstruct, and put it onto the data samples.
-
-        Args:
-            inputs (Tensor): Normalised clips, (B, V, C, T, H, W) or (B, C, T,
-                H, W), or images, (B, C, H, W), see :meth:`patches_of`.
-            data_samples (Sequence, optional): One a clip; made if None.
+        """Reconstruct each clip and store the result in its data sample.
 
         Returns:
-            list: The data samples with ``clip`` and ``completed``
-            (C, T, H, W), RGB in [0, 1], and ``student_mask`` and
-            ``teacher_mask`` (T', H', W'), true where not seen.
+            Data samples with ``clip`` and ``completed`` (C, T, H, W), RGB in [0, 1], and
+            ``student_mask`` and ``teacher_mask`` (T', H', W'), true where not seen.
         """
         from mmaction.structures import ActionDataSample
 
         result = self.reconstruct(inputs)
         partition, grid = result.partition, self.backbone.token_grid
-        masks = [
-            ~token_mask(ids, partition.num_tokens) for ids in (partition.visible, partition.teacher)
-        ]
+        student_mask = ~token_mask(partition.visible, partition.num_tokens)
+        teacher_mask = ~token_mask(partition.teacher, partition.num_tokens)
         if data_samples is None:
             data_samples = [ActionDataSample() for _ in result.clip]
         for index, sample in enumerate(data_samples):
             sample.set_field(result.clip[index], 'clip')
             sample.set_field(result.completed[index], 'completed')
-            sample.set_field(masks[0][index].view(grid), 'student_mask')
-            sample.set_field(masks[1][index].view(grid), 'teacher_mask')
+            sample.set_field(student_mask[index].view(grid), 'student_mask')
+            sample.set_field(teacher_mask[index].view(grid), 'teacher_mask')
         return list(data_samples)

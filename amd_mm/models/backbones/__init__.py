@@ -1,7 +1,6 @@
-from .encoder import EncoderOutput, check_layers
-from .feature_map_vit import FeatureMapVisionTransformer
 from .image_vit import ImageVisionTransformer
-from .video_vit import VideoVisionTransformer
+from .video_vit import FeatureMapVisionTransformer, VideoVisionTransformer
+from .vit import EncoderOutput, check_layers
 
 __all__ = [
     'EncoderOutput',

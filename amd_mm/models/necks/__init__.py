@@ -6,7 +6,7 @@ from .alignment import (
     ParallelAlignment,
     SerialAlignment,
 )
-from .mask_token_blocks import MaskTokenBlocks, PixelDecoder
+from .masked_decoder import MaskTokenBlocks, PixelDecoder
 
 __all__ = [
     'Aligned',

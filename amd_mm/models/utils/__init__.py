@@ -1,10 +1,10 @@
 from .bf16 import supports_fast_bf16
-from .blocks import FusedAttention, build_blocks
-from .compiling import compile_blocks
+from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, compile_blocks
 from .position import POSITION_TABLES, position_table, resize_position_table
 from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
 
 __all__ = [
+    'DEFAULT_NORM',
     'POSITION_TABLES',
     'FusedAttention',
     'Grid',

@@ -1,4 +1,4 @@
-"""Transformer blocks: MMAction2's own, with fused attention."""
+"""MMAction2's ViT blocks with fused attention, and compilation of blocks."""
 
 from typing import Any
 
@@ -6,27 +6,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import Attention, Block
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model import ModuleList
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
 DEFAULT_NORM = dict(type='LN', eps=1e-6)
+
+# Graphs of one block's code: one for each shape, with and without gradient, and for each rate of
+# drop path. The default limit is 8.
+_MAX_GRAPHS = 64
 
 
 class FusedAttention(Attention):
     """MMAction2's attention through ``scaled_dot_product_attention``.
 
-    Same parameters, same result within rounding, but the N x N matrix of
-    weights is never stored: memory grows with N instead of N * N.
+    It has the same parameters and gives the same result within rounding, but its memory grows with
+    N instead of N * N.
 
     Args:
-        embed_dims (int): Width of a token.
-        num_heads (int): Attention heads.
-        qkv_bias (bool): Learnable bias of query and value.
-        key_bias (bool): A learnable bias of the key as well, all three in
-            ``qkv.bias``, as MAE has it. It changes no result.
-        qk_scale (float, optional): Scale of the attention logits.
-        attn_drop_rate (float): Dropout of the attention weights.
-        drop_rate (float): Dropout after the projection.
+        key_bias: One learnable ``qkv.bias`` as in MAE, instead of biases of query and value alone.
+            The results do not depend on the key's bias.
     """
 
     def __init__(
@@ -51,30 +51,16 @@ class FusedAttention(Attention):
             self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend.
-
-        Args:
-            x (Tensor): (B, N, C).
-
-        Returns:
-            Tensor: (B, N, C).
-        """
-        batch, tokens, _ = x.shape
+        """(B, N, C) -> (B, N, C)."""
         bias: Tensor | None = self.qkv.bias
         if hasattr(self, 'q_bias'):
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias)
-        qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        x = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            dropout_p=self.attn_drop.p if self.training else 0.0,
-            scale=self.scale,
-        )
-        x = x.transpose(1, 2).reshape(batch, tokens, -1)
-        return self.proj_drop(self.proj(x))
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # -> (B, N, 3, H, d)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # -> (B, H, N, d) each
+        dropout = self.attn_drop.p if self.training else 0.0
+        x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
+        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
 
 
 def build_blocks(
@@ -92,36 +78,14 @@ def build_blocks(
     norm_cfg: dict = DEFAULT_NORM,
     fused_attention: bool = True,
 ) -> ModuleList:
-    """A stack of MMAction2's ViT blocks.
+    """A stack of MMAction2's ViT blocks, with fused attention unless ``fused_attention=False``.
 
-    Args:
-        depth (int): Number of blocks.
-        embed_dims (int): Width of a token.
-        num_heads (int): Attention heads; must divide the width.
-        mlp_ratio (float): Width of the MLP over that of a token.
-        qkv_bias (bool): Learnable bias of query and value.
-        key_bias (bool): Of the key as well, see :class:`FusedAttention`.
-        qk_scale (float, optional): Scale of the attention logits; one over the
-            root of the head's width by default.
-        drop_rate (float): Dropout after the projections.
-        attn_drop_rate (float): Dropout of the attention weights.
-        drop_path_rate (float): Stochastic depth of the last block; it grows
-            linearly from 0 at the first.
-        init_values (float): Layer scale at the start; 0 builds none.
-        norm_cfg (dict): The norm layers.
-        fused_attention (bool): Use :class:`FusedAttention`.
-
-    Returns:
-        ModuleList: The blocks, called one after the other.
+    The rate of drop path grows linearly from 0 at the first block to ``drop_path_rate`` at the
+    last. ``key_bias`` is that of :class:`FusedAttention`.
 
     Raises:
-        ValueError: If the heads do not divide the width, or ``key_bias`` is
-            asked of MMAction2's own attention.
+        ValueError: If the heads do not divide the width.
     """
-    if key_bias and not fused_attention:
-        raise ValueError(
-            "key_bias=True needs fused_attention=True: MMAction2's attention has no bias of the key"
-        )
     if embed_dims % num_heads:
         raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
     attention: dict[str, Any] = dict(
@@ -137,8 +101,7 @@ def build_blocks(
             embed_dims,
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path,
-            # MMAction2 builds no layer scale from an int, silently.
-            init_values=float(init_values),
+            init_values=float(init_values),  # MMAction2 ignores an int
             norm_cfg=norm_cfg,
             **attention,
         )
@@ -146,3 +109,29 @@ def build_blocks(
             block.attn = FusedAttention(embed_dims, key_bias=key_bias, **attention)
         blocks.append(block)
     return blocks
+
+
+def compile_blocks(*modules: nn.Module) -> None:
+    """Apply ``torch.compile`` in place to every transformer block of some modules.
+
+    Blocks of one shape share a graph, so the number of graphs does not grow with the depth. Names
+    in ``state_dict`` do not change, unlike with MMEngine's ``compile`` option. The first call of a
+    block compiles it, which needs a C++ compiler on a CPU and Triton on a GPU.
+
+    Raises:
+        RuntimeError: If this torch cannot compile a module in place.
+    """
+    if not hasattr(nn.Module, 'compile'):
+        raise RuntimeError(
+            'compile_blocks=True needs torch 2.2 or later; set it to False or update torch'
+        )
+    from torch._dynamo import config as limits  # this import takes seconds
+
+    limits.cache_size_limit = max(limits.cache_size_limit, _MAX_GRAPHS)
+    for module in modules:
+        for block in module.modules():
+            if isinstance(block, (Block, TransformerEncoderLayer)):
+                for part in block.modules():
+                    if isinstance(part, DropPath):
+                        part.drop_prob = float(part.drop_prob)  # NumPy numbers break graphs
+                block.compile(dynamic=False)

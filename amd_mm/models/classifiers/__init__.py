@@ -1,3 +1,0 @@
-from .distilled import AlignedClassifier, LogitDistilledClassifier
-
-__all__ = ['AlignedClassifier', 'LogitDistilledClassifier']

@@ -1,3 +1,0 @@
-from .frozen_backbone import FrozenBackboneRecognizer
-
-__all__ = ['FrozenBackboneRecognizer']

@@ -1,3 +1,0 @@
-from .batched_ava import BatchedAVARoIHead
-
-__all__ = ['BatchedAVARoIHead']

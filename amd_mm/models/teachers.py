@@ -1,0 +1,244 @@
+"""Frozen teachers, and the mixin for models that have one."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from amd_mm.errors import ConfigError
+from amd_mm.registry import MODELS
+from mmcv.cnn.bricks.drop import DropPath
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .backbones import check_layers
+from .utils import supports_fast_bf16
+
+DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
+
+
+class TeacherMixin(nn.Module):
+    """Keeps the teacher out of ``state_dict``, the optimiser, DistributedDataParallel and EMA.
+
+    ``.to()``, ``.cuda()`` and the like move the teacher with the model. List the mixin before the
+    model's base class.
+    """
+
+    teacher: Any
+
+    def set_teacher(self, teacher: nn.Module) -> None:
+        """Set ``self.teacher`` without registering a sub-module."""
+        object.__setattr__(self, 'teacher', teacher)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'TeacherMixin':
+        super()._apply(fn, recurse)
+        self.teacher._apply(fn)
+        return self
+
+
+@MODELS.register_module()
+class FrozenTeacher(BaseModule):
+    """A frozen encoder whose layers a student learns to predict, AMD section 3.
+
+    Blocks after the last layer are removed. Copies of the student (EMA) share the teacher.
+
+    Args:
+        backbone: Config of a backbone with ``encode``.
+        layers: Its blocks whose output is returned, counted from 1, rising; AMD fills them in.
+        checkpoint: File of the weights, of any known format.
+        dtype: ``bfloat16`` keeps the weights of linear layers in bfloat16 and computes under
+            autocast; norms and the residual stream stay in float32. A device without bfloat16 units
+            uses ``float32`` instead.
+        random_init: Use random weights, for tests.
+
+    Raises:
+        ConfigError: If there is neither a checkpoint nor ``random_init``, or both; or if a layer is
+            not one of the blocks.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        layers: Sequence[int],
+        checkpoint: str | None = None,
+        dtype: str = 'float32',
+        random_init: bool = False,
+    ) -> None:
+        super().__init__()
+        check_weights(checkpoint, random_init, 'a pre-trained VideoMAE, MAE, AMD or MMAction2 file')
+        self.dtype = choose_dtype(dtype)
+        self.backbone = MODELS.build(backbone)
+        self.layers = list(layers)
+        if self.layers[-1] > self.backbone.depth:
+            raise ConfigError(
+                f'layer_pairs names block {self.layers[-1]} of the teacher, the blocks of '
+                f'teacher.backbone are from 1 to {self.backbone.depth}'
+            )
+        check_layers(self.layers, self.backbone.depth)
+        if checkpoint is None:
+            self.backbone.init_weights()
+        else:
+            from amd_mm.checkpoints import load_encoder
+
+            load_encoder(self.backbone, checkpoint, allow_missing=self.backbone.closing_norms)
+        del self.backbone.blocks[self.layers[-1] :]
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Linear):
+                module.to(self.dtype)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def embed_dims(self) -> int:
+        """Width of the teacher."""
+        return self.backbone.embed_dims
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights are loaded at construction."""
+
+    def train(self, mode: bool = True) -> 'FrozenTeacher':
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
+        """Share the teacher instead of copying it."""
+        return self
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """Autocast of the teacher's own dtype, whatever the student's is."""
+        enabled = self.dtype == torch.bfloat16
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @torch.no_grad()
+    def forward(self, patches: Tensor, token_ids: Tensor | None = None) -> list[Tensor]:
+        """The teacher's features.
+
+        Args:
+            patches: (B, N, P), all patches of the clip.
+            token_ids: (B, K), int64, the tokens it sees; all by default.
+
+        Returns:
+            (B, E + K, C) for each layer, float32, before any norm, E class tokens first.
+        """
+        with self.autocast(patches.device):
+            encoded = self.backbone.encode(patches, token_ids, layers=self.layers, stop_early=True)
+        return [layer.float() for layer in encoded.layers]
+
+
+@MODELS.register_module()
+class RelationTeacher(FrozenTeacher):
+    """A frozen encoder of which one block is the student's target, TinyMIM.
+
+    With other heads the same weights give other relations, and no checkpoint stores the number of
+    heads. The last block of a TinyMIM student was trained with its teacher's heads: the paper keeps
+    these (16 of a ViT-B that learnt from MAE ViT-L) when it becomes the next teacher, the released
+    code uses 12.
+
+    Args:
+        backbone: Config of a backbone with ``query_key_value``. Its drop path stays on in training.
+        block: The target block, counted from 1.
+        num_heads: Heads of the block's query, key and value; for token relations only.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        block: int,
+        num_heads: int | None = None,
+        checkpoint: str | None = None,
+        dtype: str = 'float32',
+        random_init: bool = False,
+    ) -> None:
+        super().__init__(backbone, [block], checkpoint, dtype, random_init)
+        self.num_heads = num_heads
+
+    def train(self, mode: bool = True) -> 'RelationTeacher':
+        """Stay in evaluation mode except for drop path."""
+        super().train(False)
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                module.train(mode)
+        return self
+
+    @torch.no_grad()
+    def query_key_value(self, patches: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """Query, key and value of the target block: (3, B, H, E + K, d). See :meth:`forward`."""
+        with self.autocast(patches.device):
+            return self.backbone.query_key_value(
+                patches, self.layers[-1], token_ids, self.num_heads
+            )
+
+
+@MODELS.register_module()
+class FrozenClassifier(BaseModule):
+    """A frozen classifier whose predictions a student learns.
+
+    Args:
+        classifier: Config of an ``mmpretrain.ImageClassifier``.
+        checkpoint: File of the weights, of any known format.
+        random_init: Use random weights, for tests.
+
+    Raises:
+        ConfigError: If there is neither a checkpoint nor ``random_init``, or both.
+    """
+
+    def __init__(
+        self, classifier: dict, checkpoint: str | None = None, random_init: bool = False
+    ) -> None:
+        super().__init__()
+        check_weights(checkpoint, random_init, 'a fine-tuned classifier')
+        self.classifier = MODELS.build(classifier)
+        if checkpoint is None:
+            self.classifier.init_weights()
+        else:
+            from amd_mm.checkpoints import load_into
+
+            load_into(self.classifier, checkpoint)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.classifier.head.num_classes
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights are loaded at construction."""
+
+    def train(self, mode: bool = True) -> 'FrozenClassifier':
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'FrozenClassifier':
+        """Share the teacher instead of copying it."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images: (B, C, H, W) -> (B, classes), float32."""
+        return self.classifier(images, mode='tensor').float()
+
+
+def check_weights(checkpoint: str | None, random_init: bool, example: str) -> None:
+    """Require exactly one of a checkpoint and random weights."""
+    if (checkpoint is None) != random_init:
+        raise ConfigError(
+            f'the teacher needs weights: set teacher.checkpoint to {example}. (random_init=True is '
+            f'for tests.) Got checkpoint={checkpoint!r}, random_init={random_init}'
+        )
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """The teacher's dtype on the device that MMEngine trains on."""
+    if name not in DTYPES:
+        raise ConfigError(f'teacher.dtype must be one of {list(DTYPES)}, got {name!r}')
+    device = get_device()
+    if name == 'bfloat16' and not supports_fast_bf16(device):
+        print_log(
+            f'The teacher runs in float32: {device} has no bfloat16 units, so bfloat16 is slower',
+            logger='current',
+        )
+        return torch.float32
+    return DTYPES[name]
