@@ -218,8 +218,11 @@ class FeatureMapVisionTransformer(VideoVisionTransformer):
             if fine_tuned:
                 self.norm, self.fc_norm = self.get_submodule('fc_norm'), None
         if self.pretrained:
-            source = 'fc_norm (fine-tuned)' if fine_tuned else 'norm (pre-trained)'
-            print_log(f"The feature map's norm is {source} of {self.pretrained}", logger='current')
+            name, kind = ('fc_norm', 'fine-tuned') if fine_tuned else ('norm', 'pre-trained')
+            print_log(
+                f"The feature map's norm is {self.pretrained}'s {name}: the checkpoint is {kind}",
+                logger='current',
+            )
 
     def _is_fine_tuned(self, path: str) -> bool:
         from amd_mm.checkpoints import read_checkpoint, unwrap

@@ -72,11 +72,13 @@ class TokenSubsetMixin:
             ValueError: If the inputs have other dimensions or channels than the backbone, or the
                 patches do not tile them.
         """
-        if inputs.ndim != self.input_dims or inputs.shape[1] != self.in_channels:
+        if inputs.ndim != self.input_dims:
             expected = '(B, C, T, H, W)' if self.input_dims == 5 else '(B, C, H, W)'
+            raise ValueError(f'inputs must be {expected}, got {tuple(inputs.shape)}')
+        if inputs.shape[1] != self.in_channels:
             raise ValueError(
-                f'inputs must be {expected} with in_channels={self.in_channels} of the backbone, '
-                f'got a tensor of shape {tuple(inputs.shape)}'
+                f'inputs have {inputs.shape[1]} channels, the backbone was built with '
+                f'in_channels={self.in_channels}'
             )
         clip = inputs if inputs.ndim == 5 else inputs.unsqueeze(2)  # -> (B, C, T, H, W)
         return patchify(clip, self.patch_shape)
