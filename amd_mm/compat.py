@@ -126,16 +126,28 @@ def _set_no_device(device: object) -> None:
 
 
 def name_package_for_config_inheritance() -> None:
-    """Let ``_base_ = 'amd_mm::amd/pretrain/….py'`` resolve.
+    """Let a config derive from ``amd_mm::amd/pretrain/….py``.
 
-    MMEngine looks packages up in a table of OpenMMLab's own. Unnecessary once
-    it accepts any installed package.
+    MMEngine finds the packages of OpenMMLab only, and writes a key ``_scope_`` into every dict of
+    a base from another package. That key makes ``amd_mm`` the scope of everything built inside:
+    MMAction2's head would look for its default ``CrossEntropyLoss`` there. Our configs scope
+    every type, so they need no such key. Unnecessary once MMEngine accepts any installed package
+    and has an option for the scope (not so in 0.10.7).
     """
     try:
-        from mmengine.config import utils
+        from mmengine.config import Config, utils
     except ImportError:
         return
-    utils.MODULE2PACKAGE.setdefault('amd_mm', 'amd_mm')
+    if 'amd_mm' in utils.MODULE2PACKAGE:
+        return
+    utils.MODULE2PACKAGE['amd_mm'] = 'amd_mm'
+    original = Config._get_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        path, scope = original(cfg_path, filename)
+        return path, None if scope == 'amd_mm' else scope
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)
 
 
 def let_inherited_configs_name_a_collation() -> None:

@@ -58,7 +58,7 @@ from PIL import Image
 _CLASSIFIER = 'roi_head.bbox_head.fc_cls.weight'
 _PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
 _CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'amd/detection'
-_CONFIG = 'amd_vit-{}-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
+_CONFIG = 'amd_vit-{}-p16_8xb16-16x4x1-30e_ava22.py'
 _SIZES = {384: 'small', 768: 'base'}
 
 Boxes = dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares

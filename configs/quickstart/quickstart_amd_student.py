@@ -1,8 +1,5 @@
-# Quickstart: the student of quickstart_videomae_student.py, for as many steps
-# of as many clips, and distilled from the teacher.
-_base_ = ['quickstart_videomae_student.py', '../_base_/models/distillation.py']
-neck = _base_.serial_alignment
-neck.generator_depth = 1
+# Quickstart: the same student, distilled from the teacher for as many steps.
+_base_ = 'quickstart_videomae_student.py'
 model = dict(
     type='amd_mm.AMD',
     mask_generator=dict(teacher_ratio=0.5),
@@ -15,10 +12,14 @@ model = dict(
             depth=5,
             num_heads=3,
             use_mean_pooling=False,
-            **_base_.clip,
+            **_base_._clip,
         ),
         checkpoint='work_dirs/quickstart/seed0/teacher/iter_1000.pth',
     ),
-    neck=neck,
+    neck=dict(
+        type='amd_mm.SerialAlignment',
+        generator_depth=1,
+        loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2'),
+    ),
     layer_pairs=[(2, 3), (4, 5)],
 )

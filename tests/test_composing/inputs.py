@@ -48,7 +48,9 @@ def _small_clips(side: int, views: int = 3) -> tuple[str, ...]:
     )
 
 
-_VIDEO_LOADER = (*_LOADER, *_FLOAT32, *_DECODER, *_SMALL_TEACHER)
+# Two steps end before the warm-up would.
+_TWO_STEPS = (*_LOADER, 'param_scheduler=None')
+_VIDEO_LOADER = (*_TWO_STEPS, *_FLOAT32, *_DECODER, *_SMALL_TEACHER)
 _PRETRAIN = (*_VIDEO_LOADER, *_STUDENT, *_small_clips(96))
 
 # How each config of the pages is shrunk to seconds.
@@ -57,12 +59,27 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     'for_any_program': (
         *_LOADER[:3],
         'train_cfg.max_iters=2',
+        'param_scheduler=None',
         'train_dataloader.dataset.data_root=data/videos',
+    ),
+    'on_my_videos': (
+        *_PRETRAIN,
+        *_ONE_BLOCK,
+        'model.teacher.checkpoint=None',
+        'model.teacher.random_init=True',
+    ),
+    'on_raw_frames': (
+        *_VIDEO_LOADER,
+        *_STUDENT,
+        *_ONE_BLOCK,
+        *_small_clips(96, views=2),
+        'model.teacher.checkpoint=None',
+        'model.teacher.random_init=True',
     ),
     'narrow_student': (*_VIDEO_LOADER, *_ONE_BLOCK, *_small_clips(96)),
     'from_giant': (*_VIDEO_LOADER, *_STUDENT, *_ONE_BLOCK, *_small_clips(98)),
     'from_mmpretrain': (
-        *_LOADER,
+        *_TWO_STEPS,
         *_FLOAT32,
         *_DECODER,
         *_DEIT_TINY,
@@ -139,11 +156,23 @@ def write_data(folder: Path) -> None:
     (kinetics / 'kinetics400_train_list_videos.txt').write_text(
         ''.join(f'{name} {label}\n' for label, name in enumerate(names))
     )
+    for number in range(VIDEOS):
+        _write_frames(data / 'sthv2' / 'rawframes' / str(number))
+    (data / 'sthv2' / 'sthv2_train_list_rawframes.txt').write_text(
+        ''.join(f'{number} 40 {number}\n' for number in range(VIDEOS))
+    )
     rows = [f'data/videos/{name},studio\n' for name in names]
     (data / 'videos.csv').write_text('path,source\nnowhere.mp4,street\n' + ''.join(rows))
     images = _write_images(data / 'images')
     _write_imagenet(data / 'imagenet' / 'train', images)
     _write_coco(data / 'coco', images)
+
+
+def _write_frames(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    frames = np.random.default_rng(0).integers(0, 256, (40, 96, 128, 3), dtype=np.uint8)
+    for number, frame in enumerate(frames, start=1):
+        cv2.imwrite(str(folder / f'img_{number:05}.jpg'), frame)
 
 
 def _write_images(folder: Path) -> list[Path]:

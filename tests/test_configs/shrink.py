@@ -1,16 +1,11 @@
-"""The real configs, small enough for a test.
+"""The shipped configs, small enough for a test.
 
-Depths, layers, ratios, patch size, transforms, hooks, optimiser and schedule are
-left as they are. Starting weights and the teacher's are random. Smaller are:
-widths (8 to 32), the clip (4 frames of 80 x 80 pixels: 2 x 5 x 5 tokens, on
-which all ratios give different counts), the batch (2 videos x 2 views; 1 in
-tests) and the data, which is looked for in the layout that the config names,
-below a folder of ours. What is that small already (the quickstart) keeps its
-model and pipeline.
+Depths, layers, mask ratios, patch size, transforms, hooks, optimiser and schedule stay as they
+are. Widths, clips or images, batches and data are small, weights are random. The quickstart's
+configs are small already: only their batch and data change.
 """
 
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +14,11 @@ import numpy as np
 from mmengine.config import Config
 
 from .shrink_detection import is_detection, make_ava, shrink_detection
-from .shrink_image import is_image, make_image_folder, shrink_image
-from .shrink_tinymim import is_tinymim, make_images, shrink_tinymim
+from .shrink_image import is_image, make_images, shrink_image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / 'configs'
+# 2 x 5 x 5 tokens, for which all mask ratios give different counts.
 FRAMES, SIDE, VIEWS = 4, 80, 2
 VIDEOS = 'data/videos'
 _PER_SET = 4
@@ -31,24 +26,21 @@ _HEADS = 2
 
 
 def all_configs() -> list[Path]:
-    """Every config that can be run, found by walking."""
+    """Every config that can be run."""
     return sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 
 
 def shrink(cfg: Config, data: Path) -> Config:
-    """Make a config small; see the module.
+    """Make a config small, in place.
 
     Args:
-        cfg (Config): Changed in place.
-        data (Path): From :func:`make_data`.
-
-    Returns:
-        Config: The same.
+        cfg: of any kind.
+        data: from :func:`make_data`.
     """
+    for scheduler in cfg.param_scheduler:  # a shorter run follows the schedule of the whole one
+        scheduler.setdefault('end', cfg.train_cfg.get('max_epochs', cfg.train_cfg.get('max_iters')))
     if is_detection(cfg):
         return shrink_detection(cfg, data)
-    if is_tinymim(cfg):
-        return shrink_tinymim(cfg, data)
     if is_image(cfg):
         return shrink_image(cfg, data)
     small = cfg.model.backbone.img_size <= SIDE  # the quickstart
@@ -74,7 +66,7 @@ def shrink(cfg: Config, data: Path) -> Config:
 
 
 def views_of(cfg: Config) -> int:
-    """How often a config samples each decoded clip."""
+    """How many views a config makes of each video."""
     return cfg.train_dataloader.dataset.pipeline[-1].get('num_views', 1)
 
 
@@ -117,38 +109,35 @@ def make_data(folder: Path, make_video) -> Path:
     """Tiny data sets in the layouts that the configs name.
 
     Args:
-        folder (Path): Empty.
-        make_video (Callable): Writes a video, see ``tests/conftest.py``.
-
-    Returns:
-        Path: The folder; ``data_root`` of a config is below it.
+        folder: empty; ``data_root`` of a config is below it.
+        make_video: the fixture of ``tests/conftest.py``.
     """
-    for name, prefix, rawframes, split in (
-        ('kinetics400', 'videos_train', 'rawframes_train', ''),
-        ('sthv2', 'videos', 'rawframes', ''),
-        ('ucf101', 'videos', 'rawframes', '_split_1'),
-        ('hmdb51', 'videos', 'rawframes', '_split_1'),
+    videos, frames = folder / VIDEOS, folder / 'frames'
+    for index in range(_PER_SET):
+        make_video(str(videos / f'{index}.mp4'), frames=20, seed=index)
+        _write_frames(frames / str(index), index)
+    lists = dict(
+        videos=''.join(f'{index}.mp4 {index}\n' for index in range(_PER_SET)),
+        rawframes=''.join(f'{index} 20 {index}\n' for index in range(_PER_SET)),
+    )
+    for name, suffix, split in (
+        ('kinetics400', '_train', ''),
+        ('sthv2', '', ''),
+        ('ucf101', '', '_split_1'),
+        ('hmdb51', '', '_split_1'),
     ):
         root = folder / 'data' / name
-        lines, frame_lines = [], []
-        for index in range(_PER_SET):
-            make_video(str(root / prefix / f'{index}.mp4'), frames=20, seed=index)
-            _write_frames(root / rawframes / str(index), index)
-            lines.append(f'{index}.mp4 {index}')
-            frame_lines.append(f'{index} 20 {index}')
-        for kind, text in (('videos', lines), ('rawframes', frame_lines)):
-            for part in ('train', 'val'):
-                middle = f'{part}_list' if not split else f'{part}{split}'
-                list_file = root / f'{name}_{middle}_{kind}.txt'
-                list_file.write_text('\n'.join(text))
-    shutil.copytree(
-        folder / 'data/kinetics400/videos_train', folder / 'data/kinetics400/videos_val'
-    )
-    make_image_folder(folder)
-    make_ava(folder)
-    shutil.copytree(folder / 'data/sthv2/videos', folder / VIDEOS)
+        root.mkdir(parents=True)
+        (root / f'videos{suffix}').symlink_to(videos)
+        (root / f'rawframes{suffix}').symlink_to(frames)
+        for part in ('train', 'val'):
+            for kind, lines in lists.items():
+                middle = f'{part}{split}' if split else f'{part}_list'
+                (root / f'{name}_{middle}_{kind}.txt').write_text(lines)
+    (folder / 'data/kinetics400/videos_val').symlink_to(videos)
     for name in ('train', 'heldout'):  # of the quickstart
-        (folder / VIDEOS / f'{name}.txt').write_text('\n'.join(lines))
+        (videos / f'{name}.txt').write_text(lists['videos'])
+    make_ava(folder)
     return make_images(folder)
 
 

@@ -1,10 +1,4 @@
-"""Image configs (MAE, DMAE, AMD, classifiers), small enough for a test.
-
-Depths, head counts, layers, ratios, patch size, transforms, hooks, optimiser and
-schedule are left as they are. Smaller are: widths (48 to 192), images (128 x
-128: 64 tokens, of which one is left when 98 % are masked), the batch and the
-data. The teacher gets random weights, fine-tuning starts from them.
-"""
+"""The image configs, small enough for a test; see :mod:`.shrink`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +7,8 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-SIDE = 128
-# Name -> (width, depth, heads).
+SIDE = 128  # 64 tokens, of which one is left when 98 % are masked
+# Name -> (width, depth, heads). 12 and 16 heads, of TinyMIM's target blocks, divide the widths.
 _ARCHS = {
     'deit-tiny': (48, 12, 3),
     'deit-small': (96, 12, 6),
@@ -22,45 +16,49 @@ _ARCHS = {
     'base': (144, 12, 12),
     'large': (192, 24, 16),
 }
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def is_image(cfg: Config) -> bool:
     """Whether a config is for this module."""
-    return 'arch' in cfg.model.backbone and 'tinymim' not in Path(cfg.filename).parts
+    return 'arch' in cfg.model.backbone
 
 
 def shrink_image(cfg: Config, data: Path) -> Config:
-    """Make a config small; see the module.
+    """Make a config small, in place.
 
     Args:
-        cfg (Config): Changed in place.
-        data (Path): From ``make_data``.
-
-    Returns:
-        Config: The same.
+        cfg: of images.
+        data: below it, :func:`make_images` has written.
     """
-    for key in _LOADERS:
+    small = cfg.model.backbone.img_size < SIDE  # the quickstart
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(key) is None:
             continue
         loader = cfg[key]
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(data / loader.dataset.data_root)
-        for transform in _transforms(loader.dataset.pipeline):
+        root = data / loader.dataset.data_root
+        loader.dataset.data_root = str(root if root.is_dir() else data / 'data/imagenet/train')
+        for transform in _transforms(loader.dataset.pipeline) if not small else ():
             for size in ('scale', 'crop_size'):
                 if size in transform:
                     transform[size] = SIDE
-    if 'hid_channels' in cfg.model.get('neck', {}):  # MoCo v3
-        # Of two images batch norm makes -1 and 1: some gradients are zero.
+    if 'base_momentum' in cfg.model or 'layer_cfgs' in cfg.model.backbone:
+        # Some gradients of two images are zero: MoCo v3's batch norm makes -1 and 1 of them, and
+        # TinyMIM's drop path may drop both.
         cfg.train_dataloader.batch_size = 4
-    _shrink_model(cfg.model)
+    if small:
+        cfg.model.backbone.pretrained = None
+        if 'teacher' in cfg.model:
+            cfg.model.teacher.update(checkpoint=None, random_init=True)
+    else:
+        _shrink_model(cfg.model)
     return cfg
 
 
 def _shrink_model(model: dict) -> None:
     width = _ARCHS[model.backbone.arch][0]
     _shrink_backbone(model.backbone)
-    if 'decoder' in model:
+    if model.get('decoder'):
         model.decoder.update(embed_dims=64, num_heads=4)
     if 'teacher' in model:
         model.teacher.update(checkpoint=None, random_init=True)
@@ -70,7 +68,7 @@ def _shrink_model(model: dict) -> None:
             _shrink_backbone(model.teacher.backbone)
     if 'input_features' in model.get('neck', {}):
         model.neck.input_features = width
-    if 'in_channels' in model.get('head', {}):
+    if 'in_channels' in (model.get('head') or {}):
         model.head.in_channels = width
     if 'hid_channels' in model.get('neck', {}):  # MoCo v3
         model.neck.update(in_channels=width, hid_channels=32, out_channels=16)
@@ -98,21 +96,15 @@ def _transforms(pipeline: list) -> Iterator[dict]:
         yield from _transforms(transform.get('transforms', []))
 
 
-def make_image_folder(folder: Path) -> Path:
-    """A folder of a few tiny images, nested, in the place that configs name.
-
-    Args:
-        folder (Path): ``data/images`` is made below it.
-
-    Returns:
-        Path: The folder.
-    """
+def make_images(folder: Path, per_class: int = 2) -> Path:
+    """Tiny images in ImageNet's layout, ``data/imagenet/{train,val}``: a folder per class."""
     rng = np.random.default_rng(0)
-    for index in range(4):
-        place = folder / 'data/images' / ('more' if index % 2 else '')
-        place.mkdir(parents=True, exist_ok=True)
-        coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-        cv2.imwrite(
-            str(place / f'{index}.{("png", "jpg")[index // 2]}'), cv2.resize(coarse, (144, 132))
-        )
+    for split in ('train', 'val'):
+        for label in range(3):
+            place = folder / 'data/imagenet' / split / f'n{label:08}'
+            place.mkdir(parents=True, exist_ok=True)
+            for number in range(per_class):
+                coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+                coarse[..., label] //= 2
+                cv2.imwrite(str(place / f'{number}.jpg'), cv2.resize(coarse, (96, 88)))
     return folder

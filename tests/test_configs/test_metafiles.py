@@ -1,4 +1,4 @@
-"""The metafiles and the folders' tables list what there is."""
+"""Metafiles and pages list the configs that exist."""
 
 import re
 from pathlib import Path
@@ -6,48 +6,57 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-ALGORITHMS = sorted(path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml'))
-# Described in the README as a whole.
-UNLISTED = ('ablation', 'probe')
+from .shrink import CONFIGS, REPOSITORY, all_configs
+from .variants import VARIANTS
+
+ALGORITHMS = sorted(path.parent.name for path in CONFIGS.glob('*/metafile.yml'))
 
 
-def published(algorithm):
-    return {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / 'configs' / algorithm).rglob('*.py')
-        if path.parent.name not in UNLISTED
-    }
+def linked(page: Path) -> set[Path]:
+    """Configs that a page links."""
+    links = re.findall(r'\]\(([^)#]+\.py)\)', page.read_text())
+    return {(page.parent / link).resolve() for link in links if '://' not in link}
 
 
-def test_the_main_algorithms_have_metafiles():
-    assert {'amd', 'videomae'} <= set(ALGORITHMS)
+def test_basenames_are_unique():
+    names = [path.name for path in all_configs()]
+    assert len(names) == len(set(names)) > 60, 'mim finds configs by their basename'
+
+
+def test_pages_link_every_config():
+    found = set().union(*(linked(page) for page in CONFIGS.rglob('README.md')))
+    assert found == set(all_configs())
 
 
 @pytest.mark.parametrize('algorithm', ALGORITHMS)
 def test_metafile_lists_every_config(algorithm):
-    path = ROOT / 'configs' / algorithm / 'metafile.yml'
-    meta = yaml.safe_load(path.read_text())
-    listed = {model['Config'] for model in meta['Models']}
-    assert listed == published(algorithm) and listed
+    folder = CONFIGS / algorithm
+    meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+    (collection,) = meta['Collections']
+    assert (REPOSITORY / collection['README']).is_file()
+    page = (folder / 'README.md').read_text()
     for model in meta['Models']:
         assert model['Name'] == Path(model['Config']).stem
-        assert model['In Collection'] == meta['Collections'][0]['Name']
-    assert (ROOT / meta['Collections'][0]['README']).is_file()
-
-
-@pytest.mark.parametrize('algorithm', ALGORITHMS)
-def test_readme_links_every_config(algorithm):
-    folder = ROOT / 'configs' / algorithm
-    links = re.findall(r'\]\(([^)#]+)\)', (folder / 'README.md').read_text())
-    local = {link for link in links if '://' not in link}
-    for link in local:
-        assert (folder / link).exists(), link
-    configs = {str((folder / link).relative_to(ROOT)) for link in local if link.endswith('.py')}
-    assert configs == published(algorithm)
+        assert model['In Collection'] == collection['Name']
+        if result := model['Metadata'].get('Paper'):
+            assert re.search(rf'\b{re.escape(result.split()[1])}\b', page), model['Name']
+    expected = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in all_configs()
+        if path.is_relative_to(folder) and path.parent.name not in ('ablation', 'probe')
+    }
+    assert {model['Config'] for model in meta['Models']} == expected
 
 
 def test_model_index_imports_every_metafile():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    found = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs').glob('*/metafile.yml')}
-    assert set(index['Import']) == found
+    index = yaml.safe_load((REPOSITORY / 'model-index.yml').read_text())
+    assert set(index['Import']) == {f'configs/{name}/metafile.yml' for name in ALGORITHMS}
+
+
+def test_variants_are_read_from_the_pages():
+    """By the number of rows with options, below the variants' headings."""
+    rows = sum(
+        len(re.findall(r"^\| [^|]+ \| `'?(?:model|train_\w+)\.[^|]*` \|", page.read_text(), re.M))
+        for page in CONFIGS.glob('*/README.md')
+    )
+    assert len(VARIANTS) == rows > 50

@@ -21,7 +21,7 @@ def test_recipe(path):
     assert cfg.optim_wrapper.paramwise_cfg.decay_rate == 0.75
     assert cfg.model.backbone.drop_path_rate == 0.2
     assert cfg.model.roi_head.bbox_head.dropout_ratio == 0
-    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 30
+    assert cfg.train_cfg.max_epochs == 30 and 'end' not in cfg.param_scheduler[1]
     assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == 5
     clips = cfg.train_dataloader.batch_size
     assert clips * 8 == cfg.auto_scale_lr.base_batch_size == 128
@@ -47,8 +47,6 @@ def test_recipe(path):
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         for name in ('ann_file', 'exclude_file', 'label_file'):
             assert evaluator[name] == test[name]
-    start = 'fine-tuning' if '-ft_' in path.stem else 'pre-training'
-    assert ('800e' in cfg.model.backbone.pretrained) == (start == 'pre-training')
     size = path.stem.split('-p16')[0]
     assert cfg.model.backbone.pretrained.startswith(f'work_dirs/{size}-')
 

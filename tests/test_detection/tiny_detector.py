@@ -8,7 +8,7 @@ from .people import FPS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DETECTION = CONFIGS / 'amd' / 'detection'
-SMALL = DETECTION / 'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_ava22.py'
+SMALL = DETECTION / 'amd_vit-small-p16_8xb16-16x4x1-30e_ava22.py'
 CLASSES = 4  # three actions and the background
 
 

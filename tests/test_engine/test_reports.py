@@ -45,7 +45,7 @@ def summary(log):
 
 def test_a_whole_run_of_a_real_config(data, tmp_path):
     runner, log = run_config(
-        'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400.py',
+        'amd/pretrain/amd_vit-small-p16_vit-large_32xb16v4-16x4x1-200e_k400.py',
         data,
         tmp_path,
         **{'optim_wrapper.accumulative_counts': 2},
@@ -75,13 +75,13 @@ def test_a_whole_run_of_a_real_config(data, tmp_path):
     'name, decoding, tokens',
     [
         (
-            'videomae/pretrain/videomae_vit-small-p16_32xb64-16x4x1-800e_folder.py',
+            'videomae/pretrain/videomae_vit-base-p16_32xb16v4-16x4x1-200e_folder.py',
             'pyav',
             '50: the student sees 6',
         ),
         (
-            'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x2x1-800e_sthv2-rawframes.py',
-            'raw frames',
+            'amd/pretrain/amd_vit-small-p16_vit-large_32xb16v4-16x2x1-200e_sthv2.py',
+            'pyav',
             '50: the student sees 6, the teacher 14',
         ),
     ],

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CLIPS = 'quickstart/quickstart_finetune_scratch.py'
+CLIPS = 'quickstart/quickstart_finetune.py'
 IMAGES = 'quickstart_image/quickstart_image_finetune.py'
 CLIP_PRETRAINING = 'quickstart/quickstart_videomae_student.py'
 IMAGE_PRETRAINING = 'quickstart_image/quickstart_image_teacher.py'

@@ -10,14 +10,13 @@ from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 
-from tests.test_configs.shrink_image import shrink_image
-from tests.test_configs.shrink_tinymim import make_images
+from tests.test_configs.shrink_image import make_images, shrink_image
 from tests.test_reliability.test_distributed import draw_from_content, on_two_processes
 from tests.test_tinymim.shrunk import CONFIGS as TINYMIM
 from tests.tiny_image import dmae, image_amd, mae
 
 CONFIGS = TINYMIM.parent
-FOLDER = 'amd/image/amd_image_vit-small-p16_vit-large_16xb256-800e_folder'
+FOLDER = 'amd/image/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k'
 DMAE = 'dmae/pretrain/dmae_vit-small-p16_vit-base_released_16xb256-100e_in1k'
 FINETUNE = 'amd/image/amd_image_vit-small-p16_vit-large_finetune_8xb128-100e_in1k'
 MOCO = 'dmae/pretrain/dmae_mocov3_vit-small-p16_vit-base_16xb256-300e_in1k'
@@ -59,7 +58,7 @@ def weights(path):
 def write_folder(folder):
     """JPEG and PNG, grey and coloured, nested; two that are none."""
     rng = np.random.default_rng(0)
-    root = folder / 'data/images'
+    root = folder / 'data/imagenet/train'
     (root / 'more deep').mkdir(parents=True)
     for number in range(6):
         shape = (60 + number, 90, 3) if number % 3 else (60, 90)
@@ -89,7 +88,7 @@ def test_a_folder_with_corrupt_files_pre_trains(pretrained):
         assert len(values) == 8 and np.isfinite(values).all()
     log = '\n'.join(path.read_text() for path in folder.rglob('*.log'))
     for name in ('broken.jpg', 'empty.png'):
-        assert f'unreadable file replaced: {folder}/data/images/{name}' in log
+        assert f'unreadable file replaced: {folder}/data/imagenet/train/{name}' in log
     assert 'notes.txt' not in log
     assert 'images per step' in log and 'tokens of an image' in log
     assert 'video' not in log.partition('This run:')[2].partition(' - ')[0]

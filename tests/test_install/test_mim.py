@@ -121,7 +121,7 @@ def test_mim_gridsearch_of_a_derived_config_from_an_editable_install(
 
 
 def test_mim_test_from_a_wheel(wheel_python: Path, tmp_path: Path, tiny_video_folder: Path) -> None:
-    name = 'quickstart_finetune_scratch.py'
+    name = 'quickstart_finetune.py'
     model = MODELS.build(Config.fromfile(REPOSITORY / 'configs' / 'quickstart' / name).model)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
     (tmp_path / 'list.txt').write_text('a.mp4 0\nmore/c.mp4 7\n')

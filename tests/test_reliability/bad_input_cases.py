@@ -44,7 +44,7 @@ def listed(name: str) -> list[str]:
 # fmt: off
 CONFIG_FILES = [
     Case('config-not-there', ['there is no config file', 'gone.py'], config='gone.py'),
-    Case('config-name-mistyped', ['there is no config file', 'did you mean', '800e_k400.py'], config='amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k40.py'),
+    Case('config-name-mistyped', ['there is no config file', 'did you mean', '200e_k400.py'], config='amd_vit-small-p16_vit-large_32xb16v4-16x4x1-200e_k40.py'),
     Case('config-syntax', [f'{P}/syntax.py, line', 'never closed'], config='syntax.py'),
     Case('config-unknown-name', [f'{P}/name.py, line', 'max_epochs'], config='name.py'),
     Case('config-base-missing', ['not_there.py'], config='base.py'),

@@ -194,7 +194,7 @@ def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
     data = make_data(tmp_path, make_video)
     cfg = shrink(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
         ),
         data,
     )

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-FOLDER = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+FOLDER = 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_checkpoint_does_not_contain_the_teacher(cfg, tmp_path):
 def test_real_size_of_a_checkpoint():
     model = build_on_meta(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
+            CONFIGS / 'amd/pretrain/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py'
         )
     )
     weights = sum(v.numel() for v in model.state_dict().values())

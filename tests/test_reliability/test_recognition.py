@@ -16,9 +16,9 @@ from mmengine.runner import Runner
 
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
 
-PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_k400'
-RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400'
-SPARSE = 'amd/recognition/amd_vit-small-p16_16xb32-sparse16-40e_sthv2'
+PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb16v4-16x4x1-200e_k400'
+RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400'
+SPARSE = 'amd/recognition/amd_vit-small-p16_16xb16v2-sparse16-40e_sthv2'
 
 
 @pytest.fixture(scope='module')

@@ -23,7 +23,7 @@ def write_config(folder, make_video):
         make_video(str(data / f'data/videos/{index} more.mp4'), frames=16)
     cfg = shrink(
         Config.fromfile(
-            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-large_32xb64-16x4x1-800e_folder.py'
+            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
         ),
         data,
     )

@@ -19,8 +19,8 @@ from tests.test_configs.shrink import CONFIGS, shrink
 
 from .test_distributed import batch_of, draw_from_content, make_clips, make_model, on_two_processes
 
-FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400-fsdp.py'
-PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py'
+FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400-fsdp.py'
+PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py'
 STEPS = 4
 shards = pytest.mark.skipif(torch.__version__ < (2, 2), reason='PyTorch 2.1 has no FSDP on CPUs')
 

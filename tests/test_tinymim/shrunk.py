@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from tests.test_configs.shrink_tinymim import make_images, shrink_tinymim
+from tests.test_configs.shrink_image import make_images, shrink_image
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'tinymim'
 SMALL = 'tinymim_vit-small-p16_vit-base'
@@ -33,7 +33,8 @@ def finetuning(folder: Path, name: str = SMALL, epochs: int = 1) -> Config:
 def _short(cfg: Config, folder: Path, epochs: int) -> Config:
     if not (folder / 'data').exists():
         make_images(folder)
-    shrink_tinymim(cfg, folder)
+    shrink_image(cfg, folder)
+    cfg.train_dataloader.batch_size = 2
     # Four blocks are enough here, and take a third of the time.
     for part in (cfg.model, cfg.model.get('teacher')):
         if part:

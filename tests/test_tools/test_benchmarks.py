@@ -146,7 +146,7 @@ def test_flops_by_hand(bench: SimpleNamespace) -> None:
     [
         ([MAE, '--against', 'plain'], 'the plain step needs a video backbone'),
         ([AMD, '--against', 'compile'], '--against compile: neither'),
-        ([QUICKSTART / 'quickstart_finetune_amd.py'], 'not a pre-training config'),
+        ([QUICKSTART / 'quickstart_finetune.py'], 'not a pre-training config'),
         ([AMD, '--device', 'cuda:99'], '--device cuda:99 cannot be used'),
         ([QUICKSTART / 'no_such.py'], 'no_such.py'),
         ([AMD, '--batch', '0'], "'0' is not an integer of at least 1"),

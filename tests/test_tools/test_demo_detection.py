@@ -243,8 +243,8 @@ def test_frames_belong_to_the_nearest_time():
 
 def test_a_config_for_raw_frames_serves_for_videos():
     cfgs = [
-        Config.fromfile(DETECTION / f'amd_vit-small-p16_k400-pre_8xb16-16x4x1-30e_{data}.py')
-        for data in ('ava22', 'ava22-rawframes')
+        Config.fromfile(DETECTION / f'amd_vit-small-p16_8xb16-16x4x1-30e_{data}.py')
+        for data in ('ava22', 'ava-kinetics-rawframes')
     ]
     videos, frames = (
         action_detector.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav') for cfg in cfgs

@@ -21,7 +21,7 @@ from tests.test_reliability.test_distributed import free_port
 from .tool_scripts import TOOLS
 
 pytestmark = pytest.mark.no_cover
-RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb32-16x4x1-150e_k400.py'
+RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400.py'
 VIDEOS = 4
 NOTE = r"""#!{python}
 import json, os, sys

@@ -13,7 +13,7 @@ cpu) on=(--repeats 5 --warmup 1) batch=2 clips=1 ;;
 *) sed -n '2,5s/^# \?//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac
 out=${2:-$here/results/$device-$(date +%Y-%m-%d)}
-base=$here/../../configs/amd/pretrain/amd_vit-base-p16_vit-large_32xb64-16x4x1-800e_k400.py
+base=$here/../../configs/amd/pretrain/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py
 failed=0
 mkdir -p "$out" || exit 1
 

@@ -122,7 +122,7 @@ def finetune(out: Path, seed: int, start: str, pretrained: Path | None) -> list[
         options.append(f'model.backbone.pretrained={pretrained}')
     tuning = train(
         out / f'seed{seed}' / f'finetune-{start}',
-        f'quickstart_finetune_{start}.py',
+        'quickstart_finetune.py',
         seed,
         FINETUNED_CHECKPOINT,
         options,
@@ -130,7 +130,7 @@ def finetune(out: Path, seed: int, start: str, pretrained: Path | None) -> list[
     folder = out / f'seed{seed}' / f'test-{start}'
     command = [
         str(TOOLS / 'test.py'),
-        str(CONFIGS / 'quickstart_finetune_scratch.py'),
+        str(CONFIGS / 'quickstart_finetune.py'),
         str(tuning.output),
         '--work-dir',
         str(folder),

@@ -50,7 +50,7 @@ def random_student(folder: Path, seed: int) -> Encoder:
 
 def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
     """The middle of every video of a list, whole, as fine-tuned models are tested."""
-    cfg = Config.fromfile(CONFIGS / 'quickstart_finetune_scratch.py').test_dataloader.dataset
+    cfg = Config.fromfile(CONFIGS / 'quickstart_finetune.py').test_dataloader.dataset
     return DATASETS.build(dict(cfg, data_root=str(videos), ann_file=list_file))
 
 

@@ -1,14 +1,14 @@
-# AVA 2.2 as videos, prepared as in MMAction2 (videos_15min: minutes 15 to 30).
-# 16 frames, every 4th at 30 a second, around a timestamp; short side 256,
-# whole frames, flip. Trained on annotated boxes; tested on boxes that a
-# detector found with a confidence of at least 0.8.
+# AVA 2.2 as videos, arranged as in MMAction2 (videos_15min: minutes 15 to 30). A clip is 16 frames,
+# every 4th at 30 per second, around a timestamp: whole frames, short side 256, flip. Training uses
+# the annotated boxes; testing uses detected boxes with a confidence of at least 0.8.
 _anno = 'data/ava/annotations'
-label_file = f'{_anno}/ava_action_list_v2.2_for_activitynet_2019.pbtxt'
-ann_file_val = f'{_anno}/ava_val_v2.2.csv'
-exclude_file_val = f'{_anno}/ava_val_excluded_timestamps_v2.2.csv'
-# The published figures use the boxes of AIA; tools/data/ava converts them.
-proposal_file_val = f'{_anno}/ava_dense_proposals_val.FAIR.recall_93.9.pkl'
-
+_labels = f'{_anno}/ava_action_list_v2.2_for_activitynet_2019.pbtxt'
+_val = dict(
+    ann_file=f'{_anno}/ava_val_v2.2.csv',
+    exclude_file=f'{_anno}/ava_val_excluded_timestamps_v2.2.csv',
+    label_file=_labels,
+    num_classes=81,
+)
 train_dataloader = dict(
     batch_size=16,
     num_workers=8,
@@ -21,7 +21,7 @@ train_dataloader = dict(
         type='amd_mm.CheckedAVADataset',
         ann_file=f'{_anno}/ava_train_v2.2.csv',
         exclude_file=f'{_anno}/ava_train_excluded_timestamps_v2.2.csv',
-        label_file=label_file,
+        label_file=_labels,
         data_prefix=dict(video='data/ava/videos_15min'),
         num_classes=81,
         pipeline=[
@@ -36,8 +36,8 @@ train_dataloader = dict(
         ],
     ),
 )
-# One clip at a time: frames differ in size, and padding changes the scores a
-# little. Clips of one size may be batched.
+# One clip at a time: frames differ in size, and padding changes the scores slightly. Clips of the
+# same size may be batched.
 val_dataloader = dict(
     batch_size=1,
     num_workers=8,
@@ -45,13 +45,10 @@ val_dataloader = dict(
     sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
     dataset=dict(
         type='amd_mm.CheckedAVADataset',
-        ann_file=ann_file_val,
-        exclude_file=exclude_file_val,
-        label_file=label_file,
-        proposal_file=proposal_file_val,
+        # The published results use the boxes of AIA; tools/data/ava converts them.
+        proposal_file=f'{_anno}/ava_dense_proposals_val.FAIR.recall_93.9.pkl',
         person_det_score_thr=0.8,
         data_prefix=dict(video='data/ava/videos_15min'),
-        num_classes=81,
         test_mode=True,
         pipeline=[
             dict(type='amd_mm.VideoInit', backend='pyav'),
@@ -61,22 +58,9 @@ val_dataloader = dict(
             dict(type='mmaction.FormatShape', input_format='NCTHW', collapse=True),
             dict(type='mmaction.PackActionInputs'),
         ],
+        **_val,
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(
-    type='amd_mm.PerClassAVAMetric',
-    ann_file=ann_file_val,
-    exclude_file=exclude_file_val,
-    label_file=label_file,
-    num_classes=81,
-)
-test_evaluator = dict(
-    type='amd_mm.PerClassAVAMetric',
-    ann_file=ann_file_val,
-    exclude_file=exclude_file_val,
-    label_file=label_file,
-    num_classes=81,
-    classwise=True,
-)
+val_evaluator = dict(type='amd_mm.PerClassAVAMetric', **_val)
+test_evaluator = dict(type='amd_mm.PerClassAVAMetric', classwise=True, **_val)

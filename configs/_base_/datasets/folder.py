@@ -1,6 +1,6 @@
-# Any folder of videos, searched recursively; no list, no labels. Clips as from
-# Kinetics-400: 16 frames, every 4th (2 seconds at 30 frames per second).
-#     --cfg-options train_dataloader.dataset.data_root=FOLDER
+# A folder of videos, searched recursively, without lists or labels. Clips as from Kinetics-400: 16
+# frames, every 4th (2 seconds at 30 frames per second).
+#     --cfg-options train_dataloader.dataset.data_root=/my/videos
 _base_ = 'k400.py'
 train_dataloader = dict(
     dataset=dict(

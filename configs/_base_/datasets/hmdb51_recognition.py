@@ -1,28 +1,26 @@
-# HMDB51 for recognition (split 1), as videos prepared as in MMAction2; 16
-# frames, every 2nd; 128 clips a step on 8 GPUs.
+# HMDB51 (split 1) for recognition, as videos arranged as in MMAction2. A clip is 16 frames, every
+# 2nd.
 _base_ = 'k400_recognition.py'
-num_classes = 51
-clips_per_gpu = 16
-_data = dict(data_root='data/hmdb51', data_prefix=dict(video='videos'), num_classes=num_classes)
+_num_classes = 51
+_data = dict(data_root='data/hmdb51', data_prefix=dict(video='videos'), num_classes=_num_classes)
 
-train_pipeline = _base_.train_dataloader.dataset.pipeline
-train_pipeline[1].frame_interval = 2
-val_pipeline = _base_.val_dataloader.dataset.pipeline
-val_pipeline[1].frame_interval = 2
-test_pipeline = _base_.test_dataloader.dataset.pipeline
-test_pipeline[1].frame_interval = 2
+_train_pipeline = _base_.train_dataloader.dataset.pipeline
+_val_pipeline = _base_.val_dataloader.dataset.pipeline
+_test_pipeline = _base_.test_dataloader.dataset.pipeline
+for _pipeline in (_train_pipeline, _val_pipeline, _test_pipeline):
+    _pipeline[1].frame_interval = 2
 
 train_dataloader = dict(
-    batch_size=clips_per_gpu // _base_.num_views,
-    dataset=dict(ann_file='hmdb51_train_split_1_videos.txt', pipeline=train_pipeline, **_data),
+    batch_size=8,
+    dataset=dict(ann_file='hmdb51_train_split_1_videos.txt', pipeline=_train_pipeline, **_data),
 )
 val_dataloader = dict(
-    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=val_pipeline, **_data)
+    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=_val_pipeline, **_data)
 )
 test_dataloader = dict(
-    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=test_pipeline, **_data)
+    dataset=dict(ann_file='hmdb51_val_split_1_videos.txt', pipeline=_test_pipeline, **_data)
 )
 
-blending = _base_.blending
-blending.augments[0].num_classes = num_classes
-blending.augments[1].num_classes = num_classes
+_blending = _base_._blending
+for _augment in _blending.augments:
+    _augment.num_classes = _num_classes

@@ -1,4 +1,7 @@
-# ImageNet-1K without its labels in two views, MoCo v3's for ViTs.
+# ImageNet-1K without labels, in the two views of MoCo v3 for ViTs.
+_base_ = 'imagenet_pretrain.py'
+
+
 def _view(blur: float, solarize: float) -> list:
     return [
         dict(
@@ -37,18 +40,16 @@ def _view(blur: float, solarize: float) -> list:
     ]
 
 
-_base_ = 'imagenet_pretrain.py'
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            _base_.train_pipeline[0],
+            dict(type='amd_mm.LoadImage'),
             dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1],
-                transforms=[_view(1.0, 0.0), _view(0.1, 0.2)],
+                transforms=[_view(blur=1.0, solarize=0.0), _view(blur=0.1, solarize=0.2)],
             ),
-            _base_.train_pipeline[-1],
+            dict(type='mmpretrain.PackInputs'),
         ]
     )
 )
-del _view

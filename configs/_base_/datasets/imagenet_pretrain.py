@@ -1,16 +1,6 @@
-# ImageNet-1K without its labels, for masked autoencoders (MAE's pipeline).
-train_pipeline = [
-    dict(type='amd_mm.LoadImage'),
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=224,
-        crop_ratio_range=(0.2, 1.0),
-        backend='pillow',
-        interpolation='bicubic',
-    ),
-    dict(type='mmpretrain.RandomFlip', prob=0.5),
-    dict(type='mmpretrain.PackInputs'),
-]
+# ImageNet-1K without labels, with MAE's augmentation. A folder of images of your own is searched
+# recursively:
+#     --cfg-options train_dataloader.dataset.data_root=/my/images
 train_dataloader = dict(
     batch_size=256,
     num_workers=8,
@@ -23,6 +13,17 @@ train_dataloader = dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/train',
         with_label=False,
-        pipeline=train_pipeline,
+        pipeline=[
+            dict(type='amd_mm.LoadImage'),
+            dict(
+                type='mmpretrain.RandomResizedCrop',
+                scale=224,
+                crop_ratio_range=(0.2, 1.0),
+                backend='pillow',
+                interpolation='bicubic',
+            ),
+            dict(type='mmpretrain.RandomFlip', prob=0.5),
+            dict(type='mmpretrain.PackInputs'),
+        ],
     ),
 )

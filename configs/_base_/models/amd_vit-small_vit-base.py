@@ -1,9 +1,5 @@
-# AMD: a ViT-S (sees 160 of 1568 tokens) learns from a ViT-B (sees 392).
-_base_ = ['videomae_vit-small.py', 'distillation.py']
+_base_ = 'amd_vit-small_vit-large.py'
 model = dict(
-    type='amd_mm.AMD',
-    mask_generator=dict(student_ratio=0.9, teacher_ratio=0.75),
-    teacher=_base_.vit_base_teacher,
-    neck=_base_.serial_alignment,
+    teacher=dict(backbone=dict(embed_dims=768, depth=12, num_heads=12)),
     layer_pairs=[(6, 6), (12, 12)],
 )

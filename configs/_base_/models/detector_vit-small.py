@@ -1,7 +1,6 @@
-# Detection of actions in given boxes, on mmdet's Fast R-CNN: the token map is
-# averaged over time, boxes are pooled out of it (8 x 8, then the maximum) and
-# classified. As in MMAction2's VideoMAE detector, without its dropout (table
-# S3 of the paper's supplement). 80 actions and the background.
+# Action detection in given boxes with mmdet's Fast R-CNN, as MMAction2's VideoMAE detector but
+# without its dropout (Table S3). The token map is averaged over time; RoIAlign pools 8 x 8 cells
+# of each box, of which the maximum is classified into 80 actions and the background.
 model = dict(
     type='mmdet.FastRCNN',
     data_preprocessor=dict(
@@ -10,8 +9,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         size_divisor=16,
     ),
-    # 16 frames of 224 x 224 as in pre-training; the position table is
-    # resampled to the clip at hand.
+    # img_size is that of pre-training: the position table is resampled to the clip.
     backbone=dict(
         type='amd_mm.FeatureMapVisionTransformer',
         img_size=224,
@@ -39,8 +37,8 @@ model = dict(
             dropout_ratio=0,
         ),
     ),
-    # Proposals are the annotated boxes (and jittered copies, if asked for):
-    # none has to be added. `num` is more than a frame of AVA has.
+    # The annotated boxes already are the proposals of training, so none are added. `num` exceeds
+    # the number of boxes in any frame of AVA.
     train_cfg=dict(
         rcnn=dict(
             assigner=dict(

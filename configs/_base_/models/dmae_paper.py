@@ -1,11 +1,13 @@
-# DMAE, preset `paper`: what the paper's text says. A two-layer MLP with GELU
-# and a hidden layer of the teacher's width; plain L1, the mean over all
-# elements; teachers mae_pretrain_vit_*. The paper does not say whether pixels
-# are normed: here they are, as those teachers were trained.
-_base_ = 'image_teachers.py'
-dmae_neck = dict(
-    type='amd_mm.DirectAlignment',
-    hidden=True,
-    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
+# DMAE, preset `paper`: the paper's text. A two-layer GELU MLP, whose hidden layer has the
+# teacher's width, and plain L1. The paper does not say whether pixels are normalised; they are
+# here, because they were in the training of its teachers (mae_pretrain_vit_*).
+_base_ = 'dmae_released.py'
+model = dict(
+    neck=dict(
+        _delete_=True,
+        type='amd_mm.DirectAlignment',
+        hidden=True,
+        loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
+    ),
+    head=dict(target='per_patch'),
 )
-dmae_head = dict(type='amd_mm.PixelReconstructionHead', target='per_patch')

@@ -1,6 +1,5 @@
-# A recogniser: mean over the tokens -> fc_norm -> linear classifier, whose
-# weights start at a thousandth of the usual 0.02. A leaf gives num_classes and
-# blending; both come from its data set.
+# A recogniser: mean over the tokens, fc_norm, linear layer with initial weights of 0.02 x 1e-3. A
+# config adds num_classes and the blending of its data set.
 model = dict(
     type='mmaction.Recognizer3D',
     data_preprocessor=dict(
@@ -22,6 +21,7 @@ model = dict(
         type='mmaction.TimeSformerHead',
         in_channels=384,
         init_std=2e-5,
+        loss_cls=dict(type='mmaction.CrossEntropyLoss', loss_weight=1.0),
         label_smooth_eps=0.1,
         average_clips='prob',
     ),

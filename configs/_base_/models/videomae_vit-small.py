@@ -1,5 +1,5 @@
-# VideoMAE with a ViT-S: 16 frames of 224 x 224 in 1568 tokens, of which 90 %
-# are hidden by tubes (160 visible).
+# VideoMAE with a ViT-S. A clip of 16 frames of 224 x 224 is 1568 tokens; tube masks hide 90 % of
+# them (160 stay visible).
 model = dict(
     type='amd_mm.MaskedAutoencoder',
     data_preprocessor=dict(
@@ -13,7 +13,7 @@ model = dict(
         depth=12,
         num_heads=6,
         use_mean_pooling=False,
-        # The public programs' start; MMAction2's own is a truncated normal.
+        # The initialisation of the public programs. MMAction2's is a truncated normal.
         init_cfg=[
             dict(type='mmengine.Xavier', layer='Linear', distribution='uniform', bias=0.0),
             dict(type='mmengine.Constant', layer='LayerNorm', val=1.0),

@@ -1,5 +1,4 @@
-# As for pre-training, and the checkpoint that validates best is kept.
+# As for pre-training; also keeps the checkpoint with the best validation result.
 _base_ = 'pretrain.py'
-# MMPretrain's RandAugment names its transforms without a scope.
-default_scope = 'mmpretrain'
+default_scope = 'mmpretrain'  # MMPretrain's RandAugment builds its transforms without a scope
 default_hooks = dict(checkpoint=dict(interval=1, save_best='accuracy/top1', rule='greater'))

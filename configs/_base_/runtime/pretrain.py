@@ -1,4 +1,4 @@
-# What every pre-training run has in common, whatever it learns from.
+# The runtime of pre-training; the other runtimes derive from it.
 custom_imports = dict(imports=['amd_mm'])
 default_scope = 'mmaction'
 
@@ -7,8 +7,7 @@ default_hooks = dict(
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
-    # Whole passes over the data: of others only the checkpoint of a stop
-    # (StopOnSignalHook) is resumed exactly.
+    # By epoch: within an epoch, only the checkpoint of StopOnSignalHook resumes exactly.
     checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
 )
@@ -22,21 +21,19 @@ custom_hooks = [
     dict(type='amd_mm.StopOnSignalHook'),
 ]
 
-# A resumed run has to draw what the first one would have drawn.
-randomness = dict(seed=0)
+randomness = dict(seed=0)  # fixed, so that a resumed run draws the same numbers
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-# The model has no buffers that change, and gradients need not be copied out of
-# the buckets they travel in. No static_graph: with accumulative_counts > 1 it
-# ends in an internal error of PyTorch (seen with 2.13).
+# No buffer of the model changes, and gradients can stay in the communication buckets. static_graph
+# fails with accumulative_counts > 1 (an internal error of PyTorch 2.13).
 model_wrapper_cfg = dict(
     type='mmengine.MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True
 )
 
-# Averaged over the window: as by default, and the figures of the layers.
+# The log shows window averages of MMEngine's default values and of the losses of each layer.
 log_processor = dict(
     type='mmengine.LogProcessor',
     window_size=20,

@@ -1,13 +1,12 @@
-# AMD on images, fine-tuning: ViT-S on ImageNet-1K, 100 epochs.
+# AMD's ViT-S, fine-tuned on ImageNet-1K.
 #
 # The paper's recipe for images is not public: this is MAE's for its ViT-B.
-# 8 GPUs x 128 images = 1024 a step at lr 2e-3; else --auto-scale-lr.
+# 8 GPUs x 128 images = 1024 images per step at lr 2e-3.
 _base_ = [
-    '../../_base_/models/image_finetune_vit-small.py',
+    '../../_base_/models/image_finetune_vit-base.py',
     '../../_base_/datasets/imagenet_finetune.py',
     '../../_base_/schedules/image_finetune_100e.py',
     '../../_base_/runtime/image_finetune.py',
 ]
-# The end of pre-training.
-start = 'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k/epoch_800.pth'
-model = dict(backbone=dict(pretrained=start))
+_pretrained = 'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k/epoch_800.pth'
+model = dict(backbone=dict(arch='deit-small', pretrained=_pretrained), head=dict(in_channels=384))

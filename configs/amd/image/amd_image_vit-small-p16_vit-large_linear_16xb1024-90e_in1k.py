@@ -1,11 +1,8 @@
-# AMD on images, linear probing: ViT-S on ImageNet-1K, 90 epochs, MAE's
-# recipe. 16 GPUs x 1024 images = 16384 a step at lr 6.4; else --auto-scale-lr.
-_base_ = [
-    '../../_base_/models/image_linear_vit-small.py',
-    '../../_base_/datasets/imagenet_linear.py',
-    '../../_base_/schedules/image_linear_90e.py',
-    '../../_base_/runtime/image_finetune.py',
-]
-# The end of pre-training.
-start = 'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k/epoch_800.pth'
-model = dict(backbone=dict(pretrained=start))
+# Linear probe of AMD's ViT-S on ImageNet-1K.
+_base_ = 'amd_image_vit-base-p16_vit-large_linear_16xb1024-90e_in1k.py'
+_pretrained = 'work_dirs/amd_image_vit-small-p16_vit-large_16xb256-800e_in1k/epoch_800.pth'
+model = dict(
+    backbone=dict(arch='deit-small', pretrained=_pretrained),
+    neck=dict(input_features=384),
+    head=dict(in_channels=384),
+)

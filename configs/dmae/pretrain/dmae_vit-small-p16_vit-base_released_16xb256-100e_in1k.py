@@ -1,22 +1,7 @@
-# DMAE: ViT-S from ViT-B on ImageNet-1K, 100 epochs, preset `released`
-# (_base_/models/dmae_released.py).
-#
-# 16 GPUs x 256 images = 4096 a step at lr 2.4e-3. On 8 GPUs add
-# optim_wrapper.accumulative_counts=2; for another batch, --auto-scale-lr.
-_base_ = [
-    '../../_base_/models/mae_vit-small.py',
-    '../../_base_/models/dmae_released.py',
-    '../../_base_/datasets/imagenet_pretrain.py',
-    '../../_base_/schedules/dmae_100e.py',
-    '../../_base_/runtime/pretrain.py',
-]
-# MAE ViT-B of its authors, the file with a decoder; any format of
-# tools/convert_checkpoint.py.
-teacher_checkpoint = 'checkpoints/mae_visualize_vit_base.pth'
+# DMAE: ViT-S from ViT-B on ImageNet-1K, preset `released`.
+_base_ = 'dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k.py'
 model = dict(
-    type='amd_mm.AMD',
-    teacher=dict(checkpoint=teacher_checkpoint, **_base_.image_vit_base_teacher),
-    neck=_base_.dmae_neck,
-    head=_base_.dmae_head,
+    backbone=dict(arch='deit-small'),
+    teacher=dict(backbone=dict(arch='base'), checkpoint='checkpoints/mae_visualize_vit_base.pth'),
     layer_pairs=[(9, 9)],
 )

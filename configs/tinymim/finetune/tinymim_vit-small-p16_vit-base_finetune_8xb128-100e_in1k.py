@@ -1,15 +1,12 @@
-# TinyMIM's ViT-S that learnt from ViT-B, fine-tuned on ImageNet-1K.
+# TinyMIM's ViT-S (from ViT-B), fine-tuned on ImageNet-1K.
 #
-# No recipe for ViT-S is public: this is MAE's for ViT-B (layer decay 0.65,
-# drop path 0.1, warm-up 5).
-#
-# 8 GPUs x 128 images = 1024 a step at lr 2e-3; for another batch,
-# --auto-scale-lr.
+# No recipe for ViT-S is public: this is MAE's for its ViT-B.
+# 8 GPUs x 128 images = 1024 images per step at lr 2e-3.
 _base_ = [
-    '../../_base_/models/image_finetune_vit-small.py',
+    '../../_base_/models/image_finetune_vit-base.py',
     '../../_base_/datasets/imagenet_finetune.py',
     '../../_base_/schedules/image_finetune_100e.py',
     '../../_base_/runtime/image_finetune.py',
 ]
-pretrained = 'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
-model = dict(backbone=dict(pretrained=pretrained))
+_pretrained = 'work_dirs/tinymim_vit-small-p16_vit-base_16xb256-300e_in1k/epoch_300.pth'
+model = dict(backbone=dict(arch='deit-small', pretrained=_pretrained), head=dict(in_channels=384))

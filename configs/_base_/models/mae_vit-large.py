@@ -1,2 +1,0 @@
-_base_ = 'mae_vit-small.py'
-model = dict(backbone=dict(arch='large'))

@@ -1,3 +1,0 @@
-# AMD's alignment necks: serial, the default (one projection for both).
-_base_ = '../pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
-model = dict(neck=dict(type='amd_mm.SerialAlignment'))

@@ -1,3 +1,0 @@
-# Teacher masking ratio 0.25 (paper: 72.3 on SSV2).
-_base_ = '../pretrain/amd_vit-base-p16_vit-large_32xb64-16x2x1-800e_sthv2.py'
-model = dict(mask_generator=dict(teacher_ratio=0.25))

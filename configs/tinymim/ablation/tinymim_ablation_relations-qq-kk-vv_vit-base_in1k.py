@@ -1,3 +1,0 @@
-# TinyMIM on the relations of Q·Q, K·K and V·V.
-_base_ = '../pretrain/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py'
-model = dict(head=dict(relations=['qq', 'kk', 'vv']))

@@ -1,3 +1,0 @@
-# TinyMIM from the teacher's last block instead of its 18th.
-_base_ = '../pretrain/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py'
-model = dict(teacher=dict(block=24))
