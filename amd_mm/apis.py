@@ -160,15 +160,20 @@ class Encoder(nn.Module):
         return tokens[:, self.backbone.num_extra_tokens :].unflatten(1, grid)
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Features (B, C) of tokens of clips: their mean, after ``fc_norm`` if there is one."""
+        """Features (B, C) of a clip's tokens (B, ..., C): their mean, after any ``fc_norm``."""
         mean = tokens.flatten(1, -2).mean(1)
         return mean if self.backbone.fc_norm is None else self.backbone.fc_norm(mean)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Features (B, C): of clips the pooled tokens, of images what the backbone returns."""
+    def features(self, values: Tensor) -> Tensor:
+        """Features (B, C) of normalised values: pooled tokens; of images the backbone's output."""
         if self.frames is None:
-            return self.backbone(self.normalise(pixels))[-1]
-        return self.pool(self.tokens(pixels))
+            return self.backbone(values)[-1]
+        patches = self.backbone.patchify(values)
+        return self.pool(self.backbone.encode(patches, grid=self.backbone.grid_of(values)).tokens)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (B, C), see :meth:`features`."""
+        return self.features(self.normalise(pixels))
 
     @torch.inference_mode()
     def encode(

@@ -1,56 +1,47 @@
-"""Writing a program, and comparing it with the model that it came from."""
+"""Writing a model as an ONNX or ``torch.export`` file, and comparing the file with the model."""
 
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from amd_mm.checkpoints import file_sha256
+from amd_mm.errors import ConfigError
 from amd_mm.version import __version__
+from torch import Tensor
 
-from .errors import ExportError
 from .portable import PortableModel
-from .program_formats import PROGRAM_FORMATS, ProgramFormat
 
-# Neither is the batch size that the program is traced with.
-CHECKED_BATCHES = (1, 3)
-_PACKAGES = ('torch', 'mmengine', 'mmaction2', 'mmpretrain', 'onnx')
+PROGRAM_FORMATS = {'onnx': '.onnx', 'pt2': '.pt2'}  # and the ending of the file
+COMPARED_BATCHES = (1, 3)
+_TRACED_BATCH = 2  # torch.export takes 0 and 1 for constants
+_OPSET = 18  # the lowest that has all operators, for old runtimes
+_ONNX_LIMIT = 2**31  # bytes of a file
 
 
 class Difference(NamedTuple):
-    """How far a program is from its model.
-
-    Attributes:
-        largest (float): Largest absolute difference of an output.
-        scale (float): Largest absolute output of the model.
-        batches (tuple[int, ...]): The batch sizes that were compared.
-    """
+    """Largest absolute difference between file and model, and the model's largest output."""
 
     largest: float
     scale: float
-    batches: tuple[int, ...]
-
-    def within(self, tolerance: float) -> bool:
-        """Whether it is small against the outputs; False for NaN."""
-        return self.largest <= tolerance * self.scale
 
 
 class Exported(NamedTuple):
-    """What has been written.
+    """The written file, its description (JSON), its sha256 and the difference from the model.
 
-    Attributes:
-        path (Path): The program.
-        sidecar (Path): The JSON file that describes it.
-        digest (str): The program's sha256, as hexadecimal digits.
-        difference (Difference | None): None if nothing here could run it.
+    The difference is None if the file could not be run here.
     """
 
     path: Path
-    sidecar: Path
+    description: Path
     digest: str
     difference: Difference | None
 
@@ -63,138 +54,105 @@ def export_program(
     facts: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write a model as a program, with a description beside it.
+    """Write a model as a program, with a description (``PATH.json``) beside it.
 
-    The program is written in a hidden folder beside ``path``, loaded from
-    there, compared with the model, and only then given its name: what has the
-    name has passed. The description is called as the program and ``.json``.
+    The program gets its name only after it was loaded and compared with the model.
 
     Args:
-        model (PortableModel): What to export.
-        path (str | PathLike): The file; its suffix is that of the format, and
-            its folder exists.
-        fmt (str): A key of :data:`PROGRAM_FORMATS`.
-        tolerance (float): Largest difference from the model's outputs, as a
-            share of the largest of them.
-        facts (Mapping, optional): Further entries of the description.
-        force (bool): Replace existing files.
-
-    Returns:
-        Exported: The files and the difference.
+        model: the model.
+        path: the file, in an existing folder, with the ending of the format.
+        fmt: a key of :data:`PROGRAM_FORMATS`.
+        tolerance: largest difference from the model, as a share of the model's largest output.
+        facts: further entries of the description.
+        force: replace existing files.
 
     Raises:
-        ExportError: If it cannot be written here, or differs too much.
+        ConfigError: if it cannot be written here, or differs too much.
     """
     target = Path(path)
-    program = check_request(target, fmt, force)
+    check_request(target, fmt, force)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.name}.') as folder:
         part = Path(folder) / target.name
-        program.write(model, os.fspath(part))
+        with torch.no_grad(), _quiet():
+            _WRITERS[fmt](model, str(part))
         difference = None
-        if program.can_check:
-            difference = measure(model, program, os.fspath(part))
-            _judge(difference, tolerance, target)
+        if fmt == 'pt2' or find_spec('onnxruntime') is not None:
+            difference = compare(model, _READERS[fmt](str(part)))
+            # not `>`: NaN has to fail
+            if not difference.largest <= tolerance * difference.scale:
+                raise ConfigError(
+                    f'{target} was not written: the program differs from the model by up to '
+                    f'{difference.largest:.3g}; {tolerance:g} of the largest output '
+                    f'({difference.scale:.3g}) is allowed (--tolerance)'
+                )
         digest = file_sha256(part)
-        notes = Path(folder) / 'notes.json'
-        described = describe(model, fmt, target.name, digest)
-        described['check'] = _check_notes(program, difference, tolerance)
-        notes.write_text(
-            json.dumps({**described, **(facts or {})}, indent=2, default=str) + '\n',
-            encoding='utf-8',
-        )
-        sidecar = target.with_name(f'{target.name}.json')
-        # The program last: where it is, its description is.
-        os.replace(notes, sidecar)
+        notes = _describe(model, fmt, target.name, digest)
+        notes['check'] = dict(done=False, because='onnxruntime is not installed')
+        if difference is not None:
+            notes['check'] = dict(
+                done=True,
+                batch_sizes=COMPARED_BATCHES,
+                largest_difference=difference.largest,
+                largest_output=difference.scale,
+                tolerance=tolerance,
+            )
+        written = Path(folder) / 'notes.json'
+        written.write_text(json.dumps({**notes, **(facts or {})}, indent=2, default=str) + '\n')
+        description = target.with_name(f'{target.name}.json')
+        os.replace(written, description)
         os.replace(part, target)
-    return Exported(target, sidecar, digest, difference)
+    return Exported(target, description, digest, difference)
 
 
-def check_request(path: str | os.PathLike, fmt: str, force: bool) -> ProgramFormat:
-    """See that a program can be written, before models are built.
-
-    Args:
-        path (str | PathLike): The file.
-        fmt (str): A key of :data:`PROGRAM_FORMATS`.
-        force (bool): Whether an existing file may be replaced.
-
-    Returns:
-        ProgramFormat: Of that name.
-
-    Raises:
-        ExportError: If it cannot.
-    """
+def check_request(path: str | os.PathLike, fmt: str, force: bool) -> None:
+    """Raise a ConfigError if a program cannot be written; see :func:`export_program`."""
     target = Path(path)
-    if fmt not in PROGRAM_FORMATS:
-        raise ExportError(f'{fmt!r} is none of {", ".join(PROGRAM_FORMATS)}')
-    program = PROGRAM_FORMATS[fmt]
-    if target.suffix != program.suffix:
-        raise ExportError(f'{target}: the name of {fmt} files ends in {program.suffix}')
+    if target.suffix != PROGRAM_FORMATS[fmt]:
+        raise ConfigError(f'{target}: the name of {fmt} files ends in {PROGRAM_FORMATS[fmt]}')
     if target.exists() and not force:
-        raise ExportError(f'{target} exists; give another name or --force')
-    program.require(fmt)
-    return program
+        raise ConfigError(f'{target} exists; give another name or --force')
+    if fmt == 'onnx' and not (find_spec('onnx') and find_spec('onnxscript')):
+        raise ConfigError(
+            'onnx needs packages that are not installed: pip install onnx onnxscript onnxruntime'
+        )
+    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
+        raise ConfigError(f'{fmt} needs torch 2.6 or newer, and this is {torch.__version__}')
 
 
-def measure(model: PortableModel, program: ProgramFormat, path: str) -> Difference:
-    """Run a written program and its model on the same noise.
-
-    Args:
-        model (PortableModel): What it was made of.
-        program (ProgramFormat): Its format.
-        path (str): The file.
-
-    Returns:
-        Difference: Over all :data:`CHECKED_BATCHES`.
+def compare(model: PortableModel, program: Callable[[Tensor], Tensor]) -> Difference:
+    """Compare a written program with its model on noise, for each of two batch sizes.
 
     Raises:
-        ExportError: If an output has another shape.
+        ConfigError: if an output has another shape.
     """
-    run = program.read(path)
     largest, scale = [], []
-    for batch in CHECKED_BATCHES:
+    for batch in COMPARED_BATCHES:
         pixels = model.example(batch, seed=batch)
         with torch.no_grad():
-            wanted, given = model(pixels), run(pixels)
-        if wanted.shape != given.shape:
-            raise ExportError(
-                f'the program gives {tuple(given.shape)} for a batch of '
-                f'{batch}, the model {tuple(wanted.shape)}'
+            expected, found = model(pixels), program(pixels)
+        if expected.shape != found.shape:
+            raise ConfigError(
+                f'the program gives {tuple(found.shape)} for a batch of {batch}, the model '
+                f'{tuple(expected.shape)}'
             )
-        largest.append((wanted - given).abs().max())
-        scale.append(wanted.abs().max())
-    # torch's maximum, unlike Python's, is NaN where a number is.
-    return Difference(
-        torch.stack(largest).max().item(), torch.stack(scale).max().item(), CHECKED_BATCHES
-    )
+        largest.append((expected - found).abs().max())
+        scale.append(expected.abs().max())
+    # torch's maximum, unlike Python's, is NaN if a number is
+    return Difference(torch.stack(largest).max().item(), torch.stack(scale).max().item())
 
 
-def _judge(found: Difference, tolerance: float, target: Path) -> None:
-    if found.within(tolerance):
-        return
-    raise ExportError(
-        f'{target} was not written: the program differs from the model by up '
-        f'to {found.largest:.3g}, and {tolerance:g} of the largest output '
-        f'({found.scale:.3g}) is allowed (--tolerance)'
-    )
-
-
-def describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[str, Any]:
-    """What a user of the program has to know.
-
-    Args:
-        model (PortableModel): What it was made of.
-        fmt (str): A key of :data:`PROGRAM_FORMATS`.
-        name (str): Of the file.
-        digest (str): The file's sha256.
-
-    Returns:
-        dict[str, Any]: For JSON.
-    """
+def _describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[str, Any]:
+    """What a user of the program has to know, for JSON."""
     axes = ['batch', 'channel', 'frame', 'row', 'column']
-    if len(model.size) == 3:
+    if model.input == 'image':
         axes.remove('frame')
     inside = model.takes == 'uint8'
-    scores = model.output == 'logits'
+    versions = dict(amd_mm=__version__)
+    for package in ('torch', 'mmengine', 'mmaction2', 'mmpretrain', 'onnx', 'onnxruntime'):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
     return dict(
         program=name,
         format=fmt,
@@ -214,35 +172,86 @@ def describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[str
             name=model.output,
             shape=['batch', model.num_outputs()],
             dtype='float32',
-            meaning='softmax over the last axis gives probabilities; of '
-            'several views of a video, average those'
-            if scores
+            meaning='softmax over the last axis gives probabilities; average them over the views '
+            'of a video'
+            if model.output == 'logits'
             else 'one feature for each input',
         ),
-        versions=_versions(),
+        versions=versions,
     )
 
 
-def _check_notes(
-    program: ProgramFormat, found: Difference | None, tolerance: float
-) -> dict[str, Any]:
-    if found is None:
-        return dict(done=False, because=f'{program.checked_by} is not installed')
-    return dict(
-        done=True,
-        by=f'{program.checked_by} {version(program.checked_by)}',
-        batch_sizes=found.batches,
-        largest_difference=found.largest,
-        largest_output=found.scale,
-        tolerance=tolerance,
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporters: the outputs are compared anyway."""
+    loggers = [logging.getLogger(one) for one in ('torch.onnx', 'onnxscript')]
+    levels = [one.level for one in loggers]
+    try:
+        for one in loggers:
+            one.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for one, level in zip(loggers, levels):
+            one.setLevel(level)
+
+
+def _graph(model: PortableModel) -> Any:
+    """The model as an ``ExportedProgram`` of any batch size."""
+    program = torch.export.export(
+        model,
+        (model.example(_TRACED_BATCH),),
+        dynamic_shapes={'pixels': {0: torch.export.Dim('batch', min=1)}},
+        strict=False,
+    )
+    for part in program.graph_module.modules():
+        for node in getattr(getattr(part, 'graph', None), 'nodes', ()):
+            node.meta.pop('stack_trace', None)  # has paths of this machine
+    return program
+
+
+def _write_pt2(model: PortableModel, path: str) -> None:
+    torch.export.save(_graph(model), path)
+
+
+def _write_onnx(model: PortableModel, path: str) -> None:
+    size = sum(one.nbytes for one in model.state_dict().values())
+    if size >= _ONNX_LIMIT:
+        raise ConfigError(
+            f'an ONNX file holds at most 2 GB, and this model has {size / 1e9:.1f} GB of weights: '
+            'use --format pt2'
+        )
+    torch.onnx.export(
+        _graph(model),
+        (),
+        path,
+        input_names=[model.input],
+        output_names=[model.output],
+        dynamic_shapes={'pixels': {0: torch.export.Dim('batch', min=1)}},  # names the axis
+        opset_version=_OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
     )
 
 
-def _versions() -> dict[str, str]:
-    found = dict(amd_mm=__version__)
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _read_pt2(path: str) -> Callable[[Tensor], Tensor]:
+    return torch.export.load(path).module()
+
+
+def _read_onnx(path: str) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    name = session.get_inputs()[0].name
+    return lambda pixels: torch.from_numpy(session.run(None, {name: pixels.numpy()})[0])
+
+
+_WRITERS: dict[str, Callable[[PortableModel, str], None]] = {'onnx': _write_onnx, 'pt2': _write_pt2}
+_READERS: dict[str, Callable[[str], Callable[[Tensor], Tensor]]] = {
+    'onnx': _read_onnx,
+    'pt2': _read_pt2,
+}

@@ -14,55 +14,55 @@ DETECTION = next((CONFIGS / 'amd/detection').glob('amd_*.py'))
 
 # (what is wrong, arguments, exit code or a part of the sentence)
 CASES = [
-    ('no config', '{ckpt} x.pt', 'give the config of .*there is none beside'),
-    ('no such config', 'gone.py {ckpt} x.pt', 'no config file gone.py'),
-    ('swapped', '{ckpt} {clips} x.pt', 'the order is CONFIG CHECKPOINT OUT'),
-    ('no checkpoint', '{clips} gone.pth x.pt', 'There is no file gone.pth'),
-    ('empty checkpoint', '{clips} empty.pth x.pt', 'empty.pth is empty'),
-    ('a web page', '{clips} page.pth x.pt', 'a web page'),
-    ('cut short', '{clips} cut.pth x.pt', 'damaged.*cut short'),
-    ('images', '{images} {ckpt} x.pt', 'holds a video ViT .* ImageClassifier is an image ViT'),
-    ('pre-training', '{pre} {ckpt} x.pt', 'does not tell classes apart'),
-    ('pre-trained', '{clips} {preckpt} x.pt', 'has no classifier.*--features'),
-    ('detection', '{det} {ckpt} x.pt', 'does not tell classes apart'),
+    ('no config', '{ckpt} x.pt2', 'give the config of .*there is none beside'),
+    ('no such config', 'gone.py {ckpt} x.pt2', 'no config file gone.py'),
+    ('swapped', '{ckpt} {clips} x.pt2', 'is not a config file'),
+    ('no checkpoint', '{clips} gone.pth x.pt2', 'There is no file gone.pth'),
+    ('empty checkpoint', '{clips} empty.pth x.pt2', 'empty.pth is empty'),
+    ('a web page', '{clips} page.pth x.pt2', 'a web page'),
+    ('cut short', '{clips} cut.pth x.pt2', 'damaged.*cut short'),
+    ('images', '{images} {ckpt} x.pt2', 'holds a video ViT .* ImageClassifier is an image ViT'),
+    ('pre-training', '{pre} {ckpt} x.pt2', 'not of a classifier'),
+    ('pre-trained', '{clips} {preckpt} x.pt2', 'has no classifier.*--features'),
+    ('detection', '{det} {ckpt} x.pt2', 'not of a classifier'),
     (
         'another size',
-        '{clips} {ckpt} x.pt --cfg-options model.backbone.embed_dims=48 '
+        '{clips} {ckpt} x.pt2 --cfg-options model.backbone.embed_dims=48 '
         'model.cls_head.in_channels=48',
         'is not of the config.s model.*; the model ViT: 1 blocks, 48 wide',
     ),
     (
         'other classes',
-        '{clips} {ckpt} x.pt --cfg-options model.cls_head.num_classes=9',
-        'tells 8 classes apart, the model 9',
+        '{clips} {ckpt} x.pt2 --cfg-options model.cls_head.num_classes=9',
+        'The file distinguishes 8 classes, the model 9',
     ),
     (
         'no whole patches',
-        '{clips} {ckpt} x.pt --cfg-options model.backbone.img_size=33',
+        '{clips} {ckpt} x.pt2 --cfg-options model.backbone.img_size=33',
         'cannot be built: img_size=33 must be a multiple',
     ),
     (
         'unknown key',
-        '{clips} {ckpt} x.pt --cfg-options model.backbone.widht=3',
+        '{clips} {ckpt} x.pt2 --cfg-options model.backbone.widht=3',
         'cannot be built: .*widht',
     ),
-    ('no folder', '{clips} {ckpt} gone/x.pt', 'there is no folder gone'),
-    ('there already', '{clips} {ckpt} page.pt', 'page.pt exists;.*--force'),
-    ('suffix', '{clips} {ckpt} x.onnx', 'torchscript files ends in .pt'),
-    ('labels', '{clips} {ckpt} x.pt --labels gone.txt', 'label map gone.txt'),
-    ('tolerance', '{clips} {ckpt} x.pt --tolerance -1', 'was not written'),
-    ('format', '{clips} {ckpt} x.pt --format jit', 2),
+    ('no folder', '{clips} {ckpt} gone/x.pt2', 'there is no folder gone'),
+    ('there already', '{clips} {ckpt} page.pt2', 'page.pt2 exists;.*--force'),
+    ('suffix', '{clips} {ckpt} x.onnx', 'pt2 files ends in .pt2'),
+    ('labels', '{clips} {ckpt} x.pt2 --labels gone.txt', 'label map gone.txt'),
+    ('tolerance', '{clips} {ckpt} x.pt2 --tolerance -1', 'was not written'),
+    ('format', '{clips} {ckpt} x.pt2 --format jit', 2),
     ('one file', '{clips}', 2),
-    ('labels of features', '{clips} {ckpt} x.pt --features --labels a', 2),
+    ('labels of features', '{clips} {ckpt} x.pt2 --features --labels a', 2),
     ('weights, config', '{clips} {ckpt} x.pth --format timm', 2),
     ('weights, features', '{ckpt} x.pth --format timm --features', 2),
     ('weights, suffix', '{ckpt} x.onnx --format timm', 'must end in .pth'),
     (
         'weights of the other kind',
         '{ckpt} x.pth --format mmpretrain',
-        'a video ViT, .*for images; for this one: mmaction, timm',
+        'a video ViT, .*for images. Use one of: mmaction, timm',
     ),
-    ('weights, learned table', '{ckpt} x.pth --format huggingface', 'no place for .*pos_embed'),
+    ('weights, learned table', '{ckpt} x.pth --format huggingface', 'no name for .*pos_embed'),
     ('weights, none', 'head.pth x.pth --format timm', 'no known format'),
 ]
 
@@ -77,7 +77,7 @@ def files(tmp_path_factory):
     pre, preckpt, _ = write(folder / 'pre', CLIP_PRETRAINING)
     (folder / 'empty.pth').touch()
     (folder / 'page.pth').write_text('<!DOCTYPE html><html></html>')
-    (folder / 'page.pt').write_text('precious')
+    (folder / 'page.pt2').write_text('precious')
     whole = (folder / checkpoint).read_bytes()
     (folder / 'cut.pth').write_bytes(whole[: len(whole) // 2])
     torch.save({'fc.weight': torch.ones(2, 2)}, folder / 'head.pth')
@@ -100,7 +100,7 @@ def test_a_wrong_call_ends_in_a_sentence(files, monkeypatch, capsys, call, expec
     before = sorted(os.listdir())
     args = call.format(**names).split()
     if '--format' not in args:
-        args += ['--format', 'torchscript']
+        args += ['--format', 'pt2']
     with pytest.raises(SystemExit) as error:
         export.main(args)
     code = error.value.code
@@ -113,4 +113,4 @@ def test_a_wrong_call_ends_in_a_sentence(files, monkeypatch, capsys, call, expec
         with pytest.raises(SystemExit, match=f'(?s){expected}'):
             raise error.value
     assert sorted(os.listdir()) == before
-    assert (folder / 'page.pt').read_text() == 'precious'
+    assert (folder / 'page.pt2').read_text() == 'precious'

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from amd_mm.deployment import ExportError, build_classifier, build_encoder
-from amd_mm.evaluation.clip_encoder import ClipEncoder
+from amd_mm.apis import load_encoder
+from amd_mm.deployment import build_classifier, build_encoder
 from mmaction.structures import ActionDataSample
 from mmengine.config import ConfigDict
 from mmpretrain.structures import DataSample
@@ -79,7 +79,7 @@ def test_features_of_clips_are_those_of_extract_features(tmp_path, name):
     program = build_encoder(cfg, checkpoint)
     clips = program.example(2)
     with torch.no_grad():
-        expected = ClipEncoder.from_checkpoint(checkpoint, cfg)(clips.float())
+        expected = load_encoder((cfg, checkpoint))(clips)
     torch.testing.assert_close(program(clips), expected)
     assert program.output == 'features' and program.num_outputs() == 96
 
@@ -133,13 +133,17 @@ def test_nothing_is_compiled_or_loaded_twice(tmp_path):
 
 
 @pytest.mark.parametrize('build_program', [build_classifier, build_encoder])
-def test_other_backbones_are_refused_by_name(tmp_path, build_program):
+def test_mmpretrain_s_vit_is_exported_too(tmp_path, build_program):
+    """It is built as ours, which computes the same."""
     cfg = read_config(IMAGES)
     cfg.model.backbone = ConfigDict(
-        type='mmpretrain.VisionTransformer', arch='deit-tiny', img_size=32
+        type='mmpretrain.VisionTransformer', arch='deit-tiny', img_size=32, out_type='cls_token'
     )
-    cfg.model.backbone.out_type = 'cls_token'
     cfg.model.head.in_channels = 192
-    checkpoint = save(build(cfg.model), tmp_path / 'x.pth')
-    with pytest.raises(ExportError, match=r'amd_mm\.ImageVisionTransformer'):
-        build_program(cfg, checkpoint)
+    model = build(cfg.model)
+    program = build_program(cfg, save(model, tmp_path / 'x.pth'), 'normalised')
+    images = program.example(2)
+    values = images.flip(1) if program.bgr else images
+    with torch.no_grad():
+        expected = model(values) if build_program is build_classifier else model.backbone(values)[0]
+    torch.testing.assert_close(program(images), expected)
