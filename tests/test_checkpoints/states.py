@@ -1,139 +1,113 @@
-"""Tiny state dicts in our names, without building models."""
+"""Shapes of tiny models in our names, without building the models."""
 
 import torch
 from torch import Tensor
 
+Shapes = dict[str, tuple[int, ...]]
 
-def _block(prefix: str, width: int, layer_scale: bool) -> dict[str, tuple]:
-    shapes = {
-        'norm1.weight': (width,),
-        'norm1.bias': (width,),
-        'attn.q_bias': (width,),
-        'attn.v_bias': (width,),
-        'attn.qkv.weight': (3 * width, width),
-        'attn.proj.weight': (width, width),
-        'attn.proj.bias': (width,),
-        'norm2.weight': (width,),
-        'norm2.bias': (width,),
-        'mlp.layers.0.0.weight': (4 * width, width),
-        'mlp.layers.0.0.bias': (4 * width,),
-        'mlp.layers.1.weight': (width, 4 * width),
-        'mlp.layers.1.bias': (width,),
+
+def fill(shapes: Shapes) -> dict[str, Tensor]:
+    """Different numbers in every tensor, so that no two can be confused."""
+    generator = torch.Generator().manual_seed(len(shapes))
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def _linear(name: str, out: int, width: int) -> Shapes:
+    return {f'{name}.weight': (out, width), f'{name}.bias': (out,)}
+
+
+def _norm(name: str, width: int) -> Shapes:
+    return {f'{name}.weight': (width,), f'{name}.bias': (width,)}
+
+
+def _block(name: str, width: int, layer_scale: bool = False) -> Shapes:
+    """A block of a video ViT, of its decoder or of a generator."""
+    return {
+        **_norm(f'{name}.norm1', width),
+        **_norm(f'{name}.norm2', width),
+        **{f'{name}.attn.{one}_bias': (width,) for one in 'qv'},
+        f'{name}.attn.qkv.weight': (3 * width, width),
+        **_linear(f'{name}.attn.proj', width, width),
+        **_linear(f'{name}.mlp.layers.0.0', 4 * width, width),
+        **_linear(f'{name}.mlp.layers.1', width, 4 * width),
+        **{f'{name}.gamma_{one}': (width,) for one in '12' if layer_scale},
     }
-    if layer_scale:
-        shapes |= {'gamma_1': (width,), 'gamma_2': (width,)}
-    return {prefix + name: shape for name, shape in shapes.items()}
 
 
-def encoder_shapes(
-    depth: int,
-    width: int,
-    closing: str = 'norm',
-    layer_scale: bool = False,
-    prefix: str = 'backbone.',
-) -> dict[str, tuple]:
+def _image_block(name: str, width: int, norm: str, mlp: str) -> Shapes:
+    return {
+        **_norm(f'{name}.{norm}1', width),
+        **_norm(f'{name}.{norm}2', width),
+        **_linear(f'{name}.attn.qkv', 3 * width, width),
+        **_linear(f'{name}.attn.proj', width, width),
+        **_linear(f'{name}.{mlp}.layers.0.0', 4 * width, width),
+        **_linear(f'{name}.{mlp}.layers.1', width, 4 * width),
+    }
+
+
+def encoder(depth: int, width: int, norm: str = 'norm', layer_scale: bool = False) -> Shapes:
     shapes = {
-        f'{prefix}patch_embed.projection.weight': (width, 3, 2, 4, 4),
-        f'{prefix}patch_embed.projection.bias': (width,),
-        f'{prefix}{closing}.weight': (width,),
-        f'{prefix}{closing}.bias': (width,),
+        'backbone.patch_embed.projection.weight': (width, 3, 2, 4, 4),
+        'backbone.patch_embed.projection.bias': (width,),
+        **_norm(f'backbone.{norm}', width),
     }
     for number in range(depth):
-        shapes |= _block(f'{prefix}blocks.{number}.', width, layer_scale)
+        shapes |= _block(f'backbone.blocks.{number}', width, layer_scale)
     return shapes
 
 
-def decoder_shapes(depth: int, width: int, encoder: int) -> dict[str, tuple]:
-    shapes = {
-        'decoder.embed.weight': (width, encoder),
-        'decoder.mask_token': (1, 1, width),
-        'decoder.norm.weight': (width,),
-        'decoder.norm.bias': (width,),
-        'decoder.head.weight': (96, width),
-        'decoder.head.bias': (96,),
-    }
-    for number in range(depth):
-        shapes |= _block(f'decoder.blocks.{number}.', width, False)
-    return shapes
-
-
-def neck_shapes(pairs: int, depth: int, student: int, teacher: int) -> dict[str, tuple]:
-    shapes = {}
-    for pair in range(pairs):
-        shapes[f'neck.projections.{pair}.weight'] = (teacher, student)
-        shapes[f'neck.generators.{pair}.mask_token'] = (1, 1, teacher)
-        for number in range(depth):
-            shapes |= _block(f'neck.generators.{pair}.blocks.{number}.', teacher, False)
-    return shapes
-
-
-def head_shapes(classes: int, width: int) -> dict[str, tuple]:
-    return {'cls_head.fc_cls.weight': (classes, width), 'cls_head.fc_cls.bias': (classes,)}
-
-
-def image_encoder_shapes(depth: int, width: int, closing: str = 'ln1') -> dict[str, tuple]:
+def image_encoder(depth: int, width: int, norm: str = 'ln1') -> Shapes:
     shapes = {
         'backbone.cls_token': (1, 1, width),
         'backbone.pos_embed': (1, 5, width),
         'backbone.patch_embed.projection.weight': (width, 3, 4, 4),
         'backbone.patch_embed.projection.bias': (width,),
-        f'backbone.{closing}.weight': (width,),
-        f'backbone.{closing}.bias': (width,),
+        **_norm(f'backbone.{norm}', width),
     }
     for number in range(depth):
-        shapes |= _image_block(f'backbone.layers.{number}.', width, norms=('ln1', 'ln2'), mlp='ffn')
+        shapes |= _image_block(f'backbone.layers.{number}', width, 'ln', 'ffn')
     return shapes
 
 
-def _image_block(prefix: str, width: int, norms: tuple[str, str], mlp: str) -> dict[str, tuple]:
+def decoder(depth: int, width: int, encoder_width: int, images: bool = False) -> Shapes:
     shapes = {
-        'attn.qkv.weight': (3 * width, width),
-        'attn.qkv.bias': (3 * width,),
-        'attn.proj.weight': (width, width),
-        'attn.proj.bias': (width,),
-        f'{mlp}.layers.0.0.weight': (4 * width, width),
-        f'{mlp}.layers.0.0.bias': (4 * width,),
-        f'{mlp}.layers.1.weight': (width, 4 * width),
-        f'{mlp}.layers.1.bias': (width,),
-    }
-    for norm in norms:
-        shapes |= {f'{norm}.weight': (width,), f'{norm}.bias': (width,)}
-    return {prefix + name: shape for name, shape in shapes.items()}
-
-
-def image_decoder_shapes(depth: int, width: int, encoder: int) -> dict[str, tuple]:
-    shapes = {
-        'decoder.embed.weight': (width, encoder),
-        'decoder.embed.bias': (width,),
+        **_linear('decoder.embed', width, encoder_width),
         'decoder.mask_token': (1, 1, width),
-        'decoder.norm.weight': (width,),
-        'decoder.norm.bias': (width,),
-        'decoder.head.weight': (48, width),
-        'decoder.head.bias': (48,),
+        **_norm('decoder.norm', width),
+        **_linear('decoder.head', 48 if images else 96, width),
     }
+    if not images:
+        del shapes['decoder.embed.bias']
     for number in range(depth):
-        shapes |= _image_block(
-            f'decoder.blocks.{number}.', width, norms=('norm1', 'norm2'), mlp='mlp'
-        )
+        name = f'decoder.blocks.{number}'
+        shapes |= _image_block(name, width, 'norm', 'mlp') if images else _block(name, width)
     return shapes
 
 
-def projection_shapes(pairs: int, student: int, teacher: int, hidden: bool) -> dict[str, tuple]:
+def neck(pairs: int, depth: int, student: int, teacher: int) -> Shapes:
+    """Projections without bias, and generators."""
     shapes = {}
     for pair in range(pairs):
-        layers = {'0.': student, '2.': teacher} if hidden else {'': student}
-        for layer, width in layers.items():
-            name = f'neck.projections.{pair}.{layer}'
-            shapes[f'{name}weight'] = (teacher, width)
-            shapes[f'{name}bias'] = (teacher,)
+        shapes[f'neck.projections.{pair}.weight'] = (teacher, student)
+        shapes[f'neck.generators.{pair}.mask_token'] = (1, 1, teacher)
+        for number in range(depth):
+            shapes |= _block(f'neck.generators.{pair}.blocks.{number}', teacher)
     return shapes
 
 
-def image_head_shapes(classes: int, width: int) -> dict[str, tuple]:
-    return {'head.fc.weight': (classes, width), 'head.fc.bias': (classes,)}
+def projections(pairs: int, student: int, teacher: int, hidden: bool) -> Shapes:
+    """Of DMAE: a linear layer, or two."""
+    shapes = {}
+    for pair in range(pairs):
+        name = f'neck.projections.{pair}'
+        if hidden:
+            shapes |= _linear(f'{name}.0', teacher, student) | _linear(
+                f'{name}.2', teacher, teacher
+            )
+        else:
+            shapes |= _linear(name, teacher, student)
+    return shapes
 
 
-def fill(shapes: dict[str, tuple]) -> dict[str, Tensor]:
-    """Different numbers in every tensor, so that no two can be confused."""
-    generator = torch.Generator().manual_seed(len(shapes))
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+def head(classes: int, width: int, images: bool = False) -> Shapes:
+    return _linear('head.fc' if images else 'cls_head.fc_cls', classes, width)

@@ -15,21 +15,12 @@ from amd_mm.checkpoints import (
 from amd_mm.checkpoints.formats import match
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 
 from ..golden import draw_state, load_golden
-from .states import (
-    decoder_shapes,
-    encoder_shapes,
-    fill,
-    head_shapes,
-    image_decoder_shapes,
-    image_encoder_shapes,
-    image_head_shapes,
-    neck_shapes,
-    projection_shapes,
-)
+from . import states
 
-# (format, golden file, list of names, prefix of the drawn names)
+# (format, golden file, list of names, prefix of the drawn names); see also the test of AMD
 GOLDEN = [
     ('videomae_finetune', 'amd_video', 'teacher_names', 'teacher'),
     ('videomae_finetune', 'finetune_video', 'names', 'finetune'),
@@ -46,48 +37,65 @@ def golden_state(file, names, prefix):
     return draw_state(load_golden(file)[names], prefix)
 
 
+@pytest.fixture
+def finetuned():
+    return golden_state('finetune_video', 'names', 'finetune')
+
+
+@pytest.fixture
+def hugging_face():
+    return golden_state('videomae_hf', 'names', 'hf')
+
+
+@pytest.fixture
+def amd():
+    return golden_state('amd_video', 'student_names', 'student')
+
+
+@pytest.fixture
+def image():
+    return golden_state('tinymim_image', 'student_names', 'student')
+
+
 def assert_same(one, other):
     assert set(one) == set(other)
     for name in one:
         assert torch.equal(one[name], other[name]), name
 
 
-@st.composite
 def our_image_shapes(draw, fmt):
-    """The same of an image ViT."""
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     finetuned = fmt in ('mmpretrain', 'image_backbone') or (fmt == 'mae' and draw(st.booleans()))
-    closing = draw(st.sampled_from(['ln1', 'ln2'])) if finetuned else 'ln1'
-    shapes = image_encoder_shapes(depth, width, closing)
+    norm = draw(st.sampled_from(['ln1', 'ln2'])) if finetuned else 'ln1'
+    shapes = states.image_encoder(depth, width, norm)
     if fmt == 'mmpretrain' or (fmt == 'mae' and finetuned):
-        shapes |= image_head_shapes(draw(st.integers(1, 5)), width)
+        shapes |= states.head(draw(st.integers(1, 5)), width, images=True)
     elif fmt in ('mae', 'dmae') and (fmt == 'dmae' or draw(st.booleans())):
-        shapes |= image_decoder_shapes(draw(st.integers(1, 3)), 4, width)
+        shapes |= states.decoder(draw(st.integers(1, 3)), 4, width, images=True)
     if fmt == 'dmae':
-        shapes |= projection_shapes(draw(st.integers(1, 3)), width, 6, draw(st.booleans()))
+        shapes |= states.projections(draw(st.integers(1, 3)), width, 6, draw(st.booleans()))
     return shapes
 
 
 @st.composite
 def our_states(draw, fmt):
-    """What a model of ours that ``fmt`` can express may have."""
+    """Weights of ours that ``fmt`` has names for."""
     if FORMATS[fmt].images:
-        return fill(draw(our_image_shapes(fmt)))
+        return states.fill(our_image_shapes(draw, fmt))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
     finetuned = fmt in ('mmaction', 'timm_video', 'videomae_finetune', 'backbone') or (
         fmt == 'huggingface' and draw(st.booleans())
     )
-    closing = draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
-    shapes = encoder_shapes(depth, width, closing, layer_scale)
-    if finetuned:
-        if fmt != 'backbone':
-            shapes |= head_shapes(draw(st.integers(1, 5)), width)
-    else:
-        shapes |= decoder_shapes(draw(st.integers(1, 3)), 4, width)
+    norm = draw(st.sampled_from(['norm', 'fc_norm'])) if finetuned else 'norm'
+    shapes = states.encoder(depth, width, norm, layer_scale)
+    if not finetuned:
+        shapes |= states.decoder(draw(st.integers(1, 3)), 4, width)
+    elif fmt != 'backbone':
+        shapes |= states.head(draw(st.integers(1, 5)), width)
     if fmt in ('amd', 'amd_mm'):
-        shapes |= neck_shapes(draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
-    return fill(shapes)
+        shapes |= states.neck(draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
+    return states.fill(shapes)
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
@@ -117,55 +125,34 @@ def test_public_names_are_recognised_and_come_back(fmt, file, names, prefix):
     assert_same(back, {name: one for name, one in public.items() if name not in dropped})
 
 
-def test_public_amd_files_are_written_as_the_public_program_loads_them():
+def test_public_amd_files_are_written_as_the_public_program_loads_them(amd):
     """Strictly: with the norms that it never uses, without the mask tokens that it never saves."""
-    public = golden_state('amd_video', 'student_names', 'student')
-    ours, unused = to_amd_mm(public)
+    assert detect_format(amd) == 'amd'
+    ours, unused = to_amd_mm(amd)
+    assert {name.split('.')[0] for name in ours} == {'backbone', 'decoder', 'neck'}
     norms = {f'generators.{i}.norm.{p}' for i in (0, 1) for p in ('weight', 'bias')}
     assert set(unused) == norms and 'never uses' in unused['generators.0.norm.weight']
     back, unwritten = from_amd_mm(ours, 'amd')
     tokens = {f'generator_mask_tokens.{i}' for i in (0, 1)}
     assert set(unwritten) == tokens and 'plain list' in unwritten['generator_mask_tokens.0']
-    assert set(back) == set(public) - tokens
-    for i in (0, 1):
-        assert torch.equal(back[f'generators.{i}.norm.weight'], torch.ones(64))
-        assert torch.equal(back[f'generators.{i}.norm.bias'], torch.zeros(64))
-    assert_same(
-        {name: one for name, one in back.items() if name not in norms},
-        {name: one for name, one in public.items() if name not in norms | tokens},
-    )
-
-
-def test_amd_student_lands_on_our_names():
-    ours, _ = to_amd_mm(golden_state('amd_video', 'student_names', 'student'))
-    for name in (
-        'backbone.patch_embed.projection.weight',
-        'backbone.blocks.3.mlp.layers.0.0.bias',
-        'backbone.norm.weight',
-        'decoder.embed.weight',
-        'decoder.mask_token',
-        'decoder.blocks.1.attn.qkv.weight',
-        'decoder.head.bias',
-        'neck.projections.1.weight',
-        'neck.generators.0.mask_token',
-        'neck.generators.1.blocks.0.mlp.layers.1.weight',
-    ):
-        assert name in ours
-    assert {name.split('.')[0] for name in ours} == {'backbone', 'decoder', 'neck'}
+    identity = {
+        name: torch.ones(64) if name.endswith('weight') else torch.zeros(64) for name in norms
+    }
+    rest = {name: one for name, one in amd.items() if name not in norms | tokens}
+    assert_same(back, rest | identity)
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
 def test_no_name_fits_two_rules(fmt):
-    rules = FORMATS[fmt].rules
     numbers = dict(i='3', j='1', n='2', p='bias', rest='some.thing')
-    for side in ('theirs', 'ours'):
-        templates = [
-            one for rule in rules for one in (rule.theirs if side == 'theirs' else (rule.ours,))
-        ]
+    rules = FORMATS[fmt].rules
+    for templates in (
+        [one for rule in rules for one in rule.theirs],
+        [rule.ours for rule in rules],
+    ):
         for template in templates:
             name = template.format(**numbers)
-            fitting = [one for one in templates if match(one, name) is not None]
-            assert fitting == [template]
+            assert [one for one in templates if match(one, name) is not None] == [template]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +162,7 @@ def test_no_name_fits_two_rules(fmt):
         lambda state: dict(model=state, optimizer=dict(state={}), epoch=1),
         lambda state: dict(module=state, ds_version='0.9'),
         lambda state: dict(epoch=1, model_ema=state),
+        lambda state: dict(ema_state_dict=dict(a=torch.zeros(1)), state_dict=state),  # EMAHook
         lambda state: {f'module.{name}': one for name, one in state.items()},
         lambda state: {f'_orig_mod.module.{name}': one for name, one in state.items()},
         lambda state: {f'model.{name}': one for name, one in state.items()},
@@ -189,180 +177,116 @@ def test_no_name_fits_two_rules(fmt):
         ),
     ],
 )
-def test_wrapping_is_taken_off(wrap):
-    state = golden_state('finetune_video', 'names', 'finetune')
+@pytest.mark.parametrize('kind, fmt', [('finetuned', 'videomae_finetune'), ('image', 'mae')])
+def test_weights_are_found_in_wrappers(request, wrap, kind, fmt):
+    state = request.getfixturevalue(kind)
     assert_same(unwrap(wrap(state)), state)
-    assert detect_format(wrap(state)) == 'videomae_finetune'
+    assert detect_format(wrap(state)) == fmt
 
 
-def test_mmengine_keeps_the_averaged_weights_as_state_dict():
-    averaged, plain = dict(a=torch.ones(1)), dict(a=torch.zeros(1))
-    taken = unwrap(dict(ema_state_dict=plain, state_dict=averaged))
-    assert torch.equal(taken['a'], averaged['a'])
-
-
-def test_video_mae_model_by_itself():
-    """Transformers' VideoMAEModel saves without the prefix."""
-    public = golden_state('videomae_hf', 'names', 'hf')
+def test_a_bare_videomae_model_of_transformers(hugging_face):
+    """It is saved without the prefix of the models around it."""
     bare = {
         name.removeprefix('videomae.'): tensor
-        for name, tensor in public.items()
+        for name, tensor in hugging_face.items()
         if name.startswith('videomae.')
     }
     assert detect_format(bare) == 'huggingface'
-    expected, _ = to_amd_mm(public)
+    expected = to_amd_mm(hugging_face).state
     assert_same(
         to_amd_mm(bare).state,
-        {name: tensor for name, tensor in expected.items() if name.startswith('backbone.')},
+        {name: one for name, one in expected.items() if name.startswith('backbone.')},
     )
 
 
-def with_linear_biases(public, key_bias):
-    """Hugging Face names with biases as those of linear layers."""
+@pytest.mark.parametrize('key_bias', [0.0, 0.1])
+def test_hugging_face_with_biases_of_linear_layers(hugging_face, key_bias):
     renamed = {}
-    for name, tensor in public.items():
-        for short, long in (('q_bias', 'query.bias'), ('v_bias', 'value.bias')):
-            name = name.replace(short, long)
+    for name, tensor in hugging_face.items():
+        name = name.replace('q_bias', 'query.bias').replace('v_bias', 'value.bias')
         renamed[name] = tensor
         if name.endswith('query.bias'):
             renamed[name.replace('query', 'key')] = torch.full_like(tensor, key_bias)
-    return renamed
-
-
-def test_hugging_face_with_linear_biases():
-    public = golden_state('videomae_hf', 'names', 'hf')
-    ours, dropped = to_amd_mm(with_linear_biases(public, 0.0))
-    assert_same(ours, to_amd_mm(public).state)
-    assert len(dropped) == 6
-    assert all(name.endswith('key.bias') for name in dropped)
-
-
-def test_a_key_bias_is_an_error_that_names_it():
-    public = golden_state('videomae_hf', 'names', 'hf')
-    with pytest.raises(CheckpointError, match='key.bias is not all'):
-        to_amd_mm(with_linear_biases(public, 0.1))
+    if key_bias:
+        with pytest.raises(CheckpointError, match='key.bias is not all'):
+            to_amd_mm(renamed)
+    else:
+        ours, dropped = to_amd_mm(renamed)
+        assert_same(ours, to_amd_mm(hugging_face).state)
+        assert len(dropped) == 6 and all(name.endswith('key.bias') for name in dropped)
 
 
 @pytest.mark.parametrize('other', ['projection_heads.{}.weight', 'projection_heads.{}'])
-def test_other_spellings_of_amd_projections(other):
-    public = golden_state('amd_video', 'student_names', 'student')
-    renamed = {}
-    for name, tensor in public.items():
-        if 'projection_heads' in name:
-            name = other.format(name.split('.')[2])
-        renamed[name] = tensor
+def test_other_spellings_of_amd_projections(amd, other):
+    renamed = {
+        other.format(name.split('.')[2]) if 'projection_heads' in name else name: tensor
+        for name, tensor in amd.items()
+    }
     assert detect_format(renamed) == 'amd'
-    assert_same(to_amd_mm(renamed).state, to_amd_mm(public).state)
-    twice = {**public, 'projection_heads.0': torch.ones(1)}
+    assert_same(to_amd_mm(renamed).state, to_amd_mm(amd).state)
     with pytest.raises(CheckpointError, match='twice'):
-        to_amd_mm(twice)
+        to_amd_mm(amd | {'projection_heads.0': torch.ones(1)})
 
 
-def test_an_unknown_file_shows_its_names_and_the_formats():
+def test_unknown_files():
     with pytest.raises(CheckpointError) as error:
         detect_format({f'layer{i}.conv.weight': torch.ones(1) for i in range(20)})
     text = str(error.value)
     assert 'layer0.conv.weight' in text and '12 more' in text
     assert all(name in text for name in FORMATS)
-
-
-def test_no_weights_at_all():
     with pytest.raises(CheckpointError, match='no weights.*epoch'):
         unwrap(dict(epoch=3, args='x'))
+    with pytest.raises(CheckpointError, match="'timm' is not a checkpoint format"):
+        from_amd_mm({}, 'timm')
 
 
-def test_image_vits_are_told_apart():
-    state = golden_state('finetune_video', 'names', 'finetune')
-    state['patch_embed.proj.weight'] = torch.ones(48, 3, 16, 16)
-    assert detect_format(state) == 'mae'
-    # But it is none: MAE has one bias of query, key and value.
-    with pytest.raises(CheckpointError, match='attn.q_bias'):
-        to_amd_mm(state)
-
-
-def test_the_other_kind_is_refused_by_name():
-    image = golden_state('tinymim_image', 'student_names', 'student')
-    video = golden_state('finetune_video', 'names', 'finetune')
+def test_image_and_video_vits(finetuned, image):
     for state, wrong, right, message in (
         (image, 'videomae_finetune', 'mae', 'an image ViT.*is for video'),
-        (video, 'mae', 'videomae_finetune', 'a video ViT.*is for images'),
+        (finetuned, 'mae', 'videomae_finetune', 'a video ViT.*is for images'),
     ):
         for convert in (to_amd_mm, lambda one, fmt: from_amd_mm(to_amd_mm(one).state, fmt)):
-            with pytest.raises(CheckpointError, match=message) as error:
+            with pytest.raises(CheckpointError, match=f'{message}(.|\n)*{right}'):
                 convert(state, wrong)
-            assert right in str(error.value)
+    finetuned['patch_embed.proj.weight'] = torch.ones(48, 3, 16, 16)
+    assert detect_format(finetuned) == 'mae'
+    with pytest.raises(CheckpointError, match='attn.q_bias'):  # MAE has one bias for all three
+        to_amd_mm(finetuned)
 
 
-def test_unknown_parts_of_the_encoder_are_errors():
-    state = golden_state('finetune_video', 'names', 'finetune')
-    state['blocks.0.attn.relative_position_bias_table'] = torch.ones(3)
-    with pytest.raises(CheckpointError, match='relative_position'):
-        to_amd_mm(state)
-
-
-def test_unknown_parts_elsewhere_are_reported():
-    state = golden_state('finetune_video', 'names', 'finetune')
-    state['extra_head.weight'] = torch.ones(3)
-    _, dropped = to_amd_mm(state)
+def test_unknown_weights_are_errors_in_the_encoder_and_reported_elsewhere(finetuned, hugging_face):
+    _, dropped = to_amd_mm(finetuned | {'extra_head.weight': torch.ones(3)})
     assert dropped == {'extra_head.weight': 'has no counterpart here'}
-
-
-def test_half_of_a_fused_weight_is_an_error():
-    state = golden_state('videomae_hf', 'names', 'hf')
+    with pytest.raises(CheckpointError, match='relative_position'):
+        to_amd_mm(finetuned | {'blocks.0.attn.relative_position_bias_table': torch.ones(3)})
     name = 'videomae.encoder.layer.2.attention.attention.key.weight'
-    del state[name]
+    del hugging_face[name]  # a third of our tensor
     with pytest.raises(CheckpointError, match=f'lacks {name}'):
-        to_amd_mm(state)
+        to_amd_mm(hugging_face)
 
 
-def test_writing_drops_the_rest_with_a_reason():
-    ours, _ = to_amd_mm(golden_state('amd_video', 'student_names', 'student'))
+def test_writing_drops_other_parts_with_a_reason_but_never_the_encoder(amd):
+    ours, _ = to_amd_mm(amd)
     state, dropped = from_amd_mm(ours, 'videomae')
     assert detect_format(state) == 'videomae'
     assert {name.split('.')[0] for name in dropped} == {'neck'}
-    state, dropped = from_amd_mm(ours, 'mmaction')
-    assert all(name.startswith('backbone.') for name in state)
-
-
-def test_writing_never_drops_a_part_of_the_encoder():
-    ours = fill(encoder_shapes(2, 8, 'fc_norm'))
+    assert all(name.startswith('backbone.') for name in from_amd_mm(ours, 'mmaction').state)
     with pytest.raises(CheckpointError, match='backbone.fc_norm.weight'):
-        from_amd_mm(ours, 'videomae')
-    ours = fill(encoder_shapes(2, 8, layer_scale=True))
+        from_amd_mm(states.fill(states.encoder(2, 8, 'fc_norm')), 'videomae')
     with pytest.raises(CheckpointError, match='gamma_1'):
-        from_amd_mm(ours, 'huggingface')
+        from_amd_mm(states.fill(states.encoder(2, 8, layer_scale=True)), 'huggingface')
 
 
-def test_fixed_tables_stay_where_they_are_computed():
-    from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
-
-    ours = fill(encoder_shapes(2, 8))
-    ours['backbone.pos_embed'] = get_sinusoid_encoding(12, 8)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_fixed_tables_are_not_written_where_programs_compute_them(dtype):
+    ours = states.fill(states.encoder(2, 384))
+    ours['backbone.pos_embed'] = get_sinusoid_encoding(1568, 384)
+    ours = {name: tensor.to(dtype) for name, tensor in ours.items()}
     state, dropped = from_amd_mm(ours, 'videomae')
-    assert 'encoder.pos_embed' not in state
-    assert 'backbone.pos_embed' in dropped
+    assert 'encoder.pos_embed' not in state and 'backbone.pos_embed' in dropped
+    assert 'backbone.pos_embed' in from_amd_mm(ours, 'huggingface').dropped
     assert 'backbone.pos_embed' in from_amd_mm(ours, 'mmaction').state
-    ours['backbone.pos_embed'] = torch.randn(1, 12, 8)  # a learned one
+    ours['backbone.pos_embed'] = ours['backbone.pos_embed'] + 0.02  # far less than training does
     assert 'encoder.pos_embed' in from_amd_mm(ours, 'videomae').state
     with pytest.raises(CheckpointError, match='backbone.pos_embed'):
         from_amd_mm(ours, 'huggingface')
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_fixed_tables_are_known_in_half_precision(dtype):
-    from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
-
-    ours = fill(encoder_shapes(2, 384))
-    ours['backbone.pos_embed'] = get_sinusoid_encoding(1568, 384)
-    ours = {name: tensor.to(dtype) for name, tensor in ours.items()}
-    _, dropped = from_amd_mm(ours, 'huggingface')
-    assert 'backbone.pos_embed' in dropped
-    # Far less than what is learned.
-    ours['backbone.pos_embed'] = ours['backbone.pos_embed'] + 0.02
-    with pytest.raises(CheckpointError, match='backbone.pos_embed'):
-        from_amd_mm(ours, 'huggingface')
-
-
-def test_unknown_format_name():
-    with pytest.raises(CheckpointError, match="'timm' is not a checkpoint format"):
-        from_amd_mm({}, 'timm')
