@@ -1,15 +1,18 @@
-"""Datasets, samplers and collation for videos, frame folders and folders."""
+"""Datasets, samplers and collation for videos, frame folders and images."""
 
 from .ava import CheckedAVADataset, CheckedAVAKineticsDataset
-from .ava_files import AVADataError
-from .collate import flatten_views_collate, one_tensor_collate
-from .folder_search import find_videos
-from .image_datasets import IMAGE_EXTENSIONS, ImageDataset
-from .list_files import ListEntry, ListFileError, read_list_file
-from .replacing import ReplaceUnreadableMixin
-from .sampling import EpochSeededSampler, SampleKey, seeded_randomness
-from .subset import LabelBudget
-from .video_datasets import RawFrameListDataset, VideoFolderDataset, VideoListDataset
+from .collate import flatten_views_collate, stack_views_collate
+from .image_dataset import IMAGE_EXTENSIONS, ImageDataset
+from .list_files import ListEntry, read_list_file
+from .samplers import EpochSeededSampler, SampleKey, seeded_randomness
+from .subset import class_balanced_subset
+from .video_dataset import (
+    RawFrameListDataset,
+    ReplaceUnreadableMixin,
+    VideoFolderDataset,
+    VideoListDataset,
+    find_videos,
+)
 from .video_reader import (
     BACKENDS,
     VIDEO_EXTENSIONS,
@@ -23,14 +26,11 @@ __all__ = [
     'BACKENDS',
     'IMAGE_EXTENSIONS',
     'VIDEO_EXTENSIONS',
-    'AVADataError',
     'CheckedAVADataset',
     'CheckedAVAKineticsDataset',
     'EpochSeededSampler',
     'ImageDataset',
-    'LabelBudget',
     'ListEntry',
-    'ListFileError',
     'RawFrameListDataset',
     'ReplaceUnreadableMixin',
     'SampleKey',
@@ -39,10 +39,11 @@ __all__ = [
     'VideoListDataset',
     'VideoReader',
     'available_backends',
+    'class_balanced_subset',
     'find_videos',
     'flatten_views_collate',
-    'one_tensor_collate',
     'open_video',
     'read_list_file',
     'seeded_randomness',
+    'stack_views_collate',
 ]

@@ -1,16 +1,14 @@
-"""AVA-style data sets of videos or raw frames, checked before they are used.
+"""AVA-style datasets of videos or raw frames, checked before they are used.
 
-MMAction2's data sets take whatever they are given: an annotated frame without
-proposals gets the whole picture as its box, a timestamp outside of a video its
-last frame. A key that is spelled differently in two files, or a folder that
-is one level too deep, then shows as an mAP of 0. Here the files are compared
-when the data set is built: what does not meet is counted and named, and if
-nothing meets at all that is an error.
+MMAction2's datasets do not compare their files: an annotated frame without proposals gets the whole
+image as its box, a timestamp outside a video its last frame. A key that is spelled differently in
+two files, or a folder one level too deep, then shows as an mAP of 0. Here the files are compared
+when the dataset is built: mismatches are counted and named, and it is an error if nothing matches.
 """
 
 import os
 import os.path as osp
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,44 +16,36 @@ from amd_mm.registry import DATASETS
 from mmaction.datasets import AVADataset, AVAKineticsDataset
 from mmengine.logging import MMLogger
 
-from .ava_files import AVADataError, read_label_map, read_proposals, scan_annotations, some_of
-from .replacing import ReplaceUnreadableMixin
+from ..errors import VideoError
+from .ava_files import read_label_map, read_proposals, scan_annotations, some_of
+from .video_dataset import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, open_video
-
-_SIDE_FILES = ('exclude_file', 'label_file', 'proposal_file')
 
 
 class CheckedAVAMixin(ReplaceUnreadableMixin):
-    """To stand before an AVA data set of MMAction2 among the base classes.
+    """List it before an AVA dataset of MMAction2.
 
-    - Videos as well as raw frames, with ``amd_mm.SampleAVAClip``.
-    - Annotations, label map, exclusions, proposals and media are compared at
-      the start; see the module. Proposals are read without running what the
-      file names.
-    - Clips that cannot be read are replaced in training (see
-      :class:`ReplaceUnreadableMixin`) and an error in testing.
+    - It takes videos as well as raw frames, with ``amd_mm.SampleAVAClip``.
+    - Annotations, label map, exclusions, proposals and media are compared at the start. Proposals
+      are read without running code that the file names.
+    - Clips that cannot be read are replaced in training and are an error in testing.
 
     Args:
-        ann_file (str): Annotations, see :mod:`amd_mm.datasets.ava_files`.
-        pipeline (list): Transforms.
-        data_root (str): Where all files and folders start. Defaults to
-            ``''``.
-        data_prefix (dict): ``dict(img=folder)`` of the folders of frames, or
-            ``dict(video=folder)`` of the videos, whose names are the video's
-            with any ending of ``VIDEO_EXTENSIONS``.
-        proposal_file (str, optional): Proposals. None where
-            ``amd_mm.GroundTruthProposals`` makes them.
-        start_index (int, optional): Number of the first frame in
-            ``filename_tmpl``; 1 by default (videos count from 0).
-        **parent: What the data set of MMAction2 takes. Unknown names are an
-            error.
+        ann_file: annotations, see :mod:`amd_mm.datasets.ava_files`.
+        data_root: where all files and folders start.
+        data_prefix: ``dict(img=folder)`` of the folders of frames, or ``dict(video=folder)`` of
+            the videos, which may have any ending of ``VIDEO_EXTENSIONS``.
+        proposal_file: None if ``amd_mm.GroundTruthProposals`` makes the proposals.
+        start_index: number of the first frame in ``filename_tmpl``; by default 1, and 0 for
+            videos.
+        **host: further arguments of MMAction2's dataset, which rejects unknown names.
 
     Raises:
-        AVADataError: If a file is wrong, or files do not meet at all; in test
-            mode also if the media of some video is missing.
+        VideoError: a file is wrong, files do not match at all, or, in test mode, media of some
+            video are missing.
     """
 
-    # How many videos are looked into; all of them would take minutes.
+    # Number of videos that are looked into; all of them would take minutes.
     folders_to_try = 32
     videos_to_open = 4
 
@@ -66,60 +56,52 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         data_root: str = '',
         data_prefix: dict = dict(img=''),
         proposal_file: str | None = None,
+        exclude_file: str | None = None,
+        label_file: str | None = None,
         start_index: int | None = None,
-        **parent: Any,
+        **host: Any,
     ) -> None:
         if ('img' in data_prefix) == ('video' in data_prefix):
             raise ValueError(
-                'data_prefix is either dict(img=folder of frame '
-                'folders) or dict(video=folder of videos), got '
-                f'{dict(data_prefix)}'
+                'data_prefix is either dict(img=folder of frame folders) or dict(video=folder of '
+                f'videos), got {dict(data_prefix)}'
             )
         self.reads_videos = 'video' in data_prefix
         if start_index is None:
             start_index = 0 if self.reads_videos else 1
-        files: dict[str, Any] = dict(parent, proposal_file=proposal_file)
-        # The one for AVA-Kinetics has no defaults for these.
-        files.setdefault('exclude_file', None)
-        files.setdefault('label_file', None)
-        for name in _SIDE_FILES:
-            if files.get(name):
-                files[name] = osp.join(data_root, files[name])
-        # Not by the parent, which would unpickle anything.
-        path = files['proposal_file']
-        self._proposals = None if path is None else read_proposals(path)
-        files['proposal_file'] = None
+        exclude_file, label_file, proposal_file = (
+            osp.join(data_root, path) if path else None
+            for path in (exclude_file, label_file, proposal_file)
+        )
+        # MMAction2's dataset would unpickle anything.
+        self._proposals = read_proposals(proposal_file) if proposal_file else None
         super().__init__(
             ann_file=ann_file,
             pipeline=pipeline,
             data_root=data_root,
             data_prefix=dict(data_prefix),
             start_index=start_index,
-            **files,
+            proposal_file=None,
+            exclude_file=exclude_file,
+            label_file=label_file,
+            **host,
         )
-        self.proposal_file, self.proposals = path, self._proposals
+        self.proposal_file, self.proposals = proposal_file, self._proposals
 
     def load_data_list(self) -> list[dict]:
-        """Check the annotations, then read them.
-
-        Returns:
-            list[dict]: One annotated frame each.
-
-        Raises:
-            AVADataError: For lines that are wrong.
-        """
+        """Check the annotations, then read them: one item per annotated frame."""
         chosen = self.custom_classes
         self._annotations = scan_annotations(self.ann_file, None if chosen else self.num_classes)
         self._annotations.check()
         self._check_labels(set(self._annotations.labels))
-        self.data_prefix.setdefault('img', '')  # the parent asks for it
+        self.data_prefix.setdefault('img', '')  # MMAction2's dataset reads it
         data_list = super().load_data_list()
-        media = self._find_media() if self.reads_videos else {}
+        media = self._find_videos() if self.reads_videos else {}
         for info in data_list:
             info.setdefault('timestamp_start', self.timestamp_start)
             info.setdefault('timestamp_end', self.timestamp_end)
             seconds = info['timestamp_end'] - info['timestamp_start']
-            # Positions from 0; the classes of MMAction2 differ in this.
+            # Positions from 0; MMAction2's two datasets differ in this.
             info['shot_info'] = (0, seconds * info['fps'])
             if self.reads_videos:
                 del info['frame_dir']
@@ -128,29 +110,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
                 info['shot_info'] = None
         return data_list
 
-    def _check_labels(self, labels: set[int]) -> None:
-        if self.label_file is None:
-            return
-        known = set(read_label_map(self.label_file))
-        if not labels & known:
-            raise AVADataError(
-                f'none of the labels in {self.ann_file} '
-                f'({some_of(labels)}) is in {self.label_file} '
-                f'({some_of(known)})'
-            )
-        if labels - known:
-            self._warn(
-                f'labels {some_of(labels - known)} of {self.ann_file} '
-                f'are not in {self.label_file}: they are learned, but '
-                'not counted in the mAP'
-            )
-
-    def _find_media(self) -> dict[str, str]:
-        """Video id -> path of its file, below ``data_prefix['video']``."""
+    def _find_videos(self) -> dict[str, str]:
+        """Video id -> path of its file."""
         folder = self.data_prefix['video']
-        wanted = self._annotations.timestamps
         found = {}
-        for parent in sorted({osp.dirname(video) for video in wanted}):
+        for parent in sorted({osp.dirname(video) for video in self._annotations.timestamps}):
             for name in _list(osp.join(folder, parent)):
                 stem, ending = osp.splitext(name)
                 if ending.lower() in VIDEO_EXTENSIONS:
@@ -158,24 +122,32 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         return found
 
     def filter_data(self) -> list[dict]:
-        """Leave the excluded frames out, and compare what is left.
-
-        Returns:
-            list[dict]: The frames that are used.
-
-        Raises:
-            AVADataError: See the class.
-        """
+        """Leave the excluded frames out, and compare the rest with the other files."""
         kept = super().filter_data()
         if not kept:
-            raise AVADataError(
-                f'no frame is left: all {len(self.data_list)} frames of '
-                f'{self.ann_file} are excluded by {self.exclude_file}'
+            raise VideoError(
+                f'no frame is left: {self.exclude_file} excludes all {len(self.data_list)} frames '
+                f'of {self.ann_file}'
             )
         self._check_timestamps(kept)
-        self._check_proposals(kept)
+        self._check_proposals([info['img_key'] for info in kept])
         self._check_media(kept)
         return kept
+
+    def _check_labels(self, labels: set[int]) -> None:
+        if self.label_file is None:
+            return
+        known = set(read_label_map(self.label_file))
+        if not labels & known:
+            raise VideoError(
+                f'none of the labels of {self.ann_file} ({some_of(labels)}) is in '
+                f'{self.label_file} ({some_of(known)})'
+            )
+        if labels - known:
+            self._warn(
+                f'labels {some_of(labels - known)} of {self.ann_file} are not in '
+                f'{self.label_file}: they are learned, but not counted in the mAP'
+            )
 
     def _check_timestamps(self, kept: Sequence[dict]) -> None:
         outside = [
@@ -184,30 +156,26 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             if not info['timestamp_start'] <= info['timestamp'] <= info['timestamp_end']
         ]
         if outside:
-            raise AVADataError(
-                f'{len(outside)} of {len(kept)} frames of {self.ann_file} are '
-                'outside of the time that the videos show, from '
-                f'timestamp_start={self.timestamp_start} to timestamp_end='
-                f'{self.timestamp_end} (or what the name of the video says): '
-                f'{some_of(outside)}'
+            raise VideoError(
+                f'{len(outside)} of {len(kept)} frames of {self.ann_file} are outside of the time '
+                f'that the videos show, timestamp_start={self.timestamp_start} to timestamp_end='
+                f'{self.timestamp_end} (or the name of the video): {some_of(outside)}'
             )
 
-    def _check_proposals(self, kept: Sequence[dict]) -> None:
+    def _check_proposals(self, frames: Sequence[str]) -> None:
         if self._proposals is None:
             return
-        keys = {info['img_key']: self._proposal_key(info['img_key']) for info in kept}
-        without = [frame for frame, key in keys.items() if key not in self._proposals]
-        if len(without) == len(keys):
-            raise AVADataError(
-                f'no annotated frame has proposals: {self.ann_file} has '
-                f'{some_of(keys.values())}; the file of proposals has '
-                f'{some_of(self._proposals)}'
+        keys = {frame: self._proposal_key(frame) for frame in frames}
+        missing = [frame for frame, key in keys.items() if key not in self._proposals]
+        if len(missing) == len(keys):
+            raise VideoError(
+                f'no annotated frame has proposals: {self.ann_file} has {some_of(keys.values())}; '
+                f'the file of proposals has {some_of(self._proposals)}'
             )
-        if without:
+        if missing:
             self._warn(
-                f'{len(without)} of {len(keys)} frames of {self.ann_file} '
-                'have no proposals; the whole picture is their box: '
-                f'{some_of(without)}'
+                f'{len(missing)} of {len(keys)} frames of {self.ann_file} have no proposals; the '
+                f'whole image is their box: {some_of(missing)}'
             )
         limit = self.person_det_score_thr
         weak = [
@@ -217,100 +185,81 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         ]
         if weak:
             self._warn(
-                f'{len(weak)} of {len(keys)} frames have no proposal '
-                f'of confidence {limit:g}; the best of each is used: '
-                f'{some_of(weak)}'
+                f'{len(weak)} of {len(keys)} frames have no proposal of confidence {limit:g}; the '
+                f'best of each is used: {some_of(weak)}'
             )
 
     def _proposal_key(self, img_key: str) -> str:
-        """The key of a frame in the file of proposals."""
         return img_key
 
     def _check_media(self, kept: Sequence[dict]) -> None:
         ends = _first_and_last(kept)
         folder = self.data_prefix['video' if self.reads_videos else 'img']
-        missing = [video for video, (first, _) in ends.items() if not osp.exists(self._path(first))]
-        self._report_missing(missing, len(ends), folder)
-        there = sorted(set(ends) - set(missing))
-        if self.reads_videos:
-            bad = self._too_short(ends, _spread(there, self.videos_to_open))
-            tried = min(len(there), self.videos_to_open)
-        else:
-            bad = self._lacking_frames(ends, _spread(there, self.folders_to_try))
-            tried = min(len(there), self.folders_to_try)
-        if bad and len(bad) == tried:
-            raise AVADataError(
-                f'none of the {tried} videos looked into has the times that '
-                f'{self.ann_file} names:\n  ' + '\n  '.join(bad[:5])
+        there = sorted(video for video, (first, _) in ends.items() if osp.exists(self._path(first)))
+        self._check_missing(sorted(set(ends) - set(there)), len(ends), folder)
+        tried = _spread(there, self.videos_to_open if self.reads_videos else self.folders_to_try)
+        look = self._look_into_video if self.reads_videos else self._look_into_frames
+        problems = [problem for video in tried for problem in look(*ends[video])]
+        if problems:
+            text = (
+                f'{len(problems)} of {len(tried)} videos looked into lack times that '
+                f'{self.ann_file} names:\n  ' + '\n  '.join(problems[:5])
             )
-        if bad:
-            self._warn(
-                f'{len(bad)} of {tried} videos looked into lack times '
-                f'that {self.ann_file} names:\n  ' + '\n  '.join(bad[:5])
-            )
+            if len(problems) == len(tried):
+                raise VideoError(text)
+            self._warn(text)
         boxes = sum(len(info['ann']['gt_bboxes']) for info in kept)
+        proposals = f'{len(self._proposals)} frames' if self._proposals else 'none'
         MMLogger.get_current_instance().info(
-            f'{self.ann_file}: {len(ends)} videos ({len(there)} found in '
-            f'{folder}), {len(kept)} frames, {boxes} boxes, '
-            f'{len(self._annotations.labels)} actions; proposals: '
-            + (f'{len(self._proposals)} frames' if self._proposals else 'none')
+            f'{self.ann_file}: {len(ends)} videos ({len(there)} found in {folder}), {len(kept)} '
+            f'frames, {boxes} boxes, {len(self._annotations.labels)} actions; proposals: '
+            f'{proposals}'
         )
 
-    def _report_missing(self, missing: list[str], count: int, folder: str) -> None:
+    def _check_missing(self, missing: list[str], count: int, folder: str) -> None:
         if not missing:
             return
         kind = 'video files' if self.reads_videos else 'folders of frames'
         text = (
-            f'{len(missing)} of {count} {kind} that {self.ann_file} names '
-            f'are not in {folder!r}: {some_of(missing)}'
+            f'{len(missing)} of {count} {kind} that {self.ann_file} names are not in {folder!r}: '
+            f'{some_of(missing)}'
         )
         if len(missing) == count:
-            raise AVADataError(f'{text}. There is: {some_of(_list(folder)) or "nothing"}')
+            raise VideoError(f'{text}. The folder has: {some_of(_list(folder)) or "nothing"}')
         if self.test_mode:
-            raise AVADataError(
+            raise VideoError(
                 f'{text}. Testing needs all of them: get them, or test on annotations without them'
             )
-        self._warn(f'{text}; they are replaced by others as they come up')
+        self._warn(f'{text}; they are replaced by others in training')
 
     def _path(self, info: dict) -> str:
         return info['filename' if self.reads_videos else 'frame_dir']
 
-    def _lacking_frames(
-        self, ends: dict[str, tuple[dict, dict]], videos: Iterable[str]
-    ) -> list[str]:
-        """Frames of annotated times that are not in their folders."""
-        bad = []
-        for video in videos:
-            for info in ends[video]:
-                position = _position(info)
-                # The last time may be the end of the last frame.
-                number = min(position, info['shot_info'][1] - 1)
-                name = self.filename_tmpl.format(number + self.start_index)
-                path = osp.join(self._path(info), name)
-                if not osp.exists(path):
-                    bad.append(f'{info["img_key"]}: there is no {path}')
-                    break
-        return bad
+    def _look_into_frames(self, first: dict, last: dict) -> list[str]:
+        """Name the first annotated time without a frame."""
+        for info in (first, last):
+            position = info['fps'] * (info['timestamp'] - info['timestamp_start'])
+            # The last time may be the end of the last frame.
+            number = min(position, info['shot_info'][1] - 1)
+            name = self.filename_tmpl.format(number + self.start_index)
+            path = osp.join(self._path(info), name)
+            if not osp.exists(path):
+                return [f'{info["img_key"]}: there is no {path}']
+        return []
 
-    def _too_short(self, ends: dict[str, tuple[dict, dict]], videos: Iterable[str]) -> list[str]:
-        """Videos that end before their last annotated time."""
-        bad: list[str] = []
-        backend = next(
-            (one.backend for one in self.pipeline.transforms if hasattr(one, 'backend')), None
-        )
-        if backend is None:
-            return bad
-        for video in videos:
-            info = ends[video][1]
-            with open_video(self._path(info), backend) as reader:
-                lasts = len(reader) / reader.avg_fps if reader.avg_fps else 0
-            asked = info['timestamp'] - info['timestamp_start']
-            if asked > lasts + 1:
-                bad.append(
-                    f'{info["img_key"]}: {asked} s into '
-                    f'{self._path(info)}, which lasts {lasts:.1f} s'
-                )
-        return bad
+    def _look_into_video(self, first: dict, last: dict) -> list[str]:
+        """Name a video that ends before its last annotated time."""
+        backends = [one.backend for one in self.pipeline.transforms if hasattr(one, 'backend')]
+        if not backends:
+            return []
+        with open_video(self._path(last), backends[0]) as reader:
+            duration = len(reader) / reader.avg_fps if reader.avg_fps else 0
+        asked = last['timestamp'] - last['timestamp_start']
+        if asked <= duration + 1:
+            return []
+        return [
+            f'{last["img_key"]}: {asked} s into {self._path(last)}, which lasts {duration:.1f} s'
+        ]
 
     @staticmethod
     def _warn(text: str) -> None:
@@ -326,12 +275,12 @@ class CheckedAVADataset(CheckedAVAMixin, AVADataset):
 class CheckedAVAKineticsDataset(CheckedAVAMixin, AVAKineticsDataset):
     """``mmaction.AVAKineticsDataset`` with :class:`CheckedAVAMixin`.
 
-    A clip of Kinetics is called ``{video}_{start}_{end}``, with the seconds
-    that it shows; its proposals go by the name without these.
+    A clip of Kinetics is named ``{video}_{start}_{end}``, with the seconds that it shows; the key
+    of its proposals is the name without these.
     """
 
     def _proposal_key(self, img_key: str) -> str:
-        if len(img_key) == 16:  # as the parent tells AVA from Kinetics
+        if len(img_key) == 16:  # as MMAction2 tells AVA from Kinetics
             return img_key
         video, timestamp = img_key.split(',')
         return f'{"_".join(video.split("_")[:-2])},{timestamp}'
@@ -344,22 +293,14 @@ def _best_confidence(boxes: np.ndarray) -> float:
 def _first_and_last(infos: Sequence[dict]) -> dict[str, tuple[dict, dict]]:
     """Each video's first and last annotated frame."""
     ends: dict[str, tuple[dict, dict]] = {}
-    for info in infos:
-        first, last = ends.get(info['video_id'], (info, info))
-        ends[info['video_id']] = (
-            min(first, info, key=lambda one: one['timestamp']),
-            max(last, info, key=lambda one: one['timestamp']),
-        )
+    for info in sorted(infos, key=lambda one: one['timestamp']):
+        first, _ = ends.get(info['video_id'], (info, info))
+        ends[info['video_id']] = (first, info)
     return ends
 
 
-def _position(info: dict) -> int:
-    """Frames from the beginning of the video to a timestamp."""
-    return info['fps'] * (info['timestamp'] - info['timestamp_start'])
-
-
 def _spread(names: Sequence[str], count: int) -> list[str]:
-    """At most so many of the names, evenly spread."""
+    """At most ``count`` names, evenly spread."""
     if len(names) <= count:
         return list(names)
     return [names[i * len(names) // count] for i in range(count)]

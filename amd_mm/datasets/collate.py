@@ -1,4 +1,4 @@
-"""Collation of clips that come with several views."""
+"""Collation of clips that come in several views."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,71 +10,59 @@ from torch.utils.data import default_collate
 
 @FUNCTIONS.register_module()
 def flatten_views_collate(batch: Sequence[Any]) -> Any:
-    """Make one flat batch of samples, or of lists of views of samples.
+    """Make a flat batch of samples, or of lists of views.
 
-    A batch of B videos with N views each has B * N clips, the views of one
-    video next to each other.
-
-    Args:
-        batch (Sequence[dict or list[dict]]): What the dataset gave.
+    B videos with V views each give B * V clips; the views of a video are neighbours.
 
     Returns:
-        dict: As MMEngine's ``pseudo_collate`` makes it: ``inputs`` a list of
-        tensors, ``data_samples`` a list.
+        As MMEngine's ``pseudo_collate``: ``inputs``, a list of tensors, and ``data_samples``, a
+        list.
 
     Raises:
-        TypeError: A sample is None or an empty list.
+        TypeError: a sample is None or an empty list.
     """
     samples: list[Any] = []
     for number, item in enumerate(batch):
         views = item if isinstance(item, (list, tuple)) else [item]
         if not views or any(view is None for view in views):
             raise TypeError(
-                f'sample {number} of the batch is {item!r}: the dataset gave '
-                'nothing. The datasets of amd_mm replace videos that cannot '
-                'be read; a dataset that gives None cannot be collated'
+                f'sample {number} of the batch is {item!r}. Use a dataset of amd_mm, which '
+                'replaces videos that cannot be read'
             )
         samples.extend(views)
     return pseudo_collate(samples)
 
 
 @FUNCTIONS.register_module()
-def one_tensor_collate(batch: Sequence[Any]) -> Any:
-    """Make one flat batch as :func:`flatten_views_collate`, of one tensor.
+def stack_views_collate(batch: Sequence[Any]) -> Any:
+    """Make a flat batch as :func:`flatten_views_collate`, with all clips in one tensor.
 
-    The clips are put into one block of memory by the worker that made them:
-    one is shared with the training process, pinned and sent to the device,
-    not one for each clip. In memory a clip stays as it was decoded, frame by
-    frame with the colours of a pixel together.
+    The worker writes the clips into one block of shared memory, which is pinned and sent to the
+    device once. The layout stays as decoded: the colours of a pixel are neighbours.
 
-    To ``mmaction.ActionDataPreprocessor``, which takes a list, they are the
-    clips of one video: it gives (1, B * N, C, T, H, W). Pre-training and
-    ``mmaction.Recognizer3D`` flatten that; blending (mixup) does not, and
-    needs :func:`flatten_views_collate`.
+    ``mmaction.ActionDataPreprocessor`` takes the tensor for the clips of one video and returns
+    (1, B * V, C, T, H, W). Pre-training and ``mmaction.Recognizer3D`` flatten that. Blending
+    (mixup) does not: use :func:`flatten_views_collate` for it.
 
     Args:
-        batch (Sequence[dict or list[dict]]): What the dataset gave, with
-            clips (V, C, T, H, W) of one size as ``inputs``.
+        batch: samples with ``inputs`` (N, C, T, H, W) of one size.
 
     Returns:
-        dict: ``inputs`` a list of one tensor (B * N * V, C, T, H, W), in
-        shared memory if made by a worker; ``data_samples`` a list.
+        ``inputs``, a list of one tensor (B * V * N, C, T, H, W), and ``data_samples``, a list.
 
     Raises:
-        TypeError: A sample is None or an empty list.
-        ValueError: The clips differ in size, or are of another shape.
+        TypeError: a sample is None or an empty list.
+        ValueError: the clips differ in size or have another shape.
     """
     flat = flatten_views_collate(batch)
     shapes = {tuple(clip.shape) for clip in flat['inputs']}
     if len(shapes) > 1 or len(next(iter(shapes))) != 5:
         raise ValueError(
-            'one_tensor_collate takes clips (V, C, T, H, W) of one size, as '
+            'stack_views_collate takes clips (N, C, T, H, W) of one size, as '
             "FormatShape(input_format='NCTHW') gives them, but got "
-            f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, '
-            'or set collate_fn to amd_mm.flatten_views_collate'
+            f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, or set '
+            'collate_fn=dict(type="amd_mm.flatten_views_collate")'
         )
-    # As they lie in memory (FormatShape turns axes, it does not copy), so
-    # that this copies, too, without turning.
-    clips = default_collate([clip.movedim(1, -1) for clip in flat['inputs']])
-    flat['inputs'] = [clips.flatten(0, 1).movedim(-1, 1)]
+    clips = default_collate([clip.movedim(1, -1) for clip in flat['inputs']])  # (B*V, N, T, H, W, C)
+    flat['inputs'] = [clips.flatten(0, 1).movedim(-1, 1)]  # (B*V*N, C, T, H, W)
     return flat

@@ -1,10 +1,9 @@
-"""List files: one sample per line, MMAction2's format, read with care.
+"""List files: one sample per line, in MMAction2's format.
 
-A line of a video list is ``name label``, of a raw-frame list
-``folder total_frames label`` (or ``folder offset total_frames label``).
-Labels may be left out, in all lines or in none. Numbers are taken from the
-end of the line, so names may contain spaces (and the delimiter). Empty lines
-are skipped. There are no comments: HMDB51 has names that begin with ``#``.
+A line of a video list is ``name label``, of a raw-frame list ``folder total_frames label`` or
+``folder offset total_frames label``. Labels may be left out, in all lines or in none. Numbers are
+taken from the end of the line, so names may contain spaces and the delimiter. Empty lines are
+skipped. There are no comments: HMDB51 has names that begin with ``#``.
 """
 
 from pathlib import PurePath
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from mmengine.fileio import exists, list_from_file
 
+from ..errors import VideoError
 from .video_reader import VIDEO_EXTENSIONS
 
 
@@ -19,12 +19,11 @@ class ListEntry(NamedTuple):
     """One line of a list file.
 
     Attributes:
-        name (str): The video, or the folder of frames.
-        counts (tuple[int, ...]): For raw frames ``(total_frames, )`` or
-            ``(offset, total_frames)``; empty for videos.
-        labels (tuple[int, ...]): Empty when the list has none.
-        line_number (int): From 1.
-        line (str): The line as it stands in the file, without the ending.
+        name: the video, or the folder of frames.
+        counts: empty for videos; (total_frames, ) or (offset, total_frames) for raw frames.
+        labels: empty if the list has none.
+        line_number: from 1.
+        line: as it is in the file.
     """
 
     name: str
@@ -34,24 +33,6 @@ class ListEntry(NamedTuple):
     line: str
 
 
-class ListFileError(ValueError):
-    """A list file that does not hold what it should.
-
-    Args:
-        path (str): The list file.
-        problem (str): What is wrong and what to do.
-        entry_line (str, optional): The line, shown in the message.
-        line_number (int, optional): From 1.
-    """
-
-    def __init__(
-        self, path: str, problem: str, entry_line: str | None = None, line_number: int | None = None
-    ) -> None:
-        place = path if line_number is None else f'{path}, line {line_number}'
-        shown = '' if entry_line is None else f'\n    {entry_line}'
-        super().__init__(f'{place}: {problem}{shown}')
-
-
 def read_list_file(
     path: str,
     delimiter: str = ' ',
@@ -59,158 +40,119 @@ def read_list_file(
     multi_class: bool = False,
     num_classes: int | None = None,
 ) -> list[ListEntry]:
-    """Read and check a list file.
+    """Read and check a list file (UTF-8).
 
     Args:
-        path (str): The list file (utf-8).
-        delimiter (str): What stands between the fields. A space stands for
-            any white space. Defaults to ``' '``.
-        num_counts (int): How many integers stand between name and labels: 0
-            for videos, 1 (total frames) or 2 (offset, total frames) for raw
-            frames. Defaults to 0.
-        multi_class (bool): Whether a line may have several labels; each line
-            then needs one. Defaults to False.
-        num_classes (int, optional): Labels must be smaller. Defaults to
-            None, which does not look.
+        delimiter: between the fields; a space stands for any white space.
+        num_counts: integers between name and labels: 0 for videos, 1 (total frames) or 2 (offset,
+            total frames) for raw frames.
+        multi_class: each line has one or more labels.
+        num_classes: labels must be smaller, if given.
 
     Returns:
-        list[ListEntry]: In the file's order, at least one.
+        At least one entry, in the file's order.
 
     Raises:
-        ListFileError: The file is missing, empty or not in utf-8, or a line
-            is wrong; the message names file and line and shows the line.
-        ValueError: The delimiter is empty.
+        VideoError: the file is missing, empty or not UTF-8, or a line is wrong; the message names
+            the file and the line.
+        ValueError: the delimiter is empty.
     """
     if not delimiter:
-        raise ValueError("delimiter is empty; give ' ' or ',' for instance")
-    if not path:
-        raise ListFileError(
-            '(no list file)',
-            'ann_file is not given. Give a text file with '
-            'one video per line, or use VideoFolderDataset, which needs none',
-        )
-    if not exists(path):
-        raise ListFileError(
-            path,
-            'no such list file. Give ann_file (relative to data_root) '
-            'a text file with one sample per line, for example '
-            "'some folder/clip.mp4 3', or use VideoFolderDataset on a folder "
-            'of videos, which needs none',
+        raise ValueError("delimiter is empty: give ' ' or ',' for instance")
+    if not path or not exists(path):
+        problem = f'{path}: no such list file' if path else 'ann_file is not given'
+        raise VideoError(
+            f"{problem}. Give a text file with one sample per line, such as 'clip.mp4 3', or use "
+            'VideoFolderDataset, which needs no list'
         )
     entries = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            entry = parse_line(line, delimiter, num_counts, multi_class)
-            _check_labels(entry[2], multi_class, num_classes)
+            name, counts, labels = parse_line(line, delimiter, num_counts, multi_class)
+            _check_labels(labels, multi_class, num_classes)
         except ValueError as error:
-            raise ListFileError(path, str(error), line, number) from None
-        entries.append(ListEntry(*entry, number, line))
+            raise VideoError(f'{path}, line {number}: {error}\n    {line}') from None
+        entries.append(ListEntry(name, counts, labels, number, line))
     if not entries:
-        raise ListFileError(
-            path,
-            'the list file has no entries. Write one sample per line, for '
-            "example 'some folder/clip.mp4 3'",
+        raise VideoError(
+            f"{path}: the list has no entries. Write one sample per line, such as 'clip.mp4 3'"
         )
-    _check_all_or_none_labelled(path, entries)
+    labelled = [entry for entry in entries if entry.labels]
+    if labelled and len(labelled) < len(entries):
+        odd = next(entry for entry in entries if not entry.labels)
+        raise VideoError(
+            f'{path}, line {odd.line_number}: no label here, but line {labelled[0].line_number} '
+            'has one. Label all lines or none; if a name ends in a number, use another '
+            f'delimiter\n    {odd.line}'
+        )
     return entries
 
 
 def _lines(path: str) -> list[str]:
     try:
-        # -sig: editors on Windows put a byte order mark before line 1.
-        return list_from_file(path, encoding='utf-8-sig')
+        return list_from_file(path, encoding='utf-8-sig')  # without Windows' byte order mark
     except UnicodeDecodeError as error:
-        before = error.object[: error.start].count(b'\n')
-        raise ListFileError(
-            path,
-            f'the byte 0x{error.object[error.start]:02x} is not utf-8. '
-            'Save the list as utf-8, and rename files whose names are not',
-            line_number=before + 1,
+        line = error.object[: error.start].count(b'\n') + 1
+        raise VideoError(
+            f'{path}, line {line}: the byte 0x{error.object[error.start]:02x} is not UTF-8. '
+            'Save the list as utf-8, and rename files whose names are not'
         ) from None
 
 
 def parse_line(
     line: str, delimiter: str, num_counts: int, multi_class: bool
 ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """Take a line apart, numbers from the end.
-
-    Args:
-        line (str): Not empty.
-        delimiter (str): Between the fields; a space is any white space.
-        num_counts (int): Integers between name and labels.
-        multi_class (bool): Whether several labels may follow.
-
-    Returns:
-        tuple: name, counts, labels.
+    """Split a line that is not empty into name, counts and labels; see :func:`read_list_file`.
 
     Raises:
-        ValueError: The line does not fit; the message says how.
+        ValueError: the line does not fit.
     """
     separator = None if delimiter == ' ' else delimiter
-    most = None if multi_class else num_counts + 1
+    limit = len(line) if multi_class else num_counts + 1
     name = line.strip()
     numbers: list[int] = []
-    while most is None or len(numbers) < most:
-        parts = name.rsplit(separator, 1)
-        if len(parts) < 2 or not _is_integer(parts[1]):
+    while len(numbers) < limit:
+        head, *tail = name.rsplit(separator, 1)
+        if not tail or not _is_integer(tail[0].strip()):
             break
-        name, number = parts[0].rstrip(), int(parts[1])
-        numbers.insert(0, number)
+        name = head.rstrip()
+        numbers.insert(0, int(tail[0]))
     if not name:
         raise ValueError('there is no name before the numbers')
     if len(numbers) < num_counts:
         raise ValueError(
-            f'expected a name and {num_counts} or more integers, separated '
-            f'by {delimiter!r}, but found {len(numbers)} integers at the end'
+            f'expected a name and at least {num_counts} integers separated by {delimiter!r}, but '
+            f'found {len(numbers)} integers at the end'
         )
     counts, labels = numbers[:num_counts], numbers[num_counts:]
-    if num_counts and (counts[-1] < 1 or min(counts) < 0):
+    if counts and (counts[-1] < 1 or min(counts) < 0):
         raise ValueError(
             f'an offset must not be negative and a number of frames must be positive, got {counts}'
         )
-    if not num_counts and not labels:
-        _reject_misread_label(name, separator)
+    if not counts and not labels:
+        head, *tail = name.rsplit(separator, 1)
+        # 'clip.mp4 x3' has a bad label; 'my clip.mp4' is a name.
+        if tail and _is_video(head) and not _is_video(tail[0]):
+            raise ValueError(f'the label {tail[0].strip()!r} is not an integer')
     return name, tuple(counts), tuple(labels)
 
 
 def _is_integer(text: str) -> bool:
-    text = text.strip()
-    digits = text[1:] if text[:1] == '-' else text
-    return digits.isascii() and digits.isdigit()
+    return text.isascii() and text.removeprefix('-').isdigit()
 
 
-def _reject_misread_label(name: str, separator: str | None) -> None:
-    """Tell ``clip.mp4 x3`` (a bad label) from ``my clip.mp4`` (a name)."""
-    parts = name.rsplit(separator, 1)
-    if len(parts) < 2:
-        return
-    head, tail = (PurePath(part.strip()).suffix.lower() for part in parts)
-    if head in VIDEO_EXTENSIONS and tail not in VIDEO_EXTENSIONS:
-        raise ValueError(f'the label {parts[1].strip()!r} is not an integer')
+def _is_video(name: str) -> bool:
+    return PurePath(name.strip()).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _check_labels(labels: tuple[int, ...], multi_class: bool, num_classes: int | None) -> None:
     if multi_class and not labels:
-        raise ValueError('multi_class=True needs one or more labels per line')
+        raise ValueError('multi_class=True needs at least one label per line')
     lowest = 0 if multi_class else -1  # -1 is MMAction2's "no label"
     for label in labels:
         if label < lowest:
             raise ValueError(f'the label {label} is negative')
         if num_classes is not None and label >= num_classes:
             raise ValueError(f'the label {label} is not below num_classes={num_classes}')
-
-
-def _check_all_or_none_labelled(path: str, entries: list[ListEntry]) -> None:
-    labelled = [entry for entry in entries if entry.labels]
-    if labelled and len(labelled) < len(entries):
-        odd = next(entry for entry in entries if not entry.labels)
-        raise ListFileError(
-            path,
-            f'no label here, but {len(labelled)} other lines have one '
-            f'(line {labelled[0].line_number} for instance). Label all lines '
-            'or none; if a name ends in a number, use another delimiter',
-            odd.line,
-            odd.line_number,
-        )

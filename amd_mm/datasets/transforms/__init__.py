@@ -1,14 +1,10 @@
 """Data transforms: opening, sampling, decoding, augmenting, views."""
 
-from .augmentation import RandAugment
-from .ava_clips import SampleAVAClip
-from .erasing import RandomErasing
-from .images import LoadImage
-from .loading import CheckedRawFrameDecode, VideoDecode, VideoInit
-from .proposals import GroundTruthProposals
-from .repeated_views import RepeatedViews
-from .resizing import ResizeClip
+from .augmentation import RandAugment, RandomErasing
+from .ava import GroundTruthProposals, SampleAVAClip
+from .loading import CheckedRawFrameDecode, LoadImage, VideoDecode, VideoInit
 from .sampling import SparseSampleFrames, clips_for_testing
+from .views import RepeatedViews, ResizeClip
 
 __all__ = [
     'CheckedRawFrameDecode',

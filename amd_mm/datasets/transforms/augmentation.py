@@ -1,7 +1,7 @@
-"""RandAugment for clips: one draw for all frames."""
+"""RandAugment and random erasing for clips: one draw for all frames."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -10,32 +10,43 @@ from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps
 
-from .frames import put_frames, rgb_frames
-
 _SECTION = re.compile(r'(mstd|inc|m|n)(\d+(?:\.\d+)?)')
 _HIGHEST_MAGNITUDE = 10
-
-# The work of an operation, where MMPretrain's takes ten times as long.
-_QUICKER: dict[str, Callable[[Image.Image], Image.Image]] = {
+# Pillow itself, where MMPretrain's operation takes ten times as long.
+_BY_PILLOW: dict[str, Callable[[Image.Image], Image.Image]] = {
     'AutoContrast': ImageOps.autocontrast,
     'Equalize': ImageOps.equalize,
 }
-# A pixel's new value depends on its old value only: tables do.
-_BY_VALUE = ('Brightness', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd')
-# mmcv computes brightness, the grey picture, from BGR.
-_IN_BGR = ('ColorTransform', 'Contrast')
+# A pixel's new value depends on its old value only: one table for all frames.
+_BY_TABLE = ('Brightness', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd')
 _ALL_VALUES = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
+# mmcv computes their grey image from BGR.
+_IN_BGR = ('ColorTransform', 'Contrast')
+
+
+def _rgb_frames(results: dict[str, Any], user: str) -> list[np.ndarray]:
+    """T frames (H, W, 3) of ``results['imgs']``, a list or an array; checked, not copied."""
+    if 'imgs' not in results:
+        raise KeyError(f"{user} found no decoded frames ('imgs'): list it after the decoder")
+    frames = list(results['imgs'])
+    for frame in frames:
+        dtype = getattr(frame, 'dtype', type(frame).__name__)
+        if dtype != np.uint8 or np.ndim(frame) != 3 or np.shape(frame)[-1] != 3:
+            raise ValueError(
+                f'{user} takes RGB frames, uint8 arrays (H, W, 3), but got {dtype} of shape '
+                f'{np.shape(frame)}: list it before normalising and mmaction.FormatShape'
+            )
+    return frames
+
+
+def _put_frames(results: dict[str, Any], frames: list[np.ndarray]) -> None:
+    """Store frames as they were: a list or an array."""
+    is_array = isinstance(results['imgs'], np.ndarray)
+    results['imgs'] = np.stack(frames) if is_array and frames else frames
 
 
 class RandAugmentPolicy(NamedTuple):
-    """What a policy string of timm says.
-
-    Attributes:
-        magnitude (int): How strong, 0 to 10.
-        num_layers (int): How many operations are drawn.
-        magnitude_std (float or str): Standard deviation of the magnitude;
-            ``'inf'``: uniform from 0 to ``magnitude``.
-    """
+    """What a policy string of timm says; ``magnitude_std='inf'`` is uniform."""
 
     magnitude: int
     num_layers: int
@@ -43,49 +54,38 @@ class RandAugmentPolicy(NamedTuple):
 
 
 def parse_policy(text: str) -> RandAugmentPolicy:
-    """Read a policy string as timm writes it.
+    """Read a policy string of timm, for example ``'rand-m7-n4-mstd0.5-inc1'``.
 
-    ``rand``, then sections in any order: ``m`` (magnitude, 0 to 10; 10 if
-    left out), ``n`` (operations; 2), ``mstd`` (noise of the magnitude; 0, and
-    above 100 the magnitude is uniform) and ``inc1`` (the operations whose
-    strength increases with the magnitude), which has to be there.
-
-    Args:
-        text (str): For example ``'rand-m7-n4-mstd0.5-inc1'``.
-
-    Returns:
-        RandAugmentPolicy: What it says.
+    ``rand``, then in any order: ``m`` (magnitude from 0 to 10; default 10), ``n`` (number of
+    operations; 2), ``mstd`` (noise of the magnitude; 0, uniform above 100) and ``inc1`` (the
+    operations whose strength increases with the magnitude), which is required.
 
     Raises:
-        ValueError: It says something else; the message names the section.
+        ValueError: a section is wrong; the message names it.
     """
-    example = "write for example 'rand-m7-n4-mstd0.5-inc1'"
+    problem = ''
     name, *sections = str(text).split('-')
-    if name != 'rand':
-        raise ValueError(f"the RandAugment policy {text!r} does not begin with 'rand-': {example}")
     found: dict[str, str] = {}
     for section in sections:
         match = _SECTION.fullmatch(section)
-        if match is None or match[1] in found:
-            problem = 'is not known' if match is None else 'comes twice'
-            raise ValueError(
-                f'in the RandAugment policy {text!r} the section {section!r} '
-                f'{problem}. There are m, n, mstd and inc, each with a '
-                f'number: {example}'
-            )
-        found[match[1]] = match[2]
+        if match is None:
+            problem = f'{section!r} is not known'
+        elif match[1] in found:
+            problem = f'{section!r} comes twice'
+        else:
+            found[match[1]] = match[2]
     for key, lowest, highest in (('m', 0, _HIGHEST_MAGNITUDE), ('n', 1, 100)):
         value = found.get(key, '1')
         if not value.isdigit() or not lowest <= int(value) <= highest:
-            raise ValueError(
-                f'in the RandAugment policy {text!r} {key} must be a whole '
-                f'number from {lowest} to {highest}, got {value}'
-            )
-    if found.get('inc') != '1':
+            problem = f'{key} must be a whole number from {lowest} to {highest}, got {value}'
+    if name != 'rand':
+        problem = "it must begin with 'rand-'"
+    elif not problem and found.get('inc') != '1':
+        problem = "no section 'inc1'; only increasing operations are provided"
+    if problem:
         raise ValueError(
-            f"the RandAugment policy {text!r} has no section 'inc1'. Only "
-            'the operations that increase with the magnitude are provided: '
-            f'{example}'
+            f'RandAugment policy {text!r}: {problem}. Sections are m, n, mstd and inc, for '
+            "example 'rand-m7-n4-mstd0.5-inc1'"
         )
     std = float(found.get('mstd', 0))
     return RandAugmentPolicy(
@@ -99,39 +99,26 @@ def parse_policy(text: str) -> RandAugmentPolicy:
 class RandAugment(BaseTransform):
     """RandAugment, drawn once per clip and the same on all its frames.
 
-    ``n`` operations are drawn with replacement from timm's 15 increasing
-    ones; each is then applied with probability 0.5, with a magnitude drawn
-    from N(m, mstd) and clipped to [0, 10], and a random sign where it has
-    one. Operations, ranges and drawing are those of
-    ``mmpretrain.RandAugment`` (``timm_increasing``); MMPretrain is imported
-    when the transform is built. What an operation measures on a picture
-    (AutoContrast, Equalize, Contrast), it measures on each frame.
+    ``n`` operations are drawn with replacement from timm's 15 increasing ones; each is applied
+    with probability 0.5, with a magnitude from N(m, mstd) clipped to [0, 10] and a random sign
+    where it has one. Operations, ranges and drawing are those of ``mmpretrain.RandAugment``
+    (``timm_increasing``). AutoContrast, Equalize and Contrast measure each frame by itself.
 
-    The paper's notation (9, 0.5) is ``'rand-m9-mstd0.5-inc1'``; the public
-    video recipes have ``'rand-m7-n4-mstd0.5-inc1'``.
+    The paper's notation (9, 0.5) is ``'rand-m9-mstd0.5-inc1'``; the public video recipes have
+    ``'rand-m7-n4-mstd0.5-inc1'``. List it after the decoder and before ``mmaction.FormatShape``;
+    after cropping it costs less. ``np.random`` is drawn from as often for any number of frames.
 
-    It comes after decoding and before ``mmaction.FormatShape``; on smaller
-    frames, after cropping, it costs less. ``np.random`` is drawn from as
-    often for any number of frames.
+    Required and changed key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) or one (T, H, W, 3).
 
-    Required and changed key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3)
-    or one uint8 array (T, H, W, 3), whose shapes stay as they are.
-
-    Sources: https://arxiv.org/abs/1909.13719 and timm's
-    ``rand_augment_transform``.
+    Sources: https://arxiv.org/abs/1909.13719 and timm's ``rand_augment_transform``.
 
     Args:
-        policy (str): See :func:`parse_policy`. Defaults to
-            ``'rand-m7-n4-mstd0.5-inc1'``.
-        pad_val (int): Value of pixels that come in from outside, 0 to 255.
-            Defaults to 128.
-        interpolation (str): For rotating, shearing and translating:
-            ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or
-            ``'lanczos'``. Defaults to ``'bicubic'``.
+        policy: see :func:`parse_policy`.
+        pad_val: value of pixels from outside, 0 to 255.
+        interpolation: for rotating, shearing and translating, as mmcv names it.
 
     Raises:
-        ValueError: ``policy`` cannot be read (see :func:`parse_policy`), the
-            interpolation is unknown, or ``pad_val`` is no pixel's value.
+        ValueError: an argument is wrong.
         ImportError: MMPretrain cannot be imported.
     """
 
@@ -144,47 +131,33 @@ class RandAugment(BaseTransform):
         interpolations = ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos')
         if interpolation not in interpolations:
             raise ValueError(
-                f'unknown interpolation {interpolation!r}: '
-                f'choose one of {", ".join(interpolations)}'
+                f'unknown interpolation {interpolation!r}: choose one of '
+                f'{", ".join(interpolations)}'
             )
         if not 0 <= pad_val <= 255:
             raise ValueError(f'pad_val must be from 0 to 255, got {pad_val}')
         self.policy = policy
-        self.pad_val = pad_val
-        self.interpolation = interpolation
         self.augment = _build_mmpretrains(parse_policy(policy), pad_val, interpolation)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Augment all frames alike.
 
-        Args:
-            results (dict): With ``imgs``.
-
-        Returns:
-            dict: The same, with other frames.
-
         Raises:
-            KeyError: There are no frames yet.
-            ValueError: The frames are not uint8 RGB, or there are boxes,
-                which would not be moved along.
+            KeyError: there are no frames yet.
+            ValueError: the frames are not uint8 RGB, or there are boxes, which would not move.
         """
         if results.get('gt_bboxes') is not None:
             raise ValueError(
-                'RandAugment moves the pixels but not the boxes '
-                '(gt_bboxes): leave it out for detection'
+                'RandAugment moves the pixels but not the boxes (gt_bboxes): remove it'
             )
-        frames = rgb_frames(results, 'RandAugment')
+        frames = _rgb_frames(results, 'RandAugment')
         for index in self.augment.random_policy_indices():
             frames = _apply(self.augment.transforms[index], frames)
-        put_frames(results, frames)
+        _put_frames(results, frames)
         return results
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(policy={self.policy!r}, '
-            f'pad_val={self.pad_val}, '
-            f'interpolation={self.interpolation!r})'
-        )
+        return f'{type(self).__name__}(policy={self.policy!r})'
 
 
 def _build_mmpretrains(
@@ -195,10 +168,10 @@ def _build_mmpretrains(
         from mmpretrain.datasets.transforms.auto_augment import RANDAUG_POLICIES
     except ImportError as error:
         raise ImportError(
-            'RandAugment takes its operations from MMPretrain, which cannot '
-            f'be imported ({error}): pip install "mmpretrain>=1.2.0"'
+            f'RandAugment needs MMPretrain, which cannot be imported ({error}): '
+            'pip install "mmpretrain>=1.2.0"'
         ) from error
-    # With scopes, as any default scope may be in force.
+    # Scoped names, as any default scope may be in force.
     operations = [
         dict(operation, type=f'mmpretrain.{operation["type"]}')
         for operation in RANDAUG_POLICIES['timm_increasing']
@@ -211,34 +184,145 @@ def _build_mmpretrains(
             magnitude_level=policy.magnitude,
             magnitude_std=policy.magnitude_std,
             total_level=_HIGHEST_MAGNITUDE,
-            # Of one number, mmcv's imrotate fills the first channel only.
+            # mmcv's imrotate fills the first channel only, if given one number.
             hparams=dict(pad_val=[pad_val] * 3, interpolation=interpolation, prob=0.5),
         )
     )
 
 
 def _apply(operation: BaseTransform, frames: list[np.ndarray]) -> list[np.ndarray]:
-    """Apply one operation of MMPretrain to all frames with the same draw."""
+    """Apply one operation of MMPretrain to all frames, with the same draw for each."""
     state = np.random.get_state()
     if operation.random_disable():
         return frames
     name = type(operation).__name__
-    if name in _QUICKER:
-        return [np.array(_QUICKER[name](Image.fromarray(frame))) for frame in frames]
-    if name in _BY_VALUE:
+    if name in _BY_PILLOW:
+        return [np.array(_BY_PILLOW[name](Image.fromarray(frame))) for frame in frames]
+    if name in _BY_TABLE:
         np.random.set_state(state)
         table = operation(dict(img=_ALL_VALUES))['img'][0, :, 0]
         return [cv2.LUT(frame, np.ascontiguousarray(table)) for frame in frames]
+    if name in _IN_BGR:
+        frames = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
     changed = []
     for frame in frames:
         np.random.set_state(state)
-        if name in _IN_BGR:
-            bgr = operation(dict(img=_swap_red_and_blue(frame)))['img']
-            changed.append(_swap_red_and_blue(bgr))
-        else:
-            changed.append(operation(dict(img=frame))['img'])
+        changed.append(operation(dict(img=frame))['img'])
+    if name in _IN_BGR:
+        changed = [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for frame in changed]
     return changed
 
 
-def _swap_red_and_blue(frame: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+@TRANSFORMS.register_module()
+class RandomErasing(BaseTransform):
+    """Replace one random box by noise, at the same place in all frames.
+
+    Area and aspect ratio are drawn as in timm: the area uniform between ``min_area`` and
+    ``max_area`` of the frame, the aspect ratio (height / width) log-uniform between ``min_aspect``
+    and its inverse. A box that does not fit is drawn again, up to 10 times.
+
+    Frames stay uint8, as they are normalised later, on the device. The noise is N(0, 1) *after*
+    normalisation with ``mean`` and ``std``, then rounded and clipped to 0 to 255. With ImageNet's
+    values the clipping leaves a standard deviation of about 0.96.
+
+    Required and changed key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) of one size or one
+    (T, H, W, 3). The given arrays are not written to.
+
+    Sources: https://arxiv.org/abs/1708.04896 and timm's ``RandomErasing``; the public video
+    recipes have [0.25, pixel, 1 box].
+
+    Args:
+        probability: of erasing anything in a clip.
+        mode: ``'pixel'``: each pixel of each frame has noise of its own. ``'rand'``: one random
+            colour per frame. ``'const'``: the mean colour.
+        min_area: share of the frame.
+        max_area: share of the frame.
+        min_aspect: above 0, at most 1.
+        mean: of the data preprocessor, R, G, B.
+        std: of the data preprocessor.
+
+    Raises:
+        ValueError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.25,
+        mode: str = 'pixel',
+        min_area: float = 0.02,
+        max_area: float = 1 / 3,
+        min_aspect: float = 0.3,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+    ) -> None:
+        if mode not in ('pixel', 'rand', 'const'):
+            raise ValueError(f'unknown mode {mode!r}: choose one of pixel, rand, const')
+        if not 0 <= probability <= 1:
+            raise ValueError(f'probability must be from 0 to 1, got {probability}')
+        if not 0 < min_area <= max_area <= 1:
+            raise ValueError(
+                f'need 0 < min_area <= max_area <= 1, got min_area={min_area}, max_area={max_area}'
+            )
+        if not 0 < min_aspect <= 1:
+            raise ValueError(f'min_aspect must be above 0 and at most 1, got {min_aspect}')
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError(f'mean and std need three values, R, G and B, got {mean} and {std}')
+        self.probability = probability
+        self.mode = mode
+        self.min_area = min_area
+        self.max_area = max_area
+        self.min_aspect = min_aspect
+        self.mean = np.array(mean, np.float32)
+        self.std = np.array(std, np.float32)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Erase, or not.
+
+        Raises:
+            KeyError: there are no frames yet.
+            ValueError: the frames are not uint8 RGB or differ in size.
+        """
+        frames = _rgb_frames(results, 'RandomErasing')
+        sizes = {frame.shape[:2] for frame in frames}
+        if len(sizes) != 1:
+            raise ValueError(f'RandomErasing needs frames of one size, got {sorted(sizes)}')
+        if np.random.rand() >= self.probability:
+            return results
+        box = self._draw_box(*sizes.pop())
+        if box is None:
+            return results
+        # One draw from the global state, whatever the number of pixels.
+        rng = np.random.default_rng(np.random.randint(2**31))
+        top, left, height, width = box
+        erased = [frame.copy() for frame in frames]
+        for frame in erased:
+            frame[top : top + height, left : left + width] = self._fill(rng, height, width)
+        _put_frames(results, erased)
+        return results
+
+    def _draw_box(self, height: int, width: int) -> tuple[int, int, int, int] | None:
+        """(top, left, height, width), or None if none of 10 fits."""
+        longest = -np.log(self.min_aspect)
+        for _ in range(10):
+            share = np.random.uniform(self.min_area, self.max_area)
+            aspect = np.exp(np.random.uniform(-longest, longest))
+            area = share * height * width
+            box_height = round(np.sqrt(area * aspect))
+            box_width = round(np.sqrt(area / aspect))
+            if 0 < box_height < height and 0 < box_width < width:
+                top = np.random.randint(height - box_height + 1)
+                left = np.random.randint(width - box_width + 1)
+                return int(top), int(left), box_height, box_width
+        return None
+
+    def _fill(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+        """uint8 pixels for one frame's box, broadcastable to (height, width, 3)."""
+        if self.mode == 'const':
+            noise = np.float32(0)
+        else:
+            shape = (height, width, 3) if self.mode == 'pixel' else (1, 1, 3)
+            noise = rng.standard_normal(shape, dtype=np.float32)
+        return np.clip(np.rint(noise * self.std + self.mean), 0, 255).astype(np.uint8)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(probability={self.probability}, mode={self.mode!r})'

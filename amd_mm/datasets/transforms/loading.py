@@ -1,4 +1,4 @@
-"""Opening and decoding videos and frame folders, with clear errors."""
+"""Opening and decoding videos, frame folders and images, with errors that name the file."""
 
 from typing import Any
 
@@ -6,54 +6,42 @@ import cv2
 import numpy as np
 from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import RawFrameDecode
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 
 from ..video_reader import UnreadableVideoError, open_video, reader_class, unreadable_on_error
 
 
-def _scale_boxes(results: dict[str, Any]) -> None:
-    """Scale relative boxes to pixels, as MMAction2's decoders do."""
-    height, width = results['img_shape']
-    factor = np.array([width, height, width, height])
-    for key in ('gt_bboxes', 'proposals'):
-        if results.get(key) is not None:
-            results[key] = (results[key] * factor).astype(np.float32)
+def _check_length(path: str, total_frames: int, min_frames: int) -> None:
+    if total_frames < min_frames:
+        raise UnreadableVideoError(
+            path, f'it has {total_frames} frames, fewer than min_frames={min_frames}'
+        )
 
 
 @TRANSFORMS.register_module()
 class VideoInit(BaseTransform):
-    """Open a video file.
+    """Open a local video file; ``mmaction.SampleFrames`` and :class:`VideoDecode` come next.
 
-    ``mmaction.SampleFrames`` comes next, then :class:`VideoDecode`. Only
-    local files are read (no MMEngine file backends).
-
-    Required keys: ``filename``. Added keys: ``video_reader``,
-    ``total_frames``, ``avg_fps``, and ``start_index`` (0) if not there.
+    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``, and
+    ``start_index`` (0) if it is not there.
 
     Args:
-        backend (str): ``'decord'``, ``'pyav'``, ``'opencv'`` or
-            ``'torchcodec'``; all give the same frames. Defaults to
-            ``'decord'``; the configs have ``'pyav'``, with which a core
-            makes more clips (``tools/benchmarks``).
-        min_frames (int): A video with fewer frames counts as unreadable.
-            For clips of T frames with stride s, ``(T - 1) * s + 1`` asks for
-            whole clips; the default takes any video. At the end of a short
-            one ``SampleFrames`` goes back to its beginning, or repeats a
-            frame with ``out_of_bound_opt='repeat_last'``. Defaults to 1.
-        num_threads (int): Decoding threads per worker. Defaults to 1.
+        backend: ``'pyav'``, ``'decord'`` or ``'torchcodec'``.
+        min_frames: a video with fewer frames counts as unreadable. Whole clips of T frames with
+            stride s need ``(T - 1) * s + 1``. In a shorter video ``SampleFrames`` starts again at
+            its beginning, or repeats the last frame with ``out_of_bound_opt='repeat_last'``.
+        num_threads: decoding threads per worker.
 
     Raises:
-        ValueError: ``min_frames`` or ``num_threads`` is below 1, or the
-            backend is unknown.
+        ValueError: a number is below 1, or the backend is unknown.
     """
 
-    def __init__(self, backend: str = 'decord', min_frames: int = 1, num_threads: int = 1) -> None:
+    def __init__(self, backend: str = 'pyav', min_frames: int = 1, num_threads: int = 1) -> None:
         if min_frames < 1 or num_threads < 1:
             raise ValueError(
                 f'min_frames and num_threads must be at least 1, got {min_frames} and {num_threads}'
             )
-        # Fails now rather than in a worker, if the name is wrong.
-        reader_class(backend)
+        reader_class(backend)  # a wrong name is an error now, not in a worker
         self.backend = backend
         self.min_frames = min_frames
         self.num_threads = num_threads
@@ -61,92 +49,58 @@ class VideoInit(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open the video.
 
-        Args:
-            results (dict): With ``filename``.
-
-        Returns:
-            dict: The same, with the reader and what it says.
-
         Raises:
-            UnreadableVideoError: It cannot be opened or is too short.
+            UnreadableVideoError: it cannot be opened or is too short.
         """
-        path = results['filename']
-        reader = open_video(path, self.backend, self.num_threads)
-        if len(reader) < self.min_frames:
-            length = len(reader)
+        reader = open_video(results['filename'], self.backend, self.num_threads)
+        try:
+            _check_length(results['filename'], len(reader), self.min_frames)
+        except UnreadableVideoError:
             reader.close()
-            raise UnreadableVideoError(
-                path, f'it has {length} frames, fewer than min_frames={self.min_frames}'
-            )
+            raise
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.avg_fps
         results.setdefault('start_index', 0)
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(backend={self.backend!r}, '
-            f'min_frames={self.min_frames}, '
-            f'num_threads={self.num_threads})'
-        )
-
 
 @TRANSFORMS.register_module()
 class VideoDecode(BaseTransform):
-    """Decode the frames that were sampled, and close the reader.
+    """Decode the sampled frames, each once, and close the reader.
 
-    Each frame is decoded once, however often and in whatever order it is
-    asked for.
-
-    Required keys: ``video_reader`` (from :class:`VideoInit`) and
-    ``frame_inds``. Added keys: ``imgs`` (list of RGB uint8 arrays (H, W, 3)),
-    ``original_shape`` and ``img_shape`` ((H, W)); ``video_reader`` becomes
-    None. Relative ``gt_bboxes`` and ``proposals`` are scaled to pixels.
+    Required keys: ``video_reader`` (from :class:`VideoInit`) and ``frame_inds``. Added keys:
+    ``imgs`` (list of RGB uint8 arrays (H, W, 3)), ``original_shape`` and ``img_shape`` ((H, W)).
+    Relative ``gt_bboxes`` and ``proposals`` are scaled to pixels.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decode.
 
-        Args:
-            results (dict): With ``video_reader`` and ``frame_inds``.
-
-        Returns:
-            dict: The same, with the frames.
-
         Raises:
-            UnreadableVideoError: The frames cannot be decoded.
+            UnreadableVideoError: the frames cannot be decoded.
         """
         reader, results['video_reader'] = results['video_reader'], None
         try:
             results['imgs'] = reader.read(results['frame_inds'])
         finally:
             reader.close()
-        results['original_shape'] = results['imgs'][0].shape[:2]
-        results['img_shape'] = results['imgs'][0].shape[:2]
-        _scale_boxes(results)
+        height, width = results['imgs'][0].shape[:2]
+        results['original_shape'] = results['img_shape'] = (height, width)
+        for key in ('gt_bboxes', 'proposals'):
+            if results.get(key) is not None:
+                size = np.array([width, height, width, height])
+                results[key] = (results[key] * size).astype(np.float32)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
 
 
 @TRANSFORMS.register_module()
 class CheckedRawFrameDecode(RawFrameDecode):
-    """MMAction2's ``RawFrameDecode`` with errors that name the folder.
-
-    A frame that is missing or is no picture makes the sample unreadable (and
-    the datasets of this package replace it), instead of failing somewhere
-    later in the pipeline.
-
-    Required and added keys are those of ``mmaction.RawFrameDecode``.
+    """MMAction2's ``RawFrameDecode``; a frame that is missing or corrupt names its folder.
 
     Args:
-        decoding_backend (str): Picture decoder, as for mmcv: ``'cv2'``,
-            ``'pillow'``, ``'turbojpeg'``. Defaults to ``'cv2'``.
-        min_frames (int): A folder with fewer frames (``total_frames``, from
-            the list) counts as unreadable, as in :class:`VideoInit`.
-            Defaults to 1.
+        decoding_backend: image decoder of mmcv: ``'cv2'``, ``'pillow'``, ``'turbojpeg'``.
+        min_frames: a folder with fewer ``total_frames`` (from the list) counts as unreadable.
 
     Raises:
         ValueError: ``min_frames`` is below 1.
@@ -161,45 +115,40 @@ class CheckedRawFrameDecode(RawFrameDecode):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the frames.
 
-        Args:
-            results (dict): With ``frame_dir``, ``filename_tmpl``,
-                ``frame_inds`` and ``modality``; with ``min_frames`` above 1
-                also ``total_frames``.
-
-        Returns:
-            dict: The same, with ``imgs``, ``img_shape``, ``original_shape``.
-
         Raises:
-            UnreadableVideoError: A frame is missing or is no picture, or
-                there are too few.
+            UnreadableVideoError: a frame is missing or not an image, or there are too few.
         """
-        # AVA's annotations have no total_frames; the default asks for none.
-        if self.min_frames > 1 and results['total_frames'] < self.min_frames:
-            raise UnreadableVideoError(
-                results['frame_dir'],
-                f'it has {results["total_frames"]} frames, fewer than min_frames={self.min_frames}',
-            )
+        if self.min_frames > 1:  # AVA's annotations have no total_frames
+            _check_length(results['frame_dir'], results['total_frames'], self.min_frames)
         try:
             results = super().transform(results)
-            # Of a flow picture that does not decode, an array of None.
-            good = all(im.dtype == np.uint8 for im in results['imgs'])
         except Exception:
             self._raise_for_bad_frame(results)
             raise
-        if not good:
+        # A corrupt flow image decodes to an array of None.
+        if any(image.dtype != np.uint8 for image in results['imgs']):
             self._raise_for_bad_frame(results)
         return results
 
     def _raise_for_bad_frame(self, results: dict[str, Any]) -> None:
-        """Read the frames one by one, to name the first that is bad."""
+        """Read the frames one by one, and name the first bad one."""
         folder = results['frame_dir']
         for number in results['frame_inds'].reshape(-1):
             single = dict(results, frame_inds=np.array([number]))
             with unreadable_on_error(folder, f'frame {number}'):
                 try:
-                    image = super().transform(single)['imgs'][0]
-                    good = image.dtype == np.uint8
+                    good = super().transform(single)['imgs'][0].dtype == np.uint8
                 except cv2.error:
                     good = False
             if not good:
-                raise UnreadableVideoError(folder, f'frame {number} is not a picture')
+                raise UnreadableVideoError(folder, f'frame {number} is not an image')
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """MMCV's ``LoadImageFromFile``; any file that cannot be read is an UnreadableVideoError."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load ``img`` (H, W, C) from ``img_path``."""
+        with unreadable_on_error(results['img_path'], 'loading the image'):
+            return super().transform(results)

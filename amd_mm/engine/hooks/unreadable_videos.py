@@ -1,5 +1,9 @@
-"""Reports files that could not be read, and stops when there are many."""
+"""Reports files that could not be read, and stops the run if there are many."""
 
+from collections.abc import Sequence
+
+from amd_mm.datasets.video_reader import printable
+from amd_mm.errors import VideoError
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
@@ -9,29 +13,19 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class UnreadableVideosHook(Hook):
-    """Counts the videos or images that the datasets had to replace.
+    """Counts the files that the datasets of this package replaced.
 
-    The datasets of :mod:`amd_mm.datasets` note on each sample which files
-    could not be read on the way to it (metainfo ``unreadable``). Each such
-    file is logged once, with the reason: at once if the first process met
-    it, whose log is the one that is kept, and at the end of the epoch if
-    another did. When too large a share of what was fetched is unreadable,
-    the run stops before it trains on a dataset that is not the one it was
-    told to train on. At the end of an epoch in which there were any, and at
-    the end of the run, the counts of all processes are logged.
-
-    It looks at what is on the host already and never waits for the device.
-    Counts start anew when a run is resumed.
+    Each file is logged once with the reason: at once if the first process met it, otherwise at the
+    end of the epoch. Counts of all processes are logged after an epoch with unreadable files and
+    at the end of the run. They start anew when a run is resumed.
 
     Args:
-        max_share (float): Largest share of unreadable fetches in one
-            process, from 0 (none is tolerated) to 1 (never stop). Defaults
-            to 0.05.
-        min_fetches (int): How many files a process fetches before the share
-            is looked at. Defaults to 100.
+        max_share: the run stops if a larger share of one process's files is unreadable; from 0
+            (none is tolerated) to 1 (never stop).
+        min_fetches: files that a process fetches before the share counts.
 
     Raises:
-        ValueError: ``max_share`` is no share, or ``min_fetches`` below 1.
+        ValueError: an argument is out of range.
     """
 
     priority = 'NORMAL'
@@ -46,104 +40,66 @@ class UnreadableVideosHook(Hook):
         self.fetched = 0
         self.unreadable = 0
         self.reasons: dict[str, str] = {}
-        self._named: set[str] = set()
-        self._unreadable_before_epoch = 0
+        self._logged: set[str] = set()
+        self._before_epoch = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Remember where the epoch begins.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._unreadable_before_epoch = self.unreadable
+        """Remember the count at the start of the epoch."""
+        self._before_epoch = self.unreadable
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Count the batch, log new names, stop when there are too many.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (dict, optional): From the loader.
+        """Count the files of a batch.
 
         Raises:
-            RuntimeError: The share of unreadable fetches is too large.
+            VideoError: the share of unreadable files is too large.
         """
         batch = data_batch if isinstance(data_batch, dict) else {}
         for sample in batch.get('data_samples', []):
-            # The views of one video were fetched together.
-            if sample.metainfo.get('view', 0) == 0:
-                self._count(sample.metainfo.get('unreadable', []))
+            if sample.metainfo.get('view', 0) == 0:  # the views of a video are one file
+                unreadable = sample.metainfo.get('unreadable', [])
+                self.fetched += 1 + len(unreadable)
+                self.unreadable += len(unreadable)
+                self._log_files(unreadable)
         share = self.unreadable / max(self.fetched, 1)
         if self.fetched >= self.min_fetches and share > self.max_share:
-            raise RuntimeError(self._too_many(share))
+            first = [f'    {path}: {reason}' for path, reason in self.reasons.items()][:5]
+            raise VideoError(
+                f'{self.unreadable} of {self.fetched} files ({100 * share:.1f} %) could not be '
+                f'read, more than max_share={self.max_share}. The first:\n'
+                + printable('\n'.join(first))
+                + '\nFor videos run `python tools/check_videos.py FOLDER_OR_LIST` with --backend '
+                'and --min-frames as in amd_mm.VideoInit, and train on the clean list that it '
+                'writes; remove unreadable images. Or raise max_share of UnreadableVideosHook'
+            )
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the counts if the epoch had unreadable files.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._log_summary(only_if_new=self.unreadable - self._unreadable_before_epoch)
+        """Log the counts if the epoch had unreadable files."""
+        self._log_counts(self.unreadable > self._before_epoch)
 
     def after_train(self, runner: Runner) -> None:
-        """Log the counts of the whole run.
+        """Log the counts of the run."""
+        self._log_counts(True)
 
-        Args:
-            runner (Runner): The runner.
-        """
-        self._log_summary()
-
-    def _count(self, unreadable: list[tuple[str, str]]) -> None:
-        self.fetched += 1 + len(unreadable)
-        self.unreadable += len(unreadable)
+    def _log_files(self, unreadable: Sequence[tuple[str, str]]) -> None:
         for path, reason in unreadable:
             self.reasons.setdefault(path, reason)
-            self._name(path, reason)
+            if path not in self._logged:
+                self._logged.add(path)
+                _logger().warning(printable(f'unreadable file replaced: {path} ({reason})'))
 
-    def _name(self, path: str, reason: str) -> None:
-        """Log a file, unless that was done before."""
-        if path in self._named:
+    def _log_counts(self, wanted: bool) -> None:
+        counts = all_gather_object((self.fetched, self.unreadable, self.reasons, wanted))
+        if not any(wanted for *_, wanted in counts):
             return
-        self._named.add(path)
-        # Formatted here: MMEngine's logger drops a second warning with the
-        # same unformatted message.
-        _logger().warning(f'unreadable file replaced: {path} ({reason})')
-
-    def _log_summary(self, only_if_new: int | None = None) -> None:
-        # One small exchange per epoch: the processes see different videos.
-        counts = all_gather_object((self.fetched, self.unreadable, self.reasons, only_if_new))
-        if only_if_new is not None and not any(c[3] for c in counts):
-            return
-        fetched = sum(c[0] for c in counts)
-        unreadable = sum(c[1] for c in counts)
-        reasons = {path: why for c in counts for path, why in c[2].items()}
-        # MMEngine keeps no log of the other processes' warnings.
-        for path, reason in reasons.items():
-            self._name(path, reason)
+        reasons = {path: why for _, _, reasons, _ in counts for path, why in reasons.items()}
+        fetched, unreadable = (sum(count[i] for count in counts) for i in (0, 1))
+        # The other processes have no log file.
+        self._log_files(list(reasons.items()))
         _logger().info(
-            '%d of %d fetched files could not be read and were replaced '
-            '(%.2f %%, %d different files)',
-            unreadable,
-            fetched,
-            100 * unreadable / max(fetched, 1),
-            len(reasons),
-        )
-
-    def _too_many(self, share: float) -> str:
-        first = '\n'.join(
-            f'    {path}: {reason}' for path, reason in list(self.reasons.items())[:5]
-        )
-        return (
-            f'{self.unreadable} of {self.fetched} fetched files '
-            f'({100 * share:.1f} %) could not be read, more than '
-            f'max_share={self.max_share}. The first:\n{first}\n'
-            'Videos: `python tools/check_videos.py FOLDER_OR_LIST` finds them '
-            'all and writes a clean list to train on; give it --backend and '
-            '--min-frames as amd_mm.VideoInit has them, if they are not the '
-            "pre-training configs'. Images: remove these files. Or raise "
-            'max_share of UnreadableVideosHook if that many may be missing.'
+            f'{unreadable} of {fetched} fetched files could not be read and were replaced '
+            f'({100 * unreadable / max(fetched, 1):.2f} %, {len(reasons)} different files)'
         )
 
 

@@ -1,0 +1,116 @@
+"""Samples that depend on (seed, epoch, index) and on nothing else.
+
+With MMEngine's sampler, a sample's random crop depends on the worker that draws it and on what
+that worker drew before, so that another ``num_workers``, another world size or a resumed run
+gives other data. Here the sampler yields indices that know their epoch and seed, and the dataset
+seeds the random number generators from them while it runs its pipeline.
+"""
+
+import random
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from amd_mm.registry import DATA_SAMPLERS
+from mmengine.dataset import DefaultSampler
+
+
+class SampleKey(int):
+    """A dataset index that knows its epoch and seed. Every dataset takes it, as it is an int.
+
+    MMEngine's ``ConcatDataset`` and ``RepeatDataset`` compute the inner index by subtraction and
+    modulo; both keep epoch, seed and position here. Wrappers that look indices up in a list pass
+    plain ints on, and the inner dataset then uses the ambient generators.
+
+    Args:
+        position: the index in the outermost dataset, which decides the randomness: two repeats
+            of one video in an epoch differ. ``index`` by default.
+    """
+
+    epoch: int
+    seed: int
+    position: int
+
+    def __new__(
+        cls, index: int, epoch: int, seed: int = 0, position: int | None = None
+    ) -> 'SampleKey':
+        key = super().__new__(cls, index)
+        key.epoch = epoch
+        key.seed = seed
+        key.position = int(index) if position is None else position
+        return key
+
+    def __getnewargs__(self) -> tuple:  # keys travel to worker processes
+        return int(self), self.epoch, self.seed, self.position
+
+    def __sub__(self, other: int) -> 'SampleKey':
+        return SampleKey(int(self) - int(other), self.epoch, self.seed, self.position)
+
+    def __mod__(self, other: int) -> 'SampleKey':
+        return SampleKey(int(self) % int(other), self.epoch, self.seed, self.position)
+
+    def __repr__(self) -> str:
+        return (
+            f'SampleKey({int(self)}, epoch={self.epoch}, '
+            f'seed={self.seed}, position={self.position})'
+        )
+
+    def entropy(self) -> np.random.SeedSequence:
+        """Seeds the randomness of this sample."""
+        return np.random.SeedSequence([self.seed % 2**32, self.epoch, self.position % 2**32])
+
+
+@contextmanager
+def seeded_randomness(entropy: np.random.SeedSequence) -> Iterator[None]:
+    """Seed ``random``, ``numpy.random`` and torch's CPU generator; restore their states after."""
+    states = (random.getstate(), np.random.get_state(), torch.default_generator.get_state())
+    seeds = [int(word) for word in entropy.generate_state(3)]
+    random.seed(seeds[0])
+    np.random.seed(seeds[1])
+    torch.default_generator.manual_seed(seeds[2])  # torch.manual_seed also reseeds accelerators
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSeededSampler(DefaultSampler):
+    """MMEngine's ``DefaultSampler``, yielding :class:`SampleKey` in the same order.
+
+    Args:
+        seed: the same on all processes. MMEngine's runner gives the run's seed, which a config
+            has to fix (``randomness=dict(seed=...)``) for exact resuming.
+        round_up: repeat samples until they divide evenly among the processes.
+        infinite: go on with the next epoch, for ``IterBasedTrainLoop``, which otherwise waits two
+            seconds between epochs.
+
+    Raises:
+        ValueError: the dataset is empty.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        infinite: bool = False,
+    ) -> None:
+        if len(dataset) == 0:
+            raise ValueError('the dataset is empty')
+        super().__init__(dataset, shuffle=shuffle, seed=seed, round_up=round_up)
+        self.infinite = infinite
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        epoch, seed = self.epoch, self.seed
+        while True:
+            for index in super().__iter__():
+                yield SampleKey(index, epoch, seed)
+            if not self.infinite:
+                return
+            epoch += 1
+            self.set_epoch(epoch)
