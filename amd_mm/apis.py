@@ -70,7 +70,7 @@ class ClipSampling:
     clips: int = 1
     size: int = 224
 
-    def pipeline(self, backend: str = 'decord') -> list[dict]:
+    def pipeline(self, backend: str = 'pyav') -> list[dict]:
         """Transforms from a file name to ``inputs`` (clips, C, frames, size, size), uint8, RGB."""
         return [
             dict(type='amd_mm.VideoInit', backend=backend),
@@ -614,7 +614,7 @@ def _read_image(path: str) -> np.ndarray:
 
 
 def _middle_frame(path: str, backend: str | None) -> np.ndarray:
-    with open_video(path, backend or 'decord') as reader:
+    with open_video(path, backend or 'pyav') as reader:
         return np.asarray(reader.read([len(reader) // 2])[0])
 
 

@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--labels', metavar='FILE', help='class names: a text file with one a line, or .json')
     add('--out', metavar='FILE', help='annotated video: .mp4 or .gif')
     add('--device', help='default: the GPU if there is one')
-    add('--backend', choices=list(BACKENDS), default='decord')
+    add('--backend', choices=list(BACKENDS), default='pyav')
     add = parser.add_argument_group('for models without a config').add_argument
     add('--clips', type=int, default=3, help='evenly spaced (3)')
     add(

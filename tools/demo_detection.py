@@ -30,10 +30,10 @@ from pathlib import Path
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 from amd_mm.checkpoints import CheckpointError
-from amd_mm.datasets import BACKENDS, UnreadableVideoError, open_video
-from amd_mm.datasets.ava_files import AVADataError, read_label_map, read_proposals, some_of
-from amd_mm.datasets.detector_boxes import read_box_csv
+from amd_mm.datasets import BACKENDS, open_video
+from amd_mm.datasets.ava_files import read_box_csv, read_label_map, read_proposals, some_of
 from amd_mm.engine.launch import LaunchError, read_config
+from amd_mm.errors import VideoError
 from amd_mm.evaluation.action_detector import (
     ActionDetectorError,
     Detector,
@@ -82,7 +82,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="AVA's action list (.pbtxt); default: the one that the config names, if it is there",
     )
     parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    parser.add_argument('--backend', choices=list(BACKENDS), default='pyav')
     group = parser.add_argument_group('where people are (one of both)')
     group.add_argument('--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
     group.add_argument(
@@ -185,7 +185,7 @@ def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], lasts: floa
         Boxes: Those of all seconds of the video that the file has.
 
     Raises:
-        AVADataError: If it is no such file.
+        VideoError: If it is no such file.
         DemoError: If nothing in it is of the video.
     """
     path = args.proposals
@@ -449,12 +449,11 @@ def main(argv: list[str] | None = None) -> int:
         run(args)
     except (
         ArchitectureError,
-        AVADataError,
+        VideoError,
         CheckpointError,
         DemoError,
         ActionDetectorError,
         LaunchError,
-        UnreadableVideoError,
         ImportError,
         OSError,
     ) as error:

@@ -72,7 +72,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='float32',
         help='of the network; float16 is also that of the files',
     )
-    add('--backend', choices=list(BACKENDS), default='decord')
+    add('--backend', choices=list(BACKENDS), default='pyav')
     add('--data-root', default='', metavar='DIR', help='folder that names in a list start from')
     add('--delimiter', default=' ', help='between name and label in a list (white space)')
     add('--strict', action='store_true', help='exit with 1 if any video is unreadable')

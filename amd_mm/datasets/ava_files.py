@@ -6,7 +6,7 @@ A *frame* is a video and a timestamp, with the key ``'{video},{timestamp:04d}'``
 
       video,timestamp,x1,y1,x2,y2,label,person
 
-  Corners are relative to the frame's width and height; labels are positive numbers of the label map.
+  Corners are relative to the frame's width and height; labels are positive and in the label map.
 - Excluded frames: ``video,timestamp`` per line.
 - Label map (``.pbtxt``): each item has ``  name: "..."`` before ``  id: 1`` (or ``label_id: 1``).
 - Proposals: a pickle of frame key -> array (N, 5) of relative x1, y1, x2, y2 and the detector's
@@ -101,6 +101,7 @@ def scan_annotations(path: str, num_classes: int | None = None) -> AVAAnnotation
     """Read an annotation file and check every line.
 
     Args:
+        path: the csv.
         num_classes: labels must be smaller, if given.
 
     Returns:
@@ -313,6 +314,7 @@ def read_box_csv(
     confidence. Endings of video files are removed from the names of videos.
 
     Args:
+        path: the csv.
         columns: names of the columns of a csv without a header: those of :data:`COLUMNS`,
             ``width`` and ``height``; others are ignored.
         size: width and height of all frames; corners then are pixels, as they are if there are

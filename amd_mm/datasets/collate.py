@@ -63,6 +63,8 @@ def stack_views_collate(batch: Sequence[Any]) -> Any:
             f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, or set '
             'collate_fn=dict(type="amd_mm.flatten_views_collate")'
         )
-    clips = default_collate([clip.movedim(1, -1) for clip in flat['inputs']])  # (B*V, N, T, H, W, C)
+    clips = default_collate(
+        [clip.movedim(1, -1) for clip in flat['inputs']]
+    )  # (B*V, N, T, H, W, C)
     flat['inputs'] = [clips.flatten(0, 1).movedim(-1, 1)]  # (B*V*N, C, T, H, W)
     return flat

@@ -43,6 +43,7 @@ def read_list_file(
     """Read and check a list file (UTF-8).
 
     Args:
+        path: the list file.
         delimiter: between the fields; a space stands for any white space.
         num_counts: integers between name and labels: 0 for videos, 1 (total frames) or 2 (offset,
             total frames) for raw frames.

@@ -35,6 +35,7 @@ class SampleKey(int):
     def __new__(
         cls, index: int, epoch: int, seed: int = 0, position: int | None = None
     ) -> 'SampleKey':
+        """Make the key here, as an int cannot be changed later."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         key.seed = seed

@@ -303,6 +303,7 @@ class PyAVReader(VideoReader):
         return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
     def close(self) -> None:
+        """Close the file."""
         container, self._container, self._stream = self._container, None, None
         if container is not None:
             container.close()
@@ -359,6 +360,7 @@ class DecordReader(VideoReader):
         return frames
 
     def close(self) -> None:
+        """Free the decoder."""
         self._decoder = None
 
 
@@ -390,6 +392,7 @@ class TorchCodecReader(VideoReader):
         return list(frames.values())
 
     def close(self) -> None:
+        """Free the decoder."""
         self._decoder = None
 
 
@@ -441,6 +444,7 @@ def open_video(path: str, backend: str = 'pyav', num_threads: int = 1) -> VideoR
     """Open a local video file; close the reader after use (it is a context manager).
 
     Args:
+        path: the file.
         backend: ``'pyav'``, ``'decord'`` or ``'torchcodec'``.
         num_threads: decoding threads.
 

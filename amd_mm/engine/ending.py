@@ -7,7 +7,7 @@ import time
 import traceback
 
 from amd_mm.checkpoints import CheckpointError, CheckpointMismatchError, read_checkpoint
-from amd_mm.datasets import AVADataError, ListFileError
+from amd_mm.errors import VideoError
 from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.runner import Runner
@@ -16,7 +16,7 @@ from .sentences import TRACEBACK, LaunchError, built_from, explain
 
 # Their messages say what is wrong with which file and what to do: the tools
 # end with that sentence, without a traceback.
-USER_ERRORS = (LaunchError, CheckpointError, ListFileError, AVADataError)
+USER_ERRORS = (LaunchError, CheckpointError, VideoError)
 _SHOWN = 3  # tensors of another shape
 _TO_SPEAK = 3.0  # seconds for the first process
 

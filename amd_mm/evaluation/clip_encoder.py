@@ -46,7 +46,7 @@ class ClipSampling:
     clips: int = 1
     size: int = 224
 
-    def pipeline(self, backend: str = 'decord') -> list[dict]:
+    def pipeline(self, backend: str = 'pyav') -> list[dict]:
         """Transforms from a file name to a packed sample.
 
         Its ``inputs`` are (clips, C, frames, size, size), uint8, RGB.

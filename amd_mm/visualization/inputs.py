@@ -35,7 +35,7 @@ def find_inputs(paths: Sequence[str], limit: int | None) -> list[str]:
 
 
 def read_inputs(
-    backbone: Any, paths: Sequence[str], stride: int | None = 4, backend: str = 'decord'
+    backbone: Any, paths: Sequence[str], stride: int | None = 4, backend: str = 'pyav'
 ) -> Tensor:
     """Read the middle clip of videos, as testing does, in the size of a backbone.
 

@@ -117,7 +117,7 @@ def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def write_annotated_video(
-    video: str | Path, path: str | Path, rows: Rows, backend: str = 'decord'
+    video: str | Path, path: str | Path, rows: Rows, backend: str = 'pyav'
 ) -> Path:
     """Copy a video with names and probabilities in every frame, see :func:`rewrite_video`."""
     return rewrite_video(video, path, lambda frame, _: annotate_frame(frame, rows), backend)
@@ -127,7 +127,7 @@ def rewrite_video(
     video: str | Path,
     path: str | Path,
     draw: Callable[[np.ndarray, float], np.ndarray],
-    backend: str = 'decord',
+    backend: str = 'pyav',
 ) -> Path:
     """Copy a video with something drawn into every frame.
 

@@ -50,7 +50,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(ann_file='train.txt', clips_per_class=8, pipeline=_pipeline, **_data),
+    dataset=dict(ann_file='train.txt', samples_per_class=8, pipeline=_pipeline, **_data),
 )
 test_dataloader = dict(
     batch_size=64,

@@ -22,7 +22,7 @@ train_dataloader = dict(
     batch_size=30,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(data_root=f'{_images}/train', images_per_class=3, pipeline=[_load, _crop, _pack]),
+    dataset=dict(data_root=f'{_images}/train', samples_per_class=3, pipeline=[_load, _crop, _pack]),
 )
 val_dataloader = dict(
     num_workers=1,

@@ -49,7 +49,7 @@ def test_class_folders_and_bare_folder(folder):
 
 
 def test_a_part_of_the_labels(folder, tmp_path):
-    few = build(folder, images_per_class=2)
+    few = build(folder, samples_per_class=2)
     assert few.get_gt_labels().tolist() == [0, 0, 1, 1, 2, 2]
     more = build(folder, label_fraction=0.5)
     assert len(more) == 9
@@ -59,14 +59,14 @@ def test_a_part_of_the_labels(folder, tmp_path):
     ]
     assert paths[0] < paths[1]
     copied = write_images(tmp_path / 'elsewhere')
-    elsewhere = build(copied, images_per_class=2)
+    elsewhere = build(copied, samples_per_class=2)
     assert {
         elsewhere.get_data_info(index)['img_path'].removeprefix(str(copied)) for index in range(6)
     } == {path.removeprefix(str(folder)) for path in paths[0]}
     with pytest.raises(ValueError, match='with_label=True'):
         build(folder, with_label=False, label_fraction=0.5)
-    with pytest.raises(ValueError, match='one of the two'):
-        build(folder, images_per_class=2, label_fraction=0.5)
+    with pytest.raises(ValueError, match='not both'):
+        build(folder, samples_per_class=2, label_fraction=0.5)
 
 
 @pytest.mark.parametrize('content', [b'', b'no image at all', None])

@@ -3,8 +3,9 @@
 import string
 
 import pytest
-from amd_mm.datasets import ListFileError, read_list_file
+from amd_mm.datasets import read_list_file
 from amd_mm.datasets.list_files import parse_line
+from amd_mm.errors import VideoError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,7 +59,7 @@ def test_lines(tmp_path, line, options, expected):
     ('\n \n', {}, ['no entries']),
 ])  # yapf: disable
 def test_wrong_lines_are_shown_with_file_and_number(tmp_path, text, options, says):
-    with pytest.raises(ListFileError) as error:
+    with pytest.raises(VideoError) as error:
         read(tmp_path, text, **options)
     assert 'list.txt' in str(error.value)
     for part in says:
@@ -66,9 +67,9 @@ def test_wrong_lines_are_shown_with_file_and_number(tmp_path, text, options, say
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(ListFileError, match='VideoFolderDataset'):
+    with pytest.raises(VideoError, match='VideoFolderDataset'):
         read_list_file('')
-    with pytest.raises(ListFileError, match='nowhere.txt.*no such list file'):
+    with pytest.raises(VideoError, match='nowhere.txt.*no such list file'):
         read_list_file(str(tmp_path / 'nowhere.txt'))
     with pytest.raises(ValueError, match='delimiter is empty'):
         read_list_file(write(tmp_path, 'a.mp4 1'), delimiter='')
@@ -77,7 +78,7 @@ def test_missing_files(tmp_path):
 def test_a_list_in_another_encoding(tmp_path):
     text = 'a.mp4 1\r\nb.mp4 2\r\ncaf\u00e9.mp4 3\r\n'
     path = write(tmp_path, text, encoding='latin-1')
-    with pytest.raises(ListFileError) as error:
+    with pytest.raises(VideoError) as error:
         read_list_file(path)
     assert str(error.value).startswith(f'{path}, line 3: the byte 0xe9')
     assert 'Save the list as utf-8' in str(error.value)

@@ -277,7 +277,7 @@ def test_only_rgb_bytes(frames):
 
 
 def test_what_it_cannot_do():
-    with pytest.raises(KeyError, match='after the decoding'):
+    with pytest.raises(KeyError, match='after the decoder'):
         build()(dict())
     with pytest.raises(ValueError, match='not the boxes'):
         build()(dict(imgs=clip(), gt_bboxes=np.zeros((1, 4))))

@@ -150,5 +150,5 @@ def test_wrong_frames():
         erase(np.zeros((1, 3, 8, 32, 32), np.uint8))
     with pytest.raises(ValueError, match='one size'):
         erase([clip(1)[0], clip(1, (8, 8))[0]])
-    with pytest.raises(KeyError, match='after the decoding'):
+    with pytest.raises(KeyError, match='after the decoder'):
         build()(dict())

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from amd_mm.engine.hooks.unreadable_videos import UnreadableVideosHook
+from amd_mm.errors import VideoError
 from amd_mm.registry import HOOKS
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
@@ -61,7 +62,7 @@ def test_the_run_stops_above_the_share(messages):
     hook = UnreadableVideosHook(max_share=0.2, min_fetches=10)
     for _ in range(4):  # one of two, but too few to judge
         hook.before_train_iter(None, 0, batch([('a b.mp4', 'empty')]))
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(VideoError) as error:
         hook.before_train_iter(None, 0, batch([('c.mp4', 'text')]))
     for part in (
         '5 of 10',
@@ -80,7 +81,7 @@ def test_exactly_the_share_is_tolerated(messages):
     hook.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
     strict = UnreadableVideosHook(max_share=0, min_fetches=1)
     strict.before_train_iter(None, 0, batch([]))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(VideoError):
         strict.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
 
 
@@ -161,7 +162,7 @@ def test_in_a_run(tmp_path, make_video):
     for name in ('bad 1.mp4', 'bad 2.mp4'):
         assert text.count(f'{name} (the file is empty)') == 1
     assert f'{hook.unreadable} of {hook.fetched} fetched' in text
-    with pytest.raises(RuntimeError, match='more than max_share=0.05'):
+    with pytest.raises(VideoError, match='more than max_share=0.05'):
         train(folder, tmp_path / 'strict', max_share=0.05)
 
 

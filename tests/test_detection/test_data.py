@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from amd_mm.datasets import (
-    AVADataError,
-    CheckedAVADataset,
-    CheckedAVAKineticsDataset,
-    UnreadableVideoError,
-)
+from amd_mm.datasets import CheckedAVADataset, CheckedAVAKineticsDataset, UnreadableVideoError
 from amd_mm.datasets.ava_files import (
     read_exclusions,
     read_label_map,
     read_proposals,
     scan_annotations,
 )
+from amd_mm.errors import VideoError
 from amd_mm.registry import DATASETS, TRANSFORMS
 from mmengine.logging import MMLogger
 
@@ -28,7 +24,7 @@ from . import people as made
 
 DECODE = dict(
     videos=[
-        dict(type='amd_mm.VideoInit', backend='opencv'),
+        dict(type='amd_mm.VideoInit', backend='pyav'),
         dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=1, test_mode=True),
         dict(type='amd_mm.VideoDecode'),
     ],
@@ -285,7 +281,7 @@ def test_no_common_frame_with_the_proposals(paths):
     edit_proposals(
         paths['proposal_file'], lambda old: {key.replace(',0', ','): v for key, v in old.items()}
     )
-    with pytest.raises(AVADataError, match="'0,0901'.*'0,901'"):
+    with pytest.raises(VideoError, match="'0,0901'.*'0,901'"):
         build(paths)
 
 
@@ -300,7 +296,7 @@ def test_some_frames_without_proposals(paths, log):
     )
     dataset = build(paths)
     assert '2 of 7 frames' in log() and "'1,0901', '2,0902'" in log()
-    # As in MMAction2: the whole picture.
+    # As in MMAction2: the whole image.
     info = [dataset.get_data_info(i) for i in range(7)]
     (one,) = [i for i in info if i['img_key'] == '2,0902']
     assert one['proposals'].tolist() == [[0, 0, 1, 1]]
@@ -315,11 +311,11 @@ def test_weak_proposals_are_counted(people, log):
 def test_missing_media(paths, media, log):
     name = Path(paths[media]) / ('1.mp4' if media == 'videos' else '1')
     os.rename(name, name.with_name('elsewhere'))
-    with pytest.raises(AVADataError, match="1 of 3 .*: '1'.*Testing needs"):
+    with pytest.raises(VideoError, match="1 of 3 .*: '1'.*Testing needs"):
         build(paths, media)
     build(paths, media, test_mode=False)
     assert '1 of 3' in log() and "'1'; they are replaced" in log()
-    with pytest.raises(AVADataError, match='3 of 3 .*There is: nothing'):
+    with pytest.raises(VideoError, match='3 of 3 .*The folder has: nothing'):
         build(dict(paths, **{media: paths[media] + '/deeper'}), media)
 
 
@@ -337,7 +333,7 @@ def test_missing_video_is_replaced_in_training(paths):
     'media, text', [('videos', 'which lasts 4.0 s'), ('frames', r'there is no .*\.jpg')]
 )
 def test_times_that_no_video_has(paths, media, text):
-    with pytest.raises(AVADataError, match=f'none of the 3 videos.*\n.*{text}'):
+    with pytest.raises(VideoError, match=f'3 of 3 videos.*\n.*{text}'):
         build(paths, media, timestamp_start=890)
 
 
@@ -349,7 +345,7 @@ def test_times_that_one_folder_lacks(paths, log):
 
 
 def test_timestamps_out_of_range(people):
-    with pytest.raises(AVADataError, match="2 of 7 frames.*'0,0903', '2,0903'"):
+    with pytest.raises(VideoError, match="2 of 7 frames.*'0,0903', '2,0903'"):
         build(people, timestamp_end=902)
 
 
@@ -357,7 +353,7 @@ def test_everything_excluded(paths):
     Path(paths['exclude_file']).write_text(
         ''.join(f'{video},{time}\n' for video in range(3) for time in made.TIMES)
     )
-    with pytest.raises(AVADataError, match='all 9 frames'):
+    with pytest.raises(VideoError, match='all 9 frames'):
         build(paths)
 
 
@@ -366,13 +362,13 @@ def test_labels_that_are_not_in_the_label_map(paths, log):
     build(paths)
     assert 'labels 2 of' in log()
     edit(paths['label_file'], lambda text: text.replace('id: ', 'id: 1'))
-    with pytest.raises(AVADataError, match='none of the labels'):
+    with pytest.raises(VideoError, match='none of the labels'):
         build(paths)
 
 
 def test_label_map_without_indent(paths):
     edit(paths['label_file'], lambda text: text.replace('  ', ''))
-    with pytest.raises(AVADataError, match='indented by two spaces'):
+    with pytest.raises(VideoError, match='indented by two spaces'):
         read_label_map(paths['label_file'])
 
 
@@ -384,8 +380,8 @@ def test_label_map_without_indent(paths):
     [
         ('0,901,.1,.1,.2,.2,1', '7 fields instead of 8'),
         ('0,901,,,,,,', 'it has no box'),
-        ('0,9x1,.1,.1,.2,.2,1,0', "timestamp is no whole number: '9x1'"),
-        ('0,901,.1,.1,.2,b,1,0', "y2 is no number: 'b'"),
+        ('0,9x1,.1,.1,.2,.2,1,0', "timestamp is not a whole number: '9x1'"),
+        ('0,901,.1,.1,.2,b,1,0', "y2 is not a number: 'b'"),
         ('0,901,10,10,20,20,1,0', 'not pixels'),
         ('0,901,.3,.1,.2,.2,1,0', 'x1 <= x2'),
         ('0,901,.1,.1,.2,.2,4,0', 'below num_classes=4'),
@@ -395,7 +391,7 @@ def test_label_map_without_indent(paths):
 )
 def test_wrong_lines_are_named(paths, line, problem):
     edit(paths['ann_file'], lambda text: text + line + '\n')
-    with pytest.raises(AVADataError, match='1 of 19 lines') as error:
+    with pytest.raises(VideoError, match='1 of 19 lines') as error:
         build(paths)
     assert 'line 19: ' in str(error.value) and problem in str(error.value)
     assert line in str(error.value)
@@ -403,7 +399,7 @@ def test_wrong_lines_are_named(paths, line, problem):
 
 def test_empty_annotations(paths):
     Path(paths['ann_file']).write_text('')
-    with pytest.raises(AVADataError, match='is empty'):
+    with pytest.raises(VideoError, match='is empty'):
         build(paths)
 
 
@@ -411,7 +407,7 @@ def test_wrong_exclusions(paths):
     assert read_exclusions(None) == set()
     assert read_exclusions(paths['exclude_file']) == {'0,0902', '1,0903'}
     edit(paths['exclude_file'], lambda text: text + '1;902\n')
-    with pytest.raises(AVADataError, match='line 3'):
+    with pytest.raises(VideoError, match='line 3'):
         read_exclusions(paths['exclude_file'])
 
 
@@ -429,7 +425,7 @@ def test_wrong_exclusions(paths):
 def test_wrong_proposals_are_named(tmp_path, content, problem):
     path = tmp_path / 'boxes.pkl'
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(AVADataError, match=problem):
+    with pytest.raises(VideoError, match=problem):
         read_proposals(str(path))
 
 
@@ -441,7 +437,7 @@ class RunsCode:
 def test_proposals_run_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path('boxes.pkl').write_bytes(pickle.dumps({'a,0901': RunsCode()}))
-    with pytest.raises(AVADataError, match='mkdir'):
+    with pytest.raises(VideoError, match='mkdir'):
         read_proposals('boxes.pkl')
     assert not Path('ran').exists()
 

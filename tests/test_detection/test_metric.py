@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from amd_mm.datasets import AVADataError
+from amd_mm.errors import VideoError
 from amd_mm.registry import METRICS
 from mmaction.evaluation.metrics import AVAMetric
 from mmengine.logging import MMLogger
@@ -199,7 +199,7 @@ def test_excluded_frames_do_not_count(files, tmp_path):
     ]
     assert found == measure(kept, **files)
     path.write_text(''.join(f'{video},{time}\n' for video in 'abc' for time in range(902, 907)))
-    with pytest.raises(AVADataError, match='all frames'):
+    with pytest.raises(VideoError, match='all frames'):
         measure(predictions(), exclude_file=str(path), **files)
 
 
@@ -215,19 +215,19 @@ def test_custom_classes(files):
     every = measure(predictions(), classwise=True, **files)
     for name in (f'mAP/{label}_{LABELS[label]}' for label in (2, 70)):
         assert found[name] == every[name]
-    with pytest.raises(AVADataError, match='custom_classes 3 '):
+    with pytest.raises(VideoError, match='custom_classes 3 '):
         measure([], **dict(metric, custom_classes=[2, 3]))
 
 
 def test_other_annotations_than_the_data_set(files):
     samples = predictions()
     samples[0]['video_id'] = 'somewhere'
-    with pytest.raises(AVADataError, match="'somewhere,0902'.*'a,0902'"):
+    with pytest.raises(VideoError, match="'somewhere,0902'.*'a,0902'"):
         measure(samples, **files)
 
 
 def test_no_common_label(files):
     path = Path(files['label_file'])
     path.write_text(path.read_text().replace('id: ', 'id: 5'))
-    with pytest.raises(AVADataError, match='no line of .* has a label'):
+    with pytest.raises(VideoError, match='no line of .* has a label'):
         measure([], **files)

@@ -226,7 +226,7 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
             1,
             '--no-linear',
             '--cfg-options',
-            'train_dataloader.dataset.clips_per_class=2',
+            'train_dataloader.dataset.samples_per_class=2',
         )
         == 0
     )

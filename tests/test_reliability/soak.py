@@ -44,7 +44,7 @@ def loader_config(folder: Path, backend: str, pipeline_end: list) -> dict:
         persistent_workers=True,
         drop_last=True,
         sampler=dict(type='amd_mm.EpochSeededSampler'),
-        collate_fn=dict(type='amd_mm.one_tensor_collate'),
+        collate_fn=dict(type='amd_mm.stack_views_collate'),
         dataset=dict(
             type='amd_mm.VideoFolderDataset',
             data_root=str(folder),

@@ -91,21 +91,21 @@ def test_boxes_without_confidence(tmp_path, capsys):
         (
             'a,7,.1,.1,.5,.5,.9\na,7.5,.1,.1,.5,.5,.9\n',
             (),
-            'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is no whole '
+            'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is not a whole '
             'second: 7.5\n    a,7.5',
         ),
-        ('a,7,64,24,320,120,.5\n', (), 'line 1: values from 0.5 to 320; corners are shares'),
-        ('a,7,64,24,320,120,.5\n', (), 'corners in pixels: --size'),
+        ('a,7,64,24,320,120,.5\n', (), 'line 1: values from 0.5 to 320; corners are relative'),
+        ('a,7,64,24,320,120,.5\n', (), 'corners in pixels: give the size'),
         ('a,7,64,24,320,120,.5\n', ('--size', '200x200'), 'line 1: values from 0.12 to 1.6'),
-        ('a,7,.1,.1,.5,.5,.5\n', ('--size', '200x200'), 'shares of the frame already'),
+        ('a,7,.1,.1,.5,.5,.5\n', ('--size', '200x200'), 'relative to the frame already'),
         ('a,7,.5,.5,.1,.1,.5\n', (), 'line 1: a box has x1 > x2'),
         ('a,7,.1,.1,.5,nan,.5\n', (), 'line 1: y2 is not finite'),
-        ('a,x,.1,.1,.5,.5,.5\n', (), "line 1: timestamp is no number: 'x'"),
+        ('a,x,.1,.1,.5,.5,.5\n', (), "line 1: timestamp is not a number: 'x'"),
         ('a,7,.1,.1,.5,.5,97\n', (), 'line 1: values from 0.1 to 97'),
-        ('a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n', (), 'line 2: it has 1 fields too few'),
+        ('a,7,.1,.1,.5,.5,.9\na,7,.1,.1,.5,.5\n', (), 'line 2: it has 6 fields instead of 7'),
         ('a;7;.1;.1;.5;.5;.9\n', (), 'its header a;7;.1;.1;.5;.5;.9 lacks video'),
         ('video,timestamp,x1,y1,w,h,score\na,7,0,0,1,1,1\n', (), 'lacks x2, y2'),
-        ('1,2,3\n', (), 'line 1: without a header there are 7 columns'),
+        ('1,2,3\n', (), 'line 1: 3 columns. Without a header there are 7'),
         ('\n', (), 'has no boxes'),
         # The annotations by mistake.
         ('a,902,.1,.1,.5,.5,12,0\na,902,.1,.1,.5,.5,14,1\n', (), 'a person of an annotation file'),
@@ -155,7 +155,7 @@ def test_aia(tmp_path, capsys):
 def test_aia_files_that_are_wrong(tmp_path, capsys):
     box = dict(image_id=30902, bbox=[0, 0, 1, 1], score=0.9)
     for boxes, images, said in (
-        ([], IMAGES, 'boxes.json is no list of boxes'),
+        ([], IMAGES, 'boxes.json is not a list of boxes'),
         ([box], [], 'images.json does not describe key frames'),
         ([box], dict(images=[dict(id=1)]), "KeyError: 'movie'"),
         ([dict(box, image_id=7)], IMAGES, 'no box of'),
@@ -171,7 +171,7 @@ def test_aia_files_that_are_wrong(tmp_path, capsys):
         )
         == 2
     )
-    assert 'boxes.json is no json' in capsys.readouterr().err
+    assert 'boxes.json is not a json' in capsys.readouterr().err
 
 
 # -- validator --------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_labels_and_proposals_that_lack_something(people, capsys):
     out = capsys.readouterr().out
     assert '0 errors, 3 warnings' in out
     assert 'labels 3 of' in out
-    assert "have no proposals; the whole picture is their box: '0,0901'" in out
+    assert "have no proposals; the whole image is their box: '0,0901'" in out
     assert 'have no proposal of confidence 0.8' in out and "'1,0902'" in out
     assert validate(people, '--strict') == 1
 
@@ -293,7 +293,7 @@ def test_media_that_lack_something(people, capsys, tmp_path, media):
     assert 'not in' in (out := capsys.readouterr().out) and "'1'" in out
     assert validate(people, '--strict', media=media, folder=folder) == 1
     assert validate(people, media=media, folder=tmp_path / 'no') == 1
-    assert 'There is: nothing' in capsys.readouterr().out
+    assert 'The folder has: nothing' in capsys.readouterr().out
 
 
 def test_all_folders_are_looked_into(people, capsys, tmp_path, monkeypatch):
@@ -311,7 +311,7 @@ def test_all_folders_are_looked_into(people, capsys, tmp_path, monkeypatch):
 def test_a_missing_file_and_a_bad_pickle(people, capsys):
     Path(people['proposal_file']).write_bytes(b'no pickle')
     assert validate(people) == 1
-    assert 'is no file of proposals' in capsys.readouterr().out
+    assert 'is not a file of proposals' in capsys.readouterr().out
     people['ann_file'] = 'no.csv'
     assert validate(people) == 2
     assert 'no.csv' in capsys.readouterr().err

@@ -127,7 +127,11 @@ def test_lists(name, run, tmp_path):
     # As training reads them.
     folder = dict(kinetics400='videos_train').get(name, 'videos')
     dataset = VideoListDataset(
-        next(iter(expected)) + '.txt', [], str(tmp_path), dict(video=folder), num_classes=2
+        next(iter(expected)) + '.txt',
+        [],
+        data_root=str(tmp_path),
+        data_prefix=dict(video=folder),
+        num_classes=2,
     )
     for index, line in enumerate(next(iter(expected.values()))):
         info = dataset.get_data_info(index)

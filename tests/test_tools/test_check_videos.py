@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from amd_mm.datasets import checking, read_list_file
-from amd_mm.datasets.checking import CheckSettings, check_videos
+from amd_mm.datasets import read_list_file
 from mmengine import Config
 
 from .tool_scripts import TOOLS, load_tool
 
 TOOL = load_tool('check_videos')
+CheckSettings, check_videos = TOOL.CheckSettings, TOOL.check_videos
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_defaults_are_those_of_pretraining(name):
     assert args.min_frames == opening.min_frames
 
 
-@pytest.mark.parametrize('options', [['--full'], ['--backend', 'opencv']])
+@pytest.mark.parametrize('options', [['--full'], ['--backend', 'decord']])
 def test_other_ways_to_look(folder, check, options):
     code, clean, bad, _ = check(folder, *options, '--min-frames', 1)
     assert (code, len(clean), len(bad)) == (1, 3, 3)
@@ -202,7 +202,7 @@ needs_fork = pytest.mark.skipif(
 @needs_fork
 @pytest.mark.parametrize('workers', [1, 3])
 def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
-    monkeypatch.setattr(checking, 'check_video', misbehave)
+    monkeypatch.setattr(TOOL, 'check_video', misbehave)
     paths = ['good1', 'crash', 'good2', 'hang', 'exit', 'bad', 'good3'] * 2
     started = time.monotonic()
     found = dict(check_videos(paths, CheckSettings(timeout=0.5), workers=workers))
@@ -226,7 +226,7 @@ def test_a_decoder_may_crash_or_hang(monkeypatch, workers):
 @needs_fork
 def test_who_dies_while_idle_is_replaced(monkeypatch):
     """Ended by the system for lack of memory, for instance."""
-    monkeypatch.setattr(checking, 'check_video', misbehave)
+    monkeypatch.setattr(TOOL, 'check_video', misbehave)
     others = set(multiprocessing.active_children())
     found = {}
     paths = ['good1', 'good2', 'bad', 'good3']
@@ -242,7 +242,7 @@ def test_who_dies_while_idle_is_replaced(monkeypatch):
 @needs_fork
 def test_ctrl_c_is_not_taken_for_a_crash(monkeypatch):
     """It reaches the processes of the crew too."""
-    monkeypatch.setattr(checking, 'check_video', misbehave)
+    monkeypatch.setattr(TOOL, 'check_video', misbehave)
     found = dict(check_videos(['good ctrl-c', 'good'], CheckSettings(), 1))
     assert found == {0: None, 1: None}
 

@@ -30,7 +30,7 @@ SMALL = [
 PRETRAIN = [*SMALL, 'train_cfg.max_iters=2', 'param_scheduler.0.end=1', 'param_scheduler.1.begin=1']
 FINETUNE = [
     *SMALL,
-    'train_dataloader.dataset.clips_per_class=1',
+    'train_dataloader.dataset.samples_per_class=1',
     'train_cfg.max_epochs=1',
     'param_scheduler=None',
     'default_hooks.checkpoint.interval=1',

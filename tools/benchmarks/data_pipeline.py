@@ -32,9 +32,9 @@ from amd_mm.datasets import (
     UnreadableVideoError,
     available_backends,
     find_videos,
-    one_tensor_collate,
     open_video,
     seeded_randomness,
+    stack_views_collate,
 )
 from amd_mm.registry import TRANSFORMS
 from mmengine.config import Config
@@ -67,7 +67,7 @@ def package_pipeline(backend: str, views: int) -> Batch:
             with seeded_randomness(np.random.SeedSequence(seed)):
                 video = dict(filename=path, modality='RGB', label=-1, start_index=0)
                 samples.append(pipeline(video))
-        return one_tensor_collate(samples)['inputs'][0]
+        return stack_views_collate(samples)['inputs'][0]
 
     return make_batch
 

@@ -29,7 +29,7 @@ def add_input_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
     )
     parser.add_argument('--limit', type=int, default=limit, help=f'inputs of a folder ({limit})')
     parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
+    parser.add_argument('--backend', choices=list(BACKENDS), default='pyav')
 
 
 def load(source: Sequence[str], device: str | None) -> Encoder:

@@ -11,7 +11,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='amd_mm.EpochSeededSampler', shuffle=True),
-    collate_fn=dict(type='amd_mm.one_tensor_collate'),
+    collate_fn=dict(type='amd_mm.stack_views_collate'),
     dataset=dict(
         type='amd_mm.VideoListDataset',
         data_root='data/kinetics400',

@@ -13,8 +13,8 @@ Exit code: 0, or 2 if a file is wrong; nothing is written then.
 import argparse
 import sys
 
-from amd_mm.datasets.ava_files import AVADataError
-from amd_mm.datasets.detector_boxes import read_aia_boxes, write_proposals
+from amd_mm.datasets.ava_files import read_aia_boxes, write_proposals
+from amd_mm.errors import VideoError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = read_aia_boxes(args.boxes, args.images)
         write_proposals(args.out, boxes.proposals)
-    except (AVADataError, OSError) as error:
+    except (VideoError, OSError) as error:
         print(f'aia_to_proposals.py: {error}', file=sys.stderr)
         return 2
     if boxes.foreign:

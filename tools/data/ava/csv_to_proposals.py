@@ -15,8 +15,8 @@ Exit code: 0, or 2 if a file is wrong; nothing is written then.
 import argparse
 import sys
 
-from amd_mm.datasets.ava_files import AVADataError
-from amd_mm.datasets.detector_boxes import read_box_csv, write_proposals
+from amd_mm.datasets.ava_files import read_box_csv, write_proposals
+from amd_mm.errors import VideoError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = read_box_csv(args.csv, args.columns, args.size)
         write_proposals(args.out, boxes.proposals)
-    except (AVADataError, OSError, UnicodeDecodeError) as error:
+    except (VideoError, OSError, UnicodeDecodeError) as error:
         print(f'csv_to_proposals.py: {error}', file=sys.stderr)
         return 2
     scored = next(iter(boxes.proposals.values())).shape[1] == 5

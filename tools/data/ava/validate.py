@@ -1,26 +1,24 @@
-r"""Are the files of an AVA-style data set right, and do they meet?
+r"""Check the files of an AVA-style dataset, and that they match.
 
-    python tools/data/ava/validate.py ava_val_v2.2.csv --videos videos_15min \\
-        --labels actions.pbtxt --proposals proposals.pkl \\
+    python tools/data/ava/validate.py ava_val_v2.2.csv --videos videos_15min \
+        --labels actions.pbtxt --proposals proposals.pkl \
         --exclude ava_val_excluded_timestamps_v2.2.csv
 
-Reads every line of the annotations and of whatever else is given, compares
-the files with each other and with the videos (or --frames), and names what is
-wrong: the first few of each kind (--show). Videos without a file, frames
-without proposals and labels that the label map does not have are warnings:
+Reads every line of the annotations and of the other files, compares the files with each other and
+with the videos (or --frames), and names what is wrong, the first few of each kind (--show). Videos
+without a file, frames without proposals and labels that the label map does not have are warnings:
 one can train with them.
 
-Exit code: 0 nothing is wrong (there may be warnings; not with --strict),
-1 something is, 2 the call is wrong.
+Exit code: 0 nothing is wrong (there may be warnings; not with --strict), 1 something is, 2 the call
+is wrong.
 """
 
 import argparse
 import sys
 
-from amd_mm.datasets import CheckedAVADataset, CheckedAVAKineticsDataset
+from amd_mm.datasets import BACKENDS, CheckedAVADataset, CheckedAVAKineticsDataset
 from amd_mm.datasets.ava_files import (
     AVAAnnotations,
-    AVADataError,
     frame_key,
     read_exclusions,
     read_label_map,
@@ -28,7 +26,7 @@ from amd_mm.datasets.ava_files import (
     scan_annotations,
     some_of,
 )
-from amd_mm.datasets.video_reader import BACKENDS
+from amd_mm.errors import VideoError
 from mmengine.logging import MMLogger
 
 
@@ -37,58 +35,52 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('annotations', help='ava_{train,val}_v2.2.csv')
-    parser.add_argument('--labels', help='label map (.pbtxt)')
-    parser.add_argument('--exclude', help='csv of excluded frames')
-    parser.add_argument('--proposals', help='pickle of boxes')
+    add = parser.add_argument
+    add('annotations', help='ava_{train,val}_v2.2.csv')
+    add('--labels', help='label map (.pbtxt)')
+    add('--exclude', help='csv of excluded frames')
+    add('--proposals', help='pickle of boxes')
     media = parser.add_mutually_exclusive_group()
     media.add_argument('--videos', help='folder of videos')
     media.add_argument('--frames', help='folder of folders of frames')
-    parser.add_argument(
+    add(
         '--timestamps',
         nargs=2,
         type=int,
         default=[902, 1798],
         metavar=('FIRST', 'LAST'),
-        help='that may be annotated (902 1798, as in AVA)',
+        help='that may be annotated (default: 902 1798, as in AVA)',
     )
-    parser.add_argument(
+    add(
         '--shown',
         nargs=2,
         type=int,
         default=[900, 1800],
         metavar=('START', 'END'),
-        help='what timestamps a video begins and ends at (900 1800)',
+        help='timestamps at which a video begins and ends (default: 900 1800)',
     )
-    parser.add_argument(
+    add(
         '--kinetics',
         action='store_true',
         help='AVA-Kinetics: the times of {video}_{start}_{end} are in its name',
     )
-    parser.add_argument('--num-classes', type=int, default=81, help='labels are below this (81)')
-    parser.add_argument(
-        '--confidence', type=float, default=0.8, help='frames without a box of this are named (0.8)'
+    add('--num-classes', type=int, default=81, help='labels are below this (default: 81)')
+    add(
+        '--confidence',
+        type=float,
+        default=0.8,
+        help='frames without a box of this confidence are named (default: 0.8)',
     )
-    parser.add_argument('--fps', type=int, default=30, help='frames of a second in --frames (30)')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='decord')
-    parser.add_argument(
-        '--all', action='store_true', help='look into all videos or folders, not into a few'
-    )
-    parser.add_argument('--show', type=int, default=5, help='lines of each kind (5)')
-    parser.add_argument('--strict', action='store_true', help='warnings are errors')
+    add('--fps', type=int, default=30, help='frames per second of --frames (default: 30)')
+    add('--backend', choices=list(BACKENDS), default='pyav')
+    add('--all', action='store_true', help='look into all videos or folders, not into a few')
+    add('--show', type=int, default=5, help='lines of each kind (default: 5)')
+    add('--strict', action='store_true', help='warnings are errors')
     return parser.parse_args(argv)
 
 
 class Validator:
-    """Goes on after an error, and counts.
-
-    Args:
-        args (argparse.Namespace): The command line.
-
-    Attributes:
-        errors (int): Kinds of errors that were found.
-        warnings (int): Kinds of warnings.
-    """
+    """Runs all checks and counts errors and warnings."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -96,43 +88,38 @@ class Validator:
         self.warnings = 0
 
     def error(self, text: str) -> None:
-        """Print and count."""
+        """Print and count an error."""
         self.errors += 1
         print(f'ERROR    {text}')
 
     def warn(self, text: str) -> None:
-        """Print and count."""
+        """Print and count a warning."""
         self.warnings += 1
         print(f'WARNING  {text}')
 
     def run(self) -> None:
-        """All checks.
-
-        Raises:
-            OSError: If a file is not there.
-        """
+        """Check each file, then all of them together."""
         args = self.args
         annotations = scan_annotations(args.annotations, args.num_classes)
-        right = self.annotations(annotations)
+        correct = self.check_annotations(annotations)
         for check, path in (
-            (self.labels, args.labels),
-            (self.exclusions, args.exclude),
-            (self.proposals, args.proposals),
+            (self.check_labels, args.labels),
+            (self.check_exclusions, args.exclude),
+            (self.check_proposals, args.proposals),
         ):
-            if path is None:
-                continue
-            try:
-                check(path, annotations)
-            except AVADataError as error:
-                self.error(str(error))
-                right = False
-        if right:
-            self.together()
+            if path is not None:
+                try:
+                    check(path, annotations)
+                except VideoError as error:
+                    self.error(str(error))
+                    correct = False
+        if correct:
+            self.compare()
         else:
             print('         The files were not compared with each other: correct them first.')
 
-    def annotations(self, found: AVAAnnotations) -> bool:
-        """Lines and timestamps; whether they can be used."""
+    def check_annotations(self, found: AVAAnnotations) -> bool:
+        """Check lines and timestamps; whether the annotations can be used."""
         show = self.args.show
         print(
             f'{found.path}: {found.lines + len(found.problems)} lines, '
@@ -140,10 +127,8 @@ class Validator:
             f'{len(found.labels)} actions'
         )
         if found.problems:
-            self.error(
-                f'{len(found.problems)} lines are wrong:\n  '
-                + '\n  '.join(map(str, found.problems[:show]))
-            )
+            shown = '\n  '.join(found.problems[:show])
+            self.error(f'{len(found.problems)} lines are wrong:\n  {shown}')
         elif not found.lines:
             self.error('it is empty')
         first, last = self.args.timestamps
@@ -156,37 +141,37 @@ class Validator:
         }
         if outside:
             self.error(
-                f'{len(outside)} frames are not at {first} to {last} s '
-                f'(--timestamps): {some_of(outside, show)}'
+                f'{len(outside)} frames are not at {first} to {last} s (--timestamps): '
+                f'{some_of(outside, show)}'
             )
         return bool(found.lines) and not found.problems
 
-    def labels(self, path: str, found: AVAAnnotations) -> None:
-        """The label map."""
+    def check_labels(self, path: str, found: AVAAnnotations) -> None:
+        """Check the label map."""
         names = read_label_map(path)
         print(
             f'{path}: {len(names)} actions, {min(names)} to {max(names)}; '
             f'{len(set(names) & set(found.labels))} of them are annotated'
         )
 
-    def exclusions(self, path: str, found: AVAAnnotations) -> None:
-        """The excluded frames."""
+    def check_exclusions(self, path: str, found: AVAAnnotations) -> None:
+        """Check the excluded frames."""
         excluded = read_exclusions(path)
-        hit = excluded & found.frames()
-        print(f'{path}: {len(excluded)} frames, {len(hit)} of them annotated')
+        annotated = excluded & found.frames()
+        print(f'{path}: {len(excluded)} frames, {len(annotated)} of them annotated')
         videos = {key.rpartition(',')[0] for key in excluded}
         if excluded and not videos & set(found.timestamps):
             self.warn(f'{path} is of other videos: {some_of(videos, self.args.show)}')
 
-    def proposals(self, path: str, found: AVAAnnotations) -> None:
-        """The boxes of people."""
+    def check_proposals(self, path: str, found: AVAAnnotations) -> None:
+        """Check the boxes."""
         proposals = read_proposals(path)
         print(f'{path}: {sum(map(len, proposals.values()))} boxes in {len(proposals)} frames')
 
-    def together(self) -> None:
-        """What the data sets check when training starts, of everything."""
-        validator, args = self, self.args
-        base = CheckedAVAKineticsDataset if args.kinetics else (CheckedAVADataset)
+    def compare(self) -> None:
+        """Run the checks that the datasets run when training starts."""
+        args, warn = self.args, self.warn
+        base = CheckedAVAKineticsDataset if args.kinetics else CheckedAVADataset
 
         class Dataset(base):
             """Reports to the validator."""
@@ -195,46 +180,43 @@ class Validator:
                 folders_to_try = videos_to_open = sys.maxsize
 
             def _warn(self, text: str) -> None:
-                validator.warn(text)
+                warn(text)
 
             def _check_media(self, kept: list[dict]) -> None:
-                if args.videos or args.frames:
-                    super()._check_media(kept)
-                    count = len({info['video_id'] for info in kept})
-                    tried = self.videos_to_open if args.videos else self.folders_to_try
-                    print(
-                        f'{args.videos or args.frames}: looked for {count} '
-                        f'videos, and into {min(tried, count)} of them'
-                        + (' (--all: into all)' if tried < count else '')
-                    )
+                if not (args.videos or args.frames):
+                    return
+                super()._check_media(kept)
+                count = len({info['video_id'] for info in kept})
+                tried = min(self.videos_to_open if args.videos else self.folders_to_try, count)
+                print(
+                    f'{args.videos or args.frames}: looked for {count} videos, and into {tried} '
+                    f'of them{" (--all: into all)" if tried < count else ""}'
+                )
 
-        prefix = dict(video=args.videos) if args.videos else dict(img=args.frames or '')
-        pipeline = [dict(type='amd_mm.VideoInit', backend=args.backend)]
-        start, end = args.shown
+        pipeline = [dict(type='amd_mm.VideoInit', backend=args.backend)] if args.videos else []
         try:
             Dataset(
                 args.annotations,
-                pipeline if args.videos else [],
-                data_prefix=prefix,
+                pipeline,
+                data_prefix=dict(video=args.videos) if args.videos else dict(img=args.frames or ''),
                 exclude_file=args.exclude,
                 label_file=args.labels,
                 proposal_file=args.proposals,
                 person_det_score_thr=args.confidence,
                 num_classes=args.num_classes,
-                timestamp_start=start,
-                timestamp_end=end,
+                timestamp_start=args.shown[0],
+                timestamp_end=args.shown[1],
                 fps=args.fps,
             )
-        except AVADataError as error:
+        except VideoError as error:
             self.error(str(error))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Validate and give the exit code."""
+    """Validate and return the exit code."""
     args = parse_args(argv)
     validator = Validator(args)
-    # What the data sets log is said here in another way.
-    logger = MMLogger.get_current_instance()
+    logger = MMLogger.get_current_instance()  # the validator prints what the datasets log
     level = logger.level
     logger.setLevel('ERROR')
     try:
