@@ -137,7 +137,7 @@ def _read_stream(stream: BinaryIO, path: str, unsafe: bool) -> dict[str, Any]:
         if re.match(pattern, head, re.IGNORECASE):
             raise CheckpointError(f'{path} is not a checkpoint but {description}.')
     checkpoint = _read_torch(stream, path, unsafe)
-    if not isinstance(checkpoint, Mapping):
+    if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f'{path} holds a {type(checkpoint).__name__}, not a dictionary of weights.'
         )

@@ -281,24 +281,8 @@ def _compare(
             result.unexpected.append(name)
     targets = module.state_dict(keep_vars=True)
     for name, target in targets.items():
-        allowed, tensor = _is_allowed(name, allow_missing), given.get(name)
-        owner = module.get_submodule(name.rpartition('.')[0])
-        if is_table(name):
-            takes_table = getattr(owner, 'takes_position_table', False)
-            if not isinstance(target, nn.Parameter) and not takes_table:
-                if tensor is not None:
-                    _keep_table(result, name, target, tensor, _grid_of(owner, target), allowed)
-                continue
-            if tensor is not None:
-                tensor = _resample(result, name, owner, target, tensor)
-        if tensor is not None and tensor.shape == target.shape:
-            result.copies[name] = tensor
-        elif allowed:
-            result.missing.append(name)
-        elif tensor is None:
-            result.lacking.append(name)
-        else:
-            result.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
+        allowed = _is_allowed(name, allow_missing)
+        _compare_target(result, module, name, target, given.get(name), allowed)
     encoder = ENCODER.removeprefix(prefix)
     depth = count_blocks(targets, encoder)
     for name, tensor in given.items():
@@ -318,6 +302,34 @@ def _compare(
         else:
             result.foreign.append(name)
     return result
+
+
+def _compare_target(
+    result: _Comparison,
+    module: nn.Module,
+    name: str,
+    target: Tensor,
+    given: Tensor | None,
+    allowed: bool,
+) -> None:
+    """Compare one weight of the module with the file's."""
+    if is_table(name):
+        owner = module.get_submodule(name.rpartition('.')[0])
+        takes_table = getattr(owner, 'takes_position_table', False)
+        if not isinstance(target, nn.Parameter) and not takes_table:
+            if given is not None:
+                _keep_table(result, name, target, given, _grid_of(owner, target), allowed)
+            return
+        if given is not None:
+            given = _resample(result, name, owner, target, given)
+    if given is not None and given.shape == target.shape:
+        result.copies[name] = given
+    elif allowed:
+        result.missing.append(name)
+    elif given is None:
+        result.lacking.append(name)
+    else:
+        result.mismatched[name] = (tuple(given.shape), tuple(target.shape))
 
 
 def _is_allowed(name: str, patterns: Iterable[str]) -> bool:
@@ -385,8 +397,9 @@ def _resample(
 
 def _grid_of(backbone: nn.Module, table: Tensor) -> Grid | None:
     """Tokens (time, height, width) of a backbone, if it tells."""
-    if hasattr(backbone, 'token_grid'):
-        return tuple(backbone.token_grid)
+    grid = getattr(backbone, 'token_grid', None)
+    if grid is not None:
+        return grid
     plane = getattr(backbone, 'grid_size', None)  # of MMAction2's ViT
     plane = plane or getattr(backbone, 'patch_resolution', None)  # of MMPretrain's
     return (table.shape[1] // (plane[0] * plane[1]), *plane) if plane else None

@@ -80,7 +80,7 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         # MMEngine removes a former best checkpoint before it writes the new one, if it knows one.
         several = getattr(self, 'best_ckpt_path_dict', None)
-        paths = vars(self) if several is None else several
+        paths: dict = self.__dict__ if several is None else several
         former = {key: paths[key] for key in (several or ['best_ckpt_path'])}
         paths.update(dict.fromkeys(former))
         super()._save_best_checkpoint(runner, metrics)
