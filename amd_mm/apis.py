@@ -618,6 +618,14 @@ def _middle_frame(path: str, backend: str | None) -> np.ndarray:
         return np.asarray(reader.read([len(reader) // 2])[0])
 
 
+def _sample(
+    cfg: Config, source: Pixels, sampling: ClipSampling | None, backend: str | None
+) -> dict[str, Any]:
+    pipeline = sampling.pipeline() if sampling else cfg.test_pipeline
+    with DefaultScope.overwrite_default_scope(_scope(cfg)):
+        return read_sample(pipeline, source, backend)
+
+
 def extract_features(
     model: nn.Module,
     source: Pixels,
@@ -643,8 +651,7 @@ def extract_features(
         VideoError: if the input cannot be read.
     """
     encoder = model if isinstance(model, Encoder) else encoder_of(model)
-    pipeline = sampling.pipeline() if sampling else encoder.cfg.test_pipeline
-    inputs = read_sample(pipeline, source, backend)['inputs']
+    inputs = _sample(encoder.cfg, source, sampling, backend)['inputs']
     if encoder.frames is None:
         inputs = inputs[None]  # (C, H, W) -> (1, C, H, W)
     return encoder.encode(inputs, keep_tokens=keep_tokens)
@@ -689,8 +696,7 @@ def predict(
             'the model has no classifier, as after pre-training: fine-tune it first '
             '(configs/amd/recognition), or use extract_features'
         )
-    pipeline = sampling.pipeline() if sampling else model.cfg.test_pipeline
-    sample = read_sample(pipeline, source, backend)
+    sample = _sample(model.cfg, source, sampling, backend)
     with torch.no_grad():
         scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
     labels = labels or model.dataset_meta.get('classes')

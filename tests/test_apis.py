@@ -244,6 +244,24 @@ def test_images(tmp_path, video):
     assert extract_features(model, video).shape == features.shape
 
 
+def test_a_stock_pipeline_without_scopes(run, video):
+    """As MMAction2's own configs name their transforms; a raw-frame config reads videos too."""
+    ours = load_model(run)
+    cfg = ours.cfg.copy()
+    for step in cfg.test_dataloader.dataset.pipeline:
+        step.type = step.type.split('.')[-1]
+    steps = cfg.test_dataloader.dataset.pipeline
+    for start, decode in ((['DecordInit'], 'DecordDecode'), ([], 'RawFrameDecode')):
+        cfg.test_dataloader.dataset.pipeline = [
+            *(dict(type=name) for name in start),
+            steps[1],
+            dict(type=decode),
+            *steps[3:],
+        ]
+        model = load_model((cfg, run / 'epoch_1.pth'))
+        assert predict(model, video) == predict(ours, video)
+
+
 def test_inputs_that_cannot_be_read(tmp_path, run):
     pipeline = load_model(run).cfg.test_pipeline
     with pytest.raises(VideoError, match='there is no video or image no.mp4'):

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
+from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
 from amd_mm.evaluation.predictions import (
     ClassDifference,
@@ -104,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
             for part in result.largest(args.top)
         ]
         draw_class_differences(*bars, picture, headline(result, models))
-    except (ValueError, OSError) as error:
+    except (CheckpointError, ConfigError, OSError) as error:
         print(f'compare_predictions.py: {error}', file=sys.stderr)
         return 2
     print(report(result, names, models, args.top))

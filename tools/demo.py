@@ -17,6 +17,7 @@ import sys
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import ClipSampling, load_model, predict
 from amd_mm.datasets import BACKENDS
+from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.label_map import read_label_map
 from amd_mm.visualization.video import check_output, write_annotated_video
 
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except (ConfigError, CheckpointError, VideoError, OSError, ImportError) as error:
         print(f'demo.py: {error}', file=sys.stderr)
         return 2
     return 0

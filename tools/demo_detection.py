@@ -1,4 +1,4 @@
-r"""Who does what in a video? Boxes and actions, drawn over time.
+r"""Detect actions: who does what in a video, drawn over time.
 
     python tools/demo_detection.py VIDEO CHECKPOINT --out annotated.mp4 \
         --proposals people.csv --labels ava_action_list_v2.2.pbtxt
@@ -6,15 +6,13 @@ r"""Who does what in a video? Boxes and actions, drawn over time.
         --detector-config mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py \
         --detector-checkpoint CHECKPOINT_OR_ADDRESS
 
-CHECKPOINT is an action detector (configs/amd/detection). The config that
-training left beside it is found by itself; else this package's config for a
-ViT of its width is taken. Where people are comes from a file (the pickle that
-tools/data/ava writes, or a csv that csv_to_proposals.py there reads) or from a
-person detector of mmdet. A second of a file is a second of the video;
---starts-at 900 for videos cut as AVA's.
+CHECKPOINT is an action detector (configs/amd/detection). The config that training left beside it
+is used; otherwise this package's config for a ViT of its width. The boxes of people come from a
+file (the pickle that tools/data/ava writes, or a csv that csv_to_proposals.py there reads) or
+from a person detector of mmdet. A second of a file is a second of the video; use --starts-at 900
+for videos cut as AVA's.
 
-A clip around each such second is looked at; what it shows stays in the
-picture until the middle between two.
+The model sees a clip around each such second; its actions are shown until halfway to the next.
 
 Exit code: 0, or 2 if something is wrong with the call or the files.
 """
@@ -25,24 +23,18 @@ import sys
 from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
-from amd_mm.checkpoints import CheckpointError
+import torch
+from amd_mm.apis import choose_device, find_source, load_model, video_steps
+from amd_mm.checkpoints import read_checkpoint, unwrap
 from amd_mm.datasets import BACKENDS, open_video
 from amd_mm.datasets.ava_files import read_box_csv, read_label_map, read_proposals, some_of
-from amd_mm.engine.launch import LaunchError, read_config
-from amd_mm.errors import VideoError
-from amd_mm.evaluation.action_detector import (
-    ActionDetectorError,
-    Detector,
-    build_detector,
-    check_mmdet,
-    read_detector,
-    recognise,
-)
-from amd_mm.evaluation.clip_encoder import ArchitectureError, choose_device, find_config
+from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.visualization.video import (
     Person,
     check_output,
@@ -51,7 +43,8 @@ from amd_mm.visualization.video import (
     rewrite_video,
 )
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
 from mmengine.utils import ProgressBar
 from PIL import Image
 
@@ -61,11 +54,8 @@ _CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'amd/detection'
 _CONFIG = 'amd_vit-{}-p16_8xb16-16x4x1-30e_ava22.py'
 _SIZES = {384: 'small', 768: 'base'}
 
-Boxes = dict[float, np.ndarray]  # seconds into the video -> (N, 5), shares
-
-
-class DemoError(Exception):
-    """Something that the user has to change."""
+Boxes = dict[float, np.ndarray]
+"""Seconds into the video -> (N, 4 or 5): corners as shares of the frame, and confidence."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -73,56 +63,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('video')
-    parser.add_argument('checkpoint', help='a file or address')
-    parser.add_argument('--config', help="the model's config (default: see above)")
-    parser.add_argument(
-        '--labels',
-        metavar='FILE',
-        help="AVA's action list (.pbtxt); default: the one that the config names, if it is there",
-    )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--backend', choices=list(BACKENDS), default='pyav')
-    group = parser.add_argument_group('where people are (one of both)')
-    group.add_argument('--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
-    group.add_argument(
-        '--video-id', help='what the video is called there (default: its name without ending)'
-    )
-    group.add_argument(
-        '--starts-at',
-        type=int,
-        default=0,
-        metavar='SECOND',
-        help='timestamp of the first frame (0)',
-    )
-    group.add_argument('--pixels', action='store_true', help="the csv's corners are pixels")
-    group.add_argument('--detector-config', help='of mmdet')
-    group.add_argument('--detector-checkpoint')
-    group.add_argument(
-        '--category',
-        type=int,
-        default=0,
-        help='number of the person among the classes of the detector (0)',
-    )
-    group.add_argument(
-        '--confidence',
-        type=float,
-        help="least confidence of a box (default: that of the config's test)",
-    )
-    group = parser.add_argument_group('what is written')
-    group.add_argument('--out', metavar='FILE', help='video: .mp4 or .gif')
-    group.add_argument('--frames', metavar='FOLDER', help='a PNG of each second looked at')
-    group.add_argument(
+    add = parser.add_argument
+    add('video')
+    add('checkpoint', help='a file or address')
+    add('--config', help="the model's config (default: see above)")
+    add('--labels', metavar='FILE', help="AVA's action list, .pbtxt (default: the config's)")
+    add('--device', help='default: the GPU if there is one')
+    add('--backend', choices=list(BACKENDS), default='pyav')
+    add = parser.add_argument_group('boxes of people (a file or a detector)').add_argument
+    add('--proposals', metavar='FILE', help='boxes: .pkl, or else a csv')
+    add('--video-id', help='name of the video in the file (default: its name without ending)')
+    add('--starts-at', type=int, default=0, metavar='SECOND', help='of the first frame (0)')
+    add('--pixels', action='store_true', help="the csv's corners are pixels")
+    add('--detector-config', help='of mmdet')
+    add('--detector-checkpoint')
+    add('--category', type=int, default=0, help="the person's class in the detector (0)")
+    add('--confidence', type=float, help="least confidence of a box (default: the config's)")
+    add = parser.add_argument_group('output').add_argument
+    add('--out', metavar='FILE', help='video: .mp4 or .gif')
+    add('--frames', metavar='FOLDER', help='a PNG of each time')
+    add(
         '--every',
         type=float,
         default=1.0,
         metavar='SECONDS',
-        help='from one clip to the next (1); of a file, seconds that it has',
+        help='from one clip to the next (1); with a file, only seconds that it has',
     )
-    group.add_argument(
-        '--threshold', type=float, default=0.3, help='least probability of an action (0.3)'
-    )
-    group.add_argument('--top', type=int, default=5, help='actions of a person (5)')
+    add('--threshold', type=float, default=0.3, help='least probability of an action (0.3)')
+    add('--top', type=int, default=5, help='actions of a person (5)')
     args = parser.parse_args(argv)
     detector = args.detector_config, args.detector_checkpoint
     if None in detector and any(detector):
@@ -136,31 +104,46 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-# -- the action detector ----------------------------------------------------
+# -- the action detector -----------------------------------------------------------------------
 
 
-def build(args: argparse.Namespace) -> Detector:
-    """The action detector of a checkpoint.
-
-    Raises:
-        ActionDetectorError: If checkpoint or config are of something else.
-        DemoError: If no config is given and none is known.
-        CheckpointError: If they do not fit, or the file cannot be read.
-    """
-    state = read_detector(args.checkpoint)
-    path = args.config or find_config(args.checkpoint)
-    cfg = read_config(path) if path else _config_for(args, state)
+def load_detector(args: argparse.Namespace) -> tuple[Any, Config]:
+    """The action detector of a checkpoint, and its config."""
+    for name in ('mmdet', 'mmcv.ops'):
+        try:
+            import_module(name)
+        except (ImportError, AssertionError) as error:
+            raise ImportError(
+                f'action detection needs mmdet and an mmcv with compiled ops: {name} does not '
+                f'import ({error}). Install both with tools/install.sh, or see '
+                'requirements/detection.txt'
+            ) from error
+    state = unwrap(read_checkpoint(args.checkpoint))
+    if not any(name.startswith('roi_head.') for name in state):
+        classifies = any(name.startswith('cls_head.') for name in state)
+        raise CheckpointError(
+            f'{args.checkpoint} has no roi_head: it is of '
+            f'{"a recogniser" if classifies else "pre-training"}, not of an action detector. '
+            'Train one from it (configs/amd/detection), or use tools/demo.py'
+        )
+    cfg, _ = find_source((args.config, args.checkpoint) if args.config else args.checkpoint)
+    cfg = cfg or config_for(state, args.checkpoint)
     print(f'config: {cfg.filename}')
-    return build_detector(cfg, state, args.checkpoint, choose_device(args.device), args.backend)
+    if not (cfg.get('model') or {}).get('roi_head') or not cfg.get('test_dataloader'):
+        raise ConfigError(
+            f'{cfg.filename} is not of an action detector: it needs model.roi_head and '
+            'test_dataloader'
+        )
+    return load_model((cfg, args.checkpoint), args.device), cfg
 
 
-def _config_for(args: argparse.Namespace, state: dict) -> Config:
+def config_for(state: dict, checkpoint: str) -> Config:
     """This package's config for weights, with their number of classes."""
     width = state[_PATCH_WEIGHT].shape[0] if _PATCH_WEIGHT in state else None
     if width not in _SIZES or _CLASSIFIER not in state:
-        raise DemoError(
-            f'there is no config beside {args.checkpoint} and none of this '
-            'package is for it (they are for a ViT-S or ViT-B): give --config'
+        raise ConfigError(
+            f'there is no config beside {checkpoint}, and this package has one only for a ViT-S '
+            'or ViT-B: give --config'
         )
     cfg = Config.fromfile(str(_CONFIGS / _CONFIG.format(_SIZES[width])))
     head = cfg.model.roi_head.bbox_head
@@ -170,28 +153,58 @@ def _config_for(args: argparse.Namespace, state: dict) -> Config:
     return cfg
 
 
-# -- where people are -------------------------------------------------------
+def clip_pipeline(cfg: Config, backend: str) -> list:
+    """The test pipeline for a video, with one clip around a given time."""
+    samplers = ('SampleAVAClip', 'SampleAVAFrames')
+    steps = [
+        dict(step, type='amd_mm.SampleAVAClip', test_mode=True)
+        if str(step['type']).split('.')[-1] in samplers
+        else step
+        for step in cfg.test_dataloader.dataset.pipeline
+    ]
+    return video_steps(steps, backend)
 
 
-def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], lasts: float) -> Boxes:
-    """The boxes of the video in a file.
+@torch.no_grad()
+def score_actions(
+    model: Any, pipeline: Compose, fps: int, video: str, time: float, boxes: np.ndarray
+) -> np.ndarray:
+    """Probabilities (N, actions) of the people in N boxes, at a time in seconds."""
+    corners = boxes[:, :4].astype(np.float32)
+    sample = pipeline(
+        dict(
+            filename=video,
+            modality='RGB',
+            start_index=0,
+            fps=fps,
+            timestamp=time,
+            timestamp_start=0,
+            shot_info=None,
+            # not compared, but the boxes are scaled with them
+            gt_bboxes=corners,
+            gt_labels=np.zeros((len(corners), 1), np.float32),
+            proposals=corners,
+        )
+    )
+    result = model.test_step(pseudo_collate([sample]))[0]
+    return result.pred_instances.scores[:, 1:].float().cpu().numpy()  # without the background
+
+
+# -- the people --------------------------------------------------------------------------------
+
+
+def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], duration: float) -> Boxes:
+    """Read the boxes of the video from a file, for all its seconds that the file has.
 
     Args:
-        args (argparse.Namespace): The command line.
-        size (tuple[int, int]): Width and height of the video, pixels.
-        lasts (float): The video's length, seconds.
-
-    Returns:
-        Boxes: Those of all seconds of the video that the file has.
-
-    Raises:
-        VideoError: If it is no such file.
-        DemoError: If nothing in it is of the video.
+        args: the command line.
+        size: width and height of the video, pixels.
+        duration: of the video, seconds.
     """
     path = args.proposals
     if path.lower().endswith(('.pkl', '.pickle')):
         if args.pixels:
-            raise DemoError('--pixels is for a csv; a pickle has shares')
+            raise ConfigError('--pixels is for a csv; the boxes of a pickle are shares')
         proposals = read_proposals(path)
     else:
         proposals = read_box_csv(path, size=size if args.pixels else None).proposals
@@ -203,85 +216,59 @@ def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], lasts: floa
             found[int(time) - args.starts_at] = boxes
     if not found:
         names = {key.rpartition(',')[0] for key in proposals}
-        raise DemoError(
-            f'{path} has no boxes of {video!r}; give one of its '
-            f'videos with --video-id: {some_of(names)}'
+        raise VideoError(
+            f'{path} has no boxes of {video!r}; give one of its videos with --video-id: '
+            f'{some_of(names)}'
         )
-    inside = {time: found[time] for time in found if 0 <= time <= lasts}
+    inside = {time: found[time] for time in found if 0 <= time <= duration}
     if not inside:
         times = [time + args.starts_at for time in found]
-        raise DemoError(
-            f'{path} has boxes of {video!r} at {min(times)} to {max(times)} '
-            f's, but the video lasts from {args.starts_at} to '
-            f'{args.starts_at + lasts:.1f} s: say with --starts-at what '
-            'timestamp its first frame has'
+        raise VideoError(
+            f'{path} has boxes of {video!r} at {min(times)} to {max(times)} s, but the video '
+            f'lasts from {args.starts_at} to {args.starts_at + duration:.1f} s: give the '
+            'timestamp of its first frame with --starts-at'
         )
     if len(inside) < len(found):
-        print(
-            f'{len(found) - len(inside)} of {len(found)} seconds that have '
-            'boxes are not in the video'
-        )
+        print(f'{len(found) - len(inside)} of {len(found)} seconds with boxes are not in the video')
     return inside
 
 
 def boxes_from_detector(args: argparse.Namespace, times: Sequence[float]) -> Boxes:
-    """The boxes that a detector of mmdet finds.
-
-    Args:
-        args (argparse.Namespace): The command line.
-        times (Sequence[float]): Seconds into the video.
-
-    Returns:
-        Boxes: At each of these times, perhaps none.
-    """
-    # Here: it takes seconds to import, and not everyone has it.
+    """Detect people with a detector of mmdet at each of these times."""
     from mmdet.apis import inference_detector, init_detector
+    from mmengine.utils import get_installed_path
 
-    path = _detector_config(args.detector_config)
+    package, _, path = args.detector_config.rpartition('::')
+    if package:
+        path = osp.join(get_installed_path(package), '.mim', 'configs', path)
     for name in (path, args.detector_checkpoint):
         if '://' not in name and not osp.isfile(name):
-            raise DemoError(f'there is no file {name}')
+            raise ConfigError(f'there is no file {name}')
     model = init_detector(path, args.detector_checkpoint, device=choose_device(args.device))
     found = {}
     with open_video(args.video, args.backend) as reader:
-        bar = _bar('people', len(times))
+        bar = progress('people', len(times))
         for time in times:
-            number = min(round(time * reader.avg_fps), len(reader) - 1)
-            frame = reader.read([number])[0]
-            # mmdet's pipelines expect BGR, as from a file.
-            result = inference_detector(model, np.ascontiguousarray(frame[..., ::-1]))
-            found[time] = _people_of(result.pred_instances, args.category, frame.shape)
+            frame = frame_at(reader, time)
+            # mmdet's pipelines expect BGR, as from a file
+            people = inference_detector(model, np.ascontiguousarray(frame[..., ::-1]))
+            people = people.pred_instances
+            people = people[people.labels == args.category].cpu()
+            height, width = frame.shape[:2]
+            corners = people.bboxes.numpy() / (width, height, width, height)
+            found[time] = np.column_stack([corners.clip(0, 1), people.scores.numpy()])
             bar.update()
         print(file=sys.stderr)
     return found
 
 
-def _detector_config(name: str) -> str:
-    """The path of a config; ``mmdet::…`` is in the installed package."""
-    if '::' not in name:
-        return name
-    from mmengine.utils import get_installed_path
-
-    package, _, path = name.partition('::')
-    return osp.join(get_installed_path(package), '.mim', 'configs', path)
+def frame_at(reader: Any, time: float) -> np.ndarray:
+    """The frame (H, W, 3) of a time in seconds."""
+    return reader.read([min(round(time * reader.avg_fps), len(reader) - 1)])[0]
 
 
-def _people_of(instances: object, category: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """The boxes (N, 5) of one category, as shares."""
-    chosen = instances[instances.labels == category].cpu()
-    height, width = shape[:2]
-    corners = chosen.bboxes.numpy() / (width, height, width, height)
-    return np.column_stack([corners.clip(0, 1), chosen.scores.numpy()])
-
-
-def _confident(boxes: np.ndarray, confidence: float) -> np.ndarray:
-    if boxes.shape[1] == 4:
-        return boxes
-    return boxes[boxes[:, 4] >= confidence]
-
-
-def _spaced(times: Sequence[float], every: float) -> list[float]:
-    """Some of the times, at least so far apart."""
+def spaced(times: Sequence[float], every: float) -> list[float]:
+    """The times that are at least so far apart."""
     chosen: list[float] = []
     for time in sorted(times):
         if not chosen or time - chosen[-1] >= every - 1e-6:
@@ -289,92 +276,76 @@ def _spaced(times: Sequence[float], every: float) -> list[float]:
     return chosen
 
 
-# -- the whole --------------------------------------------------------------
+# -- from a video to a video -------------------------------------------------------------------
 
 
 def run(args: argparse.Namespace) -> None:
-    """Find people, recognise, draw and write."""
+    """Find people, recognise their actions, draw and write."""
     if args.out is not None:
         check_output(args.out)
     with open_video(args.video, args.backend) as reader:
         fps, count = reader.avg_fps, len(reader)
         height, width = reader.read([0])[0].shape[:2]
     if fps <= 0:
-        raise DemoError(f'{args.video} does not say its frame rate')
-    lasts = count / fps
-    check_mmdet()
+        raise VideoError(f'{args.video} does not say its frame rate')
     names = read_label_map(args.labels) if args.labels else None
-    detector = build(args)
-    confidence = detector.confidence if args.confidence is None else args.confidence
+    model, cfg = load_detector(args)
+    dataset = cfg.test_dataloader.dataset
+    confidence = args.confidence
+    if confidence is None:
+        confidence = dataset.get('person_det_score_thr', 0.9)
     if args.proposals:
-        found = boxes_from_file(args, (width, height), lasts)
-        times = _spaced(list(found), args.every)
+        found = boxes_from_file(args, (width, height), count / fps)
+        found = {time: found[time] for time in spaced(list(found), args.every)}
     else:
-        times = list(np.arange(0, lasts, args.every).tolist())
-        found = boxes_from_detector(args, times)
-        # mmdet's is another one.
-        init_default_scope('mmaction')
-    found = {time: _confident(found[time], confidence) for time in times}
-    boxes = sum(map(len, found.values()))
-    print(f'{boxes} people of confidence {confidence:g} at {len(times)} times')
-    if not boxes:
-        raise DemoError(f'there is nobody of confidence {confidence:g}; see --confidence')
-    names = names or _names_of(detector)
-    people = predict(args, detector, names, found)
+        found = boxes_from_detector(args, np.arange(0, count / fps, args.every).tolist())
+    found = {
+        time: boxes if boxes.shape[1] == 4 else boxes[boxes[:, 4] >= confidence]
+        for time, boxes in found.items()
+    }
+    total = sum(map(len, found.values()))
+    print(f'{total} people of confidence {confidence:g} at {len(found)} times')
+    if not total:
+        raise VideoError(f'there is nobody of confidence {confidence:g}; see --confidence')
+    if names is None and dataset.get('label_file') and osp.isfile(dataset.label_file):
+        names = read_label_map(dataset.label_file)
+    if names is None:
+        print('actions are shown as numbers: give their names with --labels')
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        people = find_actions(args, model, cfg, names or {}, found)
     report(people)
     write(args, people)
 
 
-def _names_of(detector: Detector) -> dict[int, str]:
-    path = detector.label_file
-    if path and osp.isfile(path):
-        return read_label_map(path)
-    print('actions have numbers: give their names with --labels')
-    return {}
-
-
-def predict(
-    args: argparse.Namespace, detector: Detector, names: dict[int, str], found: Boxes
+def find_actions(
+    args: argparse.Namespace, model: Any, cfg: Config, names: dict[int, str], found: Boxes
 ) -> dict[float, list[Person]]:
-    """What people do at each time.
-
-    Args:
-        args (argparse.Namespace): The command line.
-        detector (Detector): From :func:`build`.
-        names (Dict[int, str]): Of actions; others get their number.
-        found (Boxes): Where people are.
-
-    Returns:
-        Dict[float, List[Person]]: Seconds into the video -> people.
-    """
-    bar = _bar('actions', len(found))
+    """The people at each time, with their most likely actions."""
+    dataset = cfg.test_dataloader.dataset
+    pipeline = Compose(clip_pipeline(cfg, args.backend))
+    # class 0 is the background
+    labels = dataset.get('custom_classes') or range(1, model.roi_head.bbox_head.num_classes)
+    bar = progress('actions', len(found))
     people: dict[float, list[Person]] = {}
     for time, boxes in found.items():
         people[time] = []
         if len(boxes):
-            scores = recognise(detector, args.video, time, boxes)
-            people[time] = [
-                Person(box[:4], _best(args, detector.labels, names, row))
-                for box, row in zip(boxes, scores)
-            ]
+            scores = score_actions(model, pipeline, dataset.get('fps', 30), args.video, time, boxes)
+            for box, row in zip(boxes, scores):
+                order = np.argsort(-row, kind='stable')[: args.top]
+                actions = [
+                    (names.get(labels[at], f'action {labels[at]}'), float(row[at]))
+                    for at in order
+                    if row[at] >= args.threshold
+                ]
+                people[time].append(Person(box[:4], actions))
         bar.update()
     print(file=sys.stderr)
     return people
 
 
-def _best(
-    args: argparse.Namespace, labels: Sequence[int], names: dict[int, str], scores: np.ndarray
-) -> list[tuple]:
-    order = np.argsort(-scores, kind='stable')[: args.top]
-    return [
-        (names.get(labels[i], f'action {labels[i]}'), float(scores[i]))
-        for i in order
-        if scores[i] >= args.threshold
-    ]
-
-
 def report(people: dict[float, list[Person]]) -> None:
-    """Print the actions that were seen most often."""
+    """Print the most frequent actions."""
     counts = Counter(
         name for group in people.values() for person in group for name, _ in person.actions
     )
@@ -388,75 +359,51 @@ def report(people: dict[float, list[Person]]) -> None:
 def write(args: argparse.Namespace, people: dict[float, list[Person]]) -> None:
     """Write the video and the frames."""
     if args.frames is not None:
-        paths = write_frames(args, people)
-        print(f'wrote {len(paths)} pictures to {args.frames}')
+        write_pngs(args, people)
+        print(f'wrote {len(people)} pictures to {args.frames}')
     if args.out is not None:
         times = sorted(people)
-        # The number of frames in a gif is not known here.
-        bar = _bar('video', 0)
 
         def draw(frame: np.ndarray, time: float) -> np.ndarray:
-            bar.update()
             shown = nearest(times, time, args.every)
             return frame if shown is None else draw_people(frame, people[shown])
 
         rewrite_video(args.video, args.out, draw, args.backend)
-        print(file=sys.stderr)
         print(f'wrote {args.out}')
 
 
 def nearest(times: Sequence[float], time: float, every: float) -> float | None:
-    """Which of the times a frame belongs to.
-
-    Args:
-        times (Sequence[float]): Ascending.
-        time (float): Of the frame.
-        every (float): A frame further away than half of it belongs to none.
-
-    Returns:
-        float, optional: The nearest, the earlier of two.
-    """
+    """The nearest of ascending times; None if it is further away than half of ``every``."""
     place = bisect(times, time)
     near = min(times[max(place - 1, 0) : place + 1], key=lambda one: abs(one - time))
     return near if abs(near - time) <= every / 2 + 1e-6 else None
 
 
-def write_frames(args: argparse.Namespace, people: dict[float, list[Person]]) -> list[Path]:
-    """Write a PNG of each time: ``NAME_0902.png``, as in the file."""
+def write_pngs(args: argparse.Namespace, people: dict[float, list[Person]]) -> None:
+    """Write a PNG of each time: ``NAME_0902.png``, with the timestamp of the file."""
     folder = Path(args.frames)
     folder.mkdir(parents=True, exist_ok=True)
-    stem, paths = Path(args.video).stem, []
     with open_video(args.video, args.backend) as reader:
         for time, group in people.items():
-            number = min(round(time * reader.avg_fps), len(reader) - 1)
-            frame = legible_size(reader.read([number])[0])
-            stamp = f'{time + args.starts_at:.2f}'.rstrip('0').rstrip('.')
-            whole, dot, rest = stamp.partition('.')
-            paths.append(folder / f'{stem}_{whole:0>4}{dot}{rest}.png')
-            Image.fromarray(draw_people(frame, group)).save(paths[-1])
-    return paths
+            whole, _, rest = f'{time + args.starts_at:.2f}'.partition('.')
+            rest = rest.rstrip('0')
+            name = f'{Path(args.video).stem}_{whole:0>4}{"." if rest else ""}{rest}.png'
+            picture = draw_people(legible_size(frame_at(reader, time)), group)
+            Image.fromarray(picture).save(folder / name)
 
 
-def _bar(what: str, count: int) -> ProgressBar:
-    print(what, file=sys.stderr)
+def progress(title: str, count: int) -> ProgressBar:
+    """A progress bar on stderr."""
+    print(title, file=sys.stderr)
     return ProgressBar(count, file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the command line, run, and say what is wrong with it."""
+    """Read the command line, run, and report errors in a sentence."""
     args = parse_args(argv)
     try:
         run(args)
-    except (
-        ArchitectureError,
-        VideoError,
-        CheckpointError,
-        DemoError,
-        ActionDetectorError,
-        LaunchError,
-        ImportError,
-        OSError,
-    ) as error:
+    except (ConfigError, CheckpointError, VideoError, ImportError, OSError) as error:
         print(f'demo_detection.py: {error}', file=sys.stderr)
         return 2
     return 0

@@ -46,7 +46,7 @@ from amd_mm.deployment import (
     check_request,
     export_program,
 )
-from amd_mm.errors import ConfigError
+from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config, DictAction
 
@@ -199,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
             export_weights(args)
         else:
             export_model(args)
-    except (ValueError, OSError) as error:
+    except (CheckpointError, ConfigError, OSError) as error:
         sys.exit(f'export.py: {explain(error, args)}')
 
 

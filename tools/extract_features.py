@@ -39,7 +39,7 @@ import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
 from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of
 from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
-from amd_mm.errors import ConfigError, VideoError
+from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, NamedVideos, extract, file_names
 from mmengine.config import Config
 
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         return run(args)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except (ConfigError, CheckpointError, VideoError, OSError, ImportError) as error:
         print(f'extract_features.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from amd_mm.apis import load_encoder, read_config
 from amd_mm.datasets import ReplaceUnreadableMixin
-from amd_mm.errors import ConfigError, VideoError
+from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
 from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS
@@ -225,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except (ConfigError, CheckpointError, VideoError, OSError, ImportError) as error:
         print(f'probe.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

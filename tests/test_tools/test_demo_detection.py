@@ -11,7 +11,7 @@ import torch
 from amd_mm.datasets import open_video
 from amd_mm.datasets.ava_files import read_proposals
 from amd_mm.datasets.transforms import SampleAVAClip
-from amd_mm.evaluation import action_detector
+from amd_mm.errors import ConfigError
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization.video import Person, draw_people
 from mmengine.config import Config
@@ -246,27 +246,22 @@ def test_a_config_for_raw_frames_serves_for_videos():
         Config.fromfile(DETECTION / f'amd_vit-small-p16_8xb16-16x4x1-30e_{data}.py')
         for data in ('ava22', 'ava-kinetics-rawframes')
     ]
-    videos, frames = (
-        action_detector.video_pipeline(cfg.test_dataloader.dataset.pipeline, 'pyav') for cfg in cfgs
-    )
+    videos, frames = (DEMO.clip_pipeline(cfg, 'pyav') for cfg in cfgs)
     assert videos == frames
     assert videos[0]['backend'] == 'pyav' and videos[1]['clip_len'] == 16
-    with pytest.raises(action_detector.ActionDetectorError, match='it has Resize'):
-        action_detector.video_pipeline([dict(type='mmaction.Resize')], 'pyav')
 
 
 def test_a_config_for_weights_without_one():
-    args = DEMO.parse_args(['v', 'c', '--out', 'x', '--proposals', 'p'])
     state = {
         'backbone.patch_embed.projection.weight': torch.empty(768, 3, 2, 16, 16, device='meta'),
         'roi_head.bbox_head.fc_cls.weight': torch.empty(4, 768),
     }
-    model = DEMO._config_for(args, state).model
+    model = DEMO.config_for(state, 'c').model
     assert model.backbone.embed_dims == 768
     assert model.roi_head.bbox_head.num_classes == 4
     state['backbone.patch_embed.projection.weight'] = torch.empty(48, 3)
-    with pytest.raises(DEMO.DemoError, match='give --config'):
-        DEMO._config_for(args, state)
+    with pytest.raises(ConfigError, match='give --config'):
+        DEMO.config_for(state, 'c')
 
 
 def test_what_is_wrong_is_said(made, tmp_path, capsys):
@@ -292,7 +287,7 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
             (*file, *out),
             {},
             "boxes of '0' at 901 to 903 s, but the video "
-            'lasts from 0 to 4.0 s: say with --starts-at',
+            'lasts from 0 to 4.0 s: give the timestamp of its first frame with --starts-at',
         ),
         ((*good, '--video-id', 'x'), {}, "has no boxes of 'x'"),
         ((*good, '--confidence', 1), {}, 'nobody of confidence 1'),
