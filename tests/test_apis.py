@@ -22,7 +22,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from tests import tiny
-from tests.test_checkpoints.states import encoder_shapes, fill
+from tests.test_checkpoints.states import encoder as encoder_shapes
+from tests.test_checkpoints.states import fill
 from tests.test_evaluation import models
 
 SAMPLING = ClipSampling(frames=8, stride=2, clips=3, size=64)

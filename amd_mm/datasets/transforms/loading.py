@@ -150,5 +150,7 @@ class LoadImage(LoadImageFromFile):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load ``img`` (H, W, C) from ``img_path``."""
+        if 'img' in results:  # MMPretrain's inferencers load the image themselves
+            return results
         with unreadable_on_error(results['img_path'], 'loading the image'):
             return super().transform(results)
