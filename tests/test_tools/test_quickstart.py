@@ -196,8 +196,6 @@ def test_progress_of_a_training_log(tools: SimpleNamespace) -> None:
         'time: 0.11  data_time: 0.01  loss: 0.4321  loss_rec: 0.4321\n'
     )
     assert tools.steps.PROGRESS.search(line).groups() == ('50', '900', '0.4321')
-    epoch = '- INFO - Epoch(train)  [3][10/20]  lr: 1.5e-03  time: 0.11  loss: 0.4321  acc: 1\n'
-    assert tools.steps.PROGRESS.search(epoch).groups() == ('10', '20', '0.4321')
 
 
 # ---------------------------------------------------------------- the whole chain

@@ -29,7 +29,7 @@ default_hooks = dict(checkpoint=dict(interval=1))
 SECOND = """
 _base_ = 'first.py'
 # The first student is the teacher.
-model = dict(teacher=dict(backbone=dict(arch=_base_.student)))
+model = dict(teacher=dict(backbone=dict(arch=_base_.model.backbone.arch)))
 """
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRESS = re.compile(r'\(train\).*?\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
+PROGRESS = re.compile(r'Iter\(train\) *\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
 
 
 class StepError(Exception):
