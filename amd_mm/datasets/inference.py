@@ -1,0 +1,172 @@
+"""Test pipelines: reading one video, image or array as a trained model takes it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amd_mm.errors import ConfigError, VideoError
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from PIL import Image
+
+from .image_dataset import IMAGE_EXTENSIONS
+from .transforms import clips_for_testing
+from .video_reader import open_video
+
+Pixels = str | os.PathLike | np.ndarray
+"""A file, or RGB uint8 values: (T, H, W, 3) of a video, (H, W, 3) of an image."""
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """The frames of a video that a model sees.
+
+    Args:
+        frames: frames of a clip.
+        stride: from one frame of a clip to the next; None takes one frame from each equal part
+            of the video.
+        clips: clips of a video, evenly spaced; one is its middle.
+        size: height and width of the centre crop, in pixels, after the shorter side was resized
+            to it.
+    """
+
+    frames: int = 16
+    stride: int | None = 4
+    clips: int = 1
+    size: int = 224
+
+    def pipeline(self, backend: str = 'pyav') -> list[dict]:
+        """Transforms from a file name to ``inputs`` (clips, C, frames, size, size), uint8, RGB."""
+        return [
+            dict(type='amd_mm.VideoInit', backend=backend),
+            clips_for_testing(self.frames, self.stride, self.clips),
+            dict(type='amd_mm.VideoDecode'),
+            dict(type='mmaction.Resize', scale=(-1, self.size)),
+            dict(type='mmaction.CenterCrop', crop_size=self.size),
+            dict(type='mmaction.FormatShape', input_format='NCTHW'),
+            dict(type='mmaction.PackActionInputs'),
+        ]
+
+
+def stride_of(cfg: Config, default: int | None = 4) -> int | None:
+    """The frame stride that a config tests, or else trains, with; None for sparse sampling."""
+    for part in ('val', 'test', 'train'):
+        loader = cfg.get(f'{part}_dataloader') or {}
+        for transform in loader.get('dataset', {}).get('pipeline', []):
+            name = _name(transform)
+            if name == 'SparseSampleFrames':
+                return None
+            if name.endswith('SampleFrames') and 'frame_interval' in transform:
+                return transform['frame_interval']
+    return default
+
+
+def find_pipeline(cfg: Config, backbone: Any) -> list[dict]:
+    """The test pipeline of a config, or one for the clips or images of the backbone's size."""
+    for part in ('test', 'val'):
+        loader = cfg.get(f'{part}_dataloader') or {}
+        if pipeline := loader.get('dataset', {}).get('pipeline'):
+            return pipeline
+    if cfg.get('test_pipeline'):
+        return cfg.test_pipeline
+    grid, patch = backbone.token_grid, backbone.patch_shape
+    size = grid[1] * patch[1]
+    if backbone.input_dims == 5:
+        return ClipSampling(grid[0] * patch[0], stride_of(cfg), size=size).pipeline()
+    return [
+        dict(type='amd_mm.LoadImage'),
+        dict(type='mmpretrain.ResizeEdge', scale=size, edge='short', backend='pillow'),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
+    ]
+
+
+def read_sample(
+    pipeline: Sequence[Mapping[str, Any]], source: Pixels, backend: str | None = None
+) -> dict[str, Any]:
+    """Run a test pipeline on a file or an array.
+
+    Args:
+        pipeline: of videos, raw frames or images. A video model takes an image as a video of one
+            frame, an image model the middle frame of a video.
+        source: see :data:`Pixels`.
+        backend: the video reader, see :func:`amd_mm.datasets.open_video`; by default the
+            pipeline's.
+
+    Returns:
+        The packed sample: ``inputs`` (views, C, T, H, W) or (C, H, W), and ``data_samples``.
+
+    Raises:
+        VideoError: if the input is not there or cannot be read.
+    """
+    array = source if isinstance(source, np.ndarray) else None
+    if array is None:
+        if not os.path.isfile(source):
+            raise VideoError(f'there is no video or image {source}')
+        source = os.fspath(source)
+    image = (
+        array.ndim == 3 if array is not None else source.lower().endswith(tuple(IMAGE_EXTENSIONS))
+    )
+    if any(_name(step).endswith('Decode') for step in pipeline):
+        if image:
+            array = (_read_image(source) if array is None else array)[None]
+        steps = video_steps(pipeline, 'array' if array is not None else backend)
+        sample = dict(start_index=0, modality='RGB', label=-1)
+        sample |= (
+            dict(filename=source) if array is None else dict(array=array, total_frames=len(array))
+        )
+        return Compose(steps)(sample)
+    if array is None and image:
+        return Compose(pipeline)(dict(img_path=source))
+    if not image:
+        array = _middle_frame(source, backend) if array is None else array[len(array) // 2]
+    bgr = np.ascontiguousarray(array[..., ::-1])  # as LoadImage reads it
+    steps = [step for step in pipeline if not _name(step).startswith('LoadImage')]
+    return Compose(steps)(dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2]))
+
+
+def video_steps(
+    pipeline: Sequence[Mapping[str, Any]], backend: str | None = None
+) -> list[Mapping[str, Any]]:
+    """A test pipeline of videos or raw frames, for video files or (``'array'``) arrays.
+
+    Raises:
+        ConfigError: if nothing in it samples or decodes.
+    """
+    decoders = [at for at, step in enumerate(pipeline) if _name(step).endswith('Decode')]
+    if not decoders or decoders[0] == 0:
+        raise ConfigError(
+            'a test pipeline needs a sampler and a decoder; this one has '
+            + ', '.join(map(_name, pipeline))
+        )
+    start = [step for step in pipeline[: decoders[0]] if not _name(step).endswith('Init')]
+    rest = pipeline[decoders[-1] + 1 :]
+    if backend == 'array':
+        return [*start, dict(type='mmaction.ArrayDecode'), *rest]
+    opener = next(
+        (dict(step) for step in pipeline if _name(step) == 'VideoInit'),
+        dict(type='amd_mm.VideoInit'),
+    )
+    if backend is not None:
+        opener['backend'] = backend
+    return [opener, *start, dict(type='amd_mm.VideoDecode'), *rest]
+
+
+def _read_image(path: str) -> np.ndarray:
+    try:
+        with Image.open(path) as file:
+            return np.array(file.convert('RGB'))
+    except (OSError, ValueError) as error:
+        raise VideoError(f'cannot read {path}: {type(error).__name__}') from None
+
+
+def _middle_frame(path: str, backend: str | None) -> np.ndarray:
+    with open_video(path, backend or 'pyav') as reader:
+        return np.asarray(reader.read([len(reader) // 2])[0])
+
+
+def _name(transform: Mapping[str, Any]) -> str:
+    kind = transform['type']
+    return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]
