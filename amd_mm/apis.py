@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone: Any = backbone
         self.bgr = bgr
-        self.cfg = cfg
+        self.cfg: Any = cfg
         for name, values in (('mean', mean), ('std', std)):
             value = torch.tensor(values, dtype=torch.float32)
             self.register_buffer(name, value.view(-1, *[1] * (self.backbone.input_dims - 2)))

@@ -1,6 +1,7 @@
 """A trained model as one function: from pixels to scores or features."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from amd_mm.apis import Encoder, encoder_of, load_encoder, load_model, normalisation_of
@@ -111,7 +112,7 @@ def build_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> Port
             f'{cfg.filename} is of {model_cfg.get("type")}, not of a classifier: give the config '
             'and the checkpoint of a fine-tuned one, or export the encoder alone (--features)'
         )
-    model = load_model((cfg, checkpoint))
+    model: Any = load_model((cfg, checkpoint))
 
     def score_clips(clips: Tensor) -> Tensor:
         features, _ = model.extract_feat(clips.unsqueeze(1), test_mode=True)

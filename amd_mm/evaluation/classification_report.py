@@ -89,7 +89,7 @@ class ClassificationReport(ConfusionMatrix):
                 '(-1: the list has no labels); see test_dataloader.dataset.ann_file and '
                 'model.cls_head.num_classes'
             )
-        if self.label_map is not None and len(self.names) != len(score):
+        if self.label_map is not None and len(self.names or ()) != len(score):
             read_label_map(self.label_map, len(score))  # raises
 
     def compute_metrics(self, results: list[dict]) -> dict:

@@ -152,7 +152,7 @@ class _Checked(Dataset):
         try:
             return index, self.dataset.prepare_data(index)['inputs'], ''
         except UnreadableVideoError as error:
-            return index, None, error.reason
+            return index, None, str(error.reason)
 
 
 def extract(

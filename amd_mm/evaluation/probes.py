@@ -76,7 +76,7 @@ def _every_fifth_of_a_class(labels: np.ndarray) -> np.ndarray:
 
 
 def _fit(train: Labelled, test: Labelled, penalty: float) -> ProbeResult:
-    values, labels = train
+    values, labels = train[0], np.asarray(train[1])
     # scikit-learn minimises C * sum of losses + half of the squared coefficients
     regression = LogisticRegression(C=0.5 / (penalty * len(labels)), max_iter=500, tol=1e-6)
     model = make_pipeline(StandardScaler(), regression).fit(values, labels)

@@ -61,7 +61,7 @@ def attention_distances(backbone: Any, inputs: Tensor) -> Distances:
 
     hooks = []
     for number, block in enumerate(backbone.blocks):
-        attention = getattr(block, 'attn', None)
+        attention: Any = getattr(block, 'attn', None)
         if not hasattr(attention, 'qkv'):
             raise ConfigError(
                 f'block {number + 1} ({type(block).__name__}) has no attention with query, key '
@@ -176,7 +176,9 @@ def draw_attention_distances(
 def _draw_heads(axes: Axes, values: Tensor, uniform: float) -> None:
     """Draw (L, H) values."""
     blocks = torch.arange(1, len(values) + 1)
-    dots = dict(marker='o', linestyle='', markersize=4, markeredgewidth=0, alpha=0.5)
+    dots: dict[str, Any] = dict(
+        marker='o', linestyle='', markersize=4, markeredgewidth=0, alpha=0.5
+    )
     axes.axhline(uniform, color='.4', linestyle='--', linewidth=1, label='uniform attention')
     axes.plot(blocks.repeat_interleave(values.shape[1]), values.flatten(), label='one head', **dots)
     axes.plot(blocks, values.mean(1), color=COLOURS[1], label='mean of the block')

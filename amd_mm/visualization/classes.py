@@ -5,6 +5,7 @@ MMPretrain's and scikit-learn's confusion plots are legible up to some thirty cl
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def draw_confusion_matrix(
     side = float(np.clip(0.3 * count, 3.6, 9 if count <= 600 else 13))  # inches
     margin = 2.4 if names is not None and count <= _MATRIX_NAMES else 0.8
     width, height = margin + side + 5.6, margin + side + 0.5
-    figure = Figure(figsize=(width, height), layout='none')
+    figure = Figure(figsize=(width, height), layout='none')  # type: ignore[arg-type]
 
     def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
         return figure.add_axes((left / width, bottom / height, wide / width, high / height))
@@ -63,7 +64,7 @@ def draw_confusion_matrix(
     if count <= _MATRIX_VALUES:
         for row, column in zip(*np.nonzero(matrix)):
             colour = 'white' if share[row, column] > 0.3 else '.2'
-            centre = dict(ha='center', va='center', fontsize=8)
+            centre: dict[str, Any] = dict(ha='center', va='center', fontsize=8)
             axes.text(column, row, str(matrix[row, column]), color=colour, **centre)
     bar = figure.colorbar(
         image,

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -216,8 +216,8 @@ def _draw_panel(
         iterations, epochs, values = series[value]
         if axis == 'epochs' and epochs is None:
             raise ConfigError(f'{run} logged no epochs: draw it by iterations')
-        steps = epochs if axis == 'epochs' else iterations
-        look = dict(
+        steps: Any = epochs if axis == 'epochs' else iterations
+        look: dict[str, Any] = dict(
             color=COLOURS[index % len(COLOURS)],
             linestyle=_STYLES[index // len(COLOURS) % len(_STYLES)],
             marker='o' if len(values) < 8 else '',

@@ -130,9 +130,11 @@ def draw_similarity(
         for row, column in product(range(rows), range(columns)):
             value = values[row, column].item()
             colour = 'black' if value > low + 0.6 * (1 - low) else 'white'
-            centre = dict(ha='center', va='center', fontsize=9)
+            centre: dict[str, Any] = dict(ha='center', va='center', fontsize=9)
             axes.text(column, row, f'{value:.2f}', color=colour, **centre)
-    frame = dict(fill=False, edgecolor=COLOURS[1], linewidth=3, clip_on=False, zorder=3)
+    frame: dict[str, Any] = dict(
+        fill=False, edgecolor=COLOURS[1], linewidth=3, clip_on=False, zorder=3
+    )
     for row, column in pairs:
         box = Rectangle((column - 1.5, row - 1.5), 1, 1, label='aligned in training', **frame)
         axes.add_patch(box)

@@ -49,7 +49,7 @@ class ReconstructionVisualizationHook(Hook):
         interval: int = 1,
         by_epoch: bool = True,
         num_clips: int = 2,
-        files: Sequence[str] | None = None,
+        files: Sequence[str] = (),
         stride: int | None = 4,
         num_frames: int = 8,
         seed: int = 0,
