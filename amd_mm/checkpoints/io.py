@@ -207,14 +207,14 @@ def make_plain(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Numbers and arrays of NumPy become Python's. The log history of each value becomes a pair of
     tensors, which :func:`restore_log_history` reverses.
     """
-    plain = {**checkpoint, 'meta': _plain(checkpoint.get('meta', {}))}
-    if 'message_hub' in checkpoint:
-        hub = _plain(checkpoint['message_hub'])
-        histories = checkpoint['message_hub']['log_scalars'].items()
-        hub['log_scalars'] = {
-            name: tuple(map(torch.from_numpy, one.data)) for name, one in histories
-        }
-        plain['message_hub'] = hub
+    plain = {
+        key: part if key.endswith('state_dict') else _plain(part)
+        for key, part in checkpoint.items()
+    }
+    scalars = plain.get('message_hub', {}).get('log_scalars', {})
+    for name, history in scalars.items():
+        if isinstance(history, HistoryBuffer):
+            scalars[name] = tuple(map(torch.from_numpy, history.data))
     return plain
 
 

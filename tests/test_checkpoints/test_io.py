@@ -124,14 +124,16 @@ def test_a_stock_checkpoint_of_mmengine_can_be_made_plain(tmp_path, version):
     hub.update_info_dict(dict(epoch=2, best_score=np.float64(0.5), ids=[np.int64(3)]))
     hub.update_info('cfg', 'x', resumed=False)
     meta = dict(epoch=3, classes=np.array([1, 2]), pair=(np.bool_(True), {'a': np.float32(2)}))
-    content = dict(state_dict=WEIGHTS, meta=meta, message_hub=hub.state_dict())
+    optimizer = dict(param_groups=[dict(lr=np.float64(0.1), params=[0])])
+    content = dict(state_dict=WEIGHTS, meta=meta, message_hub=hub.state_dict(), optimizer=optimizer)
     path = save(content, tmp_path / 'epoch_3.pth')
     with pytest.raises(CheckpointError, match=f'{path} plain.pth --unsafe --keep-state'):
         read_checkpoint(path)
-    save(make_plain(read_checkpoint(path, unsafe=True)), path)
+    save(make_plain(make_plain(read_checkpoint(path, unsafe=True))), path)  # twice is once
     plain = read_checkpoint(path)
     assert_weights(plain['state_dict'])
     assert plain['meta'] == dict(epoch=3, classes=[1, 2], pair=(True, {'a': 2.0}))
+    assert plain['optimizer'] == dict(param_groups=[dict(lr=0.1, params=[0])])
     for _ in range(2):  # restoring twice changes nothing
         restore_log_history(plain)
     resumed = MessageHub('resumed')
