@@ -1,107 +1,221 @@
-"""The published program's numbers on its tiny random model."""
+"""The published programs' numbers and gradients, on their tiny random models."""
 
 import pytest
 import torch
-from amd_mm.checkpoints import from_amd_mm, load_encoder, load_into
+import torch.nn.functional as F
+from amd_mm.checkpoints import detect_format, from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
+from amd_mm.models.losses import token_relation
+from amd_mm.models.utils import position_table
 from amd_mm.registry import MODELS
 
 from tests.golden import assert_close, draw_input, draw_state, load_golden
 from tests.tiny import amd, backbone
+from tests.tiny_image import dmae, image_backbone
+from tests.tiny_tinymim import tinymim, vit
+
+VIDEO, IMAGE = (2, 3, 8, 64, 64), (3, 3, 64, 64)
+RELEASED = dict(
+    type='amd_mm.DirectAlignment',
+    hidden=False,
+    loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1', normalize=True),
+)
+# The second variant has the paper's projection and the released code's loss.
+DMAE = {
+    'dmae_image_released': (RELEASED, 'pixels'),
+    'dmae_image_mlp_normpix': (dict(RELEASED, hidden=True), 'per_patch'),
+}
+
+
+def check_gradients(model, losses, golden, kind):
+    """Compare the total loss and the norm of every gradient, in public names."""
+    total, _ = model.parse_losses(losses)
+    if 'loss_total' in golden:
+        assert_close(total, golden['loss_total'])
+    model.zero_grad()
+    total.backward()
+    gradients = {
+        name: torch.full_like(parameter, torch.nan) if parameter.grad is None else parameter.grad
+        for name, parameter in model.named_parameters()
+    }
+    public = from_amd_mm(gradients, kind).state
+    if kind == 'amd':
+        # The public program does not save mask tokens, and does not use its generators' norm.
+        for number, generator in enumerate(model.neck.generators):
+            public[f'generator_mask_tokens.{number}'] = generator.mask_token.grad
+            del public[f'generators.{number}.norm.weight'], public[f'generators.{number}.norm.bias']
+    prefix = 'grad_norm/'
+    expected = {
+        name.removeprefix(prefix): value for name, value in golden.items() if prefix in name
+    }
+    assert public.keys() == expected.keys()
+    for name, gradient in public.items():
+        if expected[name] == -1:  # never gets a gradient in the public program
+            assert gradient.isnan().all(), name
+        else:
+            assert_close(gradient.norm(), expected[name])
 
 
 @pytest.fixture(scope='module')
-def golden():
-    return load_golden('amd_video')
-
-
-@pytest.fixture(scope='module')
-def model(golden):
+def video():
+    """Golden numbers of AMD, our model with the same weights, its clip and partition."""
+    golden = load_golden('amd_video')
     model = MODELS.build(amd())
     load_into(model, draw_state(golden['student_names'], 'student'))
     teacher = MODELS.build(backbone(64, 6, 1))
     load_encoder(teacher, draw_state(golden['teacher_names'], 'teacher'), allow_missing=('norm',))
     model.teacher.backbone.load_state_dict(teacher.state_dict())
-    return model
+    masks = (torch.from_numpy(golden[f'mask_{who}']) for who in ('student', 'teacher'))
+    return golden, model, draw_input('inputs', VIDEO), TokenPartition.from_masks(*masks)
 
 
-@pytest.fixture(scope='module')
-def clip():
-    return draw_input('inputs', (2, 3, 8, 64, 64))
-
-
-@pytest.fixture(scope='module')
-def partition(golden):
-    return TokenPartition.from_masks(
-        torch.from_numpy(golden['mask_student']), torch.from_numpy(golden['mask_teacher'])
-    )
-
-
-def test_extra_tokens_are_the_published_ones(golden, partition):
-    extra = torch.zeros(2, 64, dtype=torch.bool)
-    extra.scatter_(1, partition.teacher_only, True)
-    assert torch.equal(extra, torch.from_numpy(golden['mask_extra']))
-
-
-def test_losses_and_every_gradient(golden, model, clip, partition):
-    model.zero_grad()
+def test_amd_losses_and_every_gradient(video):
+    golden, model, clip, partition = video
     losses = model.loss(clip, partition=partition)
     for name in ('loss_rec', 'loss_direct', 'loss_generation'):
         assert_close(losses[name], golden[name])
-    total, _ = model.parse_losses(losses)
-    assert_close(total, golden['loss_total'])
-    total.backward()
-    grads = {name: p.grad for name, p in model.named_parameters()}
-    public = from_amd_mm(grads, 'amd').state
-    for number, generator in enumerate(model.neck.generators):
-        # The public program does not save mask tokens, and its generators' norm is not used.
-        public[f'generator_mask_tokens.{number}'] = generator.mask_token.grad
-        del public[f'generators.{number}.norm.weight'], public[f'generators.{number}.norm.bias']
-    expected = {
-        name.removeprefix('grad_norm/'): value
-        for name, value in golden.items()
-        if name.startswith('grad_norm/')
-    }
-    assert set(public) == set(expected)
-    for name, grad in public.items():
-        assert_close(grad.norm(), expected[name])
+    check_gradients(model, losses, golden, 'amd')
 
 
-def test_predictions_targets_and_layers(golden, model, clip, partition):
+def test_amd_tokens_predictions_targets_and_layers(video):
+    golden, model, clip, partition = video
+    teacher_only = torch.zeros(2, 64, dtype=torch.bool).scatter_(1, partition.teacher_only, True)
+    assert torch.equal(teacher_only, torch.from_numpy(golden['mask_extra']))
     patches = model.patches_of(clip)
-    unseen = partition.masked.sort(dim=1).values
+    masked = partition.masked.sort(dim=1).values
     student = model.backbone.encode(patches, partition.visible, layers=[2, 4])
-    prediction = model.decoder(student.tokens, partition.visible, unseen)
+    prediction = model.decoder(student.tokens, partition.visible, masked)
     assert_close(prediction[:, ::6, ::24], golden['pred'])
-    truth = patches.gather(1, unseen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+    truth = patches.gather(1, masked.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
     target = model.head.target(truth, *model.pixel_stats())
     assert_close(target[:, ::6, ::24], golden['target'])
     aligned = model.neck(student.layers, partition)
-    theirs = model.teacher(patches, partition.teacher)
+    teacher_layers = model.teacher(patches, partition.teacher)
     for index in range(2):
         assert_close(aligned.direct[index], golden[f'student_direct.{index}'])
         assert_close(aligned.generated[index], golden[f'student_generation.{index}'])
-        visible, extra = theirs[index].split([16, 16], dim=1)
+        visible, teacher_only = teacher_layers[index].split([16, 16], dim=1)
         assert_close(visible, golden[f'teacher_direct.{index}'])
-        assert_close(extra, golden[f'teacher_generation.{index}'])
+        assert_close(teacher_only, golden[f'teacher_generation.{index}'])
 
 
-def test_fine_tuned_logits(golden):
-    """The converter on our backbone in MMAction2's recogniser."""
+def test_logits_of_a_fine_tuned_recogniser():
     golden = load_golden('finetune_video')
+    head = dict(type='mmaction.TimeSformerHead', num_classes=7, in_channels=48)
     recogniser = MODELS.build(
         dict(
             type='mmaction.Recognizer3D',
             data_preprocessor=dict(type='mmaction.ActionDataPreprocessor'),
             backbone=dict(backbone(depth=3), use_mean_pooling=True),
-            cls_head=dict(
-                type='mmaction.TimeSformerHead', num_classes=7, in_channels=48, average_clips='prob'
-            ),
+            cls_head=dict(head, average_clips='prob'),
         )
     )
-    names = next(v for k, v in golden.items() if 'names' in k)
+    names = next(value for key, value in golden.items() if 'names' in key)
     load_into(recogniser, draw_state(names, 'finetune'))
     recogniser.eval()
-    clip = draw_input('inputs', (2, 3, 8, 64, 64))
-    logits = recogniser.cls_head(recogniser.backbone(clip))
+    logits = recogniser.cls_head(recogniser.backbone(draw_input('inputs', VIDEO)))
     assert_close(logits, golden['logits'])
+
+
+def with_tables(state):
+    """The program's own tables in place of drawn ones."""
+    for name in ('pos_embed', 'decoder_pos_embed'):
+        if name in state:
+            table = position_table((1, 4, 4), state[name].shape[-1], 'sincos_2d')
+            state[name] = F.pad(table, (0, 0, 1, 0))
+    return state
+
+
+@pytest.fixture(scope='module', params=DMAE)
+def image(request):
+    """Golden numbers of DMAE, our model with the same weights, its images and public state."""
+    golden = load_golden(request.param)
+    neck, target = DMAE[request.param]
+    encoder = image_backbone(64, 8, 4)
+    model = MODELS.build(
+        dmae(
+            neck=neck,
+            head=dict(type='amd_mm.PixelReconstructionHead', target=target),
+            teacher=dict(type='amd_mm.FrozenTeacher', backbone=encoder, random_init=True),
+            layer_pairs=[(3, 6)],
+        )
+    )
+    public = with_tables(draw_state(golden['student_names'], 'student'))
+    assert detect_format(public) == 'dmae'
+    report = load_into(model, dict(public))
+    assert not report.missing and not report.unexpected
+    teacher = MODELS.build(encoder)
+    load_encoder(teacher, with_tables(draw_state(golden['teacher_names'], 'teacher')))
+    del teacher.layers[6:]
+    model.teacher.backbone.load_state_dict(teacher.state_dict())
+    return golden, model, draw_input('inputs', IMAGE), public
+
+
+def test_dmae_losses_and_every_gradient(image):
+    golden, model, images, _ = image
+    partition = TokenPartition.from_masks(torch.from_numpy(golden['mask']).bool())
+    losses = model.loss(images, partition=partition)
+    assert_close(losses['loss_rec'], golden['loss_rec'])
+    assert_close(losses['loss_direct'], golden['loss_align'])
+    check_gradients(model, losses, golden, 'dmae')
+
+
+def test_dmae_table_teacher_layer_and_prediction(image):
+    golden, model, images, _ = image
+    assert_close(model.backbone.pos_embed[0, :, ::4], golden['pos_embed'])
+    patches = model.patches_of(images)
+    kept = torch.from_numpy(golden['ids_keep'])
+    layer = model.teacher(patches, kept)[0]
+    assert_close(layer, golden['teacher_tap'])
+    reordered = model.teacher(patches, kept.flip(1))[0]
+    torch.testing.assert_close(layer[:, 1:], reordered[:, 1:].flip(1))
+    # The public program predicts all patches, but only the masked ones are trained.
+    masked = torch.from_numpy(golden['mask']).bool()
+    hidden = torch.arange(16).expand(3, -1)[masked].view(3, -1)
+    tokens = model.backbone.encode(patches, kept).tokens
+    prediction = model.decoder(tokens, kept, hidden)
+    everything = torch.zeros(3, 16, 768)
+    everything.scatter_(1, hidden.unsqueeze(-1).expand(-1, -1, 768), prediction)
+    compared = masked[:, ::2]
+    assert_close(everything[:, ::2, ::16][compared], golden['pred'][compared.numpy()])
+
+
+def test_dmae_converts_back_to_every_public_tensor(image):
+    _, model, _, public = image
+    back = from_amd_mm(model.state_dict(), 'dmae').state
+    assert back.keys() == public.keys()
+    for name, tensor in public.items():
+        torch.testing.assert_close(back[name], tensor, msg=name)
+
+
+@pytest.fixture(scope='module')
+def relations():
+    """Golden numbers of TinyMIM, our model with the same weights, and its two views."""
+    golden = load_golden('tinymim_image')
+    torch.manual_seed(0)
+    model = MODELS.build(tinymim()).train()
+    whole = MODELS.build(vit(64, 6, 4))
+    for encoder, who in ((model.backbone, 'student'), (whole, 'teacher')):
+        state = draw_state(golden[f'{who}_names'], who)
+        state['pos_embed'] = encoder.pos_embed  # not drawn: MAE's fixed table
+        report = load_encoder(encoder, state)
+        assert len(report.loaded) == len(golden[f'{who}_names'])
+    load_encoder(model.teacher.backbone, whole.state_dict(), extra_blocks='ignore', logger='silent')
+    clean = draw_input('inputs_teacher', (2, 3, 64, 64))
+    noise = draw_input('student_noise', (2, 3, 64, 64))
+    return golden, model, [clean + 0.1 * noise, clean]
+
+
+def test_tinymim_losses_and_every_gradient(relations):
+    golden, model, views = relations
+    losses = model.loss(views)
+    for name in ('loss_qk', 'loss_vv'):
+        assert_close(losses[name], golden[name])
+    check_gradients(model, losses, golden, 'mae')
+
+
+def test_tinymim_relations_of_the_teacher(relations):
+    golden, model, views = relations
+    qkv = model.teacher.query_key_value(model.backbone.patchify(views[1]))
+    for name in ('qk', 'vv'):
+        assert_close(token_relation(qkv, name).exp(), golden[f'teacher_{name}'])

@@ -10,6 +10,7 @@ that generate ``grid`` and ``pos_embed_type``.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
@@ -110,28 +111,42 @@ class Projections(ModuleList):
 
 
 class Generators(ModuleList):
-    """One small transformer for each pair of layers, which generates the teacher-only tokens."""
+    """One small transformer for each pair of layers, which generates the teacher-only tokens.
+
+    Args:
+        dims: Width of the teacher.
+        num_pairs: Pairs of layers.
+        grid: The clip's tokens along (time, height, width).
+        init_cfg: Initialisation of each.
+        generator_depth: Blocks of a generator.
+        generator_heads: Attention heads of a generator; of width 64 by default.
+        pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
+        fused_attention: False uses MMAction2's own attention.
+
+    Raises:
+        ConfigError: If ``generator_depth`` is below 1.
+    """
 
     def __init__(
         self,
         dims: int,
         num_pairs: int,
         grid: Grid,
-        depth: int,
-        heads: int | None,
-        pos_embed_type: str,
-        fused_attention: bool,
         init_cfg: InitCfg,
+        generator_depth: int = 2,
+        generator_heads: int | None = None,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
     ) -> None:
         super().__init__()
-        if depth < 1:
-            raise ConfigError(f'generator_depth must be at least 1, got {depth}')
+        if generator_depth < 1:
+            raise ConfigError(f'generator_depth must be at least 1, got {generator_depth}')
         for _ in range(num_pairs):
             self.append(
                 MaskTokenBlocks(
                     dims,
-                    depth,
-                    heads or max(dims // 64, 1),
+                    generator_depth,
+                    generator_heads or max(dims // 64, 1),
                     grid,
                     pos_embed_type=pos_embed_type,
                     fused_attention=fused_attention,
@@ -178,12 +193,7 @@ class GenerationAlignment(AlignmentNeck):
     """Generation alignment: the visible tokens are projected, then enter a generator.
 
     Args:
-        generator_depth: Blocks of a generator.
-        generator_heads: Attention heads of a generator; of width 64 by default.
-        fused_attention: False uses MMAction2's own attention in the generators.
-
-    Raises:
-        ConfigError: If ``generator_depth`` is below 1.
+        **generator: Options of :class:`Generators`, such as ``generator_depth``.
     """
 
     aligns_teacher_only = True
@@ -194,25 +204,13 @@ class GenerationAlignment(AlignmentNeck):
         teacher_dims: int,
         num_pairs: int,
         grid: Grid,
-        generator_depth: int = 2,
-        generator_heads: int | None = None,
-        pos_embed_type: str = 'sincos_1d',
-        fused_attention: bool = True,
         loss: dict = L2,
         init_cfg: InitCfg = XAVIER_INIT,
+        **generator: Any,
     ) -> None:
         super().__init__(loss, init_cfg)
         self.projections = Projections(student_dims, teacher_dims, num_pairs)
-        self.generators = Generators(
-            teacher_dims,
-            num_pairs,
-            grid,
-            generator_depth,
-            generator_heads,
-            pos_embed_type,
-            fused_attention,
-            init_cfg,
-        )
+        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make generated predictions."""
@@ -224,8 +222,7 @@ class GenerationAlignment(AlignmentNeck):
 class ParallelAlignment(AlignmentNeck):
     """Direct and generation alignment side by side, which share nothing; supplement B.
 
-    The direct branch is one linear layer. Arguments and errors are those of
-    :class:`GenerationAlignment`.
+    The direct branch is one linear layer. Arguments are those of :class:`GenerationAlignment`.
     """
 
     aligns_visible = True
@@ -237,26 +234,14 @@ class ParallelAlignment(AlignmentNeck):
         teacher_dims: int,
         num_pairs: int,
         grid: Grid,
-        generator_depth: int = 2,
-        generator_heads: int | None = None,
-        pos_embed_type: str = 'sincos_1d',
-        fused_attention: bool = True,
         loss: dict = L2,
         init_cfg: InitCfg = XAVIER_INIT,
+        **generator: Any,
     ) -> None:
         super().__init__(loss, init_cfg)
         self.projections = Projections(student_dims, teacher_dims, num_pairs)
         self.direct_projections = Projections(student_dims, teacher_dims, num_pairs)
-        self.generators = Generators(
-            teacher_dims,
-            num_pairs,
-            grid,
-            generator_depth,
-            generator_heads,
-            pos_embed_type,
-            fused_attention,
-            init_cfg,
-        )
+        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make direct and generated predictions, independently."""
@@ -270,7 +255,7 @@ class ParallelAlignment(AlignmentNeck):
 class SerialAlignment(AlignmentNeck):
     """Serial alignment, AMD's default: the direct prediction enters the generator.
 
-    One bias-free linear layer for each pair serves both. Arguments and errors are those of
+    One bias-free linear layer for each pair serves both. Arguments are those of
     :class:`GenerationAlignment`.
     """
 
@@ -284,25 +269,13 @@ class SerialAlignment(AlignmentNeck):
         teacher_dims: int,
         num_pairs: int,
         grid: Grid,
-        generator_depth: int = 2,
-        generator_heads: int | None = None,
-        pos_embed_type: str = 'sincos_1d',
-        fused_attention: bool = True,
         loss: dict = L2,
         init_cfg: InitCfg = XAVIER_INIT,
+        **generator: Any,
     ) -> None:
         super().__init__(loss, init_cfg)
         self.projections = Projections(student_dims, teacher_dims, num_pairs, bias=False)
-        self.generators = Generators(
-            teacher_dims,
-            num_pairs,
-            grid,
-            generator_depth,
-            generator_heads,
-            pos_embed_type,
-            fused_attention,
-            init_cfg,
-        )
+        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make direct predictions, and generate from them."""
