@@ -41,11 +41,11 @@ class UnreadableVideosHook(Hook):
         self.unreadable = 0
         self.reasons: dict[str, str] = {}
         self._logged: set[str] = set()
-        self._before_epoch = 0
+        self._unreadable_before = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Remember the count at the start of the epoch."""
-        self._before_epoch = self.unreadable
+        self._unreadable_before = self.unreadable
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
@@ -76,7 +76,7 @@ class UnreadableVideosHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the counts if the epoch had unreadable files."""
-        self._log_counts(self.unreadable > self._before_epoch)
+        self._log_counts(self.unreadable > self._unreadable_before)
 
     def after_train(self, runner: Runner) -> None:
         """Log the counts of the run."""
