@@ -41,7 +41,7 @@ def run_tool(
     args = parser.parse_args(argv)
     try:
         run(args)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if args.traceback:
             raise
         print(f'{parser.prog}: {error}', file=sys.stderr)
