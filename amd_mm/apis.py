@@ -84,24 +84,25 @@ class Encoder(nn.Module):
         cfg: with ``test_pipeline``, for :func:`extract_features`.
     """
 
+    backbone: Any
     mean: Tensor  # (C, 1, 1) or (C, 1, 1, 1), as is std
     std: Tensor
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Any,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         bgr: bool = False,
         cfg: Config | None = None,
     ) -> None:
         super().__init__()
-        self.backbone: Any = backbone
+        self.backbone = backbone
         self.bgr = bgr
         self.cfg: Any = cfg
         for name, values in (('mean', mean), ('std', std)):
             value = torch.tensor(values, dtype=torch.float32)
-            self.register_buffer(name, value.view(-1, *[1] * (self.backbone.input_dims - 2)))
+            self.register_buffer(name, value.view(-1, *[1] * (backbone.input_dims - 2)))
         self.requires_grad_(False).eval()
 
     @property
@@ -399,10 +400,9 @@ def normalisation_of(model: Mapping[str, Any], images: bool) -> dict[str, Any]:
     ``to_rgb`` turns them into BGR. Without a mean in the config values stay as they are.
     """
     found = model.get('data_preprocessor') or {}
-    mean, std = found.get('mean'), found.get('std')
-    if mean is None:
-        channels = (model.get('backbone') or {}).get('in_channels', 3)
-        mean, std = [0.0] * channels, [1.0] * channels
+    channels = (model.get('backbone') or {}).get('in_channels', 3)
+    mean = found.get('mean') or [0.0] * channels
+    std = found.get('std') or [1.0] * channels
     bgr = bool(found.get('to_rgb', False)) != images
     if bgr:
         mean, std = mean[::-1], std[::-1]
@@ -453,7 +453,7 @@ def _infer_config(
 ) -> Config:
     """A config for weights alone: a recogniser, without head if the weights have no classifier."""
     backbone = infer_backbone(state, frames, size, heads)
-    model = dict(
+    model: dict[str, Any] = dict(
         type='mmaction.Recognizer3D',
         backbone=backbone,
         data_preprocessor=dict(
@@ -486,7 +486,7 @@ def _sample(
 
 
 def extract_features(
-    model: nn.Module,
+    model: Any,
     source: Pixels,
     sampling: ClipSampling | None = None,
     *,
@@ -516,7 +516,7 @@ def extract_features(
     return encoder.encode(inputs, keep_tokens=keep_tokens)
 
 
-def encoder_of(model: nn.Module) -> Encoder:
+def encoder_of(model: Any) -> Encoder:
     """The encoder of a model from :func:`load_model`; it shares the weights."""
     images = model.backbone.input_dims == 4
     encoder = Encoder(model.backbone, **normalisation_of(model.cfg.model, images), cfg=model.cfg)
@@ -524,7 +524,7 @@ def encoder_of(model: nn.Module) -> Encoder:
 
 
 def predict(
-    model: nn.Module,
+    model: Any,
     source: Pixels,
     sampling: ClipSampling | None = None,
     *,

@@ -229,7 +229,7 @@ def test_a_file_and_its_frames_are_the_same(run, video):
 
 
 def test_images(tmp_path, video):
-    from tests.test_export import tiny_models
+    from tests.test_deployment import tiny_models
 
     cfg = tiny_models.read_config(tiny_models.IMAGES)
     model = load_model((cfg, tiny_models.save(tiny_models.build(cfg.model), tmp_path / 'x.pth')))
@@ -310,7 +310,7 @@ def test_mmpretrain_runs_our_models(tmp_path):
     """``get_model`` and the inferencer give our probabilities."""
     from mmpretrain.apis import ImageClassificationInferencer, get_model
 
-    from tests.test_export import tiny_models
+    from tests.test_deployment import tiny_models
 
     config, checkpoint, _ = tiny_models.write(tmp_path, tiny_models.IMAGES)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)

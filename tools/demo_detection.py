@@ -30,7 +30,7 @@ from typing import Any
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
-from amd_mm.apis import choose_device, find_source, load_model, video_steps
+from amd_mm.apis import choose_device, find_source, load_model, read_config, video_steps
 from amd_mm.checkpoints import read_checkpoint, unwrap
 from amd_mm.datasets import BACKENDS, open_video
 from amd_mm.datasets.ava_files import read_box_csv, read_label_map, read_proposals, some_of
@@ -44,8 +44,9 @@ from amd_mm.visualization.video import (
 )
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
-from mmengine.utils import ProgressBar
+from mmengine.utils import track_iter_progress
 from PIL import Image
 
 _CLASSIFIER = 'roi_head.bbox_head.fc_cls.weight'
@@ -233,33 +234,30 @@ def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], duration: f
     return inside
 
 
-def boxes_from_detector(args: argparse.Namespace, times: Sequence[float]) -> Boxes:
+def boxes_from_detector(
+    args: argparse.Namespace, times: Sequence[float], size: tuple[int, int]
+) -> Boxes:
     """Detect people with a detector of mmdet at each of these times."""
-    from mmdet.apis import inference_detector, init_detector
-    from mmengine.utils import get_installed_path
+    from mmaction.apis import detection_inference
 
-    package, _, path = args.detector_config.rpartition('::')
-    if package:
-        path = osp.join(get_installed_path(package), '.mim', 'configs', path)
-    for name in (path, args.detector_checkpoint):
-        if '://' not in name and not osp.isfile(name):
-            raise ConfigError(f'there is no file {name}')
-    model = init_detector(path, args.detector_checkpoint, device=choose_device(args.device))
-    found = {}
+    name = args.detector_config
     with open_video(args.video, args.backend) as reader:
-        bar = progress('people', len(times))
-        for time in times:
-            frame = frame_at(reader, time)
-            # mmdet's pipelines expect BGR, as from a file
-            people = inference_detector(model, np.ascontiguousarray(frame[..., ::-1]))
-            people = people.pred_instances
-            people = people[people.labels == args.category].cpu()
-            height, width = frame.shape[:2]
-            corners = people.bboxes.numpy() / (width, height, width, height)
-            found[time] = np.column_stack([corners.clip(0, 1), people.scores.numpy()])
-            bar.update()
-        print(file=sys.stderr)
-    return found
+        # mmdet's pipelines expect BGR, as from a file
+        frames = (np.ascontiguousarray(frame_at(reader, time)[..., ::-1]) for time in times)
+        found, _ = detection_inference(
+            get_config(name) if '::' in name else read_config(name),
+            args.detector_checkpoint,
+            (frames, len(times)),
+            det_score_thr=-1,
+            det_cat_id=args.category,
+            device=choose_device(args.device),
+            with_score=True,
+        )
+    scale = np.array([*size, *size])
+    return {
+        time: np.column_stack([(boxes[:, :4] / scale).clip(0, 1), boxes[:, 4]])
+        for time, boxes in zip(times, found)
+    }
 
 
 def frame_at(reader: Any, time: float) -> np.ndarray:
@@ -298,7 +296,8 @@ def run(args: argparse.Namespace) -> None:
         found = boxes_from_file(args, (width, height), count / fps)
         found = {time: found[time] for time in spaced(list(found), args.every)}
     else:
-        found = boxes_from_detector(args, np.arange(0, count / fps, args.every).tolist())
+        times = np.arange(0, count / fps, args.every).tolist()
+        found = boxes_from_detector(args, times, (width, height))
     found = {
         time: boxes if boxes.shape[1] == 4 else boxes[boxes[:, 4] >= confidence]
         for time, boxes in found.items()
@@ -325,22 +324,20 @@ def find_actions(
     pipeline = Compose(clip_pipeline(cfg, args.backend))
     # class 0 is the background
     labels = dataset.get('custom_classes') or range(1, model.roi_head.bbox_head.num_classes)
-    bar = progress('actions', len(found))
     people: dict[float, list[Person]] = {}
-    for time, boxes in found.items():
+    for time, boxes in track_iter_progress((found.items(), len(found)), file=sys.stderr):
         people[time] = []
-        if len(boxes):
-            scores = score_actions(model, pipeline, dataset.get('fps', 30), args.video, time, boxes)
-            for box, row in zip(boxes, scores):
-                order = np.argsort(-row, kind='stable')[: args.top]
-                actions = [
-                    (names.get(labels[at], f'action {labels[at]}'), float(row[at]))
-                    for at in order
-                    if row[at] >= args.threshold
-                ]
-                people[time].append(Person(box[:4], actions))
-        bar.update()
-    print(file=sys.stderr)
+        if not len(boxes):
+            continue
+        scores = score_actions(model, pipeline, dataset.get('fps', 30), args.video, time, boxes)
+        for box, row in zip(boxes, scores):
+            order = np.argsort(-row, kind='stable')[: args.top]
+            actions = [
+                (names.get(labels[at], f'action {labels[at]}'), float(row[at]))
+                for at in order
+                if row[at] >= args.threshold
+            ]
+            people[time].append(Person(box[:4], actions))
     return people
 
 
@@ -390,12 +387,6 @@ def write_pngs(args: argparse.Namespace, people: dict[float, list[Person]]) -> N
             name = f'{Path(args.video).stem}_{whole:0>4}{"." if rest else ""}{rest}.png'
             picture = draw_people(legible_size(frame_at(reader, time)), group)
             Image.fromarray(picture).save(folder / name)
-
-
-def progress(title: str, count: int) -> ProgressBar:
-    """A progress bar on stderr."""
-    print(title, file=sys.stderr)
-    return ProgressBar(count, file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -101,28 +101,24 @@ def read_sample(
     Raises:
         VideoError: if the input is not there or cannot be read.
     """
-    array = source if isinstance(source, np.ndarray) else None
-    if array is None:
-        if not os.path.isfile(source):
-            raise VideoError(f'there is no video or image {source}')
-        source = os.fspath(source)
-    image = (
-        array.ndim == 3 if array is not None else source.lower().endswith(tuple(IMAGE_EXTENSIONS))
-    )
-    if any(_name(step).endswith('Decode') for step in pipeline):
-        if image:
-            array = (_read_image(source) if array is None else array)[None]
-        steps = video_steps(pipeline, 'array' if array is not None else backend)
-        sample = dict(start_index=0, modality='RGB', label=-1)
-        sample |= (
-            dict(filename=source) if array is None else dict(array=array, total_frames=len(array))
-        )
-        return Compose(steps)(sample)
-    if array is None and image:
-        return Compose(pipeline)(dict(img_path=source))
-    if not image:
-        array = _middle_frame(source, backend) if array is None else array[len(array) // 2]
-    bgr = np.ascontiguousarray(array[..., ::-1])  # as LoadImage reads it
+    takes_video = any(_name(step).endswith('Decode') for step in pipeline)
+    video = dict(start_index=0, modality='RGB', label=-1)
+    if not isinstance(source, np.ndarray):
+        path = os.fspath(source)
+        if not os.path.isfile(path):
+            raise VideoError(f'there is no video or image {path}')
+        is_image = path.lower().endswith(IMAGE_EXTENSIONS)
+        if takes_video and not is_image:
+            return Compose(video_steps(pipeline, backend))(dict(video, filename=path))
+        if is_image and not takes_video:
+            return Compose(pipeline)(dict(img_path=path))
+        source = _read_image(path) if is_image else _middle_frame(path, backend)
+    if takes_video:
+        frames = source if source.ndim == 4 else source[None]  # (T, H, W, 3)
+        steps = video_steps(pipeline, 'array')
+        return Compose(steps)(dict(video, array=frames, total_frames=len(frames)))
+    image = source if source.ndim == 3 else source[len(source) // 2]  # (H, W, 3)
+    bgr = np.ascontiguousarray(image[..., ::-1])  # as LoadImage reads it
     steps = [step for step in pipeline if not _name(step).startswith('LoadImage')]
     return Compose(steps)(dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2]))
 

@@ -119,7 +119,7 @@ def build_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> Port
         return model.cls_head(features)
 
     run = score_clips if isinstance(model, Recognizer3D) else model
-    return _portable(model, run, encoder_of(model), 'logits', takes)
+    return _portable(model, run, encoder_of(model), model_cfg, 'logits', takes)
 
 
 def build_encoder(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
@@ -135,11 +135,16 @@ def build_encoder(cfg: Config, checkpoint: str, takes: str = 'uint8') -> Portabl
         CheckpointError: if the checkpoint does not fit.
     """
     encoder = load_encoder((cfg, checkpoint))
-    return _portable(encoder.backbone, encoder.features, encoder, 'features', takes)
+    return _portable(encoder.backbone, encoder.features, encoder, cfg.model, 'features', takes)
 
 
 def _portable(
-    core: nn.Module, run: Callable[[Tensor], Tensor], encoder: Encoder, output: str, takes: str
+    core: nn.Module,
+    run: Callable[[Tensor], Tensor],
+    encoder: Encoder,
+    model_cfg: Any,
+    output: str,
+    takes: str,
 ) -> PortableModel:
     clip = () if encoder.frames is None else (encoder.frames,)
     return PortableModel(
@@ -147,6 +152,6 @@ def _portable(
         run,
         (encoder.backbone.in_channels, *clip, *encoder.size),
         output,
-        **normalisation_of(encoder.cfg.model, images=encoder.frames is None),
+        **normalisation_of(model_cfg, images=encoder.frames is None),
         takes=takes,
     )

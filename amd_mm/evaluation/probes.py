@@ -17,6 +17,9 @@ Labelled = tuple[ArrayLike, ArrayLike]
 """Features (N, C) and their labels (N,), from 0; arrays or tensors on the CPU."""
 
 
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
 class ProbeResult(NamedTuple):
     """Predicted classes (N,), the share that is right, and the penalty or the neighbours."""
 
@@ -36,11 +39,11 @@ def linear_probe(
     Raises:
         ValueError: if labels are missing.
     """
-    (values, labels), test = _check(train), _check(test)
+    (values, labels), asked = _check(train), _check(test)
     held = _every_fifth_of_a_class(labels)
     fit, choose = (values[~held], labels[~held]), (values[held], labels[held])
     penalty = max(penalties, key=lambda one: _fit(fit, choose, one).accuracy)
-    return _fit((values, labels), test, penalty)
+    return _fit((values, labels), asked, penalty)
 
 
 def nearest_neighbours(train: Labelled, test: Labelled, neighbours: int = 20) -> ProbeResult:
@@ -59,7 +62,7 @@ def nearest_neighbours(train: Labelled, test: Labelled, neighbours: int = 20) ->
     return ProbeResult(found, float((found == wanted).mean()), neighbours)
 
 
-def _check(data: Labelled) -> tuple[np.ndarray, np.ndarray]:
+def _check(data: Labelled) -> Arrays:
     values, labels = np.asarray(data[0], np.float64), np.asarray(data[1])
     if len(values) != len(labels) or not len(labels):
         raise ValueError(f'{len(values)} features and {len(labels)} labels: as many are needed')
@@ -75,8 +78,8 @@ def _every_fifth_of_a_class(labels: np.ndarray) -> np.ndarray:
     return rank % 5 == 4
 
 
-def _fit(train: Labelled, test: Labelled, penalty: float) -> ProbeResult:
-    values, labels = train[0], np.asarray(train[1])
+def _fit(train: Arrays, test: Arrays, penalty: float) -> ProbeResult:
+    values, labels = train
     # scikit-learn minimises C * sum of losses + half of the squared coefficients
     regression = LogisticRegression(C=0.5 / (penalty * len(labels)), max_iter=500, tol=1e-6)
     model = make_pipeline(StandardScaler(), regression).fit(values, labels)

@@ -1,7 +1,6 @@
 """tools/demo.py: the right classes, in print and in the picture."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +8,7 @@ import torch
 from amd_mm.apis import ClipSampling
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
-from amd_mm.visualization.video import annotate_frame, write_annotated_video
 from mmengine.config import Config
-from PIL import Image
 
 from tests.test_evaluation import models
 
@@ -133,30 +130,3 @@ def test_what_is_wrong_is_said(video, checkpoint, tmp_path, capsys):
     ):
         assert demo(*call) == 2
         assert said in capsys.readouterr().err
-
-
-# -- pictures ---------------------------------------------------------------
-
-
-def test_the_text_is_in_the_upper_left():
-    frame = np.full((240, 320, 3), 128, np.uint8)
-    rows = [('Straße überqueren', 0.75), ('x' * 500, 0.1)]
-    made = annotate_frame(frame, rows)
-    assert made.shape == frame.shape and made.dtype == np.uint8
-    assert (frame == 128).all()
-    changed = (made != frame).any(-1)
-    assert changed[:20, :40].all() and not changed[80:].any()
-    # The bar of the first row is longer than that of the second.
-    bars = [(made[line, 5:49] == 255).all(-1).sum() for line in (10, 26)]
-    assert bars[0] > 3 * bars[1] > 0
-
-
-def test_a_gif(tmp_path, make_video):
-    video = make_video(str(tmp_path / 'a.mp4'), frames=30)
-    path = write_annotated_video(video, tmp_path / 'a.gif', [('a', 0.5)])
-    with Image.open(path) as made:
-        assert made.n_frames == 15 and made.size == (320, 240)
-        assert made.info['duration'] == pytest.approx(80, abs=10)
-    assert [p.name for p in Path(tmp_path).iterdir() if p.name.endswith('.part')] == []
-    with pytest.raises(ValueError, match='.mp4 or .gif'):
-        write_annotated_video(video, tmp_path / 'a.avi', [])

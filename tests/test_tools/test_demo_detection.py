@@ -13,7 +13,6 @@ from amd_mm.datasets.ava_files import read_proposals
 from amd_mm.datasets.transforms import SampleAVAClip
 from amd_mm.errors import ConfigError
 from amd_mm.registry import DATASETS, MODELS
-from amd_mm.visualization.video import Person, draw_people
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from PIL import Image
@@ -204,7 +203,7 @@ def test_people_from_a_detector(made, tmp_path, capsys):
     )
     args = DEMO.parse_args([made['video'], 'x', '--out', 'x.mp4', *map(str, options)])
     args.device = 'cpu'
-    found = DEMO.boxes_from_detector(args, [1.5])[1.5]
+    found = DEMO.boxes_from_detector(args, [1.5], (WIDTH, HEIGHT))[1.5]
     pixels = found[:, :4] * [WIDTH, HEIGHT, WIDTH, HEIGHT]
     wanted = expected.bboxes.numpy().clip(0, [WIDTH, HEIGHT] * 2)
     np.testing.assert_allclose(pixels, wanted, atol=1e-3)
@@ -299,7 +298,7 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
         (
             (*out, '--detector-config', 'no.py', '--detector-checkpoint', 'x'),
             {},
-            'there is no file no.py',
+            'there is no config file no.py',
         ),
     ):
         assert demo(made, *options, **places) == 2, said
@@ -320,34 +319,3 @@ def test_without_mmdet(made, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdet', None)
     assert demo(made, *proposals(made, '--out', tmp_path / 'x.mp4')) == 2
     assert 'requirements/detection.txt' in capsys.readouterr().err
-
-
-# -- pictures ---------------------------------------------------------------
-
-
-def test_people_are_drawn_inside():
-    frame = np.full((240, 320, 3), 128, np.uint8)
-    long = [('lift/pick up ' * 9, 0.9), ('stand', 0.2)]
-    made = draw_people(
-        frame,
-        [
-            Person((0.9, 0, 1.2, 0.3), long),
-            Person((0.5, 0.5, 0.9, 0.9), [('sit', 0.9), ('talk', 0.2)]),
-            Person((0.1, 0.5, 0.3, 0.9), []),
-        ],
-    )
-    assert made.shape == frame.shape and made.dtype == np.uint8
-    assert (frame == 128).all()
-    changed = (made != frame).any(-1)
-    # Colours from left to right. A box without text,
-    assert tuple(made[150, 32]) == (230, 159, 0)
-    assert not changed[40:118, :155].any()
-    assert not changed[125:210, 40:90].any()
-    # one with its text above,
-    assert tuple(made[150, 160]) == (86, 180, 233)
-    assert changed[91:118, 160:200].mean() > 0.9
-    assert not changed[125:210, 165:280].any()
-    # and one at the corner with its text, cut, inside.
-    assert tuple(made[50, 287]) == (0, 158, 115)
-    assert changed[2:20, 20:318].mean() > 0.9
-    assert not changed[225:].any()

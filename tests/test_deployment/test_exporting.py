@@ -21,7 +21,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..test_tools.tool_scripts import load_tool
-from .tiny_models import CLIP_PRETRAINING, CLIPS, IMAGES, write
+from .tiny_models import CLIP_PRETRAINING, IMAGES, write
 
 export = load_tool('export')
 ALONE = """
@@ -35,26 +35,19 @@ assert not loaded & {'amd_mm', 'mmengine', 'mmaction', 'mmcv'}, loaded
 """
 
 
-def test_programs_run_where_there_is_only_torch(tmp_path, capsys):
-    """A classifier and an encoder, in a process that imports nothing else."""
-    expected = {}
-    for name, build, options in (
-        (CLIPS, build_classifier, ['--input', 'uint8']),
-        (CLIP_PRETRAINING, build_encoder, ['--input', 'normalised', '--features']),
-    ):
-        config, checkpoint, _ = write(tmp_path, name)
-        out = str(tmp_path / f'{build.__name__}.pt2')
-        export.main([config, checkpoint, out, '--format', 'pt2', *options])
-        assert 'largest difference from the model 0,' in capsys.readouterr().out
-        model = build(Config.fromfile(config), checkpoint, options[1])
-        pixels = model.example(5, seed=7)  # a batch size that was not compared
-        torch.save(pixels, f'{out}.pixels')
-        expected[out] = model(pixels)
+def test_a_program_runs_where_there_is_only_torch(tmp_path, capsys):
+    """In a process that imports nothing else."""
+    config, checkpoint, _ = write(tmp_path, CLIP_PRETRAINING)
+    out = str(tmp_path / 'encoder.pt2')
+    options = ['--format', 'pt2', '--input', 'normalised', '--features']
+    export.main([config, checkpoint, out, *options])
+    assert 'largest difference from the model 0,' in capsys.readouterr().out
+    model = build_encoder(Config.fromfile(config), checkpoint, 'normalised')
+    pixels = model.example(5, seed=7)  # a batch size that was not compared
+    torch.save(pixels, f'{out}.pixels')
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, '-c', ALONE, *expected]
-    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
-    for out, output in expected.items():
-        torch.testing.assert_close(torch.load(f'{out}.output'), output)
+    subprocess.run([sys.executable, '-c', ALONE, out], check=True, env=environment, cwd=tmp_path)
+    torch.testing.assert_close(torch.load(f'{out}.output'), model(pixels))
 
 
 def test_onnx_for_any_batch(tmp_path):

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from ..test_tools.tool_scripts import load_tool
-from .tiny_models import CLIP_PRETRAINING, CLIPS, IMAGES, REPOSITORY, write
+from ..test_deployment.tiny_models import CLIP_PRETRAINING, CLIPS, IMAGES, REPOSITORY, write
+from .tool_scripts import load_tool
 
 export = load_tool('export')
 CONFIGS = REPOSITORY / 'configs'
