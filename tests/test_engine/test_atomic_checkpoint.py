@@ -1,4 +1,4 @@
-"""Whoever is killed while writing keeps the checkpoint before."""
+"""A run that is killed while it saves a checkpoint keeps the one before."""
 
 import builtins
 import multiprocessing
@@ -14,13 +14,24 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from .toy import ToyData, toy_runner
 
-HOOKS = dict(
-    runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
-    logger=dict(type='LoggerHook', interval=3),
-    checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1),
-)
 EPOCHS = 4
 DEADLY_EPOCH = 3
+
+
+def runner(folder, epochs=EPOCHS, checkpoint=None, **other):
+    hook = dict(type='amd_mm.AtomicCheckpointHook', interval=1, max_keep_ckpts=1)
+    return toy_runner(
+        folder,
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=3), checkpoint={**hook, **(checkpoint or {})}
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        **other,
+    )
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)['state_dict']
 
 
 def die():
@@ -28,7 +39,7 @@ def die():
 
 
 class HalfWritten:
-    """A file in which only half arrives before the process is killed."""
+    """A file that receives half of the content before the process is killed."""
 
     def __init__(self, file):
         self.file = file
@@ -45,17 +56,18 @@ class HalfWritten:
         die()
 
 
-def arm(point):
-    """Make this process kill itself at a point of the third checkpoint."""
+def train_and_die(folder, point):
+    """Train in this process, which kills itself at a point of the third checkpoint."""
     checkpoint, note = f'epoch_{DEADLY_EPOCH}.pth', 'last_checkpoint'
-    count = dict(note=0)
+    notes = 0
     real_open, real_replace, real_remove = open, os.replace, os.remove
 
     def is_deadly(path):
+        nonlocal notes
         name = os.path.basename(str(path)).replace('.partial', '')
         if name == note and str(path).endswith('.partial'):
-            count['note'] += 1
-            return point.endswith('note') and count['note'] == DEADLY_EPOCH
+            notes += 1
+            return point.endswith('note') and notes == DEADLY_EPOCH
         return point.endswith('checkpoint') and name == checkpoint
 
     def opening(path, mode='r', *arguments, **more):
@@ -77,25 +89,15 @@ def arm(point):
             die()
         real_remove(path)
 
-    builtins.open = opening
-    os.replace = replacing
-    os.remove = removing
-
-
-def train_and_die(folder, point):
-    arm(point)
-    toy_runner(
-        folder, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)
-    ).train()
+    builtins.open, os.replace, os.remove = opening, replacing, removing
+    runner(folder).train()
 
 
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
-    toy_runner(
-        folder, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS)
-    ).train()
-    return torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
+    runner(folder).train()
+    return weights_of(folder / f'epoch_{EPOCHS}.pth')
 
 
 @pytest.mark.parametrize(
@@ -117,36 +119,36 @@ def test_killed_while_saving(tmp_path, uninterrupted, point, resumed):
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-
-    latest = find_latest_checkpoint(str(tmp_path))
-    assert Path(latest).name == f'epoch_{resumed}.pth'
-    for path in tmp_path.glob('*.pth'):  # whole, whatever the name
-        torch.load(path, weights_only=False)
-
-    runner = toy_runner(
-        tmp_path, default_hooks=HOOKS, train_cfg=dict(by_epoch=True, max_epochs=EPOCHS), resume=True
-    )
-    runner.train()
+    assert Path(find_latest_checkpoint(str(tmp_path))).name == f'epoch_{resumed}.pth'
+    for path in tmp_path.glob('*.pth'):
+        weights_of(path)  # complete, whatever its name
+    runner(tmp_path, resume=True).train()
     assert not list(tmp_path.glob('*.partial'))
-    final = torch.load(tmp_path / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
+    final = weights_of(tmp_path / f'epoch_{EPOCHS}.pth')
     assert all(torch.equal(final[name], value) for name, value in uninterrupted.items())
 
 
-def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, monkeypatch):
-    order = []
+@pytest.fixture
+def order(monkeypatch):
+    """Files in the order in which they get their name (+) and are removed (-)."""
+    done = []
     real_replace, real_remove = os.replace, os.remove
 
     def replacing(source, target):
         real_replace(source, target)
-        order.append(f'+{os.path.basename(target)}')
+        done.append(f'+{os.path.basename(target)}')
 
     def removing(path):
         real_remove(path)
-        order.append(f'-{os.path.basename(path)}')
+        done.append(f'-{os.path.basename(path)}')
 
     monkeypatch.setattr(os, 'replace', replacing)
     monkeypatch.setattr(os, 'remove', removing)
-    toy_runner(tmp_path, default_hooks=HOOKS).train()
+    return done
+
+
+def test_old_checkpoints_are_removed_after_the_new_one_is_complete(tmp_path, order):
+    runner(tmp_path, 2).train()
     assert order == [
         '+epoch_1.pth',
         '+last_checkpoint',
@@ -154,11 +156,10 @@ def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, monkeypatch):
         '+last_checkpoint',
         '-epoch_1.pth',
     ]
-    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2.pth']
 
 
 class Rising(BaseMetric):
-    """An accuracy that rises with every validation."""
+    """An accuracy that rises and an error that stays, with every validation."""
 
     value = 0
 
@@ -167,68 +168,45 @@ class Rising(BaseMetric):
 
     def compute_metrics(self, results):
         Rising.value += 1
-        return dict(acc=np.float64(Rising.value))
+        return dict(acc=np.float64(Rising.value), loss=1.0)
 
 
-def test_the_best_checkpoint_is_replaced_safely_too(tmp_path, monkeypatch):
-    order = []
-    real_replace, real_remove = os.replace, os.remove
-    monkeypatch.setattr(
-        os,
-        'replace',
-        lambda source, target: (
-            real_replace(source, target),
-            order.append('+' + Path(target).name),
-        ),
-    )
-    monkeypatch.setattr(
-        os, 'remove', lambda path: (real_remove(path), order.append('-' + Path(path).name))
-    )
-    hooks = dict(HOOKS)
-    hooks['checkpoint'] = dict(HOOKS['checkpoint'], save_best='acc')
+@pytest.mark.parametrize('keys', ['acc', ['acc', 'loss']])
+def test_the_best_checkpoint_is_replaced_in_the_same_order(tmp_path, order, keys):
     loader = dict(
         dataset=ToyData(2),
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='pseudo_collate'),
         batch_size=2,
     )
-    toy_runner(
-        tmp_path,
-        default_hooks=hooks,
-        val_dataloader=loader,
-        val_cfg=dict(),
-        val_evaluator=[Rising()],
-    ).train()
-    new, old = '+best_acc_epoch_2.pth', '-best_acc_epoch_1.pth'
-    assert order.index(new) < order.index(old)
-    assert {path.name for path in tmp_path.glob('*.pth')} == {'best_acc_epoch_2.pth', 'epoch_2.pth'}
+    evaluation = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=[Rising()])
+    runner(tmp_path, 2, dict(save_best=keys), **evaluation).train()
+    assert order.index('+best_acc_epoch_2.pth') < order.index('-best_acc_epoch_1.pth')
+    kept = {'best_acc_epoch_2.pth', 'epoch_2.pth'}
+    if keys != 'acc':  # the first one stays the best
+        kept.add('best_loss_epoch_1.pth')
+    assert {path.name for path in tmp_path.glob('*.pth')} == kept
 
 
 def test_keeps_as_many_as_asked(tmp_path):
-    hooks = dict(HOOKS)
-    hooks['checkpoint'] = dict(HOOKS['checkpoint'], max_keep_ckpts=2)
-    toy_runner(tmp_path, default_hooks=hooks, train_cfg=dict(by_epoch=True, max_epochs=4)).train()
-    kept = sorted(path.name for path in tmp_path.glob('*.pth'))
-    assert kept == ['epoch_3.pth', 'epoch_4.pth']
+    runner(tmp_path, checkpoint=dict(max_keep_ckpts=2)).train()
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_3.pth', 'epoch_4.pth']
 
 
 @pytest.mark.parametrize(
-    'counts, interval, said', [(1, 1, None), (2, 1, None), (3, 3, None), (3, 1, '3'), (8, 1, '2')]
+    'counts, interval, multiple',
+    [(1, 1, None), (2, 1, None), (3, 3, None), (3, 1, '3'), (8, 1, '2')],
 )
-def test_checkpoints_inside_a_step_are_pointed_out(tmp_path, counts, interval, said):
-    """Of 4 batches an epoch; the gradients so far are in no checkpoint."""
-    hooks = dict(HOOKS, checkpoint=dict(HOOKS['checkpoint']))
-    hooks['checkpoint']['interval'] = interval
-    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts)
-    runner = toy_runner(
+def test_checkpoints_inside_of_a_step_are_announced(tmp_path, counts, interval, multiple):
+    """An epoch has 4 batches; checkpoints do not hold the gradients so far."""
+    runner(
         tmp_path,
-        default_hooks=hooks,
-        optim_wrapper=wrapper,
+        1,
+        dict(interval=interval),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts),
         custom_hooks=[],
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-    )
-    runner.train()
+    ).train()
     (log,) = tmp_path.glob('*/*.log')
-    warned = f'accumulative_counts={counts} does not divide the 4 batches'
-    assert (warned in log.read_text()) == (said is not None)
-    assert said is None or f'a multiple of {said}' in log.read_text()
+    warned = f'accumulative_counts={counts} does not divide the 4 batches' in log.read_text()
+    assert warned == (multiple is not None)
+    assert multiple is None or f'a multiple of {multiple}' in log.read_text()
