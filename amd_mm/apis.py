@@ -293,8 +293,7 @@ def build_encoder(
             use_mean_pooling='backbone.fc_norm.weight' in state,
             return_feat_map=False,
         )
-    elif backbone.get('out_type', 'cls_token') not in ('cls_token', 'avg_featmap'):
-        backbone['out_type'] = 'cls_token'
+    _return_one_feature(backbone)
     built = _build(backbone, cfg)
     load_into(built, state, allow_missing=allow_missing, fmt='amd_mm', name=name, logger='silent')
     cfg = copy.deepcopy(cfg)
@@ -381,16 +380,29 @@ def inference_config(cfg: Config) -> dict[str, Any]:
         return model
     bases = (MaskedAutoencoder, Recognizer3D, ImageClassifier)
     base: Any = next((one for one in bases if issubclass(kind, one)), None)
-    if base is None:
-        video = issubclass(model['backbone']['type'], MMActionViT)
-        base, known = Recognizer3D if video else ImageClassifier, {'backbone', 'data_preprocessor'}
+    if base in (MaskedAutoencoder, None):
+        _return_one_feature(model['backbone'])
+    if base is not None:
+        known = set(inspect.signature(base).parameters) - {'train_cfg'}
     else:
-        known = inspect.signature(base).parameters.keys() - {'train_cfg'}
+        known = {'backbone', 'data_preprocessor'}
+        video = issubclass(model['backbone']['type'], MMActionViT)
+        base = Recognizer3D if video else ImageClassifier
+        if not video:
+            model.get('data_preprocessor', {}).pop('type', None)  # use that of classifiers
     kept = {key: value for key, value in model.items() if key in known}
     kept['type'] = base
     if 'compile_blocks' in kept:
         kept['compile_blocks'] = False
     return kept
+
+
+def _return_one_feature(backbone: dict[str, Any]) -> None:
+    """Let an image backbone return one vector for each image."""
+    if issubclass(backbone['type'], ImageVisionTransformer) and (
+        backbone.get('out_type') not in (None, 'cls_token', 'avg_featmap')
+    ):
+        backbone['out_type'] = 'cls_token'
 
 
 def normalisation_of(model: Mapping[str, Any], images: bool) -> dict[str, Any]:
@@ -512,7 +524,7 @@ def extract_features(
     encoder = model if isinstance(model, Encoder) else encoder_of(model)
     inputs = _sample(encoder.cfg, source, sampling, backend)['inputs']
     if encoder.frames is None:
-        inputs = inputs[None]  # (C, H, W) -> (1, C, H, W)
+        inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
     return encoder.encode(inputs, keep_tokens=keep_tokens)
 
 

@@ -21,7 +21,7 @@ from amd_mm.errors import ConfigError, VideoError
 from mmengine.config import Config
 from PIL import Image
 
-from tests import tiny
+from tests import tiny, tiny_image, tiny_tinymim
 from tests.test_checkpoints.states import encoder as encoder_shapes
 from tests.test_checkpoints.states import fill
 from tests.test_evaluation import models
@@ -261,6 +261,27 @@ def test_a_stock_pipeline_without_scopes(run, video):
         ]
         model = load_model((cfg, run / 'epoch_1.pth'))
         assert predict(model, video) == predict(ours, video)
+
+
+TINYMIM = tiny_tinymim.tinymim(data_preprocessor=tiny_image.image_preprocessor())
+
+
+@pytest.mark.parametrize('cfg', [tiny_image.mae(), tiny_image.dmae(), TINYMIM])
+def test_features_of_pretrained_image_models(tmp_path, cfg):
+    """Without the teacher, a feature is the backbone's class token."""
+    model = models.MODELS.build(cfg).eval()
+    path = models.save(model, tmp_path / 'x.pth')
+    cfg['backbone']['out_type'] = 'raw'
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    mean, std = torch.tensor(tiny.MEAN), torch.tensor(tiny.STD)
+    values = ((torch.from_numpy(pixels) - mean) / std).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        tokens = model.backbone.encode(model.backbone.patchify(values)).tokens
+    for load in (load_model, load_encoder):
+        loaded = load((Config(dict(model=cfg)), path))
+        torch.testing.assert_close(extract_features(loaded, pixels), tokens[:, 0])
+        kept = extract_features(loaded, pixels, keep_tokens=True)
+        torch.testing.assert_close(kept.flatten(1, 3), tokens[:, 1:])
 
 
 def test_inputs_that_cannot_be_read(tmp_path, run):
