@@ -1,7 +1,6 @@
-"""The data and the weights that the pages' configs name, all of them tiny.
+"""Data and weights that the pages' configs name, in their places and formats but tiny.
 
-Their places and formats are the real ones; widths are small, and so the
-configs that read them are shrunk by ``--cfg-options`` (:data:`EXAMPLES`).
+:data:`EXAMPLES` shrinks the configs accordingly.
 """
 
 import json
@@ -119,11 +118,7 @@ def _image_vit() -> nn.Module:
 
 
 def write_checkpoints(folder: Path) -> None:
-    """Weights under the names and in the formats of the pages.
-
-    Args:
-        folder (Path): Where ``checkpoints`` is made.
-    """
+    """Write the weights that the pages name, in their formats, to ``folder/checkpoints``."""
     torch.manual_seed(0)
     folder = folder / 'checkpoints'
     folder.mkdir()
@@ -141,11 +136,7 @@ def write_checkpoints(folder: Path) -> None:
 
 
 def write_data(folder: Path) -> None:
-    """Videos, images and lists where the pages' configs look for them.
-
-    Args:
-        folder (Path): Where ``data`` is made.
-    """
+    """Write the videos, images and lists that the pages' configs name to ``folder/data``."""
     data = folder / 'data'
     names = [f'{number}.mp4' for number in range(VIDEOS)]
     for seed, name in enumerate(names):

@@ -7,17 +7,7 @@ DOCS = Path(__file__).resolve().parents[2] / 'docs'
 
 
 def code_of(page: str) -> dict[str, str]:
-    """Python files on a page: fenced blocks that begin with ``# NAME.py``.
-
-    Args:
-        page (str): Name of the page in ``docs``.
-
-    Returns:
-        Dict[str, str]: Code by file name, in the order of the page.
-
-    Raises:
-        ValueError: For a block without a name, or a name used twice.
-    """
+    """The Python files of a page in ``docs``: code blocks that begin with ``# NAME.py``, by name."""
     text = (DOCS / page).read_text(encoding='utf-8')
     files: dict[str, str] = {}
     for code in re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S):

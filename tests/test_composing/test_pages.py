@@ -1,4 +1,4 @@
-"""What docs/composing.md and docs/extending.md show works as shown.
+"""The examples of docs/composing.md and docs/extending.md run.
 
 All examples run in a folder that is not the repository, with the package
 from the wheel, two steps each and in one process.
@@ -33,7 +33,7 @@ def test_every_example_is_run_and_is_short() -> None:
 
 
 def walk(python: Path, folder: Path) -> None:
-    """Train with every example in a folder; what became of it: a file."""
+    """Train with every example in a folder, and write ``report.json``."""
     write_files({**COMPOSING, **EXTENDING}, folder)
     write_data(folder)
     write_checkpoints(folder)
@@ -55,7 +55,7 @@ def walked(
     wheel_python: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Walked:
-    """The folder in which all examples were run, and how it went."""
+    """The folder of all examples, and the report of their runs."""
     folder = made_once(tmp_path_factory, 'elsewhere', lambda new: walk(wheel_python, new))
     report = json.loads((folder / 'report.json').read_text())
     # Neither the checkout nor its editable install.
@@ -79,7 +79,7 @@ def saved(folder: Path, config: str) -> dict[str, torch.Tensor]:
 
 
 def test_students_start_from_their_checkpoints(walked: Walked) -> None:
-    """The start of the learning rate's warm-up moves weights hardly."""
+    """At the start of the warm-up, weights hardly move."""
     folder, _ = walked
     name = 'backbone.patch_embed.projection.weight'
     for config in ('in_mmpretrain', 'in_mmdet'):

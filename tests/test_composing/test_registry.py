@@ -18,7 +18,7 @@ def test_every_registry_of_mmengine_has_one_of_our_scope(name: str) -> None:
 
 
 def test_mmengine_s_names_are_found_from_our_scope(capsys: pytest.CaptureFixture) -> None:
-    """An initialiser for instance, which models build by its bare name."""
+    """For instance an initialiser, which models build without a scope."""
     with DefaultScope.overwrite_default_scope('amd_mm'):
         found = root.WEIGHT_INITIALIZERS.build(dict(type='Constant', val=1.0))
         with root.MODELS.switch_scope_and_registry(None) as registry:

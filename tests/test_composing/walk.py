@@ -1,9 +1,8 @@
 """Train with many configs in one process, each through ``tools/train.py``.
 
-Run by the Python of an environment with the wheel, in a foreign folder:
-importing everything costs more than all the steps. Arguments: a JSON file
-``{config: [options]}``, and a file of tests, run by pytest. The last line
-printed tells what became of them.
+Run it with the Python of an environment that has the wheel, in a foreign folder. Arguments: a
+JSON file ``{config: [options]}`` and a file of tests for pytest. The last printed line is a
+report. (One process, because imports take longer than all the steps.)
 """
 
 import json
@@ -24,7 +23,7 @@ TRAIN = Path(amd_mm.__file__).parent / '.mim' / 'tools' / 'train.py'
 
 
 def train(config: str, options: list) -> str:
-    """Run the script; '' if it went through, else what went wrong."""
+    """Run the script; return '' or its error."""
     for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
         kind._instance_dict = OrderedDict()  # as in a process of its own
     sys.argv = [

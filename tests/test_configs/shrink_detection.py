@@ -1,9 +1,6 @@
-"""Detection configs, small enough for a test.
+"""The detection configs, small enough for a test; see :mod:`.shrink`.
 
-Depth, patch size, heads, transforms, hooks, optimiser and schedule are left as
-they are. Smaller are: widths (16 and 24), the clip (4 frames of a short side
-of 80 pixels), the batch and the data: the people of
-``tests/test_detection/people.py`` in the layouts that the configs name.
+Their data are the people of ``tests/test_detection/people.py`` in AVA's layouts.
 """
 
 import shutil
@@ -30,14 +27,11 @@ def is_detection(cfg: Config) -> bool:
 
 
 def shrink_detection(cfg: Config, data: Path) -> Config:
-    """Make a config small; see the module.
+    """Make a config small, in place.
 
     Args:
-        cfg (Config): Changed in place.
-        data (Path): Below it :func:`make_ava` wrote.
-
-    Returns:
-        Config: The same.
+        cfg: of a detector.
+        data: below it, :func:`make_ava` has written.
     """
     skip_without_mmdet()
     for key in _LOADERS:
@@ -66,15 +60,8 @@ def shrink_detection(cfg: Config, data: Path) -> Config:
 
 
 def make_ava(folder: Path) -> Path:
-    """Write the people as AVA 2.2 and as AVA-Kinetics.
-
-    Args:
-        folder (Path): Gets ``data/ava`` and ``data/ava_kinetics``.
-
-    Returns:
-        Path: The same.
-    """
-    # Eleven characters, by which MMAction2 tells AVA's from Kinetics'.
+    """Write the people as AVA 2.2 and AVA-Kinetics, ``data/ava`` and ``data/ava_kinetics``."""
+    # Names of AVA's videos have eleven characters; MMAction2 recognises them by that.
     made = make_people(folder / 'people', videos=3, names='{:011}')
     for name in ('ava', 'ava_kinetics'):
         root = folder / 'data' / name

@@ -1,7 +1,7 @@
-"""The fine-tuning recipes (Tables S2 and S3), read back from what is built."""
+"""The fine-tuning recipes (Tables S2 and S3), read back from what the configs build."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,93 +15,36 @@ from .shrink import CONFIGS, all_configs
 from .test_recipe import lr_curve
 from .variants import VARIANTS
 
-FOLDER = CONFIGS / 'amd/recognition'
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A column of the tables; ``lr`` and ``decay`` are those of the scripts."""
-
-    name: str
-    width: int
-    lr: float
-    clips: int
-    gpus: int
-    epochs: int
-    classes: int
-    stride: int | None  # None: one frame of each of 16 segments
-    flip: bool
-    views: tuple[int, int]
-    decay: float = 0.75
-    drop_path: float = 0.1
-    dropout: float = 0.0
-
-
-RECIPES = [
-    Recipe(
-        'amd_vit-small-p16_16xb16v2-sparse16-40e_sthv2',
-        384,
-        1e-3,
-        512,
-        16,
-        40,
-        174,
-        None,
-        False,
-        (2, 3),
+# lr and decay are those of the scripts; no stride: one frame of each of 16 segments.
+RECIPES = {
+    'amd_vit-small-p16_16xb16v2-sparse16-40e_sthv2': dict(
+        width=384, lr=1e-3, clips=512, gpus=16, epochs=40, classes=174
     ),
-    Recipe(
-        'amd_vit-base-p16_16xb16v2-sparse16-30e_sthv2',
-        768,
-        5e-4,
-        512,
-        16,
-        30,
-        174,
-        None,
-        False,
-        (2, 3),
+    'amd_vit-base-p16_16xb16v2-sparse16-30e_sthv2': dict(
+        width=768, lr=5e-4, clips=512, gpus=16, epochs=30, classes=174
     ),
-    Recipe(
-        'amd_vit-small-p16_16xb16v2-16x4x1-150e_k400', 384, 1e-3, 512, 16, 150, 400, 4, True, (5, 3)
+    'amd_vit-small-p16_16xb16v2-16x4x1-150e_k400': dict(
+        width=384, lr=1e-3, clips=512, gpus=16, epochs=150, classes=400, stride=4
     ),
-    Recipe(
-        'amd_vit-base-p16_32xb16v2-16x4x1-90e_k400', 768, 1.4e-3, 1024, 32, 90, 400, 4, True, (5, 3)
+    'amd_vit-base-p16_32xb16v2-16x4x1-90e_k400': dict(
+        width=768, lr=1.4e-3, clips=1024, gpus=32, epochs=90, classes=400, stride=4
     ),
-    Recipe(
-        'amd_vit-base-p16_8xb16v2-16x4x1-100e_ucf101',
-        768,
-        5e-4,
-        256,
-        8,
-        100,
-        101,
-        4,
-        True,
-        (5, 3),
-        decay=0.7,
-        drop_path=0.2,
-        dropout=0.5,
+    'amd_vit-base-p16_8xb16v2-16x4x1-100e_ucf101': dict(
+        width=768, lr=5e-4, clips=256, gpus=8, epochs=100, classes=101, stride=4,
+        decay=0.7, drop_path=0.2, dropout=0.5,
     ),
-    Recipe(
-        'amd_vit-base-p16_8xb8v2-16x2x1-60e_hmdb51',
-        768,
-        1e-3,
-        128,
-        8,
-        60,
-        51,
-        2,
-        True,
-        (5, 3),
-        dropout=0.5,
+    'amd_vit-base-p16_8xb8v2-16x2x1-60e_hmdb51': dict(
+        width=768, lr=1e-3, clips=128, gpus=8, epochs=60, classes=51, stride=2, dropout=0.5
     ),
-]
-each_recipe = pytest.mark.parametrize('recipe', RECIPES, ids=lambda r: r.name)
+}  # fmt: skip
+DEFAULTS = dict(stride=None, decay=0.75, drop_path=0.1, dropout=0.0)
 
 
-def load(recipe: Recipe) -> Config:
-    return Config.fromfile(FOLDER / f'{recipe.name}.py')
+@pytest.fixture(scope='module', params=RECIPES)
+def recipe(request):
+    """A column of the tables, and its config."""
+    cfg = Config.fromfile(CONFIGS / f'amd/recognition/{request.param}.py')
+    return SimpleNamespace(**{**DEFAULTS, **RECIPES[request.param]}, cfg=cfg)
 
 
 def layer_of(name: str) -> int:
@@ -113,12 +56,10 @@ def layer_of(name: str) -> int:
     return 13
 
 
-@each_recipe
 def test_optimiser_groups(recipe):
-    cfg = load(recipe)
-    init_default_scope(cfg.default_scope)
-    model = build_on_meta(cfg)
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    init_default_scope(recipe.cfg.default_scope)
+    model = build_on_meta(recipe.cfg)
+    wrapper = build_optim_wrapper(model, recipe.cfg.optim_wrapper)
     assert type(wrapper.optimizer) is torch.optim.AdamW
     assert wrapper.precision == 'bf16' and not wrapper.clip_grad_kwargs
     names = {id(param): name for name, param in model.named_parameters()}
@@ -133,10 +74,9 @@ def test_optimiser_groups(recipe):
     assert not names
 
 
-@each_recipe
 def test_schedule_of_every_iteration(recipe):
     per_epoch = 3
-    rates = lr_curve(load(recipe), per_epoch)
+    rates = lr_curve(recipe.cfg, per_epoch)
     warm_up, total = 5 * per_epoch, recipe.epochs * per_epoch
     assert len(rates) == total
     assert rates[0] == pytest.approx(recipe.lr * 1e-3)
@@ -148,18 +88,15 @@ def test_schedule_of_every_iteration(recipe):
     assert rates[-1] < recipe.lr * 0.01
 
 
-@each_recipe
 def test_batch_counts_clips(recipe):
-    cfg = load(recipe)
-    views = cfg.train_dataloader.dataset.pipeline[-1].num_views
-    videos = cfg.train_dataloader.batch_size * recipe.gpus
+    views = recipe.cfg.train_dataloader.dataset.pipeline[-1].num_views
+    videos = recipe.cfg.train_dataloader.batch_size * recipe.gpus
     assert views == 2 and videos * views == recipe.clips
-    assert cfg.auto_scale_lr.base_batch_size == videos
+    assert recipe.cfg.auto_scale_lr.base_batch_size == videos
 
 
-@each_recipe
 def test_model(recipe):
-    model = build_on_meta(load(recipe))
+    model = build_on_meta(recipe.cfg)
     backbone, head = model.backbone, model.cls_head
     assert backbone.embed_dims == head.in_channels == recipe.width
     assert backbone.token_grid == (8, 14, 14) and backbone.depth == 12
@@ -170,17 +107,15 @@ def test_model(recipe):
     assert head.num_classes == recipe.classes
     assert head.dropout_ratio == recipe.dropout
     assert head.label_smooth_eps == 0.1
-    mixup, cutmix = model.data_preprocessor.blending.augments[:2]
-    for part, alpha in ((mixup, 0.8), (cutmix, 1.0)):
+    blending = model.data_preprocessor.blending
+    for part, alpha in zip(blending.augments[:2], (0.8, 1.0)):  # mixup, CutMix
         assert part.num_classes == recipe.classes
         assert part.beta.concentration0 == part.beta.concentration1 == alpha
-    probs = model.data_preprocessor.blending.probs
-    assert probs == [0.5, 0.5, 0]
+    assert blending.probs == [0.5, 0.5, 0]
 
 
-@each_recipe
 def test_augmentation(recipe):
-    pipeline = load(recipe).train_dataloader.dataset.pipeline
+    pipeline = recipe.cfg.train_dataloader.dataset.pipeline
     transforms = [TRANSFORMS.build(part) for part in pipeline]
     sampling = transforms[1]
     assert sampling.clip_len == 16
@@ -189,7 +124,7 @@ def test_augmentation(recipe):
     else:
         assert sampling.frame_interval == recipe.stride
     inner = {type(t).__name__: t for t in transforms[-1].transforms.transforms}
-    assert ('Flip' in inner) == recipe.flip
+    assert ('Flip' in inner) == (recipe.stride is not None)
     assert inner['RandAugment'].policy == 'rand-m7-n4-mstd0.5-inc1'
     erasing = inner['RandomErasing']
     assert (erasing.probability, erasing.mode) == (0.25, 'pixel')
@@ -198,20 +133,18 @@ def test_augmentation(recipe):
     assert crop.aspect_ratio_range == (3 / 4, 4 / 3)
 
 
-@each_recipe
 def test_views_of_a_test(recipe):
-    cfg = load(recipe)
-    pipeline = cfg.test_dataloader.dataset.pipeline
-    clips, crops = recipe.views
+    pipeline = recipe.cfg.test_dataloader.dataset.pipeline
+    clips = 2 if recipe.stride is None else 5
     assert pipeline[1].num_clips == clips and pipeline[1].test_mode
     assert pipeline[1].get('frame_interval') == recipe.stride
-    assert any(t.type == 'mmaction.ThreeCrop' for t in pipeline) and crops == 3
-    assert cfg.model.cls_head.average_clips == 'prob'
-    assert cfg.test_dataloader.dataset.test_mode
+    assert any(t.type == 'mmaction.ThreeCrop' for t in pipeline)
+    assert recipe.cfg.model.cls_head.average_clips == 'prob'
+    assert recipe.cfg.test_dataloader.dataset.test_mode
 
 
 def test_the_head_starts_small_and_fc_norm_fresh():
-    cfg = load(RECIPES[0])
+    cfg = Config.fromfile(CONFIGS / f'amd/recognition/{next(iter(RECIPES))}.py')
     cfg.model.backbone.pretrained = None
     model = MODELS.build(cfg.model)
     model.init_weights()
@@ -225,41 +158,33 @@ def starts() -> list[tuple[Path, str]]:
     """(config, checkpoint in ``work_dirs``) of all configs and variants."""
     found = [(path, Config.fromfile(path)) for path in all_configs()]
     found += [(variant.config, variant.load()) for variant in VARIANTS]
-    weights = (
-        (path, part.get(key))
-        for path, cfg in found
-        for part, key in (
-            (cfg.model.backbone, 'pretrained'),
-            (cfg.model.get('teacher', {}), 'checkpoint'),
-        )
-    )
-    return [(path, file) for path, file in weights if str(file).startswith('work_dirs/')]
+    weights = [(path, cfg.model.backbone.get('pretrained')) for path, cfg in found]
+    weights += [(path, cfg.model.get('teacher', {}).get('checkpoint')) for path, cfg in found]
+    return [
+        (path, file)
+        for path, file in weights
+        if str(file).startswith('work_dirs/') and 'quickstart' not in path.parent.name
+    ]
 
 
 def test_starting_weights_are_the_last_checkpoint_of_a_config():
-    """Of the same size, and on SSV2 of the same data."""
     by_name = {path.stem: path for path in all_configs()}
-    checked = 0
-    for path, file in starts():
-        if 'quickstart' in path.parent.name:
-            continue
+    checked = starts()
+    assert len(checked) > 25
+    for path, file in checked:
         _, name, checkpoint = file.split('/')
         source = Config.fromfile(by_name[name])
         assert checkpoint == f'epoch_{source.train_cfg.max_epochs}.pth', path
         assert ('sthv2' in name) == ('sthv2' in path.stem)
-        checked += 1
-    assert checked > 25
 
 
 def test_layers_are_counted_from_the_embedding():
     # The paper's decay ** (L + 1 - id), spelled out once.
-    assert [
-        layer_of(name)
-        for name in (
-            'backbone.patch_embed.projection.weight',
-            'backbone.blocks.0.norm1.weight',
-            'backbone.blocks.11.mlp.x',
-            'backbone.fc_norm.weight',
-            'cls_head.fc_cls.bias',
-        )
-    ] == [0, 1, 12, 13, 13]
+    names = (
+        'backbone.patch_embed.projection.weight',
+        'backbone.blocks.0.norm1.weight',
+        'backbone.blocks.11.mlp.x',
+        'backbone.fc_norm.weight',
+        'cls_head.fc_cls.bias',
+    )
+    assert [layer_of(name) for name in names] == [0, 1, 12, 13, 13]
