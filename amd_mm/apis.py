@@ -13,7 +13,6 @@
 """
 
 import copy
-import hashlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from amd_mm.datasets.inference import (
 from amd_mm.errors import ConfigError
 from amd_mm.models.algorithms import MaskedAutoencoder
 from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
+from amd_mm.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from amd_mm.registry import MODELS
 from mmaction.models.backbones import VisionTransformer as MMActionViT
 from mmaction.models.recognizers import Recognizer3D
@@ -68,122 +68,7 @@ __all__ = [
     'video_steps',
 ]
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 _CLASSIFIER = 'cls_head.fc_cls.weight'
-
-
-class Encoder(nn.Module):
-    """A frozen ViT with its normalisation: from RGB pixels up to 255 to features.
-
-    Args:
-        backbone: one of ours.
-        mean: of red, green and blue, for values up to 255.
-        std: of red, green and blue.
-        bgr: whether the backbone takes the channels as blue, green, red.
-        cfg: with ``test_pipeline``, for :func:`extract_features`.
-    """
-
-    backbone: Any
-    mean: Tensor  # (C, 1, 1) or (C, 1, 1, 1), as is std
-    std: Tensor
-
-    def __init__(
-        self,
-        backbone: Any,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        bgr: bool = False,
-        cfg: Config | None = None,
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.bgr = bgr
-        self.cfg: Any = cfg
-        for name, values in (('mean', mean), ('std', std)):
-            value = torch.tensor(values, dtype=torch.float32)
-            self.register_buffer(name, value.view(-1, *[1] * (backbone.input_dims - 2)))
-        self.requires_grad_(False).eval()
-
-    @property
-    def frames(self) -> int | None:
-        """Frames of the clips that the backbone was trained with; None for images."""
-        if self.backbone.input_dims == 4:
-            return None
-        return self.backbone.token_grid[0] * self.backbone.patch_shape[0]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width that the backbone was trained with, in pixels."""
-        (_, rows, columns), patch = self.backbone.token_grid, self.backbone.patch_shape
-        return rows * patch[1], columns * patch[2]
-
-    def describe(self) -> str:
-        """Depth, width and attention heads."""
-        backbone = self.backbone
-        heads = getattr(backbone, 'num_heads', None) or backbone.arch_settings['num_heads']
-        return f'{len(backbone.blocks)} blocks, {backbone.embed_dims} wide, {heads} heads'
-
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that identify the weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Values (B, C, ...) as the backbone takes them."""
-        values = (pixels.float() - self.mean) / self.std
-        return values.flip(1) if self.bgr else values
-
-    def patches(self, pixels: Tensor) -> Tensor:
-        """Normalised patches (B, N, P)."""
-        return self.backbone.patchify(self.normalise(pixels))
-
-    def tokens(self, pixels: Tensor) -> Tensor:
-        """Tokens (B, T', H', W', C) of clips (B, C, T, H, W), T' = 1 for images (B, C, H, W).
-
-        They are taken after the final norm, which fine-tuned video models do not have.
-        """
-        grid = self.backbone.grid_of(pixels)
-        tokens = self.backbone.encode(self.patches(pixels), grid=grid).tokens
-        return tokens[:, self.backbone.num_extra_tokens :].unflatten(1, grid)
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Features (B, C) of a clip's tokens (B, ..., C): their mean, after any ``fc_norm``."""
-        mean = tokens.flatten(1, -2).mean(1)
-        return mean if self.backbone.fc_norm is None else self.backbone.fc_norm(mean)
-
-    def features(self, values: Tensor) -> Tensor:
-        """Features (B, C) of normalised values: pooled tokens; of images the backbone's output."""
-        if self.frames is None:
-            return self.backbone(values)[-1]
-        patches = self.backbone.patchify(values)
-        return self.pool(self.backbone.encode(patches, grid=self.backbone.grid_of(values)).tokens)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Features (B, C), see :meth:`features`."""
-        return self.features(self.normalise(pixels))
-
-    @torch.inference_mode()
-    def encode(
-        self, pixels: Tensor, dtype: torch.dtype = torch.float32, keep_tokens: bool = False
-    ) -> Tensor:
-        """Compute features, or tokens, with autocast to a dtype.
-
-        Returns:
-            On the CPU: float16 if that is the dtype, else float32.
-        """
-        pixels = pixels.to(self.mean.device)
-        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
-            if keep_tokens or self.frames is not None:
-                values = self.tokens(pixels).float()
-            else:
-                values = self(pixels).float()
-        if self.frames is not None and not keep_tokens:
-            values = self.pool(values)  # the mean over many tokens, in float32
-        return values.to(torch.float16 if dtype == torch.float16 else torch.float32).cpu()
 
 
 # -- models ------------------------------------------------------------------------------------
