@@ -23,7 +23,7 @@ class SampleKey(int):
     modulo; both keep epoch, seed and position here. Wrappers that look indices up in a list pass
     plain ints on, and the inner dataset then uses the ambient generators.
 
-    Args:
+    Attributes:
         position: the index in the outermost dataset, which decides the randomness: two repeats
             of one video in an epoch differ. ``index`` by default.
     """
