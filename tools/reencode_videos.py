@@ -2,20 +2,17 @@
 
     python tools/reencode_videos.py SRC DST
 
-Decoding is what a loader waits for. Smaller pictures are decoded faster than
-large ones, and with a keyframe every 16 frames a clip from the middle of a
-video is reached without decoding what lies before it. The pictures are never
-enlarged; sides are even numbers; the sound is dropped. With --fast-decode
-x264 leaves out what is slow to undo (arithmetic coding, deblocking): decoding
-took a third less time, and the files were a seventh larger.
+Small frames are decoded faster than large ones, and with a keyframe every 16 frames a clip from the
+middle of a video is reached without decoding what lies before it. Frames are never enlarged; sides
+are even numbers; the sound is dropped. With --fast-decode x264 omits arithmetic coding and
+deblocking: decoding takes a third less time, and files are a seventh larger.
 
-DST gets the tree of SRC with the ending .mp4. A run can be interrupted and
-repeated: finished files are left alone, and none is half-written. The exit
-code is 0 when all videos are there, 1 when some failed (they are listed with
-the reason), 2 when the call is wrong.
+DST gets the folders of SRC with the ending .mp4. A run can be interrupted and repeated: finished
+files are kept, and none is half-written. ffmpeg is taken from the PATH, or from the Python package
+imageio-ffmpeg (`pip install imageio-ffmpeg`).
 
-ffmpeg is taken from the PATH, or from the Python package imageio-ffmpeg
-(`pip install imageio-ffmpeg`).
+Exit code: 0 all videos are there, 1 some failed (they are listed with the reason), 2 the call is
+wrong.
 """
 
 import argparse
@@ -29,38 +26,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from amd_mm.datasets import UnreadableVideoError, available_backends, find_videos, open_video
+from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
 from mmengine.utils import ProgressBar
 
 
-class Settings(NamedTuple):
-    """How to encode.
-
-    Attributes:
-        short_side (int): Pixels of the shorter side, at most.
-        keyframe_interval (int): Frames from one keyframe to the next.
-        crf (int): x264's quality, from 0 (lossless) to 51 (worst).
-        preset (str): x264's speed.
-        timeout (float): Seconds that one video may take.
-        fast_decode (bool): Whether to trade size for decoding speed.
-    """
-
-    short_side: int = 320
-    keyframe_interval: int = 16
-    crf: int = 23
-    preset: str = 'fast'
-    timeout: float = 3600.0
-    fast_decode: bool = False
-
-
 class Outcome(NamedTuple):
-    """What came of one video.
-
-    Attributes:
-        finished (bool): Whether the new file is there.
-        remark (str): Why not; or ffmpeg's complaint about a damaged video,
-            of which it kept what it could decode; or empty.
-    """
+    """Whether the new file is there; why not, or ffmpeg's complaint about a damaged video."""
 
     finished: bool
     remark: str
@@ -68,31 +39,25 @@ class Outcome(NamedTuple):
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    default = Settings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('src', help='folder of videos')
-    parser.add_argument('dst', help='folder to write to')
-    parser.add_argument('--short-side', type=int, default=default.short_side)
-    parser.add_argument(
+    add = parser.add_argument
+    add('src', help='folder of videos')
+    add('dst', help='folder to write to')
+    add('--short-side', type=int, default=320, help='maximum pixels of the shorter side')
+    add(
         '--keyframe-interval',
         '--gop',
         type=int,
-        default=default.keyframe_interval,
+        default=16,
         help='frames from one keyframe to the next',
     )
-    parser.add_argument('--crf', type=int, default=default.crf, help='x264 quality, 0 to 51')
-    parser.add_argument('--preset', default=default.preset)
-    parser.add_argument(
-        '--fast-decode',
-        action='store_true',
-        help="x264's tune fastdecode: larger files that decode faster",
-    )
-    parser.add_argument(
-        '--timeout', type=float, default=default.timeout, help='seconds that one video may take'
-    )
-    parser.add_argument(
+    add('--crf', type=int, default=23, help='x264 quality, 0 (lossless) to 51 (worst)')
+    add('--preset', default='fast', help="x264's speed")
+    add('--fast-decode', action='store_true', help='larger files that decode faster')
+    add('--timeout', type=float, default=3600.0, help='seconds per video')
+    add(
         '--workers',
         type=int,
         default=os.cpu_count() or 1,
@@ -101,15 +66,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check_args(args: argparse.Namespace) -> None:
+    """Raise a ValueError for values that are out of range."""
+    if args.short_side < 2 or args.keyframe_interval < 1 or args.workers < 1:
+        raise ValueError(
+            '--short-side must be 2 or more, --keyframe-interval and --workers 1 or more'
+        )
+    if not 0 <= args.crf <= 51:
+        raise ValueError(f'--crf is from 0 to 51, got {args.crf}')
+    src, dst = Path(args.src).resolve(), Path(args.dst).resolve()
+    if src == dst or src in dst.parents:
+        raise ValueError(f'DST ({dst}) must not be SRC ({src}) or lie in it')
+
+
 def find_ffmpeg() -> str:
-    """The ffmpeg to use.
-
-    Returns:
-        str: Its path.
-
-    Raises:
-        FileNotFoundError: There is none; the message says what to install.
-    """
+    """Path of the ffmpeg to use; a FileNotFoundError says what to install."""
     found = shutil.which('ffmpeg')
     if found:
         return found
@@ -119,17 +90,15 @@ def find_ffmpeg() -> str:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         raise FileNotFoundError(
-            'no ffmpeg found: install it with your system (`apt install '
-            'ffmpeg`) or with `pip install imageio-ffmpeg`'
+            'no ffmpeg found: `apt install ffmpeg` or `pip install imageio-ffmpeg`'
         ) from None
 
 
 def targets(names: list[str]) -> dict[str, str]:
     """Names in DST by names in SRC.
 
-    ``x.avi`` becomes ``x.mp4``; where two videos would get the same name,
-    all but one that is an mp4 keep their old ending too (``x.avi.mp4``, or
-    ``x.avi.mp4.mp4`` if that is another's).
+    ``x.avi`` becomes ``x.mp4``. Where two videos would get the same name, all but one that is an
+    mp4 keep their old ending too (``x.avi.mp4``, or ``x.avi.mp4.mp4`` if that is taken).
     """
     wanted = Counter(str(Path(name).with_suffix('.mp4')) for name in names)
     taken = set(wanted)
@@ -145,48 +114,31 @@ def targets(names: list[str]) -> dict[str, str]:
     return result
 
 
-def scale_filter(short_side: int) -> str:
-    """Ffmpeg's filter: shorter side to at most so many pixels, both even."""
-    side = f'trunc(min({short_side},min(iw,ih))/2)*2'
-    return f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'"
-
-
-def encode(ffmpeg: str, source: Path, target: Path, settings: Settings) -> Outcome:
-    """Encode one video; the target appears only when it is complete.
-
-    Args:
-        ffmpeg (str): The program.
-        source (Path): The video.
-        target (Path): The file to make. Its folder is made.
-        settings (Settings): How.
-
-    Returns:
-        Outcome: Whether the target is there, and what there is to say.
-    """
+def encode(ffmpeg: str, source: Path, target: Path, args: argparse.Namespace) -> Outcome:
+    """Encode one video; the target appears when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + '.part')
+    side = f'trunc(min({args.short_side},min(iw,ih))/2)*2'
     command = [
-        ffmpeg, '-nostdin', '-v', 'error', '-y', '-threads', '1', '-i',
-        str(source), '-map', '0:v:0', '-vf',
-        scale_filter(settings.short_side), '-c:v', 'libx264', '-preset',
-        settings.preset, '-crf', str(settings.crf), '-pix_fmt', 'yuv420p',
-        '-g', str(settings.keyframe_interval), '-threads', '1',
-        *(['-tune', 'fastdecode'] if settings.fast_decode else []),
-        '-movflags', '+faststart', '-f', 'mp4', str(part)
-    ]  # yapf: disable
+        ffmpeg, '-nostdin', '-v', 'error', '-y', '-threads', '1', '-i', str(source),
+        '-map', '0:v:0', '-vf', f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'",
+        '-c:v', 'libx264', '-preset', args.preset, '-crf', str(args.crf), '-pix_fmt', 'yuv420p',
+        '-g', str(args.keyframe_interval), '-threads', '1',
+        *(['-tune', 'fastdecode'] if args.fast_decode else []),
+        '-movflags', '+faststart', '-f', 'mp4', str(part),
+    ]  # fmt: skip
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=settings.timeout
-        )
-        said = done.stderr.decode(errors='replace').strip()
+        done = subprocess.run(command, capture_output=True, timeout=args.timeout)
+        message = done.stderr.decode(errors='replace').strip().split('\n')[0]
+        message = re.sub(r'\[[^]]* @ 0x[0-9a-f]+\] ', '', message)[:200]
         if done.returncode != 0:
-            return Outcome(False, _first_line(said) or f'ffmpeg ended with {done.returncode}')
-        # ffmpeg calls it success when nothing could be decoded.
-        open_video(str(part), available_backends()[0]).close()
+            return Outcome(False, message or f'ffmpeg ended with {done.returncode}')
+        # ffmpeg also succeeds if it could not decode anything.
+        open_video(str(part)).close()
         os.replace(part, target)
-        return Outcome(True, _first_line(said))
+        return Outcome(True, message)
     except subprocess.TimeoutExpired:
-        return Outcome(False, f'it took longer than {settings.timeout:g} s')
+        return Outcome(False, f'it took longer than {args.timeout:g} s')
     except UnreadableVideoError as error:
         return Outcome(False, f'the result is unreadable: {error.reason}')
     except OSError as error:
@@ -195,33 +147,13 @@ def encode(ffmpeg: str, source: Path, target: Path, settings: Settings) -> Outco
         part.unlink(missing_ok=True)
 
 
-def _first_line(text: str) -> str:
-    """What ffmpeg says first, without the parts that say it."""
-    first = text.splitlines()[0] if text else ''
-    return re.sub(r'\[[^]]* @ 0x[0-9a-f]+\] ', '', first)[:200]
-
-
-def encode_all(
-    ffmpeg: str, src: Path, dst: Path, names: dict[str, str], settings: Settings, workers: int
-) -> dict[str, Outcome]:
-    """Encode many videos at once, with a progress bar.
-
-    Args:
-        ffmpeg (str): The program.
-        src (Path): Where the videos are.
-        dst (Path): Where they go.
-        names (dict[str, str]): Names in ``dst`` by names in ``src``.
-        settings (Settings): How.
-        workers (int): Videos at once.
-
-    Returns:
-        dict[str, Outcome]: By names in ``src``.
-    """
+def encode_all(ffmpeg: str, names: dict[str, str], args: argparse.Namespace) -> dict[str, Outcome]:
+    """Encode the videos ``names`` (DST by SRC) at once; outcomes by name in SRC."""
     outcomes: dict[str, Outcome] = {}
     bar = ProgressBar(len(names), file=sys.stderr)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(args.workers) as pool:
         jobs = {
-            pool.submit(encode, ffmpeg, src / name, dst / target, settings): name
+            pool.submit(encode, ffmpeg, Path(args.src) / name, Path(args.dst) / target, args): name
             for name, target in names.items()
         }
         try:
@@ -236,47 +168,25 @@ def encode_all(
     return outcomes
 
 
-def check_args(args: argparse.Namespace) -> None:
-    """Raise ValueError for arguments that cannot be meant."""
-    if args.short_side < 2 or args.keyframe_interval < 1 or args.workers < 1:
-        raise ValueError(
-            '--short-side must be 2 or more, --keyframe-interval and --workers 1 or more'
-        )
-    if not 0 <= args.crf <= 51:
-        raise ValueError(f'--crf is from 0 to 51, got {args.crf}')
-    src, dst = Path(args.src).resolve(), Path(args.dst).resolve()
-    if src == dst or src in dst.parents:
-        raise ValueError(f'DST ({dst}) must not be SRC ({src}) or lie in it')
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Encode what is not there yet, and give the exit code."""
+    """Encode the videos that are not in DST, and return the exit code."""
     args = parse_args(argv)
-    settings = Settings(
-        args.short_side,
-        args.keyframe_interval,
-        args.crf,
-        args.preset,
-        args.timeout,
-        args.fast_decode,
-    )
-    src, dst = Path(args.src), Path(args.dst)
     try:
         check_args(args)
         ffmpeg = find_ffmpeg()
-        names = targets(find_videos(str(src)))
+        names = targets(find_videos(args.src))
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    todo = {n: t for n, t in names.items() if not (dst / t).exists()}
-    print(f'{len(names)} videos in {src}, {len(names) - len(todo)} already in {dst}')
-    outcomes = encode_all(ffmpeg, src, dst, todo, settings, args.workers)
+    todo = {n: t for n, t in names.items() if not (Path(args.dst) / t).exists()}
+    print(f'{len(names)} videos in {args.src}, {len(names) - len(todo)} already in {args.dst}')
+    outcomes = encode_all(ffmpeg, todo, args)
     for name, outcome in sorted(outcomes.items()):
         if outcome.remark:
-            what = 'kept, but damaged' if outcome.finished else 'failed'
-            print(f'{what}: {name}: {outcome.remark}')
+            result = 'kept, but damaged' if outcome.finished else 'failed'
+            print(f'{result}: {name}: {outcome.remark}')
     failed = sum(not outcome.finished for outcome in outcomes.values())
-    print(f'{len(names) - failed} of {len(names)} videos are in {dst}, {failed} failed')
+    print(f'{len(names) - failed} of {len(names)} videos are in {args.dst}, {failed} failed')
     return 1 if failed else 0
 
 
@@ -284,4 +194,4 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit('interrupted; run it again to go on where it stopped')
+        sys.exit('interrupted; run it again to continue')

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import os.path as osp
+import resource
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,11 @@ class ReplaceUnreadableMixin(_Host):
     - Indexed by a :class:`~amd_mm.datasets.SampleKey`, a sample depends on seed, epoch and index
       only; indexed by an int, it draws from the ambient generators as stock datasets do.
     """
+
+    def full_init(self) -> None:
+        """Load the data list."""
+        raise_open_file_limit()
+        super().full_init()
 
     def __getitem__(self, idx: int) -> Any:
         """A packed sample, or the list of views of a clip.
@@ -119,6 +125,19 @@ class ReplaceUnreadableMixin(_Host):
             index = int(np.random.randint(len(self)))
             if index not in self._tried:
                 return index
+
+
+def raise_open_file_limit(wanted: int = 65536) -> None:
+    """Raise the soft limit of open files (256 on macOS) as far as the hard limit allows.
+
+    Every tensor that a data loader's worker sends is an open file. At the limit loading ends in
+    "received 0 items of ancdata", or hangs.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_files_fault(error: Exception) -> bool:

@@ -1,4 +1,6 @@
-"""Pipelines that several tests build."""
+"""Pipelines and inputs that several tests share."""
+
+import numpy as np
 
 PACK = [
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
@@ -19,7 +21,7 @@ CROP = [
 SAMPLE = dict(type='mmaction.SampleFrames', clip_len=8, frame_interval=2)
 
 
-def video_pipeline(num_views=0, backend='decord', min_frames=1):
+def video_pipeline(num_views=0, backend='pyav', min_frames=1):
     """Open, sample, decode; then crop and pack once or ``num_views`` times."""
     return [
         dict(type='amd_mm.VideoInit', backend=backend, min_frames=min_frames),
@@ -34,7 +36,23 @@ def frame_pipeline(num_views=0):
 
 
 def views(num_views):
-    """Crop and pack, once (0) or so many times."""
+    """Crop and pack, once (0) or ``num_views`` times."""
     if num_views == 0:
         return CROP + PACK
     return [dict(type='amd_mm.RepeatedViews', num_views=num_views, transforms=CROP + PACK)]
+
+
+def decoded_clip(size=(48, 64), frames=8, seed=0, as_array=False):
+    """The results of a decoder: random frames."""
+    rng = np.random.default_rng(seed)
+    imgs = rng.integers(0, 256, (frames, *size, 3), dtype=np.uint8)
+    return dict(
+        imgs=imgs if as_array else list(imgs),
+        img_shape=size,
+        original_shape=size,
+        num_clips=1,
+        clip_len=frames,
+        modality='RGB',
+        label=2,
+        video_reader=object(),
+    )

@@ -1,12 +1,13 @@
-"""The hook that counts and stops."""
+"""UnreadableVideosHook counts unreadable files and stops the run."""
 
 import logging
+import os
+import socket
 
 import pytest
 import torch
-from amd_mm.engine.hooks.unreadable_videos import UnreadableVideosHook
+from amd_mm.engine import UnreadableVideosHook
 from amd_mm.errors import VideoError
-from amd_mm.registry import HOOKS
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -14,13 +15,15 @@ from mmengine.structures import BaseDataElement
 
 from .pipelines import video_pipeline
 
+BAD_A, BAD_B = ('a b.mp4', 'empty'), ('b.mp4', 'text')
 
-def batch(*unreadable, views=2):
-    """A batch of clips whose videos met these unreadable ones before."""
+
+def batch(*unreadable):
+    """A batch of clips with two views, whose videos replaced these files."""
     samples = [
-        BaseDataElement(metainfo=dict(view=view, unreadable=met))
-        for met in unreadable
-        for view in range(views)
+        BaseDataElement(metainfo=dict(view=view, unreadable=list(files)))
+        for files in unreadable
+        for view in range(2)
     ]
     return dict(inputs=[None] * len(samples), data_samples=samples)
 
@@ -30,86 +33,71 @@ def messages(monkeypatch):
     logger = MMLogger.get_instance('amd_mm_hook_test')
     monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
     lines = []
-
-    class Keep(logging.Handler):
-        def emit(self, record):
-            lines.append((record.levelname, record.getMessage()))
-
-    handler = Keep()
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append((record.levelname, record.getMessage()))
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)
 
 
-def test_videos_are_counted_once_and_named_once(messages):
-    hook = UnreadableVideosHook(max_share=1.0)
-    for _ in range(3):
-        hook.before_train_iter(
-            None, 0, batch([('a.mp4', 'empty')], [], [('b.mp4', 'text'), ('a.mp4', 'empty')])
-        )
-    assert (hook.fetched, hook.unreadable) == (18, 9)
-    assert messages == [
-        ('WARNING', 'unreadable file replaced: a.mp4 (empty)'),
-        ('WARNING', 'unreadable file replaced: b.mp4 (text)'),
-    ]
-    hook.after_train(None)
-    assert messages[-1][0] == 'INFO'
-    assert '9 of 18 fetched files' in messages[-1][1]
-    assert '50.00 %, 2 different' in messages[-1][1]
-
-
-def test_the_run_stops_above_the_share(messages):
-    hook = UnreadableVideosHook(max_share=0.2, min_fetches=10)
-    for _ in range(4):  # one of two, but too few to judge
-        hook.before_train_iter(None, 0, batch([('a b.mp4', 'empty')]))
-    with pytest.raises(VideoError) as error:
-        hook.before_train_iter(None, 0, batch([('c.mp4', 'text')]))
-    for part in (
-        '5 of 10',
-        '50.0 %',
-        'max_share=0.2',
-        'a b.mp4: empty',
-        'c.mp4: text',
-        'tools/check_videos.py',
-        '--min-frames',
-    ):
-        assert part in str(error.value)
-
-
-def test_exactly_the_share_is_tolerated(messages):
-    hook = UnreadableVideosHook(max_share=0.5, min_fetches=1)
-    hook.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
-    strict = UnreadableVideosHook(max_share=0, min_fetches=1)
-    strict.before_train_iter(None, 0, batch([]))
-    with pytest.raises(VideoError):
-        strict.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
-
-
-def test_epochs_without_news_are_silent(messages):
+def test_files_are_counted_and_named_once(messages):
     hook = UnreadableVideosHook(max_share=1.0)
     hook.before_train_epoch(None)
-    hook.before_train_iter(None, 0, batch([('a.mp4', 'empty')]))
+    for _ in range(3):
+        hook.before_train_iter(None, 0, batch([BAD_A], [], [BAD_B, BAD_A]))
+    assert (hook.fetched, hook.unreadable) == (18, 9)
+    assert messages == [
+        ('WARNING', 'unreadable file replaced: a b.mp4 (empty)'),
+        ('WARNING', 'unreadable file replaced: b.mp4 (text)'),
+    ]
     hook.after_train_epoch(None)
-    assert len(messages) == 2
+    assert '9 of 18 fetched files' in messages[-1][1] and '50.00 %, 2 diff' in messages[-1][1]
+    count = len(messages)
     hook.before_train_epoch(None)
     hook.before_train_iter(None, 0, batch([]))
     hook.after_train_epoch(None)
-    assert len(messages) == 2
+    assert len(messages) == count  # nothing new
+    hook.after_train(None)
+    assert '9 of 19' in messages[-1][1]
 
 
-def test_foreign_batches_pass():
+def test_the_run_stops_above_the_share():
+    hook = UnreadableVideosHook(max_share=0.2, min_fetches=10)
+    for _ in range(4):  # one of two, but too few to judge
+        hook.before_train_iter(None, 0, batch([BAD_A]))
+    with pytest.raises(VideoError, match='5 of 10 .*50.0 %.*max_share=0.2') as error:
+        hook.before_train_iter(None, 0, batch([BAD_B]))
+    for part in ('a b.mp4: empty', 'b.mp4: text', 'tools/check_videos.py', '--min-frames'):
+        assert part in str(error.value)
+    # Exactly the share is tolerated.
+    UnreadableVideosHook(max_share=0.5, min_fetches=1).before_train_iter(None, 0, batch([BAD_A]))
+    strict = UnreadableVideosHook(max_share=0, min_fetches=1)
+    strict.before_train_iter(None, 0, batch([]))
+    with pytest.raises(VideoError):
+        strict.before_train_iter(None, 0, batch([BAD_A]))
+
+
+def test_foreign_batches_and_wrong_arguments():
     hook = UnreadableVideosHook(max_share=0, min_fetches=1)
-    hook.before_train_iter(None, 0, None)
-    hook.before_train_iter(None, 0, [torch.zeros(1)])
-    plain = dict(data_samples=[BaseDataElement()])
-    hook.before_train_iter(None, 0, plain)
+    for data in (None, [torch.zeros(1)], dict(data_samples=[BaseDataElement()])):
+        hook.before_train_iter(None, 0, data)
     assert (hook.fetched, hook.unreadable) == (1, 0)
+    for wrong in (dict(max_share=-0.1), dict(max_share=5), dict(min_fetches=0)):
+        with pytest.raises(ValueError):
+            UnreadableVideosHook(**wrong)
 
 
-@pytest.mark.parametrize('wrong', [dict(max_share=-0.1), dict(max_share=5), dict(min_fetches=0)])
-def test_wrong_arguments(wrong):
-    with pytest.raises(ValueError):
-        UnreadableVideosHook(**wrong)
+def test_names_that_are_not_utf8_can_be_logged(tmp_path, capfd):
+    log = tmp_path / 'run.log'
+    MMLogger.get_instance('names', log_file=str(log))
+    hook = UnreadableVideosHook(max_share=0.5, min_fetches=1)
+    path = os.fsdecode(b'caf\xe9.mp4')
+    hook.before_train_iter(None, 0, batch([(path, 'empty')]))
+    assert 'caf\ufffd.mp4 (empty)' in log.read_text()
+    assert 'Logging error' not in capfd.readouterr().err
+    with pytest.raises(VideoError, match='caf\ufffd.mp4') as error:
+        hook.before_train_iter(None, 0, batch([(path, 'empty'), (path, 'empty')]))
+    str(error.value).encode()
 
 
 class Mean(BaseModel):
@@ -131,7 +119,7 @@ def train(folder, work_dir, max_share):
         custom_hooks=[hook],
         train_dataloader=dict(
             batch_size=2,
-            num_workers=2,
+            num_workers=1,
             sampler=dict(type='amd_mm.EpochSeededSampler'),
             collate_fn=dict(type='amd_mm.flatten_views_collate'),
             dataset=dict(
@@ -152,72 +140,55 @@ def test_in_a_run(tmp_path, make_video):
     folder = tmp_path / 'videos'
     for seed in range(6):
         make_video(folder / f'{seed}.mp4', seed=seed)
-    for name in ('bad 1.mp4', 'bad 2.mp4'):
+    bad = ('bad 1.mp4', 'bad 2.mp4')
+    for name in bad:
         (folder / name).write_bytes(b'')
     hook = train(folder, tmp_path / 'tolerant', max_share=0.8)
     assert hook.fetched == 16 + hook.unreadable
     assert hook.unreadable >= 4 and len(hook.reasons) == 2
-    logs = list((tmp_path / 'tolerant').rglob('*.log'))
-    text = logs[0].read_text()
-    for name in ('bad 1.mp4', 'bad 2.mp4'):
-        assert text.count(f'{name} (the file is empty)') == 1
+    text = next((tmp_path / 'tolerant').rglob('*.log')).read_text()
+    assert all(text.count(f'{name} (the file is empty)') == 1 for name in bad)
     assert f'{hook.unreadable} of {hook.fetched} fetched' in text
     with pytest.raises(VideoError, match='more than max_share=0.05'):
         train(folder, tmp_path / 'strict', max_share=0.05)
 
 
-def test_the_hook_is_found_by_its_name():
-    assert HOOKS.get('amd_mm.UnreadableVideosHook') is UnreadableVideosHook
-
-
-BOTH = [('first.mp4', 'empty'), ('second.mp4', 'text')]
-
-
 def in_two_processes(rank, port, log):
-    """One of two processes that met different videos."""
-    import os
-
     os.environ.update(
         MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE='2'
     )
     torch.distributed.init_process_group('gloo')
-    # A runner's logger: the first process alone has a file.
+    # A runner's logger: only the first process has a file.
     MMLogger.get_instance('two', log_file=log)
     hook = UnreadableVideosHook(max_share=1.0)
-    mine = [('first.mp4', 'empty')] if rank == 0 else []
-    other = [('second.mp4', 'text')] if rank == 1 else []
-    # Each meets its own, then both meet both.
-    for met in (mine + other, BOTH, BOTH):
+    # Each meets its own file, then both meet both.
+    for unreadable in ([(BAD_A, BAD_B)[rank]], [BAD_A, BAD_B], [BAD_A, BAD_B]):
         hook.before_train_epoch(None)
-        hook.before_train_iter(None, 0, batch(met))
+        hook.before_train_iter(None, 0, batch(unreadable))
         hook.after_train_epoch(None)
     hook.after_train(None)
     torch.distributed.destroy_process_group()
 
 
-def test_processes_add_up_and_all_names_are_logged(tmp_path):
-    import socket
-
+def test_processes_add_up(tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     log = tmp_path / 'run.log'
     context = torch.multiprocessing.get_context('fork')
-    crew = [
+    processes = [
         context.Process(target=in_two_processes, args=(rank, port, str(log))) for rank in range(2)
     ]
-    for process in crew:
+    for process in processes:
         process.start()
-    for process in crew:
+    for process in processes:
         process.join(timeout=60)
-    assert [process.exitcode for process in crew] == [0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
     text = log.read_text()
-    # Each name once, and not only when the first process meets it too.
-    for path, reason in BOTH:
-        said = f'unreadable file replaced: {path} ({reason})'
-        assert text.count(said) == 1
-        assert text.index(said) < text.index('2 of 4 fetched files')
-    # Counts of both, epoch by epoch and at the end.
+    for path, reason in (BAD_A, BAD_B):
+        line = f'unreadable file replaced: {path} ({reason})'
+        assert text.count(line) == 1
+        assert text.index(line) < text.index('2 of 4 fetched files')
     counts = [line for line in text.splitlines() if 'fetched files' in line]
     assert [line.split(' - ')[-1].split(' fetched')[0] for line in counts] == [
         '2 of 4',

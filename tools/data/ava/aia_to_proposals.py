@@ -1,13 +1,12 @@
-r"""AIA's boxes of people, from json to MMAction2's pickle.
+r"""Convert AIA's person boxes from json to MMAction2's pickle.
 
-    python tools/data/ava/aia_to_proposals.py ava_val_det_person_bbox.json \\
+    python tools/data/ava/aia_to_proposals.py ava_val_det_person_bbox.json \
         --images ava_val_v2.2_min.json --out proposals.pkl
 
-The published figures of VideoMAE and AMD on AVA use these boxes; README.md
-beside this script says where they are. --images describes the key frames that
-the boxes' pixels belong to.
+The published figures of VideoMAE and AMD on AVA use these boxes; the README of this folder says
+where they are. --images describes the key frames that the boxes' pixels belong to.
 
-Exit code: 0, or 2 if a file is wrong; nothing is written then.
+Exit code: 0, or 2 if a file is wrong (nothing is written).
 """
 
 import argparse
@@ -29,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read, write, and say what came of it."""
+    """Read, write and print a summary."""
     args = parse_args(argv)
     try:
         boxes = read_aia_boxes(args.boxes, args.images)
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if boxes.foreign:
         print(f'left out: {boxes.foreign} boxes of frames that are not in {args.images}')
     if boxes.repeated:
-        print(f'left out: {boxes.repeated} boxes that came before')
+        print(f'left out: {boxes.repeated} repeated boxes')
     print(f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames written to {args.out}')
     return 0
 

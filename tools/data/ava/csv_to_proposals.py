@@ -1,15 +1,13 @@
-r"""Boxes of a person detector, from its csv to MMAction2's pickle.
+r"""Convert the boxes of a person detector from csv to MMAction2's pickle.
 
     python tools/data/ava/csv_to_proposals.py boxes.csv proposals.pkl
-    python tools/data/ava/csv_to_proposals.py pixels.csv proposals.pkl \\
-        --size 1280x720
+    python tools/data/ava/csv_to_proposals.py pixels.csv proposals.pkl --size 1280x720
 
-The csv has a header (video, timestamp, x1, y1, x2, y2, score; others are
-ignored) or these columns without one, or an action before the score as FAIR's
-files. Corners are shares of the frame, or pixels with --size or with columns
-width and height. Timestamps are whole seconds.
+The csv has a header (video, timestamp, x1, y1, x2, y2, score; others are ignored), or these columns
+without one, or an action before the score as FAIR's files. Corners are relative to the frame, or
+pixels with --size or with columns width and height. Timestamps are whole seconds.
 
-Exit code: 0, or 2 if a file is wrong; nothing is written then.
+Exit code: 0, or 2 if a file is wrong (nothing is written).
 """
 
 import argparse
@@ -24,17 +22,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('csv')
-    parser.add_argument('out', help='the pickle to write')
-    parser.add_argument(
-        '--size', type=frame_size, metavar='WIDTHxHEIGHT', help='of all frames: corners are pixels'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('csv')
+    add('out', help='the pickle to write')
+    add('--size', type=frame_size, metavar='WIDTHxHEIGHT', help='of all frames: corners are pixels')
+    add(
         '--columns',
         metavar='NAMES',
         type=lambda text: [name.strip() for name in text.split(',')],
-        help='what the columns of a csv without a header are, e.g. '
-        'video,timestamp,score,x1,y1,x2,y2; others are ignored',
+        help='columns of a csv without a header, e.g. video,timestamp,score,x1,y1,x2,y2; others '
+        'are ignored',
     )
     return parser.parse_args(argv)
 
@@ -47,12 +44,12 @@ def frame_size(text: str) -> tuple[float, float]:
     except ValueError:
         size = 0.0, 0.0
     if min(size) <= 0:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size such as 1280x720')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size such as 1280x720')
     return size
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read, write, and say what came of it."""
+    """Read, write and print a summary."""
     args = parse_args(argv)
     try:
         boxes = read_box_csv(args.csv, args.columns, args.size)

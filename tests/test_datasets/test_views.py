@@ -1,0 +1,324 @@
+"""Repeated views, resizing without copies, collation, and a training step from files."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from amd_mm.datasets import (
+    RawFrameListDataset,
+    SampleKey,
+    VideoFolderDataset,
+    VideoListDataset,
+    flatten_views_collate,
+    open_video,
+    seeded_randomness,
+    stack_views_collate,
+)
+from amd_mm.datasets.transforms import RepeatedViews, views
+from amd_mm.registry import FUNCTIONS, MODELS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
+from mmengine.optim import OptimWrapper
+from mmengine.structures import BaseDataElement
+from torch.utils.data import DataLoader
+
+from .. import tiny
+from ..conftest import REPOSITORY
+from .pipelines import CROP, PACK, decoded_clip, video_pipeline
+
+FLIP = dict(type='mmaction.Flip', flip_ratio=1.0)
+RESIZE = dict(type='amd_mm.ResizeClip', scale=(32, 24), keep_ratio=False)
+COLLATES = [flatten_views_collate, stack_views_collate]
+
+
+def views_of(transforms, seed, num_views=4, **options):
+    with seeded_randomness(np.random.SeedSequence(seed)):
+        return RepeatedViews(transforms, num_views)(decoded_clip(**options))
+
+
+def shallow(results):
+    assert isinstance(results, dict), 'the frames of a clip were copied'
+    return dict(results)
+
+
+@pytest.mark.parametrize('num_views', [1, 4])
+@pytest.mark.parametrize('size', [(256, 340), (340, 256), (226, 300)])
+def test_pretraining_has_the_pixels_of_mmaction(monkeypatch, size, num_views):
+    """Without copies; also where a crop has the network's size and is not resized."""
+    path = REPOSITORY / 'configs' / '_base_' / 'datasets' / 'k400.py'
+    pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
+    ours = [dict(t) for t in pipeline[-1].transforms]
+    stock = [dict(t, type=t['type'].replace('amd_mm.ResizeClip', 'mmaction.Resize')) for t in ours]
+    assert stock != ours
+    crops = set()
+    for seed in range(12):
+        options = dict(num_views=num_views, size=size, frames=2)
+        expected = views_of(stock, seed, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(views.copy, 'deepcopy', shallow)
+            found = views_of(ours, seed, **options)
+        for one, other in zip(found, expected):
+            assert torch.equal(one['inputs'], other['inputs'])
+            assert one['data_samples'].metainfo == other['data_samples'].metainfo
+            crops.add(one['inputs'].numpy().tobytes())
+    assert len(crops) > 6 * num_views  # not always the same crop
+
+
+@pytest.mark.parametrize('transforms', [[FLIP, RESIZE], [RESIZE, FLIP], [FLIP, RESIZE, FLIP]])
+def test_views_do_not_see_what_others_write(transforms):
+    first, *others = views_of(transforms + PACK, 0)
+    (alone,) = views_of(transforms + PACK, 0, num_views=1)
+    assert torch.equal(first['inputs'], alone['inputs'])
+    assert all(torch.equal(first['inputs'], other['inputs']) for other in others)
+
+
+def test_decoded_frames_are_not_changed():
+    results = decoded_clip()
+    frames = results['imgs']
+    before = np.array(frames)
+    RepeatedViews([CROP[0], RESIZE, FLIP] + PACK)(results)
+    np.testing.assert_array_equal(frames, before)
+
+
+@pytest.mark.parametrize('as_array', [False, True])
+def test_flipped_views(as_array):
+    once = np.array(decoded_clip()['imgs'])[:, :, ::-1].transpose(3, 0, 1, 2)
+    for view in RepeatedViews([FLIP] + PACK, num_views=3)(decoded_clip(as_array=as_array)):
+        np.testing.assert_array_equal(view['inputs'][0].numpy(), once)
+
+
+def test_views_are_cropped_differently_and_packed_alike():
+    found = views_of(CROP + PACK, 0)
+    assert len({view['inputs'].numpy().tobytes() for view in found}) == 4
+    for number, view in enumerate(found):
+        assert view['inputs'].shape == (1, 3, 8, 32, 32)
+        assert view['inputs'].dtype == torch.uint8
+        assert view['data_samples'].view == number
+        assert view['data_samples'].gt_label.item() == 2
+    for seed in range(5):  # one view equals the transforms alone
+        (view,) = views_of(CROP + PACK, seed, num_views=1)
+        with seeded_randomness(np.random.SeedSequence(seed)):
+            plain = decoded_clip()
+            for config in CROP + PACK:
+                plain = TRANSFORMS.build(config)(plain)
+        assert torch.equal(view['inputs'], plain['inputs'])
+
+
+def test_wrong_input_of_views():
+    seen = []
+    RepeatedViews([lambda results: seen.append(results) or results])(decoded_clip())
+    assert len(seen) == 4 and not any('video_reader' in results for results in seen)
+    assert RepeatedViews([lambda results: None])(decoded_clip()) is None
+    with pytest.raises(KeyError, match='after the decoder'):
+        RepeatedViews(PACK)(dict(frame_inds=[1]))
+    with pytest.raises(ValueError, match='num_views'):
+        RepeatedViews(PACK, num_views=0)
+
+
+def sample(value):
+    return dict(inputs=torch.full((1,), value), data_samples=BaseDataElement())
+
+
+def test_flatten_views_collate():
+    batch = flatten_views_collate([[sample(0), sample(1)], [sample(2), sample(3)]])
+    assert [x.item() for x in batch['inputs']] == [0, 1, 2, 3]
+    assert len(batch['data_samples']) == 4
+    single = flatten_views_collate([sample(5), sample(6)])
+    assert [x.item() for x in single['inputs']] == [5, 6]
+    for nothing in (None, [], [None]):
+        with pytest.raises(TypeError, match='sample 1 of the batch'):
+            flatten_views_collate([sample(0), nothing])
+
+
+def test_stack_views_collate():
+    batch = [views_of(CROP + PACK, seed) for seed in range(3)]
+    flat, stacked = (collate(batch) for collate in COLLATES)
+    (clips,) = stacked['inputs']
+    assert clips.shape == (12, 3, 8, 32, 32)
+    assert torch.equal(clips, torch.cat(flat['inputs']))
+    # The layout is as decoded.
+    assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+    assert [one.view for one in stacked['data_samples']] == [0, 1, 2, 3] * 3
+    # Several crops of a view are clips too.
+    crops = [dict(inputs=torch.rand(2, 3, 4, 8, 8), data_samples=None) for _ in range(3)]
+    (clips,) = stack_views_collate([crops])['inputs']
+    assert torch.equal(clips, torch.cat([view['inputs'] for view in crops]))
+
+
+@pytest.mark.parametrize('shapes', [[(1, 3, 4, 8, 8), (1, 3, 4, 8, 16)], [(3, 8, 8), (3, 8, 8)]])
+def test_clips_that_cannot_be_stacked(shapes):
+    with pytest.raises(ValueError, match='flatten_views_collate') as error:
+        stack_views_collate([dict(inputs=torch.zeros(shape)) for shape in shapes])
+    assert all(str(shape) in str(error.value) for shape in shapes)
+
+
+def test_pixels_are_normalised_on_the_device():
+    batch = flatten_views_collate([views_of(CROP + PACK, 0)])
+    assert {x.dtype for x in batch['inputs']} == {torch.uint8}
+    inputs = MODELS.build(
+        dict(
+            type='mmaction.ActionDataPreprocessor',
+            mean=tiny.MEAN,
+            std=tiny.STD,
+            format_shape='NCTHW',
+        )
+    )(batch)['inputs']
+    assert inputs.dtype == torch.float32 and inputs.shape[:2] == (4, 1)
+    raw = torch.stack(batch['inputs']).double()
+    mean, std = (raw.new_tensor(x).view(1, 1, 3, 1, 1, 1) for x in (tiny.MEAN, tiny.STD))
+    torch.testing.assert_close(inputs.double(), (raw - mean) / std, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('make', [tiny.videomae, tiny.amd])
+def test_both_collations_give_the_same_loss(make):
+    crop = [dict(CROP[0], input_size=64), dict(RESIZE, scale=(64, 64))]
+    results = []
+    for collate in COLLATES:
+        torch.manual_seed(0)
+        model = MODELS.build(make())
+        batch = collate([views_of(crop + PACK, seed) for seed in range(2)])
+        ready = model.data_preprocessor(batch, training=True)
+        torch.manual_seed(1)
+        loss, _ = model.parse_losses(model(**ready, mode='loss'))
+        loss.backward()
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        results.append((loss.detach(), torch.cat(gradients)))
+    (loss, gradients), (other, others) = results
+    assert torch.equal(loss, other)
+    assert torch.equal(gradients, others) and gradients.abs().max() > 0
+
+
+def test_a_worker_shares_one_block(tiny_video_folder):
+    dataset = VideoFolderDataset(str(tiny_video_folder), video_pipeline(num_views=2))
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        num_workers=1,
+        collate_fn=FUNCTIONS.get('amd_mm.stack_views_collate'),
+        sampler=DefaultSampler(dataset, shuffle=False),
+    )
+    for batch in loader:
+        (clips,) = batch['inputs']
+        assert clips.shape == (6, 3, 8, 32, 32) and clips.is_shared()
+        assert clips.untyped_storage().nbytes() == clips.numel()
+        assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+        names = [one.filename for one in batch['data_samples']]
+        assert names[0::2] == names[1::2] and len(set(names)) == 3
+
+
+LABELS = [2, 0, 4]
+CLASSES = 5
+SPARSE = dict(type='amd_mm.SparseSampleFrames', clip_len=8)
+AUGMENTED = dict(
+    type='amd_mm.RepeatedViews',
+    num_views=2,
+    transforms=[
+        dict(type='amd_mm.RandAugment'),
+        dict(type='mmaction.RandomResizedCrop'),
+        dict(type='mmaction.Resize', scale=(64, 64), keep_ratio=False),
+        dict(type='mmaction.Flip', flip_ratio=0.5),
+        dict(type='amd_mm.RandomErasing', probability=0.25),
+        *PACK,
+    ],
+)
+
+
+@pytest.fixture(scope='module')
+def labelled(tmp_path_factory, make_video):
+    """Three videos and their frames, and lists of both with labels."""
+    folder = tmp_path_factory.mktemp('labelled')
+    for number in range(3):
+        path = make_video(folder / f'{number}.mp4', frames=20, seed=number)
+        (folder / f'clip {number}').mkdir()
+        for index, image in enumerate(open_video(path).read(range(20)), 1):
+            name = folder / f'clip {number}' / f'img_{index:05}.png'
+            cv2.imwrite(str(name), image[..., ::-1])
+    for name, line in (('videos', '{}.mp4 {}'), ('frames', 'clip {} 20 {}')):
+        lines = [line.format(number, label) for number, label in enumerate(LABELS)]
+        (folder / f'{name}.txt').write_text('\n'.join(lines))
+    return folder
+
+
+def video_dataset(folder, last, **options):
+    pipeline = [dict(type='amd_mm.VideoInit'), SPARSE, dict(type='amd_mm.VideoDecode'), last]
+    return VideoListDataset(
+        'videos.txt', pipeline, data_root=str(folder), num_classes=CLASSES, **options
+    )
+
+
+def frame_dataset(folder, last):
+    return RawFrameListDataset(
+        'frames.txt',
+        [SPARSE, dict(type='amd_mm.CheckedRawFrameDecode'), last],
+        data_root=str(folder),
+        filename_tmpl='img_{:05}.png',
+    )
+
+
+def read_batch(dataset):
+    return flatten_views_collate([dataset[SampleKey(index, 0)] for index in range(len(dataset))])
+
+
+def test_videos_and_their_frames_give_the_same_views(labelled):
+    batches = [read_batch(kind(labelled, AUGMENTED)) for kind in (video_dataset, frame_dataset)]
+    for batch in batches:
+        assert [s.gt_label.item() for s in batch['data_samples']] == [2, 2, 0, 0, 4, 4]
+        assert [s.view for s in batch['data_samples']] == [0, 1] * 3
+        assert len({clip.numpy().tobytes() for clip in batch['inputs']}) == 6
+    for clip, same in zip(*(batch['inputs'] for batch in batches)):
+        assert clip.shape == (1, 3, 8, 64, 64) and clip.dtype == torch.uint8
+        assert torch.equal(clip, same)
+
+
+def test_views_come_from_their_own_video(labelled):
+    batch = read_batch(video_dataset(labelled, dict(AUGMENTED, transforms=PACK)))
+    for number in range(3):
+        first, second = batch['inputs'][2 * number : 2 * number + 2]
+        assert torch.equal(first, second)
+        frames = open_video(str(labelled / f'{number}.mp4')).read(range(20))
+        for frame in first[0].permute(1, 2, 3, 0).numpy():
+            assert any(np.array_equal(frame, known) for known in frames)
+
+
+def test_two_sparse_clips_of_three_crops(labelled):
+    dataset = video_dataset(labelled, PACK[1], test_mode=True)
+    transforms = [dict(type='mmaction.ThreeCrop', crop_size=48), PACK[0]]
+    dataset.pipeline.transforms[1] = TRANSFORMS.build(dict(SPARSE, num_clips=2, test_mode=True))
+    dataset.pipeline.transforms[3:3] = map(TRANSFORMS.build, transforms)
+    assert dataset[0]['inputs'].shape == (6, 3, 8, 48, 48)
+
+
+MIXUP = dict(type='mmaction.MixupBlending', alpha=0.8)
+CUTMIX = dict(type='mmaction.CutmixBlending', alpha=1.0)
+
+
+@pytest.mark.parametrize('blendings', [[MIXUP], [CUTMIX], [MIXUP, CUTMIX]])
+def test_a_recognizer_trains_on_blended_views(labelled, blendings):
+    torch.manual_seed(0)
+    blending = dict(
+        type='mmaction.RandomBatchAugment',
+        augments=[dict(config, num_classes=CLASSES) for config in blendings],
+        probs=[1 / len(blendings)] * len(blendings),
+    )
+    head = dict(
+        type='mmaction.TimeSformerHead', num_classes=CLASSES, in_channels=48, label_smooth_eps=0.1
+    )
+    model = MODELS.build(
+        dict(
+            type='mmaction.Recognizer3D',
+            data_preprocessor=dict(tiny.preprocessor(), blending=blending),
+            backbone=dict(tiny.backbone(), use_mean_pooling=True),
+            cls_head=head,
+        )
+    )
+    before = {key: p.clone() for key, p in model.named_parameters() if p.requires_grad}
+    batch = read_batch(video_dataset(labelled, AUGMENTED))
+    optimizer = OptimWrapper(torch.optim.AdamW(model.parameters(), 1e-3))
+    assert torch.isfinite(model.train_step(batch, optimizer)['loss'])
+    assert not any(torch.equal(model.get_parameter(key), old) for key, old in before.items())
+    blended = model.data_preprocessor(batch, training=True)
+    targets = torch.stack([s.gt_label for s in blended['data_samples']])
+    assert targets.shape == (6, CLASSES)
+    torch.testing.assert_close(targets.sum(1), torch.ones(6))
+    # Blended with other samples' labels, which are among these three.
+    assert targets[:, [1, 3]].abs().max() == 0
