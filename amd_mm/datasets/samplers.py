@@ -23,9 +23,8 @@ class SampleKey(int):
     modulo; both keep epoch, seed and position here. Wrappers that look indices up in a list pass
     plain ints on, and the inner dataset then uses the ambient generators.
 
-    Attributes:
-        position: the index in the outermost dataset, which decides the randomness: two repeats
-            of one video in an epoch differ. ``index`` by default.
+    ``position`` is the index in the outermost dataset (``index`` by default). It decides the
+    randomness, so that two repeats of one video in an epoch differ.
     """
 
     epoch: int

@@ -1,0 +1,273 @@
+"""AVA-style datasets: clips, boxes, and the checks that files match."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from amd_mm.datasets import CheckedAVADataset, CheckedAVAKineticsDataset
+from amd_mm.datasets.ava_files import read_proposals, scan_annotations, write_proposals
+from amd_mm.errors import VideoError
+from amd_mm.registry import DATASETS
+from mmengine.logging import MMLogger
+
+from ..conftest import real_data_folder
+from . import people as made
+
+SAMPLE = dict(type='amd_mm.SampleAVAClip', clip_len=8, frame_interval=1, test_mode=True)
+DECODE = dict(
+    videos=[dict(type='amd_mm.VideoInit'), SAMPLE, dict(type='amd_mm.VideoDecode')],
+    frames=[SAMPLE, dict(type='amd_mm.CheckedRawFrameDecode')],
+)
+FORMAT = [
+    dict(type='mmaction.FormatShape', input_format='NCTHW', collapse=True),
+    dict(type='mmaction.PackActionInputs'),
+]
+both_media = pytest.mark.parametrize('media', ['videos', 'frames'])
+
+
+@pytest.fixture
+def paths(people, tmp_path):
+    """A copy of the people that a test may change."""
+    folder = tmp_path / 'copy'
+    shutil.copytree(Path(people['ann_file']).parent, folder)
+    return {name: str(folder / Path(path).name) for name, path in people.items()}
+
+
+@pytest.fixture
+def log(tmp_path, request):
+    """The text of the log, as a function."""
+    path = tmp_path / 'run.log'
+    MMLogger.get_instance(request.node.name, log_file=str(path))
+    return path.read_text
+
+
+def build(paths, media='videos', **other):
+    cfg = dict(
+        type='amd_mm.CheckedAVADataset',
+        pipeline=DECODE[media] + FORMAT,
+        data_prefix={dict(videos='video', frames='img')[media]: paths[media]},
+        num_classes=4,
+        fps=made.FPS,
+        person_det_score_thr=0.8,
+        test_mode=True,
+        **{k: v for k, v in paths.items() if k.endswith('_file')},
+    )
+    return DATASETS.build(dict(cfg, **other))
+
+
+def infos(dataset):
+    return [dataset.get_data_info(index) for index in range(len(dataset))]
+
+
+def edit(path, change):
+    Path(path).write_text(change(Path(path).read_text()))
+
+
+def edit_proposals(path, change):
+    write_proposals(path, change(read_proposals(path)))
+
+
+def test_frames_boxes_and_proposals(people, log):
+    dataset = build(people)
+    # Three times in each of three videos, but two frames are excluded.
+    assert len(dataset) == 7
+    packed = dataset[0]
+    assert packed['inputs'].shape == (3, 8, made.HEIGHT, made.WIDTH)
+    sample = packed['data_samples']
+    assert (sample.video_id, sample.timestamp) == ('0', 901)
+    boxes, labels = sample.gt_instances.bboxes, sample.gt_instances.labels
+    # The box of confidence 0.3 is not among them.
+    assert sample.proposals.bboxes.shape == (2, 4)
+    assert labels.sum(1).tolist() == [1, 1] and labels.shape == (2, 4)
+    torch.testing.assert_close(sample.proposals.bboxes, boxes.float(), atol=1.0, rtol=0)
+    assert boxes.max() > 10  # pixels
+    assert '3 videos (3 found' in log() and '7 frames' in log()
+    assert 'WARNING' not in log()
+    assert len(build(people, exclude_file=None)) == 9
+
+
+def test_videos_and_frames_are_the_same_clips(people):
+    """The clip is centred on the timestamp."""
+    packed, other = (build(people, media)[3] for media in ('videos', 'frames'))
+    clips = [one['inputs'].float() for one in (packed, other)]
+    assert (clips[0] - clips[1]).abs().mean() < 6  # compressed differently
+    box = packed['data_samples'].gt_instances.bboxes[0].round().int()
+    x1, y1, x2, y2 = (int(v) for v in box)
+    body = clips[1][:, 4, (y1 + y2) // 2 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+    assert body.mean() > 150  # the background is below 90
+
+
+def test_ground_truth_as_proposals(people):
+    pipeline = [dict(type='amd_mm.GroundTruthProposals')] + DECODE['videos'] + FORMAT
+    dataset = build(people, proposal_file=None, pipeline=pipeline, test_mode=False)
+    sample = dataset[1]['data_samples']
+    assert torch.equal(sample.proposals.bboxes, sample.gt_instances.bboxes)
+
+
+def test_custom_classes_and_data_root(people):
+    dataset = build(people, custom_classes=[2, 3], num_classes=3)
+    assert all(info['gt_labels'].shape[1] == 3 for info in infos(dataset))
+    names = {name: os.path.basename(path) for name, path in people.items()}
+    assert len(build(names, data_root=os.path.dirname(people['ann_file']))) == 7
+
+
+def test_wrong_arguments(people):
+    with pytest.raises(TypeError, match='no_such_argument'):
+        build(people, no_such_argument=1)
+    with pytest.raises(ValueError, match='either'):
+        build(people, data_prefix=dict(img='a', video='b'))
+
+
+def test_kinetics(paths):
+    """The name of a clip has its seconds; the key of its proposals has not."""
+    name = 'kkkkkkkkkkk_000903_000907'
+    os.rename(Path(paths['frames']) / '2', Path(paths['frames']) / name)
+
+    def rename(text):
+        lines = text.replace('2,090', f'{name},090').splitlines(True)
+        return ''.join(li for li in lines if not li.startswith(name) or ',0903,' in li)
+
+    edit(paths['ann_file'], rename)
+    edit_proposals(
+        paths['proposal_file'],
+        lambda old: {key.replace('2,0', 'kkkkkkkkkkk,0'): value for key, value in old.items()},
+    )
+    dataset = build(
+        paths, 'frames', type='amd_mm.CheckedAVAKineticsDataset', timestamp_start=made.START
+    )
+    assert isinstance(dataset, CheckedAVAKineticsDataset)
+    assert len(dataset) == 5
+    clip = dataset[4]
+    assert clip['data_samples'].video_id == name
+    assert clip['data_samples'].proposals.bboxes.shape == (2, 4)
+    # It begins at second 903: this is its first frame, repeated before.
+    assert (clip['inputs'][:, 0] == clip['inputs'][:, 4]).all()
+    assert (clip['inputs'][:, 4] != clip['inputs'][:, 7]).any()
+
+
+def test_real_sample(tmp_path, log):
+    """MMAction2's sample of AVA: csv, exclusions, label map, proposals."""
+    folder = real_data_folder() / 'ava_sample'
+    if not folder.is_dir():
+        pytest.skip(f'there is no sample of AVA in {folder}')
+    annotations = scan_annotations(str(folder / 'ava_sample.csv'), 81)
+    annotations.check()
+    assert annotations.timestamps == {'0f39OWEqJ24': {902, 903}, '_-Z6wFjXtGQ': {902}}
+    for video in annotations.timestamps:
+        (tmp_path / video).mkdir()
+        for time in (2, 3):
+            (tmp_path / video / f'img_{30 * time + 1:05}.jpg').touch()
+    dataset = CheckedAVADataset(
+        str(folder / 'ava_sample.csv'),
+        [],
+        exclude_file=str(folder / 'ava_excluded_timestamps_sample.csv'),
+        label_file=str(folder / 'action_list.txt'),
+        proposal_file=str(folder / 'ava_proposals_sample.pkl'),
+        person_det_score_thr=0.8,
+        data_prefix=dict(img=str(tmp_path)),
+    )
+    (info,) = infos(dataset)
+    assert info['img_key'] == '0f39OWEqJ24,0902'
+    assert info['gt_labels'].nonzero()[1].tolist() == [12, 17, 79]
+    np.testing.assert_allclose(info['proposals'], [[0.011, 0.157, 0.655, 0.983]])
+    assert 'labels 74 ' in log()
+
+
+# Files that do not match.
+
+
+def test_proposals(paths, log):
+    build(paths, person_det_score_thr=0.95)
+    assert '7 of 7 frames have no proposal of confidence 0.95' in log()
+    edit_proposals(
+        paths['proposal_file'],
+        lambda old: {k: v for k, v in old.items() if k not in ('1,0901', '2,0902')},
+    )
+    dataset = build(paths)
+    assert '2 of 7 frames' in log() and "'1,0901', '2,0902'" in log()
+    # As in MMAction2, the box is the whole image.
+    (info,) = [info for info in infos(dataset) if info['img_key'] == '2,0902']
+    assert info['proposals'].tolist() == [[0, 0, 1, 1]]
+    edit_proposals(
+        paths['proposal_file'], lambda old: {key.replace(',0', ','): v for key, v in old.items()}
+    )
+    with pytest.raises(VideoError, match="'0,0901'.*'0,901'"):
+        build(paths)
+
+
+@both_media
+def test_missing_media(paths, media, log):
+    name = Path(paths[media]) / ('1.mp4' if media == 'videos' else '1')
+    os.rename(name, name.with_name('elsewhere'))
+    with pytest.raises(VideoError, match="1 of 3 .*: '1'.*Testing needs"):
+        build(paths, media)
+    dataset = build(paths, media, test_mode=False)
+    assert '1 of 3' in log() and "'1'; they are replaced" in log()
+    index = next(i for i, info in enumerate(infos(dataset)) if info['video_id'] == '1')
+    sample = dataset[index]['data_samples']
+    assert sample.video_id != '1'
+    assert sample.unreadable[0][0].endswith(f'{media}/1')
+    with pytest.raises(VideoError, match='3 of 3 .*The folder has: nothing'):
+        build(dict(paths, **{media: paths[media] + '/deeper'}), media)
+
+
+@pytest.mark.parametrize(
+    'media, message', [('videos', 'which lasts 4.0 s'), ('frames', r'there is no .*\.jpg')]
+)
+def test_times_that_no_video_has(people, media, message):
+    with pytest.raises(VideoError, match=f'3 of 3 videos.*\n.*{message}'):
+        build(people, media, timestamp_start=890)
+
+
+def test_times(paths, log):
+    last = Path(paths['frames']) / '2' / 'img_00031.jpg'
+    last.unlink()
+    build(paths, 'frames')
+    assert '1 of 3 videos' in log() and str(last) in log()
+    with pytest.raises(VideoError, match="2 of 7 frames.*'0,0903', '2,0903'"):
+        build(paths, timestamp_end=902)
+
+
+def test_everything_excluded(paths):
+    frames = (f'{video},{time}\n' for video in range(3) for time in made.TIMES)
+    Path(paths['exclude_file']).write_text(''.join(frames))
+    with pytest.raises(VideoError, match='all 9 frames'):
+        build(paths)
+
+
+def test_labels_that_are_not_in_the_label_map(paths, log):
+    edit(paths['label_file'], lambda text: text.replace('id: 2', 'id: 9'))
+    build(paths)
+    assert 'labels 2 of' in log()
+    edit(paths['label_file'], lambda text: text.replace('id: ', 'id: 1'))
+    with pytest.raises(VideoError, match='none of the labels'):
+        build(paths)
+
+
+@pytest.mark.parametrize(
+    'line, problem',
+    [
+        ('0,901,.1,.1,.2,.2,1', '7 fields instead of 8'),
+        ('0,901,,,,,,', 'it has no box'),
+        ('0,9x1,.1,.1,.2,.2,1,0', "timestamp is not a whole number: '9x1'"),
+        ('0,901,.1,.1,.2,b,1,0', "y2 is not a number: 'b'"),
+        ('0,901,10,10,20,20,1,0', 'not pixels'),
+        ('0,901,.3,.1,.2,.2,1,0', 'x1 <= x2'),
+        ('0,901,.1,.1,.2,.2,4,0', 'below num_classes=4'),
+        ('0,901,.1,.1,.2,.2,0,0', 'at least 1'),
+        ('', '1 fields'),
+    ],
+)
+def test_wrong_lines_are_named(people, tmp_path, line, problem):
+    path = tmp_path / 'wrong.csv'
+    path.write_text(Path(people['ann_file']).read_text() + line + '\n')
+    with pytest.raises(VideoError, match='1 of 19 lines') as error:
+        build(dict(people, ann_file=str(path)))
+    assert 'line 19: ' in str(error.value) and problem in str(error.value)
+    assert line in str(error.value)
+    path.write_text('')
+    with pytest.raises(VideoError, match='is empty'):
+        build(dict(people, ann_file=str(path)))

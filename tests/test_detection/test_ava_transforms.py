@@ -1,0 +1,69 @@
+"""Clips around timestamps, and proposals from ground-truth boxes."""
+
+import numpy as np
+import pytest
+from amd_mm.datasets import UnreadableVideoError
+from amd_mm.registry import TRANSFORMS
+
+FRAMES = dict(fps=30, timestamp=902, timestamp_start=900, start_index=1, shot_info=(0, 120))
+
+
+def sampler(**options):
+    return TRANSFORMS.build(dict(type='amd_mm.SampleAVAClip', **options))
+
+
+@pytest.mark.parametrize('rate', [5, 20])
+def test_clips_of_another_rate_show_the_same_times(rate):
+    transform = sampler(clip_len=4, frame_interval=4, test_mode=True)
+    info = dict(
+        fps=10,
+        timestamp=903,
+        timestamp_start=900,
+        start_index=0,
+        filename='a.mp4',
+        avg_fps=float(rate),
+        total_frames=rate * 6,
+    )
+    found = transform(dict(info))['frame_inds']
+    # 8 frames of 10 a second before and 4 after the third second.
+    assert found.tolist() == [x * rate // 10 for x in (22, 26, 30, 34)]
+    with pytest.raises(UnreadableVideoError, match='timestamp 908 is 8 s'):
+        transform(dict(info, timestamp=908))
+    with pytest.raises(UnreadableVideoError, match='frame rate'):
+        transform(dict(info, avg_fps=0.0))
+    # The last second may be incomplete; its last frame is repeated.
+    late = transform(dict(info, timestamp=906))['frame_inds']
+    assert rate * 6 - 2 <= late[2] == late[3] < rate * 6
+
+
+def test_raw_frames():
+    # img_00061.jpg is the frame 60, two seconds after the beginning.
+    found = sampler(clip_len=2, frame_interval=2, test_mode=True)(dict(FRAMES))
+    assert found['frame_inds'].tolist() == [59, 61]
+    np.random.seed(0)
+    training, centres = sampler(clip_len=8, frame_interval=4), 61 + np.arange(-16, 16, 4)
+    shifts = np.stack([training(dict(FRAMES))['frame_inds'] - centres for _ in range(20)])
+    assert shifts.min() == -2 and shifts.max() == 1
+
+
+def proposals(boxes, **options):
+    transform = TRANSFORMS.build(dict(type='amd_mm.GroundTruthProposals', **options))
+    return transform(dict(gt_bboxes=boxes))['proposals']
+
+
+def test_ground_truth_proposals():
+    boxes = np.array([[0.1, 0.2, 0.3, 0.6], [0.0, 0.5, 1.0, 1.0]])
+    assert np.array_equal(proposals(boxes), boxes)
+    np.random.seed(0)
+    found = proposals(boxes, copies=50, jitter=0.025).reshape(51, 2, 4)
+    assert np.array_equal(found[0], boxes)
+    assert found.min() >= 0 and found.max() <= 1
+    low, high = np.maximum(found, boxes), np.minimum(found, boxes)
+    both = (high[..., 2:] - low[..., :2]).prod(-1)
+    area = (found[..., 2:] - found[..., :2]).prod(-1)
+    truth = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    overlap = both / (area + truth - both)
+    assert (overlap >= 0.95**2 - 1e-9).all() and overlap.min() < 0.96
+    for wrong in (dict(copies=1), dict(jitter=0.1), dict(copies=-1), dict(copies=1, jitter=0.5)):
+        with pytest.raises(ValueError, match='copies'):
+            proposals(boxes, **wrong)
