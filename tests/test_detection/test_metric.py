@@ -1,4 +1,4 @@
-"""AVA's mean average precision: the figures, and what is left behind."""
+"""AVA's mean average precision: numbers, files and processes."""
 
 import multiprocessing
 import os
@@ -15,6 +15,13 @@ from mmengine.logging import MMLogger
 
 LABELS = {1: 'stand', 2: 'bend/bow (at the waist)', 20: 'hold', 70: 'talk to'}
 CLASSES = 72
+FRAMES = [(video, time) for video in 'abc' for time in range(902, 907)]
+
+
+def boxes_of(video, time):
+    rng = np.random.default_rng([ord(video), time])
+    corner = rng.uniform(0, 0.4, (3, 2))
+    return np.concatenate([corner, corner + rng.uniform(0.2, 0.6, (3, 2))], 1)
 
 
 @pytest.fixture
@@ -22,67 +29,42 @@ def files(tmp_path):
     """Annotations of 15 frames with three people each, and a label map."""
     rng = np.random.default_rng(0)
     lines = []
-    for video in 'abc':
-        for time in range(902, 907):
-            for person, box in enumerate(_boxes(video, time)):
-                corners = ','.join(f'{value:.3f}' for value in box)
-                for label in rng.choice(list(LABELS), 2, replace=False):
-                    lines.append(f'{video},{time:04d},{corners},{label},{person}')
+    for video, time in FRAMES:
+        for person, box in enumerate(boxes_of(video, time)):
+            corners = ','.join(f'{value:.3f}' for value in box)
+            for label in rng.choice(list(LABELS), 2, replace=False):
+                lines.append(f'{video},{time:04d},{corners},{label},{person}\n')
+    items = [f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in LABELS.items()]
     folder = tmp_path / 'files'
     folder.mkdir()
-    ann_file, label_file = folder / 'ann.csv', folder / 'labels.pbtxt'
-    ann_file.write_text('\n'.join(lines) + '\n')
-    label_file.write_text(
-        ''.join(f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in LABELS.items())
-    )
-    return dict(ann_file=str(ann_file), label_file=str(label_file))
-
-
-def _boxes(video, time):
-    rng = np.random.default_rng([ord(video), time])
-    corner = rng.uniform(0, 0.4, (3, 2))
-    return np.concatenate([corner, corner + rng.uniform(0.2, 0.6, (3, 2))], 1)
+    (folder / 'ann.csv').write_text(''.join(lines))
+    (folder / 'labels.pbtxt').write_text(''.join(items))
+    return dict(ann_file=str(folder / 'ann.csv'), label_file=str(folder / 'labels.pbtxt'))
 
 
 def predictions(silent=()):
-    """Scores for moved boxes; none for the labels in ``silent``."""
+    """Scores for moved boxes; 0 for the labels in ``silent``."""
     rng = np.random.default_rng(1)
     samples = []
-    for video in 'abc':
-        for time in range(902, 907):
-            boxes = _boxes(video, time) + rng.normal(0, 0.04, (3, 4))
-            scores = rng.uniform(0.01, 1, (3, CLASSES))
-            scores[
-                :, [label for label in range(CLASSES) if label not in LABELS or label in silent]
-            ] = 0
-            samples.append(
-                dict(
-                    video_id=video,
-                    timestamp=time,
-                    pred_instances=dict(bboxes=torch.tensor(boxes), scores=torch.tensor(scores)),
-                )
-            )
+    zero = [label for label in range(CLASSES) if label not in LABELS or label in silent]
+    for video, time in FRAMES:
+        boxes = boxes_of(video, time) + rng.normal(0, 0.04, (3, 4))
+        scores = rng.uniform(0.01, 1, (3, CLASSES))
+        scores[:, zero] = 0
+        instances = dict(bboxes=torch.tensor(boxes), scores=torch.tensor(scores))
+        samples.append(dict(video_id=video, timestamp=time, pred_instances=instances))
     return samples
 
 
 def measure(samples, **settings):
-    metric = METRICS.build(dict(type='amd_mm.PerClassAVAMetric', num_classes=CLASSES, **settings))
+    settings = dict(dict(num_classes=CLASSES), **settings)
+    metric = METRICS.build(dict(type='amd_mm.PerClassAVAMetric', **settings))
     metric.process(None, samples)
     return metric.evaluate(len(samples))
 
 
-@pytest.fixture
-def no_processes(monkeypatch):
-    """Starting a process is an error."""
-
-    def refuse(*args, **kwargs):
-        raise AssertionError('a process is started')
-
-    monkeypatch.setattr(multiprocessing, 'Pool', refuse)
-
-
 class InThisProcess:
-    """Stands in for MMAction2's pool of 32, which takes seconds."""
+    """Stands in for MMAction2's pool of 32 processes."""
 
     def __init__(self, count):
         pass
@@ -97,9 +79,8 @@ def test_agrees_with_mmaction(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     theirs = AVAMetric(files['ann_file'], None, files['label_file'], num_classes=CLASSES)
     theirs.process(None, predictions())
-    expected = theirs.evaluate(15)
     found = measure(predictions(), **files)
-    assert found == pytest.approx(expected)
+    assert found == pytest.approx(theirs.evaluate(15))
     assert 0.05 < found['mAP/overall'] < 0.95
 
 
@@ -114,36 +95,41 @@ def test_ap_of_each_action(files, tmp_path):
     assert found['mAP/person_interaction'] == aps[70]
     assert '20  hold                     ' in log.read_text()
     assert f'{aps[20]:.4f}' in log.read_text()
+    silent = measure(predictions(silent=[20]), classwise=True, **files)
+    assert silent['mAP/20_hold'] == 0
+    assert silent['mAP/overall'] == pytest.approx(found['mAP/overall'] - aps[20] / 4)
 
 
-def test_perfect_boxes(files):
-    samples = predictions()
+def test_extremes(files):
+    perfect, empty = predictions(), predictions()
     lines = [line.split(',') for line in Path(files['ann_file']).read_text().splitlines()]
-    for sample in samples:
-        boxes = _boxes(sample['video_id'], sample['timestamp'])
-        sample['pred_instances']['bboxes'] = torch.tensor(boxes)
+    for sample, other in zip(perfect, empty):
+        frame = sample['video_id'], sample['timestamp']
         scores = torch.full((3, CLASSES), 0.01)
         for video, time, *_, label, person in lines:
-            if (video, int(time)) == (sample['video_id'], sample['timestamp']):
+            if (video, int(time)) == frame:
                 scores[int(person), int(label)] = 0.9
-        sample['pred_instances']['scores'] = scores
-    assert measure(samples, **files)['mAP/overall'] == pytest.approx(1)
+        sample['pred_instances'] = dict(bboxes=torch.tensor(boxes_of(*frame)), scores=scores)
+        other['pred_instances'] = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES))
+    assert measure(perfect, **files)['mAP/overall'] == pytest.approx(1)
+    assert measure(empty, **files)['mAP/overall'] == 0
 
 
-def test_nothing_is_left_or_shared(files, tmp_path, monkeypatch, no_processes):
-    """Neither files in the working directory nor processes."""
+def test_nothing_is_left_or_shared(files, tmp_path, monkeypatch):
+    """No file in the working directory, and no processes."""
     folder = tmp_path / 'cwd'
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(multiprocessing, 'Pool', None)
     written = []
-    original = vars(sys.modules['amd_mm.evaluation.ava'])
-    results2csv = original['results2csv']
+    module = vars(sys.modules['amd_mm.evaluation.ava'])
+    results2csv = module['results2csv']
 
     def spy(results, path, classes):
         written.append(path)
         results2csv(results, path, classes)
 
-    monkeypatch.setitem(original, 'results2csv', spy)
+    monkeypatch.setitem(module, 'results2csv', spy)
     first = measure(predictions(), **files)
     assert measure(predictions(), **files) == first
     assert len(set(written)) == 2  # in the same second
@@ -151,31 +137,17 @@ def test_nothing_is_left_or_shared(files, tmp_path, monkeypatch, no_processes):
     assert os.listdir(folder) == []
 
 
-def test_works_without_np_nan(files, monkeypatch):
-    """As with numpy 2; a label without annotations is not counted."""
+def test_labels_without_annotations_do_not_count(files, monkeypatch):
+    """Also with NumPy 2, which has no np.NAN."""
     if hasattr(np, 'NAN'):
         monkeypatch.delattr(np, 'NAN')
     expected = measure(predictions(), classwise=True, **files)
-    text = Path(files['label_file']).read_text()
-    Path(files['label_file']).write_text(text + 'item {\n  name: "swim"\n  id: 71\n}\n')
+    with open(files['label_file'], 'a') as file:
+        file.write('item {\n  name: "swim"\n  id: 71\n}\n')
     samples = predictions()
     for sample in samples:
         sample['pred_instances']['scores'][:, 71] = 0.5
     assert measure(samples, classwise=True, **files) == expected
-
-
-def test_action_that_is_never_detected_counts_as_zero(files):
-    every = measure(predictions(), classwise=True, **files)
-    found = measure(predictions(silent=[20]), classwise=True, **files)
-    assert found['mAP/20_hold'] == 0
-    assert found['mAP/overall'] == pytest.approx(every['mAP/overall'] - every['mAP/20_hold'] / 4)
-
-
-def test_no_boxes_at_all(files):
-    samples = predictions()
-    for sample in samples:
-        sample['pred_instances'] = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0, CLASSES))
-    assert measure(samples, **files)['mAP/overall'] == 0
 
 
 def test_excluded_frames_do_not_count(files, tmp_path):
@@ -185,20 +157,15 @@ def test_excluded_frames_do_not_count(files, tmp_path):
     found = measure(predictions(), exclude_file=str(path), **files)
     assert found != measure(predictions(), **files)
     ann_file = Path(files['ann_file'])
-    ann_file.write_text(
-        ''.join(
-            line
-            for line in ann_file.read_text().splitlines(True)
-            if not line.startswith(('a,0902', 'c,0906'))
-        )
-    )
+    lines = ann_file.read_text().splitlines(True)
+    ann_file.write_text(''.join(li for li in lines if not li.startswith(('a,0902', 'c,0906'))))
     kept = [
         sample
         for sample in predictions()
         if (sample['video_id'], sample['timestamp']) not in (('a', 902), ('c', 906))
     ]
     assert found == measure(kept, **files)
-    path.write_text(''.join(f'{video},{time}\n' for video in 'abc' for time in range(902, 907)))
+    path.write_text(''.join(f'{video},{time}\n' for video, time in FRAMES))
     with pytest.raises(VideoError, match='all frames'):
         measure(predictions(), exclude_file=str(path), **files)
 
@@ -206,27 +173,21 @@ def test_excluded_frames_do_not_count(files, tmp_path):
 def test_custom_classes(files):
     samples = predictions()
     for sample in samples:
-        scores = sample['pred_instances']['scores']
-        sample['pred_instances']['scores'] = scores[:, [0, 2, 70]]
-    metric = dict(files, custom_classes=[2, 70], classwise=True)
-    built = METRICS.build(dict(type='amd_mm.PerClassAVAMetric', num_classes=3, **metric))
-    built.process(None, samples)
-    found = built.evaluate(15)
+        sample['pred_instances']['scores'] = sample['pred_instances']['scores'][:, [0, 2, 70]]
+    settings = dict(files, num_classes=3, classwise=True)
+    found = measure(samples, custom_classes=[2, 70], **settings)
     every = measure(predictions(), classwise=True, **files)
     for name in (f'mAP/{label}_{LABELS[label]}' for label in (2, 70)):
         assert found[name] == every[name]
     with pytest.raises(VideoError, match='custom_classes 3 '):
-        measure([], **dict(metric, custom_classes=[2, 3]))
+        measure([], custom_classes=[2, 3], **settings)
 
 
-def test_other_annotations_than_the_data_set(files):
+def test_files_that_do_not_match(files):
     samples = predictions()
     samples[0]['video_id'] = 'somewhere'
     with pytest.raises(VideoError, match="'somewhere,0902'.*'a,0902'"):
         measure(samples, **files)
-
-
-def test_no_common_label(files):
     path = Path(files['label_file'])
     path.write_text(path.read_text().replace('id: ', 'id: 5'))
     with pytest.raises(VideoError, match='no line of .* has a label'):
