@@ -323,7 +323,8 @@ def read_box_csv(
     Raises:
         VideoError: the file is wrong; lines are named.
     """
-    frames, problems, names, count, largest = _Frames(), [], None, 0, 0.0
+    frames, problems, count, largest = _Frames(), [], 0, 0.0
+    names: list[str] = []
     if columns is not None:
         names = _check_columns(columns, f'{path}: columns={",".join(columns)}')
     with open(path, encoding='utf-8-sig', newline='') as file:
@@ -331,7 +332,7 @@ def read_box_csv(
         for fields in reader:
             if not any(fields):
                 continue
-            if names is None:
+            if not names:
                 names, is_header = _find_columns(fields, path)
                 if is_header:
                     continue

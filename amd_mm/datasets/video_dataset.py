@@ -26,13 +26,14 @@ from .subset import class_balanced_subset, describe_subset
 from .video_reader import (
     VIDEO_EXTENSIONS,
     UnreadableVideoError,
+    VideoReader,
     describe_error,
     is_out_of_resources,
     printable,
 )
 
-if TYPE_CHECKING:
-    _Host = BaseActionDataset
+if TYPE_CHECKING:  # what the mixin is mixed into
+    from mmaction.datasets.base import BaseActionDataset as _Host
 else:
     _Host = object
 
@@ -70,8 +71,8 @@ class ReplaceUnreadableMixin(_Host):
         index = range(len(self))[idx]
         self._tried: list[int] = []
         self._unreadable: list[tuple[str, str]] = []
-        seeded = isinstance(idx, SampleKey)
-        with seeded_randomness(idx.entropy()) if seeded else contextlib.nullcontext():
+        ambient = contextlib.nullcontext()
+        with seeded_randomness(idx.entropy()) if isinstance(idx, SampleKey) else ambient:
             packed = super().__getitem__(index)
         _set_metainfo(packed, epoch=getattr(idx, 'epoch', -1), unreadable=self._unreadable)
         return packed
@@ -86,7 +87,7 @@ class ReplaceUnreadableMixin(_Host):
             if self.test_mode:
                 raise
             self._tried.append(int(idx))
-            self._unreadable.append((error.path, error.reason))
+            self._unreadable.append((error.path, error.reason or ''))
             return None
         for view, sample in enumerate(packed if isinstance(packed, list) else [packed]):
             _set_metainfo(sample, filename=name, sample_index=int(idx), view=view)
@@ -103,9 +104,8 @@ class ReplaceUnreadableMixin(_Host):
             raise UnreadableVideoError(name, describe_error(error)) from error
         finally:
             # A transform between opening and decoding may have failed.
-            reader = info.get('video_reader')
-            if hasattr(reader, 'close'):
-                reader.close()
+            if isinstance(info.get('video_reader'), VideoReader):
+                info['video_reader'].close()
         if packed is None:
             raise UnreadableVideoError(name, 'a transform of the pipeline returned None for it')
         return packed
@@ -213,7 +213,7 @@ class _ListDataset(ReplaceUnreadableMixin):
         )
         if self.subset is None:
             return entries
-        labels = [self._label(entry) for entry in entries]
+        labels = [entry.labels[0] if entry.labels else -1 for entry in entries]
         # Samples of one folder of frames differ in the offset.
         names = [' '.join(map(str, (e.name, *e.counts[:-1]))) for e in entries]
         try:

@@ -206,7 +206,7 @@ class PyAVReader(VideoReader):
     package = 'av'
     requirement = 'av'
     _container: Any = None
-    _times: list[int] | None = None  # timestamps in order; None: count frames instead
+    _times: list[int] = []  # timestamps in order; empty: count frames instead
 
     def _open(self, library: ModuleType) -> None:
         self._library = library
@@ -220,10 +220,10 @@ class PyAVReader(VideoReader):
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         packets = self._list_packets()
         self.length = len(packets)
-        times = [time for time, _ in packets]
-        if None not in times and len(set(times)) == len(times):
+        times = {time: is_key for time, is_key in packets if time is not None}
+        if len(times) == len(packets):
             self._times = sorted(times)
-            self._key_times = sorted(time for time, is_key in packets if is_key)
+            self._key_times = sorted(time for time, is_key in times.items() if is_key)
 
     def _list_packets(self) -> list[tuple[int | None, bool]]:
         """(timestamp, is keyframe) of each packet that holds a frame to be shown."""
@@ -239,7 +239,7 @@ class PyAVReader(VideoReader):
         self._stream.codec_context.thread_count = self.num_threads
 
     def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
-        if indices and self._times is not None:
+        if indices and self._times:
             frames = self._read_by_time(indices)
             if frames is not None:
                 return frames

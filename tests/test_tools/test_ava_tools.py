@@ -117,7 +117,7 @@ def test_wrong_calls(tmp_path, capsys):
     assert 'no.csv' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         CSV.parse_args(['a', 'b', '--size', '640'])
-    assert 'no size such as 1280x720' in capsys.readouterr().err
+    assert 'not a size such as 1280x720' in capsys.readouterr().err
 
 
 # -- AIA --------------------------------------------------------------------

@@ -208,7 +208,7 @@ def test_another_delimiter(run, tmp_path):
 
 
 BROKEN = [
-    ('sthv2', 'labels.json', '{"a": "0", "b": "0"}', 'another class'),
+    ('sthv2', 'labels.json', '{"a": "0", "b": "0"}', 'each once'),
     ('sthv2', 'labels.json', '{"a": "0",\n "b" "1"}', 'line 2: not JSON'),
     ('sthv2', 'labels.json', '{"a": "0", "b": "2"}', 'not 0, 1, 2'),
     ('sthv2', 'train.json', '{}', 'expected a JSON list'),

@@ -317,10 +317,9 @@ class RandomErasing(BaseTransform):
 
     def _fill(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """uint8 pixels for one frame's box, broadcastable to (height, width, 3)."""
-        if self.mode == 'const':
-            noise = np.float32(0)
-        else:
-            shape = (height, width, 3) if self.mode == 'pixel' else (1, 1, 3)
+        shape = (height, width, 3) if self.mode == 'pixel' else (1, 1, 3)
+        noise = np.zeros(shape, np.float32)
+        if self.mode != 'const':
             noise = rng.standard_normal(shape, dtype=np.float32)
         return np.clip(np.rint(noise * self.std + self.mean), 0, 255).astype(np.uint8)
 
