@@ -84,7 +84,7 @@ def load_model(
 ) -> nn.Module:
     """Load a trained model for inference.
 
-    What only training needs (teacher, alignment, ``torch.compile``) is left out. ViTs of
+    Parts for training only (teacher, alignment, ``torch.compile``) are left out. ViTs of
     MMAction2 and MMPretrain are built as ours, which have the same weights.
 
     Args:
@@ -249,7 +249,7 @@ def choose_device(name: str | None = None) -> str:
 
 
 def inference_config(cfg: Config) -> dict[str, Any]:
-    """The config of the model without what only training needs.
+    """The config of the model without the parts for training only.
 
     AMD and its like become a ``MaskedAutoencoder``, distilled classifiers plain ones; of a model
     that neither reconstructs nor classifies the backbone is left.

@@ -1,4 +1,4 @@
-r"""Detect actions: who does what in a video, drawn over time.
+r"""Detect the actions of each person in a video and draw them.
 
     python tools/demo_detection.py VIDEO CHECKPOINT --out annotated.mp4 \
         --proposals people.csv --labels ava_action_list_v2.2.pbtxt
@@ -305,7 +305,9 @@ def run(args: argparse.Namespace) -> None:
     total = sum(map(len, found.values()))
     print(f'{total} people of confidence {confidence:g} at {len(found)} times')
     if not total:
-        raise VideoError(f'there is nobody of confidence {confidence:g}; see --confidence')
+        raise VideoError(
+            f'no person has a confidence of {confidence:g} or more: lower --confidence'
+        )
     if names is None and dataset.get('label_file') and osp.isfile(dataset.label_file):
         names = read_label_map(dataset.label_file)
     if names is None:

@@ -142,7 +142,7 @@ def compare(model: PortableModel, program: Callable[[Tensor], Tensor]) -> Differ
 
 
 def _describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[str, Any]:
-    """What a user of the program has to know, for JSON."""
+    """The description for users of the program, for JSON."""
     axes = ['batch', 'channel', 'frame', 'row', 'column']
     if model.input == 'image':
         axes.remove('frame')

@@ -1,4 +1,4 @@
-"""Probes find what is in the features, and nothing that is not."""
+"""Accuracy of probes on separable features and on noise."""
 
 import numpy as np
 import pytest

@@ -112,7 +112,7 @@ def test_a_linear_probe(video, tmp_path, capsys):
     assert len(printed(capsys.readouterr().out)) == 5
 
 
-def test_what_is_wrong_is_said(video, checkpoint, tmp_path, capsys):
+def test_errors_are_sentences(video, checkpoint, tmp_path, capsys):
     pretrained = models.save(models.pretrained(), tmp_path / 'pre.pth')
     labels = tmp_path / 'labels.txt'
     labels.write_text('one\ntwo\n')

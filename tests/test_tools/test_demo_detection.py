@@ -263,7 +263,7 @@ def test_a_config_for_weights_without_one():
         DEMO.config_for(state, 'c')
 
 
-def test_what_is_wrong_is_said(made, tmp_path, capsys):
+def test_errors_are_sentences(made, tmp_path, capsys):
     recogniser, pretrained, bare = (tmp_path / name for name in ('rec.pth', 'pre.pth', 'bare.pth'))
     torch.save({'cls_head.fc_cls.weight': torch.zeros(3, 3)}, recogniser)
     torch.save({'backbone.blocks.0.norm1.weight': torch.ones(3)}, pretrained)
@@ -289,7 +289,7 @@ def test_what_is_wrong_is_said(made, tmp_path, capsys):
             'lasts from 0 to 4.0 s: give the timestamp of its first frame with --starts-at',
         ),
         ((*good, '--video-id', 'x'), {}, "has no boxes of 'x'"),
-        ((*good, '--confidence', 1), {}, 'nobody of confidence 1'),
+        ((*good, '--confidence', 1), {}, 'no person has a confidence of 1'),
         ((*good, '--pixels'), {}, '--pixels is for a csv'),
         ((*good, '--config', config), {}, 'is not of an action detector'),
         ((*good, '--config', 'no.py'), {}, 'no.py'),

@@ -1,4 +1,4 @@
-"""What people get wrong: one sentence, an exit code, no file."""
+"""tools/export.py: a wrong call ends with a sentence and an exit code, and leaves no file."""
 
 import os
 
@@ -12,7 +12,7 @@ export = load_tool('export')
 CONFIGS = REPOSITORY / 'configs'
 DETECTION = next((CONFIGS / 'amd/detection').glob('amd_*.py'))
 
-# (what is wrong, arguments, exit code or a part of the sentence)
+# (case, arguments, exit code or a part of the sentence)
 CASES = [
     ('no config', '{ckpt} x.pt2', 'give the config of .*there is none beside'),
     ('no such config', 'gone.py {ckpt} x.pt2', 'no config file gone.py'),
