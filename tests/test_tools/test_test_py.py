@@ -334,7 +334,7 @@ def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
     config = Path(write_config(tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'))
     config.write_text(
         config.read_text()
-        .replace("'OpenCVInit'", "'amd_mm.VideoInit', backend='opencv'")
+        .replace("'OpenCVInit'", "'amd_mm.VideoInit'")
         .replace('OpenCVDecode', 'amd_mm.VideoDecode')
     )
     message = refused(
