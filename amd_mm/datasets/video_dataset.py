@@ -72,8 +72,15 @@ class ReplaceUnreadableMixin(_Host):
         self._tried: list[int] = []
         self._unreadable: list[tuple[str, str]] = []
         ambient = contextlib.nullcontext()
-        with seeded_randomness(idx.entropy()) if isinstance(idx, SampleKey) else ambient:
-            packed = super().__getitem__(index)
+        try:
+            with seeded_randomness(idx.entropy()) if isinstance(idx, SampleKey) else ambient:
+                packed = super().__getitem__(index)
+        except UnreadableVideoError as error:
+            raise UnreadableVideoError(
+                error.path,
+                f'{error.reason}. Testing replaces nothing: repair the file, or test on the clean '
+                'list that `tools/check_videos.py --min-frames 1` writes',
+            ) from error
         _set_metainfo(packed, epoch=getattr(idx, 'epoch', -1), unreadable=self._unreadable)
         return packed
 
