@@ -1,6 +1,12 @@
 """Tiny models for tests: the real classes, through configs."""
 
+import copy
 from typing import Any
+
+import torch
+from amd_mm.registry import MODELS
+from mmaction.structures import ActionDataSample
+from torch import nn
 
 MEAN = [123.675, 116.28, 103.53]
 STD = [58.395, 57.12, 57.375]
@@ -53,3 +59,21 @@ def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
     cfg['mask_generator'] = dict(cfg['mask_generator'], teacher_ratio=0.5)
     cfg.update(other)
     return cfg
+
+
+def build(cfg: dict) -> nn.Module:
+    """Build a model and initialise it, with seed 0."""
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(cfg))
+    model.init_weights()
+    return model
+
+
+def batch(clips: int = 2) -> dict:
+    """A batch as MMAction2 packs it: uint8 (1, C, T, H, W) for each sample."""
+    generator = torch.Generator().manual_seed(1)
+    shape = 1, 3, 8, 64, 64
+    inputs = [
+        torch.randint(256, shape, generator=generator, dtype=torch.uint8) for _ in range(clips)
+    ]
+    return dict(inputs=inputs, data_samples=[ActionDataSample() for _ in range(clips)])

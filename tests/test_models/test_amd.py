@@ -6,31 +6,10 @@ import pytest
 import torch
 from amd_mm.models import TokenPartition
 from amd_mm.registry import MODELS
-from mmaction.structures import ActionDataSample
-from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import OptimWrapper
 
-from tests.tiny import amd, backbone, videomae
+from tests.tiny import amd, backbone, batch, build, videomae
 
 NECKS = ['DirectAlignment', 'GenerationAlignment', 'ParallelAlignment', 'SerialAlignment']
-
-
-def build(cfg):
-    torch.manual_seed(0)
-    model = MODELS.build(cfg)
-    model.init_weights()
-    return model
-
-
-def batch(clips=2):
-    """Packed as MMAction2 does: uint8 (1, C, T, H, W) a sample."""
-    generator = torch.Generator().manual_seed(1)
-    inputs = [
-        torch.randint(256, (1, 3, 8, 64, 64), generator=generator, dtype=torch.uint8)
-        for _ in range(clips)
-    ]
-    samples = [ActionDataSample() for _ in range(clips)]
-    return dict(inputs=inputs, data_samples=samples)
 
 
 def teacher_state(model):
@@ -96,91 +75,6 @@ def test_loss_weights_scale_their_terms():
         torch.testing.assert_close(other[f'loss_{name}'], plain[f'loss_{name}'] * factor)
     layers = [plain['direct_layer2'], plain['direct_layer4']]
     torch.testing.assert_close(plain['loss_direct'].detach(), torch.stack(layers).mean())
-
-
-def test_teacher_is_untouched_by_init_and_training():
-    model = build(amd())
-    before = teacher_state(model)
-    model.init_weights()
-    model.train()
-    optim = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-2))
-    for _ in range(2):
-        model.train_step(batch(), optim)
-    torch.testing.assert_close(teacher_state(model), before, rtol=0, atol=0)
-    assert not model.teacher.training
-    assert not any(m.training for m in model.teacher.modules())
-
-
-def test_teacher_is_in_no_state_dict_parameter_list_or_average():
-    model = build(amd())
-    names = set(model.state_dict()) | {n for n, _ in model.named_parameters()}
-    assert not any('teacher' in name for name in names)
-    assert not any('teacher' in name for name, _ in model.named_modules())
-    average = ExponentialMovingAverage(model)
-    assert average.module.teacher is model.teacher
-    assert average.module.backbone is not model.backbone
-    assert not any('teacher' in name for name in average.state_dict())
-
-
-def test_teacher_goes_where_the_student_goes():
-    model = build(amd()).double()
-    assert model.teacher.backbone.pos_embed.dtype == torch.float64
-    model.to('meta')
-    assert model.teacher.backbone.pos_embed.device.type == 'meta'
-
-
-def test_teacher_stops_at_its_last_layer_with_the_full_teachers_features():
-    full = build(amd())
-    short = build(amd(layer_pairs=[(2, 3)]))
-    assert short.teacher.backbone.depth == 3
-    state = teacher_state(full)
-    short.teacher.backbone.load_state_dict(
-        {k: v for k, v in state.items() if k in short.teacher.backbone.state_dict()}
-    )
-    patches = full.patches_of(torch.randn(2, 3, 8, 64, 64))
-    ids = full.draw_partition(patches).teacher
-    torch.testing.assert_close(
-        short.teacher(patches, ids)[0], full.teacher(patches, ids)[0], rtol=0, atol=0
-    )
-
-
-def test_bfloat16_teacher_is_close_and_half_the_size():
-    exact = build(amd())
-    cfg = amd()
-    cfg['teacher']['dtype'] = 'bfloat16'
-    rounded = build(cfg)
-    state = teacher_state(exact)
-    rounded.teacher.backbone.load_state_dict(state)
-    patches = exact.patches_of(torch.randn(2, 3, 8, 64, 64))
-    ids = exact.draw_partition(patches).teacher
-    for mine, theirs in zip(rounded.teacher(patches, ids), exact.teacher(patches, ids)):
-        assert mine.dtype == torch.float32
-        assert (mine - theirs).norm() / theirs.norm() < 0.02
-        assert not torch.equal(mine, theirs)
-    weight = rounded.teacher.backbone.blocks[0].mlp.layers[1].weight
-    assert weight.dtype == torch.bfloat16
-
-
-def test_teacher_reads_its_checkpoint(tmp_path):
-    donor = build(videomae(backbone=backbone(64, 6, 1)))
-    path = str(tmp_path / 'teacher.pth')
-    torch.save(dict(state_dict=donor.state_dict()), path)
-    cfg = amd()
-    cfg['teacher'] = dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), checkpoint=path)
-    model = build(cfg)
-    torch.testing.assert_close(
-        model.teacher.backbone.blocks.state_dict(), donor.backbone.blocks.state_dict()
-    )
-    cfg['teacher']['backbone'] = backbone(96, 6, 1)
-    with pytest.raises(Exception, match='64'):
-        build(cfg)
-
-
-def test_a_teacher_is_never_random_by_accident():
-    cfg = amd()
-    del cfg['teacher']['random_init']
-    with pytest.raises(ValueError, match='the teacher needs weights'):
-        build(cfg)
 
 
 def test_reconstruct_replaces_what_the_student_does_not_see():

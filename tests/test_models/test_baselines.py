@@ -1,13 +1,13 @@
-"""Distillation while a classifier is fine-tuned."""
+"""The DMAE paper's baselines: alignment in MoCo v3 and distillation in fine-tuning."""
 
 import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
-from amd_mm.registry import MODELS
 from mmengine.runner import save_checkpoint
 
+from tests.tiny import build
 from tests.tiny_image import dmae, image_backbone
 
 
@@ -46,13 +46,6 @@ def aligned(**other):
         layer_pairs=[(2, 3), (3, 6)],
         **other,
     )
-
-
-def build(cfg):
-    torch.manual_seed(0)
-    model = MODELS.build(copy.deepcopy(cfg))
-    model.init_weights()
-    return model
 
 
 @pytest.fixture(scope='module')
@@ -137,3 +130,52 @@ def test_mistakes():
     del cfg['teacher']['random_init']
     with pytest.raises(ValueError, match='the teacher needs weights'):
         build(cfg)
+
+
+def test_moco_v3_with_alignment(images):
+    neck = dict(
+        type='mmpretrain.NonLinearNeck', hid_channels=32, out_channels=16, with_avg_pool=False
+    )
+    cfg = dict(
+        type='amd_mm.AlignedMoCoV3',
+        backbone=dict(
+            type='mmpretrain.MoCoV3ViT', arch=image_backbone()['arch'], img_size=64, patch_size=16
+        ),
+        neck=dict(neck, in_channels=48),
+        head=dict(
+            type='mmpretrain.MoCoV3Head',
+            predictor=dict(neck, in_channels=16),
+            loss=dict(type='mmpretrain.CrossEntropyLoss'),
+        ),
+        teacher=dmae()['teacher'],
+        alignment=dmae()['neck'],
+        layer_pairs=[(2, 3), (3, 6)],
+        alignment_weight=2.0,
+    )
+    model = build(cfg)
+    views = [images, images.flip(3)]
+    losses = model.loss(views, [])
+    assert set(losses) == {'loss', 'loss_direct'}
+    # As from the parts, one after the other.
+    patches = model.teacher.backbone.patchify(torch.cat(views))
+    every = torch.arange(16).expand(4, -1)
+    stock = model.backbone
+    stock.out_type, stock.out_indices = 'raw', [1, 2]
+    student = stock(torch.cat(views))
+    teacher = model.teacher(patches, every)
+    values = [
+        model.alignment.loss_module(projection(mine), theirs)
+        for projection, mine, theirs in zip(model.alignment.projections, student, teacher)
+    ]
+    torch.testing.assert_close(losses['loss_direct'], 2 * torch.stack(values).mean())
+    losses['loss_direct'].backward()
+    assert stock.layers[1].attn.qkv.weight.grad is not None
+    assert not any('teacher' in name for name in model.state_dict())
+    assert not stock.layers[1]._forward_hooks
+    wrong = dict(cfg, layer_pairs=[(5, 6)])
+    with pytest.raises(ValueError, match='student block 5, the backbone has 4'):
+        build(wrong)
+    wrong = copy.deepcopy(cfg)
+    wrong['teacher']['backbone'].update(img_size=96)
+    with pytest.raises(ValueError, match='teacher.backbone has .*backbone has'):
+        build(wrong)

@@ -1,0 +1,120 @@
+"""Frozen teachers: weights, layers, precision, and how a model keeps its teacher."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from amd_mm.models import teachers
+from amd_mm.models.utils import supports_fast_bf16
+from amd_mm.registry import MODELS
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+
+from tests.tiny import amd, backbone, batch, build, videomae
+
+
+def teacher_state(model):
+    return copy.deepcopy(model.teacher.backbone.state_dict())
+
+
+def patches_and_ids(model):
+    patches = model.patches_of(torch.randn(2, 3, 8, 64, 64))
+    return patches, model.draw_partition(patches).teacher
+
+
+def test_teacher_is_unchanged_by_init_and_training():
+    model = build(amd())
+    before = teacher_state(model)
+    model.init_weights()
+    model.train()
+    optim = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-2))
+    for _ in range(2):
+        model.train_step(batch(), optim)
+    torch.testing.assert_close(teacher_state(model), before, rtol=0, atol=0)
+    assert not any(module.training for module in model.teacher.modules())
+
+
+def test_teacher_is_not_part_of_the_model():
+    model = build(amd())
+    names = set(model.state_dict()) | dict(model.named_parameters()).keys()
+    names |= dict(model.named_modules()).keys()
+    assert not any('teacher' in name for name in names)
+    average = ExponentialMovingAverage(model)
+    assert average.module.teacher is model.teacher
+    assert average.module.backbone is not model.backbone
+    assert not any('teacher' in name for name in average.state_dict())
+
+
+def test_teacher_moves_with_the_model():
+    model = build(amd()).double()
+    assert model.teacher.backbone.pos_embed.dtype == torch.float64
+    model.to('meta')
+    assert model.teacher.backbone.pos_embed.device.type == 'meta'
+
+
+def test_teacher_stops_at_its_last_layer():
+    full, short = build(amd()), build(amd(layer_pairs=[(2, 3)]))
+    assert short.teacher.backbone.depth == 3
+    kept = short.teacher.backbone.state_dict().keys()
+    state = {name: value for name, value in teacher_state(full).items() if name in kept}
+    short.teacher.backbone.load_state_dict(state)
+    inputs = patches_and_ids(full)
+    assert torch.equal(short.teacher(*inputs)[0], full.teacher(*inputs)[0])
+
+
+def test_bfloat16_teacher_is_close_and_half_the_size(monkeypatch):
+    monkeypatch.setattr(teachers, 'supports_fast_bf16', lambda device: True)
+    exact, cfg = build(amd()), amd()
+    cfg['teacher']['dtype'] = 'bfloat16'
+    rounded = build(cfg)
+    rounded.teacher.backbone.load_state_dict(teacher_state(exact))
+    inputs = patches_and_ids(exact)
+    for value, expected in zip(rounded.teacher(*inputs), exact.teacher(*inputs)):
+        assert value.dtype == torch.float32
+        assert 0 < (value - expected).norm() / expected.norm() < 0.02
+    assert rounded.teacher.backbone.blocks[0].mlp.layers[1].weight.dtype == torch.bfloat16
+
+
+def test_teacher_runs_in_float32_where_bfloat16_is_slow(monkeypatch):
+    logged = []
+    monkeypatch.setattr(teachers, 'supports_fast_bf16', lambda device: False)
+    monkeypatch.setattr(teachers, 'print_log', lambda text, logger: logged.append(text))
+    cfg = amd()
+    cfg['teacher']['dtype'] = 'bfloat16'
+    model = build(cfg)
+    assert {value.dtype for value in teacher_state(model).values()} == {torch.float32}
+    assert len(logged) == 1 and 'teacher runs in float32' in logged[0]
+
+
+@pytest.mark.parametrize(
+    'flags, fast',
+    [('avx2 avx512f avx512_bf16', True), ('amx_bf16', True), ('asimd bf16', True), ('avx2', False)],
+)
+def test_bfloat16_units_of_a_cpu(flags, fast, monkeypatch):
+    monkeypatch.setattr(Path, 'read_text', lambda self: f'flags : fpu {flags} sse\n')
+    monkeypatch.setattr(Path, 'exists', lambda self: True)
+    assert supports_fast_bf16('cpu') is fast
+
+
+def test_teacher_loads_its_checkpoint(tmp_path):
+    donor = build(videomae(backbone=backbone(64, 6, 1)))
+    path = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=donor.state_dict()), path)
+    cfg = amd(
+        teacher=dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), checkpoint=path)
+    )
+    torch.testing.assert_close(
+        build(cfg).teacher.backbone.blocks.state_dict(), donor.backbone.blocks.state_dict()
+    )
+    cfg['teacher']['backbone'] = backbone(96, 6, 1)
+    with pytest.raises(ValueError, match='64'):
+        build(cfg)
+
+
+@pytest.mark.parametrize('both', [dict(), dict(random_init=True, checkpoint='a.pth')])
+def test_teacher_needs_exactly_one_source_of_weights(both):
+    with pytest.raises(ValueError, match='teacher.checkpoint'):
+        MODELS.build(
+            dict(type='amd_mm.FrozenTeacher', backbone=backbone(64, 6, 1), layers=[1], **both)
+        )
