@@ -150,6 +150,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
                 prediction = predicted.direct[index].float()
                 target = target[:, : prediction.shape[1]]
             else:
+                assert predicted.generated is not None
                 prediction = predicted.generated[index].float()
                 target = target[:, -prediction.shape[1] :]
             cosine = F.cosine_similarity(prediction, target, dim=-1)

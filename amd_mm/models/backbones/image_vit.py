@@ -133,7 +133,7 @@ class ImageVisionTransformer(TokenSubsetMixin, VisionTransformer):
         return self.layers
 
     @property
-    def norm(self) -> nn.Module:
+    def norm(self) -> nn.Module:  # type: ignore[override]
         """The norm of every token after the last block."""
         return self.ln1 if self.final_norm else nn.Identity()
 

@@ -132,8 +132,9 @@ class TokenSubsetMixin:
         if self.pretrained:
             from amd_mm.checkpoints import load_encoder
 
+            encoder: Any = self
             load_encoder(
-                self,
+                encoder,
                 self.pretrained,
                 allow_missing=(self.pooled_norm,),
                 prefix=self.pretrained_prefix,
