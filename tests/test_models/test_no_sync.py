@@ -72,7 +72,7 @@ def test_torch_sees_no_wait_in_a_step(name):
         model,
         dict(
             type='amd_mm.GuardedOptimWrapper',
-            optimizer=dict(type='amd_mm.FusedAdamW'),
+            optimizer=dict(type='AdamW', fused=True),
             clip_grad=dict(max_norm=1.0),
         ),
     )
