@@ -13,6 +13,7 @@
 """
 
 import copy
+import importlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -229,9 +230,25 @@ def read_config(path: str | os.PathLike) -> Config:
     if Path(path).suffix not in ('.py', '.json', '.yml', '.yaml'):
         raise ConfigError(f'{path} is not a config file (.py)')
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: it can fail in any way
         raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    custom = cfg.get('custom_imports') or {}
+    imports = custom.get('imports') or []
+    for name in [imports] if isinstance(imports, str) else imports:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            if custom.get('allow_failed_imports'):
+                continue
+            missing = getattr(error, 'name', None) or ''
+            remedy = ''
+            if f'{name}.'.startswith(f'{missing}.'):  # the module itself, not one that it imports
+                remedy = f': add the folder of {name} to PYTHONPATH'
+            raise ConfigError(
+                f'{path}: custom_imports cannot import {name}: {error}{remedy}'
+            ) from error
+    return cfg
 
 
 def choose_device(name: str | None = None) -> str:

@@ -3,20 +3,16 @@
 python tools/train.py CONFIG [--resume] [--cfg-options key=value ...]
 bash tools/dist_train.sh CONFIG GPUS ...
 
-Ctrl-C and SIGTERM save a checkpoint, from which --resume goes on as if nothing
-had been; the exit code is then 130 or 143.
+Ctrl-C and SIGTERM save a checkpoint and exit with 130 and 143. --resume continues from it exactly.
 """
 
 import argparse
 import os
-import sys
 
-import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.engine import ending, launch
-from amd_mm.engine.hooks.stop_signals import restore_handlers
+import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
+from amd_mm.engine import launch
+from amd_mm.engine.interruption import restore_handlers
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,13 +24,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without one, from the latest in the work folder',
+        help='continue from this checkpoint (default: the latest in the work folder)',
     )
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision: bf16 with amd_mm.GuardedOptimWrapper, float16 '
-        "with MMEngine's wrapper",
+        help="mixed precision: bf16 with amd_mm.GuardedOptimWrapper, float16 with MMEngine's",
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -47,57 +42,44 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--diff-rank-seed', action='store_true', help='seed every process differently'
     )
     parser.add_argument(
-        '--deterministic',
-        action='store_true',
-        help='algorithms that give the same sums twice, also on a GPU; slower',
+        '--deterministic', action='store_true', help='reproducible on a GPU too; slower'
     )
     return parser.parse_args(argv)
 
 
 def build_config(args: argparse.Namespace) -> Config:
-    """Read the config, apply the arguments and check the paths."""
-    launch.check_launcher(args.launcher)
+    """Read the config, apply the arguments, and validate."""
     cfg = launch.load_config(args)
     launch.check_training(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        launch.enable_amp(cfg)
-    if args.auto_scale_lr:
-        launch.enable_auto_scale_lr(cfg)
-    randomness = cfg.get('randomness') or dict(seed=None)  # a random one
+        launch.use_amp(cfg)
+    cfg.randomness = cfg.get('randomness') or dict(seed=None)
     if args.seed is not None:
-        randomness['seed'] = args.seed
+        cfg.randomness.seed = args.seed
     if args.diff_rank_seed:
-        randomness['diff_rank_seed'] = True
+        cfg.randomness.diff_rank_seed = True
     if args.deterministic:
-        randomness['deterministic'] = True
-        # Without it cuBLAS refuses, and PyTorch with it.
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    cfg.randomness = randomness
+        cfg.randomness.deterministic = True
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS needs it
     launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'train_dataloader')
-    launch.check_work_dir(cfg.work_dir)
     return cfg
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Build the runner and train."""
+    """Train."""
     args = parse_args(argv)
-    cfg = runner = None
     try:
-        cfg = build_config(args)
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        launch.warn_unscaled_batch(cfg, runner.world_size)
-        launch.check_batches(runner)
-        runner.train()
-    except KeyboardInterrupt:
-        print('train.py: interrupted, nothing was saved', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        ending.leave('train.py', error, cfg, runner)
-        raise
+        with launch.errors_as_sentences('train.py', args):
+            cfg = build_config(args)
+            note = launch.scale_learning_rate(cfg, args.auto_scale_lr)
+            runner = launch.build_training(cfg)
+            if note:
+                runner.logger.warning(note)
+            runner.train()
     finally:
         restore_handlers()
 

@@ -1,25 +1,23 @@
 from .hooks import (
     AtomicCheckpointHook,
-    DeferredRuntimeInfoHook,
     FiniteLossHook,
     RunSummaryHook,
     StepSeedHook,
+    StopOnSignalHook,
     ThroughputHook,
     UnreadableVideosHook,
 )
-from .optim_wrappers import GuardedOptimWrapper, NonFiniteError, TrainableOnlyConstructor
-from .optimizers import fused_adamw
+from .optim_wrapper import GuardedOptimWrapper, NonFiniteError, TrainableOnlyConstructor
 
 __all__ = [
     'AtomicCheckpointHook',
-    'DeferredRuntimeInfoHook',
     'FiniteLossHook',
     'GuardedOptimWrapper',
     'NonFiniteError',
     'RunSummaryHook',
     'StepSeedHook',
+    'StopOnSignalHook',
     'ThroughputHook',
     'TrainableOnlyConstructor',
     'UnreadableVideosHook',
-    'fused_adamw',
 ]

@@ -1,472 +1,502 @@
-"""From command-line arguments and a config file to a checked config.
-
-Shared by ``tools/train.py`` and ``tools/test.py``. What can be known to be
-wrong before anything heavy starts is a :class:`LaunchError` here, whose
-message names the file, the config key and what to do.
-"""
+"""From the command line to a runner: what ``tools/train.py`` and ``tools/test.py`` share."""
 
 import argparse
 import difflib
+import inspect
 import logging
 import os
-import os.path as osp
-import tempfile
-import traceback
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import amd_mm
 import torch
-from mmengine.config import Config
+from amd_mm import registry
+from amd_mm.apis import read_config
+from amd_mm.errors import CheckpointError, ConfigError
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from .options import KeyValues, check_options
-from .sentences import LaunchError
+from .optim_wrapper import NonFiniteError
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# What each launcher tells its processes: (variables, how to start them).
-_STARTED_BY = {
-    'pytorch': (
-        ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
-        'bash tools/dist_train.sh CONFIG GPUS',
+# Launcher -> the variables that it sets, and how it is started.
+LAUNCHERS: dict[str, dict[str, str]] = {
+    'pytorch': dict(
+        rank='RANK',
+        local_rank='LOCAL_RANK',
+        processes='WORLD_SIZE',
+        start='bash tools/dist_train.sh CONFIG GPUS',
     ),
-    'slurm': (
-        ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
-        'bash tools/slurm_train.sh PARTITION JOB CONFIG',
+    'slurm': dict(
+        rank='SLURM_PROCID',
+        local_rank='SLURM_LOCALID',
+        processes='SLURM_NTASKS',
+        start='bash tools/slurm_train.sh PARTITION JOB CONFIG',
     ),
-    'mpi': (
-        ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'MASTER_ADDR'),
-        'mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
+    'mpi': dict(
+        rank='OMPI_COMM_WORLD_RANK',
+        local_rank='OMPI_COMM_WORLD_LOCAL_RANK',
+        processes='OMPI_COMM_WORLD_SIZE',
+        start='mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
     ),
 }
-# Where each says which process of its machine this is.
-_LOCAL_RANK = {
-    'pytorch': 'LOCAL_RANK',
-    'slurm': 'SLURM_LOCALID',
-    'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK',
-}
+# Plain top-level values that MMEngine's runner reads. Others are variables of the config file.
+_RUNNER_VALUES = (
+    *('compile', 'default_scope', 'experiment_name', 'find_unused_parameters', 'launcher'),
+    *('load_from', 'log_level', 'resume', 'runner_type', 'sync_bn', 'work_dir'),
+)
+# Errors that the user can mend. Others are shown with a traceback.
+_USER_ERRORS = (ValueError, OSError, NonFiniteError, torch.cuda.OutOfMemoryError)
+
+
+# -- command line ------------------------------------------------------------------------------
+
+
+class KeyValues(DictAction):
+    """MMEngine's ``key=value`` arguments; anything else is a usage error."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Check, then read."""
+        for value in values or ():
+            if not str(value).partition('=')[0] or '=' not in str(value):
+                parser.error(f'{option_string} takes key=value without blanks, not {value!r}')
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share.
-
-    Args:
-        parser (argparse.ArgumentParser): Extended in place.
-    """
+    """Add the arguments that training and testing share."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--work-dir',
-        help='folder for logs and checkpoints; work_dirs/<config name> unless '
-        'given here or in the config',
+        '--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)'
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=KeyValues,
-        help='override entries of the config: key=value, e.g. '
-        'train_dataloader.batch_size=8; lists as key="[a,b]", nested ones '
-        'with quotation marks and without spaces',
+        help='override entries of the config: key=value, e.g. train_dataloader.batch_size=8; lists '
+        'as key="[a,b]", nested ones with quotation marks and without blanks',
     )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+    parser.add_argument(
+        '--launcher', choices=('none', *LAUNCHERS), default='none', help='job launcher'
+    )
     # torchrun sets LOCAL_RANK; older launchers pass one of these.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--traceback', action='store_true', help='show where an error comes from')
+
+
+@contextmanager
+def errors_as_sentences(tool: str, args: argparse.Namespace) -> Iterator[None]:
+    """Print errors that the user can mend as one sentence, and exit with 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f'{tool}: interrupted, nothing was saved', file=sys.stderr)
+        sys.exit(130)
+    except _USER_ERRORS as error:
+        if args.traceback:
+            raise
+        if args.launcher != 'none':
+            tool += f' (process {os.environ.get(LAUNCHERS[args.launcher]["rank"], "?")})'
+        # A data loader's process appends its traceback, which ends with the error.
+        text = str(error)
+        if 'Original Traceback' in text:
+            text = text.rpartition(f'{type(error).__name__}: ')[2].strip()
+        sys.exit(f'{tool}: {text}')
+
+
+# -- config ------------------------------------------------------------------------------------
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the shared arguments.
 
-    Args:
-        args (argparse.Namespace): Of :func:`add_common_arguments`.
-
-    Returns:
-        Config: With launcher, overrides and ``work_dir``.
-
     Raises:
-        LaunchError: If the file is not there or no config, or an override
-            changes nothing.
+        ConfigError: If the launcher did not start this process, the config cannot be read, or an
+            option would have no effect.
     """
+    check_launcher(args.launcher)
     if args.launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    check_config_path(args.config)
+    if not os.path.isfile(args.config):
+        raise ConfigError(f'there is no config file {args.config}{_similar_configs(args.config)}')
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', Path(args.config).stem)
+    options = args.cfg_options or {}
+    check_options(cfg, options)
+    former_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    cfg.merge_from_dict(options)
+    if former_epochs and not any(key.startswith('param_scheduler') for key in options):
+        _scale_schedule(cfg, cfg.train_cfg.get('max_epochs', former_epochs) / former_epochs)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     return cfg
 
 
-def config_folder() -> Path | None:
-    """Where this package's configs are: in the checkout or the wheel."""
+def _similar_configs(path: str) -> str:
     package = Path(amd_mm.__file__).parent
-    for folder in (package.parent / 'configs', package / '.mim' / 'configs'):
-        if folder.is_dir():
-            return folder
-    return None
-
-
-def check_config_path(path: str) -> None:
-    """See that there is a config, and suggest one of ours if there is not.
-
-    Args:
-        path (str): As given.
-
-    Raises:
-        LaunchError: If there is none.
-    """
-    if osp.isfile(path):
-        return
-    message = f'there is no config file {path}'
-    folder = config_folder()
-    known = (
-        {}
-        if folder is None
-        else {file.name: file for file in folder.rglob('*.py') if '_base_' not in file.parts}
-    )
-    close = difflib.get_close_matches(osp.basename(path), known, n=3)
-    if close:
-        message += '; did you mean\n    ' + '\n    '.join(str(known[name]) for name in close)
-    raise LaunchError(message)
-
-
-def read_config(path: str) -> Config:
-    """Read a config, which is a program and can fail in any way.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        Config: As it is written.
-
-    Raises:
-        LaunchError: If it fails; the message says where and how.
-    """
-    try:
-        return Config.fromfile(path)
-    except Exception as error:
-        # A config is a program: it can fail in any way.
-        raise LaunchError(
-            f'{_where(error, path)}: this config cannot be read: '
-            f'{type(error).__name__}: {getattr(error, "msg", error)}'
-        ) from error
-
-
-def _where(error: BaseException, path: str) -> str:
-    """File and line of a config, or of one that it derives from."""
-    if isinstance(error, SyntaxError):
-        # MMEngine reads a config, or a base of it, by this name.
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            named = frame.f_locals.get('filename')
-            path = named if named and osp.isfile(named) else path
-        return f'{path}, line {error.lineno}' if error.lineno else path
-    lines = [
-        f'{frame.filename}, line {frame.lineno}'
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.name == '<module>' and 'mmengine' not in frame.filename
-    ]
-    return lines[-1] if lines and path.endswith('.py') else path
+    folders = (package / '.mim/configs', package.parent / 'configs')  # of a wheel, of a checkout
+    known = {file.name: file for folder in folders for file in folder.rglob('*.py')}
+    close = difflib.get_close_matches(os.path.basename(path), known, n=3)
+    return '; did you mean\n    ' + '\n    '.join(str(known[one]) for one in close) if close else ''
 
 
 def check_launcher(launcher: str) -> None:
-    """See that a launcher has started this process, and on a GPU of its own.
-
-    Args:
-        launcher (str): One of :data:`LAUNCHERS`.
+    """Check that the launcher started this process, with a GPU of its own.
 
     Raises:
-        LaunchError: If it did not, or started more processes than GPUs.
+        ConfigError: If not.
     """
     if launcher == 'none':
         return
-    needed, command = _STARTED_BY[launcher]
-    absent = [name for name in needed if name not in os.environ]
-    if absent:
-        raise LaunchError(
-            f'--launcher {launcher} is set by what starts the processes, '
-            f'and {absent[0]} is not in the environment: start with '
-            f'`{command}`, or leave --launcher out for one process'
-        )
-    local = int(os.environ.get(_LOCAL_RANK[launcher], '0'))
-    gpus = torch.cuda.device_count()
+    names = LAUNCHERS[launcher]
+    for name in (names['rank'], names['processes']):
+        if name not in os.environ:
+            raise ConfigError(
+                f'--launcher {launcher} needs the environment variable {name}, which the launcher '
+                f'sets: start with `{names["start"]}`, or leave out --launcher for one process'
+            )
+    local, gpus = int(os.environ.get(names['local_rank'], 0)), torch.cuda.device_count()
     if get_device() == 'cuda' and local >= gpus:
-        raise LaunchError(
-            f'process {local} of this machine (counted from 0) has no GPU: '
-            f'there are {gpus}. Start at most {gpus} processes on a machine: '
-            f'bash tools/dist_train.sh CONFIG {gpus}'
+        raise ConfigError(
+            f'process {local} (counted from 0) has no GPU: there are {gpus}. Start at most {gpus} '
+            f'processes on this machine: bash tools/dist_train.sh CONFIG {gpus}'
         )
 
 
-def check_work_dir(path: str) -> None:
-    """Make the work folder now, and see that it can be written to.
+def check_options(cfg: Config, options: dict[str, object]) -> None:
+    """Check that overrides have an effect.
 
     Args:
-        path (str): The folder.
+        cfg: Before the overrides.
+        options: Dotted key -> value. A key exists, or the class that its dict builds takes it.
 
     Raises:
-        LaunchError: If it cannot.
+        ConfigError: If a key is a variable of the config file, or seems to be mistyped.
     """
-    try:
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise LaunchError(
-            f'the work folder {path} cannot be written: {error.strerror}. '
-            'Give another: --work-dir FOLDER'
-        ) from error
+    for key in options:
+        if isinstance(cfg.get(key), (int, float, str)) and key not in _RUNNER_VALUES:
+            raise ConfigError(
+                f'--cfg-options {key}: `{key}` is a variable of the config file, and changing it '
+                'after the file was read has no effect. Set the entry that is made of it, e.g. '
+                'train_dataloader.batch_size (in videos) for clips_per_gpu'
+            )
+        node: Any = cfg
+        path = key.split('.')
+        for depth, name in enumerate(path):
+            here = '.'.join(path[:depth])
+            if isinstance(node, (list, tuple)):
+                if not name.isdigit() or int(name) >= len(node):
+                    raise ConfigError(
+                        f'--cfg-options {key}: {here} is a list of {len(node)}, counted from 0'
+                    )
+                node = node[int(name)]
+            elif not isinstance(node, (dict, Config)):
+                raise ConfigError(
+                    f'--cfg-options {key}: {here} is {node!r} and has no entries; set {here} itself'
+                )
+            elif name in node:
+                node = node[name]
+            else:
+                _check_new_key(node, name, here, key)
+                break
 
 
-def use_cpu_processes(cfg: Config) -> None:
-    """Let several processes train without a GPU.
-
-    MMEngine's defaults ask for NCCL and for a device per process. Nothing is
-    changed for one process, or where there is an accelerator.
-
-    Args:
-        cfg (Config): Changed in place.
-    """
-    if cfg.launcher == 'none' or get_device() != 'cpu':
+def _check_new_key(node: Any, name: str, here: str, key: str) -> None:
+    built = Runner if not here else DataLoader if here.endswith('_dataloader') else None
+    strict = False
+    if built is None and str(node.get('type')).startswith('amd_mm.'):
+        for one in vars(registry).values():
+            if isinstance(one, Registry) and one.scope == 'amd_mm':
+                one.import_from_location()
+                built = built or one.module_dict.get(node['type'].removeprefix('amd_mm.'))
+        parameters = inspect.signature(built).parameters.values() if built else ()
+        strict = built is not None and not any(one.kind is one.VAR_KEYWORD for one in parameters)
+    known = [*(inspect.signature(built).parameters if built else ()), 'type', '_delete_']
+    if name in known:
         return
-    env_cfg = cfg.get('env_cfg') or dict()
-    env_cfg.setdefault('dist_cfg', dict())['backend'] = 'gloo'
-    cfg.env_cfg = env_cfg
-    wrapper = cfg.get('model_wrapper_cfg') or dict(
-        type='mmengine.MMDistributedDataParallel',
-        # MMEngine's own default, which giving a wrapper switches off.
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-    wrapper.setdefault('device_ids', None)
-    cfg.model_wrapper_cfg = wrapper
+    known += [one for one in node if not one.startswith('_')]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6 if strict else 0.8)
+    if close or strict:
+        hint = f'did you mean {close[0]!r}?' if close else f'it takes {", ".join(sorted(known))}'
+        raise ConfigError(
+            f'--cfg-options {key}: {here or "the config"} has no key {name!r}; {hint}'
+        )
 
 
-def enable_amp(cfg: Config) -> None:
-    """``--amp``: bf16 with our optimiser wrapper, else MMEngine's AMP.
+def _schedulers(schedule: Any) -> list[dict]:
+    """The configs of a schedule that count epochs."""
+    found = schedule if isinstance(schedule, list) else [schedule]
+    return [one for one in found if isinstance(one, dict) and one.get('by_epoch', True)]
+
+
+def _scale_schedule(cfg: Config, ratio: float) -> None:
+    """Scale the epochs of a schedule with ``train_cfg.max_epochs``."""
+    for one in _schedulers(cfg.get('param_scheduler')) if ratio != 1 else ():
+        for key in ('begin', 'end'):
+            if key in one:
+                value = one[key] * ratio
+                one[key] = value if one.get('convert_to_iter_based') else round(value)
+
+
+def scale_learning_rate(cfg: Config, requested: bool) -> str | None:
+    """Scale the learning rate with the videos of an optimiser step, if asked to.
+
+    MMEngine's ``auto_scale_lr`` ignores ``accumulative_counts``, and the logged ``base_lr``.
 
     Args:
-        cfg (Config): Changed in place.
+        cfg: A training config, changed in place.
+        requested: ``--auto-scale-lr``; ``auto_scale_lr.enable`` in the config does the same.
+
+    Returns:
+        A note for the log, if the batch is not the one that the learning rate is for.
 
     Raises:
-        LaunchError: For an optimiser wrapper that is neither.
+        ConfigError: Without ``auto_scale_lr.base_batch_size`` or one learning rate.
     """
-    name = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    short = name.split('.')[-1] if isinstance(name, str) else name.__name__
-    if short == 'GuardedOptimWrapper':
+    scale = cfg.get('auto_scale_lr') or {}
+    base, size = scale.get('base_batch_size'), cfg.train_dataloader.get('batch_size')
+    optimizer = cfg.optim_wrapper.get('optimizer') or {}
+    requested = requested or scale.get('enable', False)
+    if not (base and size and 'lr' in optimizer):
+        if requested:
+            raise ConfigError(
+                '--auto-scale-lr needs auto_scale_lr.base_batch_size (videos of a step that the '
+                'learning rate is for), train_dataloader.batch_size and optim_wrapper.optimizer.lr'
+            )
+        return None
+    launcher = cfg.get('launcher', 'none')
+    processes = 1 if launcher == 'none' else int(os.environ[LAUNCHERS[launcher]['processes']])
+    videos = size * processes * cfg.optim_wrapper.get('accumulative_counts', 1)
+    lr = optimizer['lr']
+    if not requested:
+        return (
+            videos != base
+            and (
+                f'{videos} videos a step, but the learning rate {lr} is for {base}. Use '
+                '--auto-scale-lr, or optim_wrapper.accumulative_counts for larger steps.'
+            )
+        ) or None
+    scale['enable'] = False
+    optimizer['lr'] = lr * videos / base
+    return f'learning rate {optimizer["lr"]:.3e} for {videos} videos a step ({lr} for {base})'
+
+
+def use_amp(cfg: Config) -> None:
+    """``--amp``: bfloat16 with our optimiser wrapper, float16 with MMEngine's.
+
+    Raises:
+        ConfigError: For other wrappers.
+    """
+    name = class_name(cfg.optim_wrapper) or 'OptimWrapper'
+    if name == 'GuardedOptimWrapper':
         cfg.optim_wrapper.precision = 'bf16'
-    elif short in ('OptimWrapper', 'AmpOptimWrapper'):
+    elif name in ('OptimWrapper', 'AmpOptimWrapper'):
         cfg.optim_wrapper.type = 'mmengine.AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
-        raise LaunchError(f'--amp does not know optim_wrapper.type={name}')
+        raise ConfigError(f'--amp does not support optim_wrapper.type={name}')
 
 
-def enable_auto_scale_lr(cfg: Config) -> None:
-    """``--auto-scale-lr``, with gradient accumulation taken into account.
+def class_name(part: dict) -> str:
+    """Name of the class that a dict builds, without its scope."""
+    name = part.get('type') or ''
+    return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
 
-    MMEngine compares ``base_batch_size`` with the batch of one iteration; a
-    step is made from ``accumulative_counts`` of them.
 
-    Args:
-        cfg (Config): Changed in place.
-
-    Raises:
-        LaunchError: If the config has no ``auto_scale_lr.base_batch_size``.
-    """
-    scale = cfg.get('auto_scale_lr')
-    if not scale or 'base_batch_size' not in scale:
-        raise LaunchError(
-            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the '
-            'config: the number of videos a step that its lr is meant for'
-        )
-    scale.enable = True
-    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-    scale.base_batch_size = scale.base_batch_size / counts
+def use_cpu_processes(cfg: Config) -> None:
+    """Let several processes run without GPUs: MMEngine's defaults are NCCL and a device each."""
+    if cfg.launcher == 'none' or get_device() != 'cpu':
+        return
+    cfg.env_cfg = cfg.get('env_cfg') or dict()
+    cfg.env_cfg.setdefault('dist_cfg', dict())['backend'] = 'gloo'
+    cfg.model_wrapper_cfg = cfg.get('model_wrapper_cfg') or dict(
+        type='mmengine.MMDistributedDataParallel',
+        broadcast_buffers=False,  # MMEngine's default, which a wrapper's config replaces
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
     """``--resume [FILE]``.
 
     Args:
-        cfg (Config): Changed in place; ``work_dir`` must be set.
-        resume (str, optional): A checkpoint, ``auto`` for the latest of the
-            work folder (or a fresh start if there is none), or None.
+        cfg: With ``work_dir``; changed in place.
+        resume: A checkpoint; ``auto`` for the one that ``last_checkpoint`` of the work folder
+            names, if it is there; or None. The work folder may have been moved.
 
     Raises:
-        LaunchError: If the checkpoint is not there.
+        CheckpointError: If the checkpoint is missing.
     """
     if resume is None:
         return
     cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
+    note = Path(cfg.work_dir) / 'last_checkpoint'
     if resume == 'auto':
-        cfg.load_from = latest_checkpoint(cfg.work_dir)
-    elif osp.isfile(resume) or '://' in resume:
-        cfg.load_from = resume
-    else:
-        raise LaunchError(f'--resume {resume}: there is no such checkpoint')
+        if not note.is_file():
+            print_log(
+                f'--resume: no checkpoint in {cfg.work_dir}, starting from scratch', 'current'
+            )
+            return
+        named = note.read_text().strip()
+        moved = str(note.with_name(os.path.basename(named)))
+        cfg.load_from = moved if os.path.isfile(moved) else named
+    if '://' not in cfg.load_from and not os.path.isfile(cfg.load_from):
+        remedy = f'; remove {note} to start from scratch' if resume == 'auto' else ''
+        raise CheckpointError(f'--resume: there is no checkpoint {cfg.load_from}{remedy}')
 
 
-def latest_checkpoint(work_dir: str) -> str | None:
-    """The checkpoint that ``last_checkpoint`` of a work folder names.
-
-    Args:
-        work_dir (str): May have been moved since: the name is also looked for
-            in the folder itself.
-
-    Returns:
-        str, optional: None if nothing was saved there yet.
+def check_training(cfg: Config) -> None:
+    """Validate a training config, and make its work folder.
 
     Raises:
-        LaunchError: If the checkpoint is gone.
+        ConfigError: If it has no training, or numbers that contradict each other.
     """
-    note = Path(work_dir) / 'last_checkpoint'
-    if not note.is_file():
-        print_log(f'--resume: nothing to resume in {work_dir}, starting anew', 'current')
-        return None
-    named = note.read_text().strip()
-    for path in (named, str(Path(work_dir) / osp.basename(named))):
-        if '://' in path or osp.isfile(path):
-            return path
-    raise LaunchError(
-        f'--resume: {note} names {named}, which is not there. Give a '
-        'checkpoint (--resume FILE), or remove that file to start anew'
-    )
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not cfg.get(key):
+            raise ConfigError(f'{cfg.filename} has no {key}: it only tests')
+    clips, views = cfg.get('clips_per_gpu'), cfg.get('num_views')
+    if clips and views and clips % views:
+        raise ConfigError(
+            f'clips_per_gpu={clips} in {cfg.filename} is not a multiple of num_views={views}: set '
+            f'it to {max(clips // views, 1) * views}'
+        )
+    epochs = cfg.train_cfg.get('max_epochs')
+    ends = [one.get('end', epochs) for one in _schedulers(cfg.get('param_scheduler'))]
+    for one, end in zip(_schedulers(cfg.get('param_scheduler')), ends):
+        if epochs and one.get('begin', 0) >= end:
+            raise ConfigError(
+                f'param_scheduler: {one["type"]} begins at epoch {one["begin"]} and ends at epoch '
+                f'{end}, with train_cfg.max_epochs={epochs}: change begin and end too, or only '
+                '--cfg-options train_cfg.max_epochs=N, which scales them'
+            )
+    if epochs and ends and max(ends) != epochs:
+        print_log(
+            f'param_scheduler ends at epoch {max(ends)}, train_cfg.max_epochs is {epochs}',
+            'current',
+            level=logging.WARNING,
+        )
+    try:
+        os.makedirs(cfg.work_dir, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'cannot make the work folder {cfg.work_dir}: {error.strerror}. Use another --work-dir'
+        ) from error
 
 
 def check_paths(cfg: Config, loader: str) -> None:
-    """Look for data and checkpoints before models are built.
+    """Check that data and checkpoints exist, before models are built.
 
     Args:
-        cfg (Config): The config.
-        loader (str): ``train_dataloader`` or ``test_dataloader``.
+        cfg: The config.
+        loader: ``train_dataloader`` or ``test_dataloader``.
 
     Raises:
-        LaunchError: If something is not there; names the key.
+        ConfigError: If something is missing; names the key.
     """
-    dataset = (cfg.get(loader) or {}).get('dataset')
-    if isinstance(dataset, dict):
-        for key, path in _data_paths(dataset, f'{loader}.dataset'):
-            _check_exists(key, path, 'the data', cfg)
-    # A tested model starts from nothing but the checkpoint under test.
-    model = cfg.get('model') if loader == 'train_dataloader' else None
-    for key, path in _checkpoint_paths(model or {}, 'model'):
-        _check_exists(key, path, 'the checkpoint', cfg)
+    paths = list(_data_paths((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'))
+    if loader == 'train_dataloader':  # a tested model needs only the checkpoint under test
+        paths += _checkpoint_paths(cfg.get('model'), 'model')
     if isinstance(cfg.get('load_from'), str):
-        _check_exists('load_from', cfg.load_from, 'the checkpoint', cfg)
+        paths.append(('load_from', cfg.load_from))
+    for key, path in paths:
+        if '://' not in path and not os.path.exists(path):
+            raise ConfigError(
+                f'{key} of {cfg.filename or "the config"} is {path}, which is not there (working '
+                f'folder: {os.getcwd()}). Put the file there, or use --cfg-options {key}=PATH'
+            )
 
 
-def _check_exists(key: str, path: str, what: str, cfg: Config) -> None:
-    if '://' in path or osp.exists(path):
+def _data_paths(dataset: Any, key: str) -> Iterator[tuple[str, str]]:
+    """(config key, path) of a dataset and the datasets inside of it."""
+    if not isinstance(dataset, dict):
         return
-    raise LaunchError(
-        f'{key} of {cfg.filename or "the config"} asks for {path}, which is '
-        f'not there (working folder: {os.getcwd()}). Put {what} there, or say '
-        f'where it is: --cfg-options {key}=PATH'
-    )
-
-
-def _data_paths(dataset: dict, key: str) -> Iterator[tuple[str, str]]:
-    """(config key, path) of a dataset and the datasets inside it."""
-    inner = dataset.get('dataset')
-    if isinstance(inner, dict):
-        yield from _data_paths(inner, f'{key}.dataset')
+    yield from _data_paths(dataset.get('dataset'), f'{key}.dataset')
     for index, part in enumerate(dataset.get('datasets') or []):
         yield from _data_paths(part, f'{key}.datasets.{index}')
     root = dataset.get('data_root') or ''
+    prefixes = (dataset.get('data_prefix') or {}).items()
+    below = {'ann_file': dataset.get('ann_file'), **{f'data_prefix.{k}': v for k, v in prefixes}}
     if root:
         yield f'{key}.data_root', root
-    if dataset.get('ann_file'):
-        yield f'{key}.ann_file', _join(root, dataset['ann_file'])
-    for name, prefix in (dataset.get('data_prefix') or {}).items():
-        if isinstance(prefix, str) and prefix:
-            yield f'{key}.data_prefix.{name}', _join(root, prefix)
+    for name, path in below.items():
+        if isinstance(path, str) and path:
+            yield f'{key}.{name}', path if '://' in path else os.path.join(root, path)
 
 
-def _join(root: str, path: str) -> str:
-    return path if '://' in path else osp.join(root, path)
-
-
-def _checkpoint_paths(part: object, key: str) -> Iterator[tuple[str, str]]:
-    """(config key, path) of the weights that a model config asks for."""
-    items: list[tuple[object, object]] = []
+def _checkpoint_paths(part: Any, key: str) -> Iterator[tuple[str, str]]:
+    """(config key, path) of the weights in a model's config."""
     if isinstance(part, dict):
-        items = list(part.items())
+        part = part.items()
     elif isinstance(part, (list, tuple)):
-        items = list(enumerate(part))
-    for name, value in items:
+        part = enumerate(part)
+    else:
+        return
+    for name, value in part:
         if name in ('checkpoint', 'pretrained') and isinstance(value, str):
             yield f'{key}.{name}', value
         else:
             yield from _checkpoint_paths(value, f'{key}.{name}')
 
 
-def warn_unscaled_batch(cfg: Config, processes: int) -> None:
-    """Say so when the batch is not the one that the config's lr is for.
-
-    Args:
-        cfg (Config): A training config.
-        processes (int): How many processes there are.
-    """
-    scale, loader = cfg.get('auto_scale_lr'), cfg.train_dataloader
-    if not scale or scale.get('enable') or 'batch_size' not in loader:
-        return
-    base = scale.get('base_batch_size')
-    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
-    videos = loader.batch_size * processes * counts
-    if base and videos != base:
-        print_log(
-            f'{videos} videos a step, while the learning rate '
-            f'{cfg.optim_wrapper.optimizer.lr} is for {base}. '
-            '--auto-scale-lr scales it; optim_wrapper.accumulative_counts '
-            'makes larger steps.',
-            'current',
-            level=logging.WARNING,
-        )
+# -- runner ------------------------------------------------------------------------------------
 
 
-def check_training(cfg: Config) -> None:
-    """See that a config trains, and that its numbers go together.
+@contextmanager
+def building(cfg: Config) -> Iterator[None]:
+    """Make a ConfigError of what goes wrong while a config is built, in its own words."""
+    try:
+        yield
+    except (AssertionError, ImportError, KeyError, RuntimeError, TypeError) as error:
+        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise ConfigError(f'{cfg.filename}: {type(error).__name__}: {words}') from error
 
-    Args:
-        cfg (Config): The config.
 
-    Raises:
-        LaunchError: If it does not.
-    """
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
-        if not cfg.get(key):
-            raise LaunchError(
-                f'{cfg.filename} has no {key}: it only tests. Train with a config that has one'
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, without hundreds of lines about parameters on the terminal."""
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(
+                lambda record: (
+                    not record.getMessage().startswith(('paramwise_options', 'Param groups'))
+                )
             )
-    clips, views = cfg.get('clips_per_gpu'), cfg.get('num_views')
-    if clips and views and clips % views:
-        raise LaunchError(
-            f'clips_per_gpu={clips} in {cfg.filename} is no multiple of '
-            f'num_views={views}, the clips that are made of each video: set '
-            f'it to {max(clips // views, 1) * views}'
-        )
+    return runner
 
 
-def check_batches(runner: Runner) -> None:
-    """See that there is at least one batch to train on.
-
-    Args:
-        runner (Runner): Built; its training loop is built here.
+def build_training(cfg: Config) -> Runner:
+    """Build the runner, its data and its optimiser.
 
     Raises:
-        LaunchError: If the data set is smaller than a batch.
+        ConfigError: If something cannot be built, or the data do not fill a batch.
     """
-    loader = runner.train_dataloader
+    with building(cfg):
+        runner = build_runner(cfg)
+        loader = runner.train_dataloader
+        if isinstance(runner, Runner):
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if len(loader) == 0:
-        raise LaunchError(
-            f'train_dataloader.batch_size={loader.batch_size} on '
-            f'{runner.world_size} process(es) is more than the '
-            f'{len(loader.dataset)} videos there are, and drop_last leaves '
-            'out what does not fill a batch: nothing would be trained. Set a '
-            'smaller batch_size (it counts videos), or give more data'
+        raise ConfigError(
+            f'train_dataloader.batch_size={loader.batch_size} on {runner.world_size} process(es) '
+            f'is more than the {len(loader.dataset)} videos, and drop_last drops incomplete '
+            'batches: set a smaller batch_size (in videos), or add data'
         )
+    # A warm-up that was scaled to less than an iteration.
+    for one in _schedulers(runner.param_schedulers):
+        begin, end = (one.get(key, default) for key, default in (('begin', 0), ('end', 10**9)))
+        if one.get('convert_to_iter_based') and int(begin * len(loader)) == int(end * len(loader)):
+            runner.param_schedulers.remove(one)
+    return runner

@@ -15,7 +15,7 @@ CONFIGS = sorted(DETECTION.glob('*.py'))
 def test_recipe(path):
     cfg = Config.fromfile(path)
     optimizer = cfg.optim_wrapper.optimizer
-    assert optimizer.type == 'amd_mm.FusedAdamW'
+    assert optimizer.type == 'mmengine.AdamW'
     assert (optimizer.lr, optimizer.weight_decay) == (2.5e-4, 0.05)
     assert tuple(optimizer.betas) == (0.9, 0.999)
     assert cfg.optim_wrapper.paramwise_cfg.decay_rate == 0.75

@@ -80,7 +80,6 @@ def toy_runner(work_dir: Any, **changes: Any) -> Runner:
             clip_grad=dict(max_norm=1.0),
         ),
         default_hooks=dict(
-            runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
             logger=dict(type='LoggerHook', interval=3),
             checkpoint=dict(type='amd_mm.AtomicCheckpointHook'),
         ),

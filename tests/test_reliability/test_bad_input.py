@@ -14,15 +14,12 @@ import pytest
 import torch
 from amd_mm.checkpoints import io as atomic_checkpoint
 from amd_mm.engine import launch
-from amd_mm.engine.sentences import explain
-from amd_mm.models.algorithms.amd import split_layer_pairs
-from amd_mm.registry import MODELS
+from amd_mm.errors import ConfigError
 
 from tests.test_configs.shrink import REPOSITORY
 from tests.test_reliability.bad_input_cases import CASES, Case, P
 from tests.test_reliability.mistakes import make_project
 from tests.test_tools.tool_scripts import load_tool
-from tests.tiny import backbone
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +32,7 @@ def quick(monkeypatch, tmp_path):
     """What a run does that is not looked at here: asking for compilers."""
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.chdir(tmp_path)
-    for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID', 'AMD_MM_TRACEBACK'):
+    for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID'):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -105,8 +102,7 @@ def test_real_process_prints_the_sentence_and_nothing_before_it(project):
     )
     assert done.returncode == 1
     assert 'Traceback' not in done.stdout + done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith('train.py: model.teacher (amd_mm.FrozenTeacher): ')
+    assert done.stderr.strip().splitlines()[-1].startswith('train.py: ')
 
 
 @pytest.mark.parametrize(
@@ -125,78 +121,24 @@ def test_more_processes_than_gpus(monkeypatch, launcher, environment, local):
         monkeypatch.setenv(local, rank)
         launch.check_launcher(launcher)
     monkeypatch.setenv(local, '3')
-    with pytest.raises(launch.LaunchError, match='has no GPU: there are 2'):
+    with pytest.raises(ConfigError, match='has no GPU: there are 2'):
         launch.check_launcher(launcher)
 
 
-@pytest.fixture
-def taken_port():
+def test_port_in_use(project, capsys, monkeypatch):
+    # As in a process that a launcher started on a machine without GPU.
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         server.listen()
-        yield str(server.getsockname()[1])
-
-
-def test_port_in_use(project, capsys, monkeypatch, taken_port):
-    # As in a process that a launcher started on a machine without GPU.
-    monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
-    for name, value in dict(
-        RANK='0', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=taken_port
-    ).items():
-        monkeypatch.setenv(name, value)
-    argv = [str(project / 'pretrain.py'), '--launcher', 'pytorch']
-    sentence = end_of('train', argv, capsys, monkeypatch)
-    assert f'port {taken_port} is in use' in sentence
-    assert 'PORT=' in sentence
-
-
-def test_the_port_is_looked_at_before_anything_starts(taken_port, capsys):
-    argv = ['--master_port', taken_port, '--nproc_per_node', '2', 'gone.py']
-    assert load_tool('torchrun').main(argv) == 1
-    assert f'port {taken_port} is in use' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('script', ['train', 'test'])
-def test_distributed_scripts_pass_the_port_on(script, tmp_path):
-    arguments = ['config.py', 'file.pth', '2'][:: 2 - (script == 'test')]
-    done = subprocess.run(
-        ['bash', str(REPOSITORY / f'tools/dist_{script}.sh'), *arguments],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, PORT='29511', PYTHON='/bin/echo'),
-    )
-    assert 'tools/torchrun.py' in done.stdout
-    assert '--master_port=29511 --nproc_per_node=2' in done.stdout
-    assert f'tools/{script}.py config.py' in done.stdout
-
-
-@pytest.mark.parametrize('tool', ['demo', 'export', 'extract_features'])
-def test_a_config_that_fails_is_named(tool, capsys, tmp_path):
-    if tool == 'export':
-        pytest.importorskip('onnxscript')  # looked at before the config
-    config, weights = tmp_path / 'broken.py', tmp_path / 'weights.pth'
-    config.write_text('model = dict(\n')
-    encoder = MODELS.build(backbone()).state_dict()
-    state = {f'backbone.{name}': value for name, value in encoder.items()}
-    state['cls_head.fc_cls.weight'] = torch.zeros(3, 48)
-    torch.save(state, weights)
-    argv = dict(
-        demo=['clip.mp4', str(weights), '--config', str(config)],
-        export=[str(config), str(weights), 'x.onnx', '--format', 'onnx'],
-        extract_features=[
-            str(config),
-            str(weights),
-            str(tmp_path),
-            '--out',
-            str(tmp_path / 'features'),
-        ],
-    )[tool]
-    try:
-        code = load_tool(tool).main(argv)
-    except SystemExit as end:
-        code = end.code
-    said = capsys.readouterr().err
-    assert code and 'broken.py, line 1: this config cannot be read' in (said + str(code))
+        port = str(server.getsockname()[1])
+        for name, value in dict(
+            RANK='0', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port
+        ).items():
+            monkeypatch.setenv(name, value)
+        argv = [str(project / 'pretrain.py'), '--launcher', 'pytorch']
+        sentence = end_of('train', argv, capsys, monkeypatch)
+    assert f'port: {port}' in sentence and 'EADDRINUSE' in sentence
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a full device')
@@ -224,28 +166,17 @@ def test_disk_full_while_saving(project, capsys, monkeypatch, tmp_path):
     assert (work / 'last_checkpoint').read_text().endswith('epoch_1.pth')
 
 
-def test_traceback_on_request(project, monkeypatch):
-    monkeypatch.setenv('AMD_MM_TRACEBACK', '1')
-    argv = [str(project / 'pretrain.py')]
+def test_traceback_on_request(project):
+    argv = [str(project / 'pretrain.py'), '--traceback']
     argv += ['--cfg-options', 'model.layer_pairs="[(9,3)]"']
     with pytest.raises(ValueError, match='student block 9'):
         load_tool('train').main(argv)
 
 
-def test_mistakes_of_the_program_keep_their_traceback():
-    """Errors of others' code, and those that no ``raise`` of ours made."""
+def test_mistakes_of_the_program_keep_their_traceback(project, monkeypatch):
+    def fails(cfg):
+        raise AttributeError('a mistake in the program')
 
-    def own_transform():
-        raise ValueError('not of amd_mm')
-
-    for fails in (
-        own_transform,
-        lambda: split_layer_pairs([(1, 2), 'ab']),  # '1' >= 1: a TypeError
-        lambda: {}['key'],
-    ):
-        with pytest.raises((ValueError, TypeError, KeyError)) as error:
-            fails()
-        assert explain(error.value) is None
-    with pytest.raises(ValueError) as error:
-        split_layer_pairs([(2, 1), (1, 2)])
-    assert 'rising' in explain(error.value)
+    monkeypatch.setattr(launch, 'build_runner', fails)
+    with pytest.raises(AttributeError):
+        load_tool('train').main([str(project / 'pretrain.py')])

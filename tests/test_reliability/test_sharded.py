@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 import torch
-from amd_mm.engine.launch import LaunchError
+from amd_mm.errors import ConfigError
 from amd_mm.engine.strategies import GuardedFSDPStrategy, wrap_classes
 from amd_mm.models import AMD
 from amd_mm.registry import MODELS
@@ -251,8 +251,8 @@ def test_checkpoints_in_shards_are_refused(monkeypatch):
     monkeypatch.setattr('amd_mm.engine.strategies.fsdp.is_distributed', lambda: True)
     strategy = GuardedFSDPStrategy.__new__(GuardedFSDPStrategy)
     strategy._init_state_dict_cfg('local')
-    with pytest.raises(LaunchError, match="has to be 'full'"):
+    with pytest.raises(ConfigError, match="has to be 'full'"):
         strategy.build_model(tiny.amd())
     monkeypatch.undo()
-    with pytest.raises(LaunchError, match='dist_train.sh'):
+    with pytest.raises(ConfigError, match='dist_train.sh'):
         strategy.build_model(tiny.amd())

@@ -1,5 +1,4 @@
 from .atomic_checkpoint import AtomicCheckpointHook
-from .deferred_runtime_info import DeferredRuntimeInfoHook
 from .finite_loss import FiniteLossHook
 from .run_summary import RunSummaryHook
 from .step_seed import StepSeedHook
@@ -11,7 +10,6 @@ from .visualization import ReconstructionVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
-    'DeferredRuntimeInfoHook',
     'FiniteLossHook',
     'ReconstructionVisualizationHook',
     'RunSummaryHook',

@@ -14,11 +14,9 @@ from ..utils import DataBatch
 class StepSeedHook(Hook):
     """Seeds every training step from (seed, iteration, rank).
 
-    MMEngine does not restore random states when it resumes. With this hook
-    whatever a step draws in the main process (stochastic depth, dropout,
-    mix-up) is the same in a resumed run as in an uninterrupted one, and
-    differs from rank to rank. Masks and data have seeds of this kind of their
-    own, in the mask generator and the sampler.
+    MMEngine does not restore random states on resume. With this hook, stochastic depth, dropout
+    and mix-up of a resumed run equal those of an uninterrupted one, and differ between processes.
+    Masks and data have such seeds of their own.
     """
 
     priority = 'VERY_HIGH'
@@ -26,7 +24,7 @@ class StepSeedHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
-        """Seed ``random``, NumPy and torch for the step."""
+        """Seed ``random``, NumPy and torch."""
         entropy = (abs(int(runner.seed)), runner.iter, get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)

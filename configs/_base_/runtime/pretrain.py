@@ -3,7 +3,6 @@ custom_imports = dict(imports=['amd_mm'])
 default_scope = 'mmaction'
 
 default_hooks = dict(
-    runtime_info=dict(type='amd_mm.DeferredRuntimeInfoHook'),
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),

@@ -5,12 +5,12 @@
 # per 256 videos of a step); as ratios, because each layer has its own learning rate.
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
+    precision='auto',
     # Multiplies the learning rate of a layer by decay_rate ** (num_layers + 1 - layer): the patch
     # embedding is layer 0, the head layer num_layers + 1. Biases and 1-D parameters do not decay.
     constructor='mmaction.LearningRateDecayOptimizerConstructor',
     paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.75, num_layers=12),
-    optimizer=dict(type='amd_mm.FusedAdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='mmengine.AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
 )
 param_scheduler = [
     dict(

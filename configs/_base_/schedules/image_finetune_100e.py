@@ -2,9 +2,9 @@
 # Learning rate 5e-4 per 256 images = 2e-3 for the 1024 images of a step.
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
+    precision='auto',
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
-    optimizer=dict(type='amd_mm.FusedAdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='mmengine.AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
         norm_decay_mult=0.0,

@@ -3,7 +3,7 @@
 # Learning rate 0.1 per 256 images = 6.4 for the 16384 images of a step.
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
+    precision='auto',
     constructor='amd_mm.TrainableOnlyConstructor',
     optimizer=dict(type='mmpretrain.LARS', lr=6.4, momentum=0.9, weight_decay=0.0),
 )

@@ -3,7 +3,7 @@
 # LARS (MAE's step has 16384 images) and 30 epochs instead of 90.
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
+    precision='auto',
     constructor='amd_mm.TrainableOnlyConstructor',
     optimizer=dict(type='mmengine.SGD', lr=0.2, momentum=0.9, weight_decay=0.0),
 )

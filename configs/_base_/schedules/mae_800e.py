@@ -2,8 +2,8 @@
 # 4096 images of a step. No weight decay of biases and 1-D parameters.
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
-    precision='bf16',
-    optimizer=dict(type='amd_mm.FusedAdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    precision='auto',
+    optimizer=dict(type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 # By iteration. The cosine ends with train_cfg.max_epochs.

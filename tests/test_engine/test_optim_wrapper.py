@@ -1,10 +1,10 @@
-"""bf16, the guard, and what it leaves untouched."""
+"""Precision, and the check of loss and gradients."""
 
 import math
 
 import pytest
 import torch
-from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
+from amd_mm.engine import GuardedOptimWrapper, NonFiniteError, optim_wrapper
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
@@ -39,8 +39,7 @@ def test_builds_from_a_config_without_touching_it():
         optimizer=dict(type='AdamW', lr=1.0),
         clip_grad=dict(type='norm', max_norm=0.02),
     )
-    wrapper = build_optim_wrapper(nn.Linear(2, 2), cfg)
-    assert wrapper.precision == 'bf16'
+    build_optim_wrapper(nn.Linear(2, 2), cfg)
     assert cfg['clip_grad'] == dict(type='norm', max_norm=0.02)
 
 
@@ -78,7 +77,7 @@ def test_a_bad_loss_stops_before_the_step_and_names_the_videos(bad):
     model, wrapper = make(clip_grad=dict(max_norm=1.0))
     wrapper.update_params(model(torch.ones(1, 4)).sum())
     before, state = copies(model), wrapper.optimizer.state_dict()
-    wrapper.set_batch(['a.mp4', 'a.mp4', 'b c.mp4'])
+    wrapper.batch_names = ['a.mp4', 'a.mp4', 'b c.mp4']
     with pytest.raises(NonFiniteError, match=r"\['a.mp4', 'b c.mp4'\]"):
         wrapper.update_params(model(torch.ones(1, 4)).sum() * bad)
     assert same(model, before)
@@ -97,7 +96,7 @@ def test_nothing_of_a_bad_batch_is_left_when_accumulating():
     assert all(p.grad is None for p in model.parameters())
 
 
-class _InfiniteGradient(torch.autograd.Function):
+class InfiniteGradient(torch.autograd.Function):
     """Finite forward, infinite backward."""
 
     @staticmethod
@@ -109,24 +108,28 @@ class _InfiniteGradient(torch.autograd.Function):
         return gradient * INF
 
 
-def test_a_bad_gradient_norm_is_noticed_before_the_next_step():
+def test_a_bad_gradient_norm_stops_before_the_step():
     model, wrapper = make(clip_grad=dict(max_norm=1.0))
-    wrapper.set_batch(['bad.mp4'])
-    loss = _InfiniteGradient.apply(model(torch.ones(1, 4)).sum())
-    wrapper.update_params(loss)
-    wrapper.set_batch(['good.mp4'])
+    before = copies(model)
+    wrapper.batch_names = ['bad.mp4']
     with pytest.raises(NonFiniteError, match='gradient norm.*bad.mp4'):
-        wrapper.check_pending()
-    wrapper.check_pending()  # told once
+        wrapper.update_params(InfiniteGradient.apply(model(torch.ones(1, 4)).sum()))
+    assert same(model, before)
+    assert all(p.grad is None for p in model.parameters())
 
 
-def test_grad_norm_stays_a_tensor_when_deferred():
-    model, wrapper = make(clip_grad=dict(max_norm=1.0))
-    wrapper.defer_grad_norm = True
-    wrapper.update_params(model(torch.ones(1, 4)).sum())
-    norm = wrapper.pop_grad_norm()
-    assert isinstance(norm, torch.Tensor) and norm.ndim == 0
-    assert wrapper.pop_grad_norm() is None
+@pytest.mark.parametrize('fast, precision', [(True, 'bf16'), (False, 'fp32')])
+def test_auto_precision_follows_the_device(monkeypatch, fast, precision):
+    monkeypatch.setattr(optim_wrapper, 'supports_fast_bf16', lambda device: fast)
+    assert make('auto')[1].precision == precision
+    assert make('bf16')[1].precision == 'bf16'
+
+
+def test_trainable_only_constructor_leaves_frozen_modules_out():
+    model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
+    cfg = dict(constructor='amd_mm.TrainableOnlyConstructor', optimizer=dict(type='SGD', lr=1.0))
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    assert [one for group in groups for one in group['params']] == list(model[1].parameters())
 
 
 def test_a_run_stops_at_the_bad_batch(tmp_path):
@@ -145,23 +148,24 @@ def test_a_run_stops_at_the_bad_batch(tmp_path):
     assert not list(tmp_path.glob('*.pth'))
 
 
-def test_a_spoilt_step_is_in_no_checkpoint(tmp_path):
+def test_a_bad_gradient_is_in_no_checkpoint(tmp_path):
     runner = toy_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1))
     forward = runner.model.forward
 
     def with_bad_gradient(inputs, data_samples=None, mode='loss'):
         losses = forward(inputs, data_samples, mode)
         if runner.iter == 3:  # the last of the epoch
-            losses['loss_a'] = _InfiniteGradient.apply(losses['loss_a'])
+            losses['loss_a'] = InfiniteGradient.apply(losses['loss_a'])
         return losses
 
     runner.model.forward = with_bad_gradient
-    with pytest.raises(NonFiniteError, match='gradient norm'):
+    with pytest.raises(NonFiniteError, match="gradient norm of iteration 3 .*'video 7.mp4'"):
         runner.train()
+    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
     assert not list(tmp_path.glob('*.pth'))
 
 
-def test_another_wrapper_is_pointed_out_once(tmp_path):
+def test_another_wrapper_gets_a_warning(tmp_path):
     runner = toy_runner(
         tmp_path,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
