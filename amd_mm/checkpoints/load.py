@@ -202,7 +202,10 @@ def load_into(
         fmt = OWN_NAMES
         state, dropped = Converted(unwrap(checkpoint), {})
     else:
-        fmt = fmt or detect_format(checkpoint)
+        try:
+            fmt = fmt or detect_format(checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(f'{name}: {error}') from error
         state, dropped = to_amd_mm(checkpoint, fmt)
     result = _compare(module, state, prefix, allow_missing, extra_blocks)
     if not result.fits:

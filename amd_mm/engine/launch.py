@@ -107,8 +107,8 @@ def errors_as_sentences(tool: str, args: argparse.Namespace) -> Iterator[None]:
     except _USER_ERRORS as error:
         if args.traceback:
             raise
-        if args.launcher != 'none':
-            tool += f' (process {os.environ.get(LAUNCHERS[args.launcher]["rank"], "?")})'
+        if args.launcher != 'none' and (rank := LAUNCHERS[args.launcher]['rank']) in os.environ:
+            tool += f' (process {os.environ[rank]})'
         # A data loader's process appends its traceback, which ends with the error.
         text = str(error)
         if 'Original Traceback' in text:
@@ -460,7 +460,9 @@ def building(cfg: Config) -> Iterator[None]:
     try:
         yield
     except (AssertionError, ImportError, KeyError, RuntimeError, TypeError) as error:
-        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        words = str(error)
+        if isinstance(error, KeyError) and error.args:  # MMEngine: the name is not registered
+            words = str(error.args[0]).partition('. Please check')[0]
         raise ConfigError(f'{cfg.filename}: {type(error).__name__}: {words}') from error
 
 

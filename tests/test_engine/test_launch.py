@@ -86,17 +86,17 @@ def test_learning_rate_scales_with_processes_and_accumulated_batches(monkeypatch
 def test_schedule_follows_max_epochs():
     def epochs(**options):
         schedule = main_config(**options).param_scheduler
-        return [(one.get('begin', 0), one.end) for one in schedule]
+        return [(one.get('begin', 0), one.get('end')) for one in schedule]
 
-    assert epochs() == [(0, 10), (10, 200)]
-    assert epochs(**{'train_cfg.max_epochs': 20}) == [(0, 1), (1, 20)]
+    assert epochs() == [(0, 10), (10, None)]  # to the end
+    assert epochs(**{'train_cfg.max_epochs': 20}) == [(0, 1), (1, None)]
     # Both given: nothing is scaled.
-    given = {'train_cfg.max_epochs': 20, 'param_scheduler.1.end': 20}
-    assert epochs(**given) == [(0, 10), (10, 20)]
+    given = {'train_cfg.max_epochs': 20, 'param_scheduler.0.end': 5}
+    assert epochs(**given) == [(0, 5), (10, None)]
 
 
 def test_schedule_that_contradicts_max_epochs_is_named():
-    cfg = main_config(**{'train_cfg.max_epochs': 2, 'param_scheduler.1.end': 2})
+    cfg = main_config(**{'train_cfg.max_epochs': 2, 'param_scheduler.1.begin': 10})
     with pytest.raises(ConfigError, match='begins at epoch 10 and ends at epoch 2.*max_epochs'):
         launch.check_training(cfg)
 

@@ -171,7 +171,7 @@ def meet_a_bad_loss(rank):
     model = MMDistributedDataParallel(nn.Linear(2, 2), broadcast_buffers=False)
     wrapper = GuardedOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), precision='fp32')
     before = model.module.weight.detach().clone()
-    wrapper.set_batch([f'of rank {rank}.mp4'])
+    wrapper.batch_names = [f'of rank {rank}.mp4']
     loss = model(torch.ones(1, 2)).sum()
     try:
         wrapper.update_params(loss * float('nan') if rank == 1 else loss)

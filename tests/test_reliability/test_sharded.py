@@ -5,8 +5,8 @@ import tempfile
 
 import pytest
 import torch
-from amd_mm.errors import ConfigError
 from amd_mm.engine.strategies import GuardedFSDPStrategy, wrap_classes
+from amd_mm.errors import ConfigError
 from amd_mm.models import AMD
 from amd_mm.registry import MODELS
 from mmengine.config import Config

@@ -136,6 +136,7 @@ def refused(tool, *arguments):
         tool.main([str(one) for one in arguments])
     message = str(ended.value.code)
     assert message.startswith('test.py: ')
+    assert 'Traceback' not in message
     return message
 
 
@@ -241,11 +242,8 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
 
     def work(rank):
         written = []
-        original = classification_report.write_class_table
-        classification_report.write_class_table = lambda *values: (
-            written.append(rank),
-            original(*values),
-        )
+        original = classification_report._write_csv
+        classification_report._write_csv = lambda *values: (written.append(rank), original(*values))
         found = load_tool('test').main(
             [*case, '--launcher', 'pytorch', '--dump', 'two.pkl', '--report', 'two']
         )
@@ -253,7 +251,7 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
 
     results = on_two_processes(work)
     assert results[0][0] == results[1][0] == alone
-    assert (results[0][1], results[1][1]) == ([0], [])
+    assert (results[0][1], results[1][1]) == ([0, 0], [])
     one, two = (read_predictions(f'{name}.pkl') for name in ('one', 'two'))
     assert two.labels.tolist() == list(LABELS)
     assert two.predicted.tolist() == one.predicted.tolist()
@@ -285,38 +283,21 @@ def test_our_dataset_notes_the_names_of_the_videos(tool, case, folder, tmp_path)
     assert read_predictions('ours.pkl').videos == ('v0', 'v1', 'v2', 'v3', 'v4')
 
 
-def test_another_number_of_classes(tool, case, folder, tmp_path):
+def test_checkpoints_of_other_models(tool, case, folder, tmp_path):
+    mae = save(MODELS.build(tiny.videomae()), tmp_path / 'mae.pth')
+    message = refused(tool, case[0], mae)
+    assert 'mae.pth' in message and 'cls_head' in message
     config = write_config(tmp_path / 'other.py', folder, classes=9)
     message = refused(tool, config, case[1])
-    assert f'model.pth tells {CLASSES} classes apart and the config 9' in (message)
-    assert '\n' not in message
-
-
-def test_a_checkpoint_of_pre_training(tool, case, tmp_path):
-    model = MODELS.build(tiny.videomae())
-    message = refused(tool, case[0], save(model, tmp_path / 'mae.pth'))
-    assert 'mae.pth has no classifier' in message and '\n' not in message
-
-
-def test_a_model_of_another_size(tool, case, folder, tmp_path):
+    assert 'model.pth' in message and f'distinguishes {CLASSES} classes, the model 9' in message
     config = write_config(
         tmp_path / 'wide.py', folder, backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True)
     )
     message = refused(tool, config, case[1])
-    assert 'model.pth is not of the model of this config' in message
-    assert 'patch_embed.projection.weight' in message
-
-
-@pytest.mark.parametrize('content', [b'', b'<html>no</html>', b'PK\x03\x04x'])
-def test_a_file_that_is_no_checkpoint(tool, case, tmp_path, content):
-    path = tmp_path / 'damaged.pth'
-    path.write_bytes(content)
-    assert 'damaged.pth' in refused(tool, case[0], path)
-
-
-def test_a_folder_or_safetensors(tool, case, tmp_path):
-    message = refused(tool, case[0], tmp_path)
-    assert 'convert_checkpoint.py' in message
+    assert 'model.pth' in message and 'patch_embed.projection.weight' in message
+    damaged = tmp_path / 'damaged.pth'
+    damaged.write_bytes(b'<html>no</html>')
+    assert 'damaged.pth' in refused(tool, case[0], damaged)
     assert 'none.pth' in refused(tool, case[0], 'none.pth')
 
 
@@ -341,7 +322,6 @@ def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
         tool, config, case[1], '--cfg-options', f'test_dataloader.num_workers={workers}'
     )
     assert f'cannot read {broken}/v3.mp4' in message
-    assert 'check_videos.py' in message
 
 
 def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from amd_mm.checkpoints import write_atomically
 from amd_mm.checkpoints.io import ATOMIC_BACKEND
+from amd_mm.errors import CheckpointError
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
@@ -47,9 +48,19 @@ class StopOnSignalHook(Hook):
         self.undo_skip: Callable[[], None] | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the position of a stopped run."""
-        if runner._resume:
-            self.position = checkpoint.get('meta', {}).get(_META)
+        """Remember the position of a stopped run.
+
+        Raises:
+            CheckpointError: If the checkpoint to resume holds only weights.
+        """
+        if not runner._resume:
+            return
+        if not {'meta', 'optimizer'} <= set(checkpoint):
+            raise CheckpointError(
+                f'{runner._load_from} holds weights, and not the state of a run. Start from them: '
+                f'--cfg-options load_from={runner._load_from}, without --resume'
+            )
+        self.position = checkpoint['meta'].get(_META)
 
     def before_train(self, runner: Runner) -> None:
         """Install the handlers, before data loaders start their processes."""
