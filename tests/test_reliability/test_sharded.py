@@ -248,7 +248,7 @@ def test_blocks_become_units():
 
 
 def test_checkpoints_in_shards_are_refused(monkeypatch):
-    monkeypatch.setattr('amd_mm.engine.strategies.fsdp.is_distributed', lambda: True)
+    monkeypatch.setattr('amd_mm.engine.strategies.is_distributed', lambda: True)
     strategy = GuardedFSDPStrategy.__new__(GuardedFSDPStrategy)
     strategy._init_state_dict_cfg('local')
     with pytest.raises(ConfigError, match="has to be 'full'"):
