@@ -32,13 +32,12 @@ def define_missing_torchvision_operators() -> None:
     are only declared here: transforms, models and ``ops.roi_align`` work, and ``ops.nms`` raises
     torchvision's own error. Unnecessary if both packages are of the same build.
     """
-    if 'torchvision' in sys.modules or not (_folder('torchvision') and _folder('torch')):
+    folder = _folder('torchvision')
+    if 'torchvision' in sys.modules or not folder or not _folder('torch'):
         return
     import torch
 
-    if hasattr(torch.ops.torchvision, 'nms') or any(
-        map(_loads, _folder('torchvision').glob('_C*'))
-    ):
+    if hasattr(torch.ops.torchvision, 'nms') or any(map(_loads, folder.glob('_C*'))):
         return
     library = torch.library.Library('torchvision', 'DEF')
     for name in ('nms', 'qnms'):

@@ -178,9 +178,11 @@ class GuardedFSDPStrategy(FSDPStrategy):
 class WholeModel(nn.Module):
     """The whole weights of a sharded model, for :func:`load_into`; all processes build it."""
 
+    _model: nn.Module
+
     def __init__(self, model: FullyShardedDataParallel) -> None:
         super().__init__()
-        object.__setattr__(self, 'model', model.module)  # not as a sub-module
+        object.__setattr__(self, '_model', model.module)  # not as a sub-module
         # Offloading from CPU to CPU makes PyTorch 2.13 free tensors in use, and crash.
         settings = FullStateDictConfig(offload_to_cpu=get_device() != 'cpu', rank0_only=False)
         with FullyShardedDataParallel.state_dict_type(
@@ -201,7 +203,7 @@ class WholeModel(nn.Module):
 
     def get_submodule(self, target: str) -> nn.Module:
         """A module of the model itself."""
-        return self.model.get_submodule(target)
+        return self._model.get_submodule(target)
 
 
 @HOOKS.register_module()

@@ -61,7 +61,7 @@ def test_optimiser_groups(recipe):
     model = build_on_meta(recipe.cfg)
     wrapper = build_optim_wrapper(model, recipe.cfg.optim_wrapper)
     assert type(wrapper.optimizer) is torch.optim.AdamW
-    assert wrapper.precision in ('bf16', 'fp32') and not wrapper.clip_grad_kwargs
+    assert recipe.cfg.optim_wrapper.precision == 'auto' and not wrapper.clip_grad_kwargs
     names = {id(param): name for name, param in model.named_parameters()}
     for group in wrapper.optimizer.param_groups:
         assert group['betas'] == (0.9, 0.999)

@@ -48,8 +48,8 @@ def summarise(runner: Runner) -> dict[str, str]:
         lines['tokens of an image' if images else 'tokens of a clip'] = tokens
     lines['parameters'] = _parameters(model)
     for transform in [] if images else transforms:
-        stock = (_STOCK_BACKENDS.get(cls.__name__) for cls in type(transform).__mro__)
-        backend = getattr(transform, 'backend', None) or next(filter(None, stock), None)
+        openers = (_STOCK_BACKENDS.get(cls.__name__) for cls in type(transform).__mro__)
+        backend = getattr(transform, 'backend', None) or next(filter(None, openers), None)
         if backend:
             lines['video decoding'] = backend
             break
