@@ -84,6 +84,7 @@ def build_config(args: argparse.Namespace) -> Config:
         add_metric(cfg, dict(type='mmengine.DumpResults', out_file_path=args.dump), first=True)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'test_dataloader')
+    launch.check_metrics(cfg, 'test')
     return cfg
 
 

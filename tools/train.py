@@ -66,6 +66,7 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'train_dataloader')
+    launch.check_metrics(cfg, 'val')
     return cfg
 
 
