@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -30,19 +31,27 @@ def restore_handlers() -> None:
 
 
 def shield_workers(loader: DataLoader) -> None:
-    """Let a loader's processes ignore the signals.
+    """Let only this process end the loader's processes.
 
-    Ctrl-C and Slurm send them to all processes, and a run cannot save after a worker died. The
-    workers end with the process that they serve.
+    Ctrl-C and Slurm signal all processes, and a run cannot save after a worker died. Python ends
+    remaining workers by SIGTERM and waits for them, so they cannot just ignore it.
     """
-    loader.worker_init_fn = partial(_ignore_signals, loader.worker_init_fn)
+    loader.worker_init_fn = partial(_shield, os.getpid(), loader.worker_init_fn)
 
 
-def _ignore_signals(init: Callable[[int], None] | None, worker: int) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _shield(parent: int, init: Callable[[int], None] | None, worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_exit_when_told, args=(parent,), daemon=True).start()
     if init is not None:
         init(worker)
+
+
+def _exit_when_told(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class ShiftedSampler:
