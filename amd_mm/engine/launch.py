@@ -188,8 +188,7 @@ def check_options(cfg: Config, options: dict[str, object]) -> None:
         if isinstance(cfg.get(key), (int, float, str)) and key not in _RUNNER_VALUES:
             raise ConfigError(
                 f'--cfg-options {key}: `{key}` is a variable of the config file, and changing it '
-                'after the file was read has no effect. Set the entry that is made of it, e.g. '
-                'train_dataloader.batch_size (in videos) for clips_per_gpu'
+                'after the file was read has no effect. Set the entry that is made of it'
             )
         node: Any = cfg
         path = key.split('.')
@@ -367,12 +366,6 @@ def check_training(cfg: Config) -> None:
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not cfg.get(key):
             raise ConfigError(f'{cfg.filename} has no {key}: it only tests')
-    clips, views = cfg.get('clips_per_gpu'), cfg.get('num_views')
-    if clips and views and clips % views:
-        raise ConfigError(
-            f'clips_per_gpu={clips} in {cfg.filename} is not a multiple of num_views={views}: set '
-            f'it to {max(clips // views, 1) * views}'
-        )
     epochs = cfg.train_cfg.get('max_epochs')
     ends = [one.get('end', epochs) for one in _schedulers(cfg.get('param_scheduler'))]
     for one, end in zip(_schedulers(cfg.get('param_scheduler')), ends):

@@ -51,7 +51,6 @@ CONFIG_FILES = [
     Case('config-package-base-missing', ['scope_base.py', 'not/there.py'], config='scope_base.py'),
     Case('config-no-config', ['notes.txt', 'py'], config='notes.txt'),
     Case('config-only-tests', ['no train_dataloader', 'tests_only.py'], config='tests_only.py'),
-    Case('clips-not-divisible-by-views', ['clips_per_gpu=5', 'num_views=2', 'set it to 4'], config='uneven.py'),
 ]
 # What is not registered, or refused by torch, is reported in MMEngine's and torch's own words.
 OPTIONS = [

@@ -42,7 +42,6 @@ def _loader(dataset: dict, **other: object) -> dict:
 def _pretraining(folder: Path) -> dict:
     views = dict(type='amd_mm.RepeatedViews', num_views=2, transforms=_PACKING)
     return dict(
-        clips_per_gpu=4,
         num_views=2,
         model=tiny.amd(),
         train_dataloader=_loader(
@@ -172,7 +171,6 @@ def make_project(folder: Path, make_video: Callable[..., str]) -> Path:
     (folder / 'name.py').write_text(good + 'train_cfg = dict(x=max_epochs)\n')
     (folder / 'base.py').write_text("_base_ = './not_there.py'\n")
     (folder / 'scope_base.py').write_text("_base_ = 'amd_mm::not/there.py'\n")
-    (folder / 'uneven.py').write_text(good + 'clips_per_gpu = 5\n')
     (folder / 'notes.txt').write_text('not a config')
     tests_only = (folder / 'recognise.py').read_text()
     (folder / 'tests_only.py').write_text(tests_only + 'train_dataloader = None\n')
