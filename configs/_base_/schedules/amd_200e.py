@@ -8,7 +8,9 @@
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='auto',
-    optimizer=dict(type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(
+        type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True
+    ),
     clip_grad=dict(max_norm=0.02),
     # As published: no decay of biases (also q_bias, v_bias), 1-D parameters and mask tokens.
     paramwise_cfg=dict(

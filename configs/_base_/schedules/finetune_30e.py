@@ -10,7 +10,9 @@ optim_wrapper = dict(
     # embedding is layer 0, the head layer num_layers + 1. Biases and 1-D parameters do not decay.
     constructor='mmaction.LearningRateDecayOptimizerConstructor',
     paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.75, num_layers=12),
-    optimizer=dict(type='mmengine.AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(
+        type='mmengine.AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05, fused=True
+    ),
 )
 param_scheduler = [
     dict(

@@ -4,7 +4,9 @@ optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='auto',
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
-    optimizer=dict(type='mmengine.AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(
+        type='mmengine.AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True
+    ),
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
         norm_decay_mult=0.0,

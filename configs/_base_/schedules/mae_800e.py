@@ -3,7 +3,9 @@
 optim_wrapper = dict(
     type='amd_mm.GuardedOptimWrapper',
     precision='auto',
-    optimizer=dict(type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(
+        type='mmengine.AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True
+    ),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 # By iteration. The cosine ends with train_cfg.max_epochs.
