@@ -1,5 +1,6 @@
 """Reports files that could not be read, and stops the run if there are many."""
 
+import logging
 from collections.abc import Sequence
 
 from amd_mm.datasets.video_reader import printable
@@ -7,7 +8,7 @@ from amd_mm.errors import VideoError
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 
@@ -28,20 +29,15 @@ class UnreadableVideosHook(Hook):
         ValueError: an argument is out of range.
     """
 
-    priority = 'NORMAL'
-
     def __init__(self, max_share: float = 0.05, min_fetches: int = 100) -> None:
         if not 0 <= max_share <= 1:
             raise ValueError(f'max_share is a share from 0 to 1, got {max_share}')
         if min_fetches < 1:
             raise ValueError(f'min_fetches must be at least 1, got {min_fetches}')
-        self.max_share = max_share
-        self.min_fetches = min_fetches
-        self.fetched = 0
-        self.unreadable = 0
-        self.reasons: dict[str, str] = {}
+        self.max_share, self.min_fetches = max_share, min_fetches
+        self.fetched = self.unreadable = self._unreadable_before = 0
+        self.reasons: dict[str, str] = {}  # path -> reason, of this process
         self._logged: set[str] = set()
-        self._unreadable_before = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Remember the count at the start of the epoch."""
@@ -87,7 +83,8 @@ class UnreadableVideosHook(Hook):
             self.reasons.setdefault(path, reason)
             if path not in self._logged:
                 self._logged.add(path)
-                _logger().warning(printable(f'unreadable file replaced: {path} ({reason})'))
+                text = printable(f'unreadable file replaced: {path} ({reason})')
+                print_log(text, 'current', logging.WARNING)
 
     def _log_counts(self, wanted: bool) -> None:
         counts = all_gather_object((self.fetched, self.unreadable, self.reasons, wanted))
@@ -95,13 +92,9 @@ class UnreadableVideosHook(Hook):
             return
         reasons = {path: why for _, _, reasons, _ in counts for path, why in reasons.items()}
         fetched, unreadable = (sum(count[i] for count in counts) for i in (0, 1))
-        # The other processes have no log file.
-        self._log_files(list(reasons.items()))
-        _logger().info(
+        self._log_files(list(reasons.items()))  # the other processes have no log file
+        print_log(
             f'{unreadable} of {fetched} fetched files could not be read and were replaced '
-            f'({100 * unreadable / max(fetched, 1):.2f} %, {len(reasons)} different files)'
+            f'({100 * unreadable / max(fetched, 1):.2f} %, {len(reasons)} different files)',
+            'current',
         )
-
-
-def _logger() -> MMLogger:
-    return MMLogger.get_current_instance()
