@@ -135,10 +135,12 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     options = args.cfg_options or {}
     check_options(cfg, options)
-    former_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    former = dict(cfg.get('train_cfg') or {})
     cfg.merge_from_dict(options)
-    if former_epochs and not any(key.startswith('param_scheduler') for key in options):
-        _scale_schedule(cfg, cfg.train_cfg.get('max_epochs', former_epochs) / former_epochs)
+    if not any(key.startswith('param_scheduler') for key in options):
+        for unit in ('max_epochs', 'max_iters'):
+            if unit in former and cfg.train_cfg.get(unit, former[unit]) != former[unit]:
+                _scale_schedule(cfg, cfg.train_cfg[unit] / former[unit], unit == 'max_epochs')
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     return cfg
 
@@ -233,19 +235,21 @@ def _check_new_key(node: Any, name: str, here: str, key: str) -> None:
         )
 
 
-def _schedulers(schedule: Any) -> list[dict]:
-    """The configs of a schedule that count epochs."""
+def _schedulers(schedule: Any, by_epoch: bool = True) -> list[dict]:
+    """The configs of a schedule that count epochs, or those that count iterations."""
     found = schedule if isinstance(schedule, list) else [schedule]
-    return [one for one in found if isinstance(one, dict) and one.get('by_epoch', True)]
+    return [one for one in found if isinstance(one, dict) and one.get('by_epoch', True) == by_epoch]
 
 
-def _scale_schedule(cfg: Config, ratio: float) -> None:
-    """Scale the epochs of a schedule with ``train_cfg.max_epochs``."""
-    for one in _schedulers(cfg.get('param_scheduler')) if ratio != 1 else ():
+def _scale_schedule(cfg: Config, ratio: float, by_epoch: bool) -> None:
+    """Scale a schedule with ``train_cfg.max_epochs`` or ``train_cfg.max_iters``."""
+    for one in _schedulers(cfg.get('param_scheduler'), by_epoch):
         for key in ('begin', 'end'):
             if key in one:
                 value = one[key] * ratio
                 one[key] = value if one.get('convert_to_iter_based') else round(value)
+        if one.get('end') == one.get('begin', 0) and isinstance(cfg.param_scheduler, list):
+            cfg.param_scheduler.remove(one)  # shorter than an epoch or iteration now
 
 
 def scale_learning_rate(cfg: Config, requested: bool) -> str | None:

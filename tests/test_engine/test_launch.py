@@ -95,6 +95,17 @@ def test_schedule_follows_max_epochs():
     assert epochs(**given) == [(0, 5), (10, None)]
 
 
+@pytest.mark.parametrize(
+    'iters, expected',
+    [(600, [(0, 100), (100, None)]), (60, [(0, 10), (10, None)]), (2, [(0, None)])],
+)
+def test_schedule_follows_max_iters(iters, expected):
+    config = CONFIGS / 'quickstart/quickstart_videomae_student.py'
+    cfg = launch.load_config(arguments(config, cfg_options={'train_cfg.max_iters': iters}))
+    found = [(one.get('begin', 0), one.get('end')) for one in cfg.param_scheduler]
+    assert found == expected
+
+
 def test_schedule_that_contradicts_max_epochs_is_named():
     cfg = main_config(**{'train_cfg.max_epochs': 2, 'param_scheduler.1.begin': 10})
     with pytest.raises(ConfigError, match='begins at epoch 10 and ends at epoch 2.*max_epochs'):
