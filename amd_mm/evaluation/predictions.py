@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from amd_mm.datasets.pickles import NumbersUnpickler
 from amd_mm.errors import CheckpointError
+
+_BUILD_TENSORS = {
+    ('torch', 'Size'),
+    ('torch._utils', '_rebuild_tensor_v2'),
+    ('collections', 'OrderedDict'),
+}
 
 
 @dataclass(frozen=True)
@@ -103,30 +110,18 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Reads plain containers, tensors and arrays, and runs no other code of a file."""
-
-    allowed = {
-        'torch': ('Size',),
-        'torch._utils': ('_rebuild_tensor_v2',),
-        'collections': ('OrderedDict',),
-        '_codecs': ('encode',),  # bytes, in old protocols
-        'numpy': ('ndarray', 'dtype'),
-        'numpy.core.multiarray': ('_reconstruct', 'scalar'),
-        'numpy._core.multiarray': ('_reconstruct', 'scalar'),
-        'numpy.core.numeric': ('_frombuffer',),
-        'numpy._core.numeric': ('_frombuffer',),
-    }
+class _TensorUnpickler(NumbersUnpickler):
+    """Reads tensors too."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Look up the function that reads a part of the file."""
+        """Find one of the functions that build tensors and arrays."""
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             # torch's own function would run a pickle
             return lambda content: torch.load(
                 io.BytesIO(content), map_location='cpu', weights_only=True
             )
-        if name not in self.allowed.get(module, ()):
-            raise pickle.UnpicklingError(f'it holds {module}.{name}, which is not read')
+        if (module, name) in _BUILD_TENSORS:
+            return pickle.Unpickler.find_class(self, module, name)
         return super().find_class(module, name)
 
 
