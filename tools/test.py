@@ -15,12 +15,12 @@ from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.engine import launch
+from amd_mm.engine.agreement import TESTED, check_data, check_numbers
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 _PROGRESS_LINES = 10
 
@@ -85,6 +85,7 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'test_dataloader')
     launch.check_metrics(cfg, 'test')
+    check_numbers(cfg, TESTED)
     return cfg
 
 
@@ -152,27 +153,6 @@ def add_metric(cfg: Config, metric: dict, first: bool = False) -> None:
         cfg.test_evaluator = metrics
 
 
-def check_labels(dataset: Dataset, classes: int | None) -> None:
-    """Check that the labels are classes of the model, which could never predict others.
-
-    Raises:
-        ConfigError: If a label is too large.
-    """
-    if classes is None or not hasattr(dataset, 'get_data_info'):
-        return
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        label = info.get('label', info.get('gt_label'))
-        if not isinstance(label, int):
-            return
-        if label >= classes:
-            raise ConfigError(
-                f'sample {index} of {getattr(dataset, "ann_file", "the data")} has the label '
-                f'{label}, but the model has {classes} classes, counted from 0: see '
-                'test_dataloader.dataset and model.cls_head.num_classes'
-            )
-
-
 def log_progress(runner: Runner) -> None:
     """Log at least ten lines, also of short tests."""
     for hook in runner.hooks:
@@ -189,7 +169,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         cfg = build_config(args)
         with launch.building(cfg):
             runner = launch.build_runner(cfg)
-            check_labels(runner.test_dataloader.dataset, num_classes(cfg))
+            check_data(cfg, test=runner.test_dataloader.dataset)
         log_progress(runner)
         return runner.test()
 

@@ -23,6 +23,7 @@ from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from .agreement import check_data
 from .optim_wrapper import NonFiniteError
 
 # Launcher -> the variables that it sets, and how it is started.
@@ -509,6 +510,10 @@ def build_training(cfg: Config) -> Runner:
     with building(cfg):
         runner = build_runner(cfg)
         loader = runner.train_dataloader
+        datasets = dict(train=loader.dataset)
+        if cfg.get('val_cfg'):
+            datasets['val'] = runner.val_dataloader.dataset
+        check_data(cfg, **datasets)
         if isinstance(runner, Runner):
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if len(loader) == 0:

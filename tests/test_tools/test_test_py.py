@@ -305,7 +305,9 @@ def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
     write_list(tmp_path / 'wrong.txt', (0, 1, CLASSES, 1, 0))
     config = write_config(tmp_path / 'x.py', folder, ann_file=str(tmp_path / 'wrong.txt'))
     message = refused(tool, config, case[1])
-    assert f'sample 2 of {tmp_path}/wrong.txt has the label 6' in message
+    assert f'v2.mp4 of {tmp_path}/wrong.txt has the label 6, but model.cls_head.num_classes=6' in (
+        message
+    )
 
 
 @pytest.mark.parametrize('workers', [0, 1])

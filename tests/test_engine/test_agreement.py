@@ -1,0 +1,80 @@
+"""Numbers of classes, labels and names of classes that disagree."""
+
+import re
+
+import pytest
+from amd_mm.datasets import VideoListDataset
+from amd_mm.engine.agreement import TESTED, check_data, check_numbers, check_same_classes
+from amd_mm.errors import ConfigError
+from mmengine.config import Config
+
+from tests.test_configs.shrink import CONFIGS
+
+RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400.py'
+IMAGES = 'quickstart_image/quickstart_image_finetune.py'
+DETECTION = 'amd/detection/amd_vit-small-p16_8xb16-16x4x1-30e_ava22.py'
+
+
+@pytest.mark.parametrize(
+    'config, key, other',
+    [
+        (RECOGNITION, 'model.cls_head', 'model.data_preprocessor.blending.augments.0'),
+        (IMAGES, 'model.head', 'model.data_preprocessor'),
+        (DETECTION, 'model.roi_head.bbox_head', 'train_dataloader.dataset'),
+    ],
+)
+def test_the_remedy_of_a_message_makes_the_numbers_agree(config, key, other):
+    cfg = Config.fromfile(CONFIGS / config)
+    check_numbers(cfg)
+    cfg.merge_from_dict({f'{key}.num_classes': 8})
+    with pytest.raises(ConfigError, match=f'{key}.num_classes is 8, but {other}.num_cl') as error:
+        check_numbers(cfg)
+    for one in re.findall(r'(\S+)=8', str(error.value)):
+        cfg.merge_from_dict({one: 8})
+    check_numbers(cfg)
+
+
+def test_a_test_ignores_mixup_and_the_training_set():
+    cfg = Config.fromfile(CONFIGS / RECOGNITION)
+    cfg.merge_from_dict(
+        {f'{one}.num_classes': 8 for one in ('model.cls_head', TESTED[3] + '.dataset')}
+    )
+    check_numbers(cfg, TESTED)
+
+
+def test_numbers_that_a_config_leaves_to_the_default_and_files_of_names(tmp_path):
+    cfg = Config.fromfile(CONFIGS / DETECTION)
+    del cfg.val_evaluator['num_classes']
+    check_numbers(cfg)
+    names = tmp_path / 'names.txt'
+    names.write_text('a\nb\n')
+    cfg = Config.fromfile(CONFIGS / RECOGNITION)
+    cfg.test_evaluator['label_map'] = str(names)
+    with pytest.raises(ConfigError, match='400, but test_evaluator.label_map is 2'):
+        check_numbers(cfg, TESTED)
+
+
+@pytest.mark.parametrize(
+    'text, problem',
+    [('a.mp4\nb.mp4\n', 'no label'), ('a.mp4 0\nb.mp4 -1\n', 'no label'), ('b.mp4 3\n', 'label 3')],
+)
+def test_labels_that_a_classifier_cannot_learn(tmp_path, text, problem):
+    path = tmp_path / 'list.txt'
+    path.write_text(text)
+    dataset = VideoListDataset(str(path), [])
+    cfg = Config(dict(model=dict(cls_head=dict(type='Head', num_classes=3))))
+    with pytest.raises(ConfigError, match=rf'val_data.*[ab].mp4 of .*list.txt has .*{problem}'):
+        check_data(cfg, val=dataset)
+    cfg = Config(dict(model=dict(head=dict(type='amd_mm.PixelReconstructionHead'))))
+    check_data(cfg, train=dataset)  # pre-training needs no labels
+
+
+def test_same_classes():
+    check_same_classes('train', ['a', 'b'], 'val', ['a', 'b'])
+    for others, problem in (
+        (['b'], "lacks 'a'"),
+        (['a', 'b', 'c'], "has 'c'"),
+        (['b', 'a'], 'order'),
+    ):
+        with pytest.raises(ConfigError, match=f'^val .*{problem}'):
+            check_same_classes('train', ['a', 'b'], 'val', others)
