@@ -2,7 +2,8 @@
 
 from .ava import CheckedAVADataset, CheckedAVAKineticsDataset
 from .collate import flatten_views_collate, stack_views_collate
-from .image_dataset import IMAGE_EXTENSIONS, ImageDataset
+from .files import IMAGE_EXTENSIONS
+from .image_dataset import ImageDataset
 from .list_files import ListEntry, read_list_file
 from .samplers import EpochSeededSampler, SampleKey, seeded_randomness
 from .subset import class_balanced_subset

@@ -1,5 +1,8 @@
 """Images in class folders, in a list, or below a bare folder."""
 
+import logging
+import os
+import os.path as osp
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,11 +10,11 @@ from amd_mm.registry import DATASETS
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
+from ..errors import VideoError
+from .files import IMAGE_EXTENSIONS, find_files
+from .list_files import read_list_file
 from .subset import class_balanced_subset, describe_subset
 from .video_dataset import ReplaceUnreadableMixin
-
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
-"""File name endings (lower case) of images."""
 
 
 @DATASETS.register_module()
@@ -20,7 +23,8 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
 
     Images that cannot be read are replaced and reported (:class:`ReplaceUnreadableMixin`); load
     them with ``amd_mm.LoadImage``. Without ``ann_file`` the images are looked for below the
-    folder: each sub-folder is a class, or all images are taken with ``with_label=False``.
+    folder: each sub-folder that is not hidden is a class, or all images are taken with
+    ``with_label=False``. ``classes`` names all classes, also those without a folder.
 
     Args:
         label_fraction: use only this share of each class, the same images in every run and on
@@ -30,6 +34,7 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         **host: further arguments of MMPretrain's dataset, which rejects unknown names.
 
     Raises:
+        VideoError: the list is wrong, or there are no images.
         ValueError: a subset is asked for without labels, or both options are given.
     """
 
@@ -50,9 +55,52 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
             self.subset = (label_fraction, samples_per_class, subset_seed)
         super().__init__(pipeline=pipeline, with_label=with_label, extensions=extensions, **host)
 
+    def _read_list(self) -> list[tuple[str, dict]]:
+        """Name and label of the images in the list."""
+        entries = read_list_file(self.ann_file, num_classes=len(self.CLASSES or ()) or None)
+        if not self.with_label:
+            return [(entry.name, {}) for entry in entries]
+        if not entries[0].labels:
+            raise VideoError(f'{self.ann_file} has no labels; set with_label=False to use none')
+        return [(entry.name, dict(gt_label=entry.labels[0])) for entry in entries]
+
+    def _find_images(self) -> list[tuple[str, dict]]:
+        """Name and label of the images below the folder. Hidden folders are not classes."""
+        if not self.with_label:
+            return [(name, {}) for name in find_files(self.img_prefix, self.extensions)]
+        folders = sorted(
+            entry.name
+            for entry in os.scandir(self.img_prefix)
+            if entry.is_dir() and entry.name[0] != '.'
+        )
+        classes = self.CLASSES or tuple(folders)
+        # The names of classes need not be those of their folders; then the order counts.
+        names = classes if set(folders) <= set(classes) else folders
+        if len(names) != len(classes):
+            raise VideoError(
+                f'{self.img_prefix} has the folders {folders[:5]}, which are not among the '
+                f'{len(classes)} classes {list(classes[:5])}'
+            )
+        self._metainfo['classes'] = classes
+        self.folder_to_idx = {name: label for label, name in enumerate(names)}
+        found = []
+        for name in folders:
+            images = find_files(osp.join(self.img_prefix, name), self.extensions)
+            label = dict(gt_label=self.folder_to_idx[name])
+            found += [(osp.join(name, image), label) for image in images]
+            if not images:
+                print_log(f'no images in {self.img_prefix}/{name}', 'current', logging.WARNING)
+        return found
+
     def load_data_list(self) -> list[dict]:
         """``img_path`` and, with labels, ``gt_label``."""
-        images = super().load_data_list()
+        samples = self._read_list() if self.ann_file else self._find_images()
+        images = [
+            dict(img_path=osp.join(self.img_prefix, name), **label) for name, label in samples
+        ]
+        if not images:
+            where = ' in sub-folders, one for each class' * self.with_label
+            raise VideoError(f'{self.img_prefix} has no images{where}')
         if self.subset is None:
             return images
         labels = [image['gt_label'] for image in images]

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
 
-from .image_dataset import IMAGE_EXTENSIONS
+from .files import IMAGE_EXTENSIONS
 from .transforms import clips_for_testing
 from .video_reader import open_video
 

@@ -6,13 +6,18 @@ taken from the end of the line, so names may contain spaces and the delimiter. E
 skipped. There are no comments: HMDB51 has names that begin with ``#``.
 """
 
-from pathlib import PurePath
+import re
 from typing import NamedTuple
 
-from mmengine.fileio import exists, list_from_file
+from mmengine.fileio import exists
 
 from ..errors import VideoError
+from .files import IMAGE_EXTENSIONS, read_lines
 from .video_reader import VIDEO_EXTENSIONS
+
+# 'clip.mp4 x3' has a bad label; 'my clip.mp4' and 'one.mp4 two.mp4' are names.
+_ENDING = '(?i:' + '|'.join(map(re.escape, VIDEO_EXTENSIONS + IMAGE_EXTENSIONS)) + ')'
+_NAME_AND_REST = re.compile(rf'(.*{_ENDING})[\s,;]+(?!.*{_ENDING}$)\S')
 
 
 class ListEntry(NamedTuple):
@@ -67,9 +72,7 @@ def read_list_file(
             'VideoFolderDataset, which needs no list'
         )
     entries = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         try:
             name, counts, labels = parse_line(line, delimiter, num_counts, multi_class)
             _check_labels(labels, multi_class, num_classes)
@@ -89,17 +92,6 @@ def read_list_file(
             f'delimiter\n    {odd.line}'
         )
     return entries
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return list_from_file(path, encoding='utf-8-sig')  # without Windows' byte order mark
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b'\n') + 1
-        raise VideoError(
-            f'{path}, line {line}: the byte 0x{error.object[error.start]:02x} is not UTF-8. '
-            'Save the list as utf-8, and rename files whose names are not'
-        ) from None
 
 
 def parse_line(
@@ -132,20 +124,18 @@ def parse_line(
         raise ValueError(
             f'an offset must not be negative and a number of frames must be positive, got {counts}'
         )
-    if not counts and not labels:
-        head, *tail = name.rsplit(separator, 1)
-        # 'clip.mp4 x3' has a bad label; 'my clip.mp4' is a name.
-        if tail and _is_video(head) and not _is_video(tail[0]):
-            raise ValueError(f'the label {tail[0].strip()!r} is not an integer')
+    if misread := _NAME_AND_REST.match(name):
+        found = line.strip()[misread.end(1) :].strip()
+        kind = 'a list of integers' if multi_class else 'an integer label'
+        raise ValueError(
+            f'after the name {misread[1]!r}, {found!r} is not {kind}; fields are separated by '
+            f'{delimiter!r}'
+        )
     return name, tuple(counts), tuple(labels)
 
 
 def _is_integer(text: str) -> bool:
     return text.isascii() and text.removeprefix('-').isdigit()
-
-
-def _is_video(name: str) -> bool:
-    return PurePath(name.strip()).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _check_labels(labels: tuple[int, ...], multi_class: bool, num_classes: int | None) -> None:

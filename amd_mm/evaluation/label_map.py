@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from amd_mm.datasets.files import read_lines
 from amd_mm.errors import ConfigError
 
 
@@ -21,9 +22,11 @@ def read_label_map(path: str | Path, num_classes: int | None = None) -> list[str
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding='utf-8-sig')
-        is_json = path.suffix.lower() == '.json'
-        names = json.loads(text) if is_json else text.rstrip().split('\n')
+        if path.suffix.lower() == '.json':
+            names = json.loads(path.read_text(encoding='utf-8-sig'))
+        else:
+            lines = dict(read_lines(path))
+            names = [lines.get(number, '') for number in range(1, max(lines, default=1) + 1)]
     except (OSError, ValueError) as error:
         raise ConfigError(f'the label map {path} cannot be read: {error}') from error
     if isinstance(names, dict):

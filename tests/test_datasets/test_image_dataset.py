@@ -1,13 +1,17 @@
 """Images in folders and lists: corrupt files, labels, repeatable draws."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from amd_mm.datasets import SampleKey, UnreadableVideoError
+from amd_mm.errors import VideoError
 from amd_mm.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import default_collate
 from mmengine.runner import Runner
+from mmpretrain.datasets import CustomDataset
 
 PIPELINE = [
     dict(type='amd_mm.LoadImage'),
@@ -46,6 +50,43 @@ def test_class_folders_and_bare_folder(folder):
     sample = bare[3]
     assert sample['inputs'].shape == (3, 32, 32)
     assert sample['data_samples'].filename.endswith('ant/3.png')
+
+
+def test_folders_that_are_not_classes(folder, tmp_path):
+    """Hidden folders, links that lead back, and a class without images keep the labels."""
+    copied = write_images(tmp_path / 'copied')
+    (copied / '.ipynb_checkpoints').mkdir()
+    cv2.imwrite(str(copied / '.ipynb_checkpoints' / 'x.png'), np.zeros((8, 8, 3), np.uint8))
+    (copied / 'bee' / 'up').symlink_to(copied)
+    dataset = build(copied)
+    assert dataset.CLASSES == ('ant', 'bee', 'cat')
+    labels = dataset.get_gt_labels().tolist()
+    assert labels[:6] + labels[-6:] == [0] * 6 + [2] * 6
+    shutil.rmtree(copied / 'ant')
+    (copied / 'bee' / 'up').unlink()
+    assert (
+        build(copied, classes=['ant', 'bee', 'cat']).get_gt_labels().tolist() == [1] * 6 + [2] * 6
+    )
+    with pytest.raises(VideoError, match="'bee', 'cat'.*not among the 1 classes"):
+        build(copied, classes=['ant'])
+    with pytest.raises(VideoError, match='has no images in sub-folders'):
+        build(copied / 'bee')
+
+
+def test_the_samples_are_those_of_mmpretrain(folder, tmp_path):
+    theirs = CustomDataset(data_root=str(folder), pipeline=[])
+    assert [*build(folder, pipeline=[])] == [*theirs]
+    listed = tmp_path / 'list.txt'
+    listed.write_bytes(b'\xef\xbb\xbfant/0.png 0\r\n\r\nbee/ 1.png 1\r\n')
+    dataset = build(folder, ann_file=str(listed), pipeline=[])
+    assert [*dataset] == [
+        dict(img_path=f'{folder}/ant/0.png', gt_label=0, sample_idx=0),
+        dict(img_path=f'{folder}/bee/ 1.png', gt_label=1, sample_idx=1),
+    ]
+    listed.write_text('ant/0.png\n')
+    with pytest.raises(VideoError, match='list.txt has no labels; set with_label=False'):
+        build(folder, ann_file=str(listed))
+    assert len(build(folder, ann_file=str(listed), with_label=False)) == 1
 
 
 def test_a_part_of_the_labels(folder, tmp_path):

@@ -47,6 +47,11 @@ def test_lines(tmp_path, line, options, expected):
 
 @pytest.mark.parametrize('text, options, says', [
     ('a.mp4 1\n\nb.mp4 x3\n', {}, ['line 3', 'b.mp4 x3', "'x3'"]),
+    ('a.mp4 walking dog\n', {}, ["'a.mp4'", "'walking dog'"]),
+    ('my a.mp4 3 4\n', {}, ["'my a.mp4'", "not an integer label", "'3 4'"]),
+    ('a.mp4,3\n', {}, ["separated by ' '", "',3'"]),
+    ('a.JPG 1 x 3\n', dict(multi_class=True, num_classes=5), ["'1 x 3'"]),
+    ('a.avi 5 120 3\n', dict(num_counts=1), ["'a.avi'"]),
     ('a.mp4 1\nb.mp4\n', {}, ['line 2', 'no label', 'line 1']),
     ('a.mp4 1\nb.mp4 -2\n', {}, ['line 2', '-2 is negative']),
     ('a.mp4 5\n', dict(num_classes=5), ['line 1', 'num_classes=5']),
@@ -81,7 +86,7 @@ def test_a_list_in_another_encoding(tmp_path):
     with pytest.raises(VideoError) as error:
         read_list_file(path)
     assert str(error.value).startswith(f'{path}, line 3: the byte 0xe9')
-    assert 'Save the list as utf-8' in str(error.value)
+    assert 'Save the file as utf-8' in str(error.value)
 
 
 def test_windows_files_and_empty_lines(tmp_path):
@@ -114,4 +119,4 @@ def test_any_name_without_label_is_a_name(name, delimiter):
         assert parse_line(name, delimiter, 0, False) == (name, (), ())
     except ValueError as error:
         # 'a.mp4 b.mp4' is a name; 'a.avi x' in it would be a bad label.
-        assert 'not an integer' in str(error)
+        assert 'after the name' in str(error)

@@ -95,7 +95,7 @@ def test_a_list_keeps_its_lines(folder, check, tmp_path):
     [
         (b'a.mp4 x', [], 'line 1'),
         (b'a.mp4 1', ['--timeout', '0'], 'must be positive'),
-        (b'caf\xe9.mp4 1', [], 'Save the list as utf-8'),
+        (b'caf\xe9.mp4 1', [], 'Save the file as utf-8'),
         (b'some folder 163 3', [], 'Lists of frame folders are not checked here'),
         (b'some folder 163', [], 'lists no videos'),
     ],

@@ -1,0 +1,82 @@
+"""Reading text files and searching folders: the same tolerance for all kinds of annotations."""
+
+import logging
+import os
+import os.path as osp
+from collections.abc import Iterator, Sequence
+
+from mmengine.fileio import list_from_file
+from mmengine.logging import print_log
+
+from ..errors import VideoError
+from .video_reader import printable
+
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+"""File name endings (lower case) of images."""
+
+
+def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """Read the lines of a UTF-8 file that are not blank, each with its number from 1.
+
+    Blanks around a line, Windows' line ends and its byte order mark are removed.
+
+    Raises:
+        VideoError: the file is not UTF-8; the line is named.
+    """
+    try:
+        lines = list_from_file(path, encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b'\n') + 1
+        raise VideoError(
+            f'{path}, line {number}: the byte 0x{error.object[error.start]:02x} is not UTF-8. '
+            'Save the file as utf-8, and rename files whose names are not'
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -> list[str]:
+    """Find files by their endings.
+
+    Hidden files and folders are skipped (macOS writes ``._clip.mp4`` next to ``clip.mp4``).
+    Links are followed, and each folder is searched once. A sub-folder that cannot be read
+    (``lost+found``) is skipped with a warning.
+
+    Args:
+        folder: where to search.
+        extensions: endings, in lower or upper case, with or without the dot.
+        recursive: also search sub-folders.
+
+    Returns:
+        Sorted paths relative to ``folder``.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    endings = tuple('.' + name.lower().lstrip('.') for name in extensions)
+    found: list[str] = []
+    visited = set()
+
+    def skip(error: OSError) -> None:
+        if error.filename == folder:
+            raise error
+        print_log(
+            f'skipped {printable(error.filename)}, which cannot be read: {error.strerror}',
+            'current',
+            logging.WARNING,
+        )
+
+    for place, folders, files in os.walk(folder, onerror=skip, followlinks=True):
+        if osp.realpath(place) in visited:
+            folders.clear()
+            continue
+        visited.add(osp.realpath(place))
+        # Sorted, so that of two links to a folder the same one is used everywhere.
+        folders[:] = sorted(name for name in folders if recursive and name[0] != '.')
+        found += [
+            osp.relpath(osp.join(place, name), folder)
+            for name in files
+            if name[0] != '.' and name.lower().endswith(endings)
+        ]
+    return sorted(found)
