@@ -1,5 +1,6 @@
 """Fixtures for all tests: isolation between tests, small made videos, real videos."""
 
+import gc
 import logging
 import os
 from collections import OrderedDict
@@ -23,6 +24,11 @@ cv2.setNumThreads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what is imported from garbage collection, which every dataset of MMEngine starts."""
+    gc.freeze()
 
 
 @contextmanager

@@ -4,14 +4,14 @@
     python tools/check_videos.py train_list.txt --data-root videos/
 
 Opens every video and decodes its first, middle and last frame (--full: all frames), in several
-processes, each of which may crash or hang without harm to the others. Writes a clean list (the
-lines of the given list, or the paths in the folder) and a bad list (path, tab, reason).
+processes: a video that makes the decoder crash or hang is reported like the others. Writes a clean
+list (the lines of the given list, or the paths in the folder) and a bad list (path, tab, reason).
 
-Reader and minimum length are those of the pre-training configs; fine-tuning and testing take
-shorter videos: --min-frames 1.
+The default reader and minimum length are those of the pre-training configs. Fine-tuning and testing
+accept shorter videos: --min-frames 1.
 
 Exit code: 0 all videos are readable, 1 some are not, 2 the call is wrong (no such folder or list, a
-bad line, no decoder), 130 interrupted by Ctrl-C: the lists end in .partial then.
+bad line, no decoder), 130 interrupted by Ctrl-C; the names of the lists then end in .partial.
 """
 
 import argparse
@@ -20,21 +20,14 @@ import os
 import os.path as osp
 import signal
 import sys
-import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
-from amd_mm.datasets import (
-    BACKENDS,
-    VIDEO_EXTENSIONS,
-    UnreadableVideoError,
-    find_videos,
-    open_video,
-    read_list_file,
-)
+from amd_mm.datasets import BACKENDS, UnreadableVideoError, find_videos, open_video, read_list_file
 from amd_mm.datasets.video_reader import printable, reader_class
 from mmengine.utils import ProgressBar
 
@@ -60,7 +53,7 @@ def check_video(path: str, settings: CheckSettings) -> str | None:
             if length < settings.min_frames:
                 return f'it has {length} frames, fewer than min_frames={settings.min_frames}'
             if settings.full:
-                for start in range(0, length, 64):  # an hour of video exceeds the memory
+                for start in range(0, length, 64):  # all at once may not fit into memory
                     reader.read(range(start, min(start + 64, length)))
             else:
                 reader.read([0, length // 2, length - 1])
@@ -71,7 +64,7 @@ def check_video(path: str, settings: CheckSettings) -> str | None:
 
 def _work(connection: Connection, settings: CheckSettings) -> None:
     """A worker process: receive paths, send reasons."""
-    # Ctrl-C reaches all processes; a worker that it ended would look like a crashed decoder.
+    # Ctrl-C reaches all processes, and must not look like a crash of the decoder.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         while True:
@@ -81,41 +74,37 @@ def _work(connection: Connection, settings: CheckSettings) -> None:
 
 
 class _Worker:
-    """A worker process and the video that it checks."""
+    """A process that checks one video at a time."""
 
     def __init__(self, settings: CheckSettings) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context('fork' if 'fork' in methods else None)
+        context = multiprocessing.get_context('fork')
+        self.timeout = settings.timeout
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, settings), daemon=True)
         self.process.start()
-        theirs.close()  # so that its death ends the pipe
-        self.index: int | None = None
-        self.deadline = 0.0
+        theirs.close()  # the pipe ends when the process dies
 
-    def give(self, index: int, path: str, timeout: float) -> bool:
-        """Send a video; False if the process died while idle."""
-        try:
-            self.connection.send(path)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        self.index, self.deadline = index, time.monotonic() + timeout
-        return True
+    def start(self, index: int, path: str) -> None:
+        self.index = index
+        self.deadline = time.monotonic() + self.timeout
+        self.connection.send(path)
 
-    def receive(self) -> tuple[str | None, bool]:
-        """The reason, and whether the process is alive."""
+    def result(self) -> str | None:
+        """The reason. A process that crashed or took too long ends."""
+        if not self.connection.poll():
+            self.stop()
+            return f'decoding took longer than {self.timeout:g} s'
         try:
-            return self.connection.recv(), True
+            return self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode
             end = f'signal {-code}' if code < 0 else f'exit code {code}'
-            return f'the decoder crashed on it ({end})', False
+            return f'the decoder crashed on it ({end})'
 
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
-        self.connection.close()
 
 
 def check_videos(
@@ -126,7 +115,7 @@ def check_videos(
     Args:
         paths: the files.
         settings: how each is checked.
-        workers: number of processes; 0 is one per CPU core that this process may use.
+        workers: number of processes; 0 for one per CPU core.
 
     Yields:
         The position in ``paths`` and the reason why it is unreadable, or None; in the order in
@@ -137,46 +126,30 @@ def check_videos(
             'workers must not be negative and the timeout must be positive, got '
             f'{workers}, {settings.timeout}'
         )
-    # A wrong name or a missing package would count as bad videos otherwise.
+    # A wrong name or a missing package is not the fault of the videos.
     reader_class(settings.backend).library()
-    count = min(workers or len(os.sched_getaffinity(0)), max(len(paths), 1))
-    waiting = list(range(len(paths)))[::-1]
-    pool: list[_Worker] = []
+    count = workers or os.cpu_count() or 1
+    waiting = deque(enumerate(paths))
+    idle: list[_Worker] = []
+    busy: list[_Worker] = []
     try:
-        while waiting or any(worker.index is not None for worker in pool):
-            while waiting and len(pool) < count:
-                pool.append(_Worker(settings))
-            for worker in [w for w in pool if w.index is None][: len(waiting)]:
-                if worker.give(waiting[-1], paths[waiting[-1]], settings.timeout):
-                    waiting.pop()
-                else:
-                    worker.stop()
-                    pool.remove(worker)
-            for worker, reason, alive in _next_results(pool, settings):
+        while waiting or busy:
+            while waiting and len(busy) < count:
+                worker = idle.pop() if idle else _Worker(settings)
+                worker.start(*waiting.popleft())
+                busy.append(worker)
+            first = min(worker.deadline for worker in busy)
+            ready = wait([w.connection for w in busy], max(0.0, first - time.monotonic()))
+            now = time.monotonic()
+            for worker in [w for w in busy if w.connection in ready or w.deadline <= now]:
+                busy.remove(worker)
+                reason = worker.result()
+                if worker.process.is_alive():
+                    idle.append(worker)
                 yield worker.index, reason
-                worker.index = None
-                if not alive:
-                    worker.stop()
-                    pool.remove(worker)
     finally:
-        for worker in pool:
+        for worker in idle + busy:
             worker.stop()
-
-
-def _next_results(
-    pool: list[_Worker], settings: CheckSettings
-) -> list[tuple[_Worker, str | None, bool]]:
-    """Wait for a result or for the first deadline: worker, reason, whether it is alive."""
-    busy = {worker.connection: worker for worker in pool if worker.index is not None}
-    if not busy:
-        return []
-    first = min(worker.deadline for worker in busy.values())
-    ready = wait(list(busy), timeout=max(0.0, first - time.monotonic()))
-    results = [(busy[connection], *busy[connection].receive()) for connection in ready]
-    for connection, worker in busy.items():
-        if connection not in ready and time.monotonic() >= worker.deadline:
-            results.append((worker, f'decoding took longer than {settings.timeout:g} s', False))
-    return results
 
 
 class Item(NamedTuple):
@@ -225,30 +198,26 @@ def collect(args: argparse.Namespace) -> list[Item]:
     if osp.isdir(args.source):
         return [Item(osp.join(args.source, name), name) for name in find_videos(args.source)]
     entries = read_list_file(args.source, delimiter=args.delimiter, multi_class=args.multi_class)
-    items = [Item(osp.join(args.data_root, entry.name), entry.line) for entry in entries]
-    if not any(
-        item.path.lower().endswith(VIDEO_EXTENSIONS) or osp.isfile(item.path) for item in items
-    ):
-        raise ValueError(
-            f'{args.source} lists no videos: no name ends like a video (.mp4 for instance), and '
-            f'{items[0].path} is not a file. Lists of frame folders are not checked here; for '
-            'other lists correct --data-root or --delimiter'
-        )
-    return items
+    return [Item(osp.join(args.data_root, entry.name), entry.line) for entry in entries]
+
+
+def check_output(path: str) -> None:
+    """Raise an OSError now if the file cannot be written in the end."""
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if osp.isdir(path) or not os.access(folder, os.W_OK):
+        raise OSError(f'cannot write {path}: give other files with --out and --bad')
 
 
 def check(items: list[Item], settings: CheckSettings, workers: int) -> dict[int, str | None]:
     """Reasons by position in ``items``, None for readable ones; Ctrl-C ends it early."""
-    found: dict[int, str | None] = {
-        index: 'its name is not utf-8, so no list can hold it; rename it'
-        for index, item in enumerate(items)
-        if item.line != printable(item.line)
-    }
-    rest = [index for index in range(len(items)) if index not in found]
-    bar = ProgressBar(len(rest), file=sys.stderr)
+    found: dict[int, str | None] = {}
+    bar = ProgressBar(len(items), file=sys.stderr)
     try:
-        for number, reason in check_videos([items[i].path for i in rest], settings, workers):
-            found[rest[number]] = reason
+        for index, reason in check_videos([item.path for item in items], settings, workers):
+            if items[index].line != printable(items[index].line):
+                reason = 'its name is not utf-8, which no list can hold; rename it'
+            found[index] = reason
             bar.update()
     except KeyboardInterrupt:
         pass
@@ -256,36 +225,17 @@ def check(items: list[Item], settings: CheckSettings, workers: int) -> dict[int,
     return found
 
 
-def check_output(path: str) -> None:
-    """Raise an OSError now if the file cannot be written in the end."""
-    folder = Path(path).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if osp.exists(path):
-            open(path, 'a').close()
-        else:
-            tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(
-            f'cannot write {path}: {error.strerror}. Give other files with --out and --bad'
-        ) from None
-
-
-def write_lines(path: str, lines: list[str]) -> None:
-    """Write a text file; names that are not UTF-8 keep their bytes."""
-    text = ''.join(line + '\n' for line in lines)
-    Path(path).write_text(text, encoding='utf-8', errors='surrogateescape')
-
-
 def report(items: list[Item], found: dict[int, str | None], clean_path: str, bad_path: str) -> int:
     """Write both lists, print a summary, and return the exit code."""
     interrupted = len(found) < len(items)
-    if interrupted:  # nobody is to train on it by mistake
+    if interrupted:  # not to be mistaken for the whole list
         clean_path, bad_path = clean_path + '.partial', bad_path + '.partial'
     clean = [items[index].line for index in sorted(found) if found[index] is None]
     bad = [f'{items[i].path}\t{found[i]}' for i in sorted(found) if found[i] is not None]
-    write_lines(clean_path, clean)
-    write_lines(bad_path, bad)
+    for path, lines in ((clean_path, clean), (bad_path, bad)):
+        text = ''.join(line + '\n' for line in lines)
+        # Names in the bad list keep their bytes, UTF-8 or not.
+        Path(path).write_text(text, encoding='utf-8', errors='surrogateescape')
     for line in bad[:20]:
         print('bad: ' + printable(line).replace('\t', ': '))
     if len(bad) > 20:
@@ -304,10 +254,9 @@ def main(argv: list[str] | None = None) -> int:
     stem = Path(osp.abspath(args.source)).stem
     clean_path = args.out or f'{stem}_clean.txt'
     bad_path = args.bad or f'{stem}_bad.txt'
-    if len({osp.abspath(p) for p in (args.source, clean_path, bad_path)}) < 3:
-        print('error: --out and --bad must be two files other than the list', file=sys.stderr)
-        return 2
     try:
+        if len({osp.abspath(path) for path in (args.source, clean_path, bad_path)}) < 3:
+            raise ValueError('--out and --bad must be two files other than the list')
         items = collect(args)
         check_output(clean_path)
         check_output(bad_path)
@@ -319,7 +268,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # while it looked for the videos
-        sys.exit(130)
+    sys.exit(main())

@@ -5,15 +5,10 @@ from .collate import flatten_views_collate, stack_views_collate
 from .files import IMAGE_EXTENSIONS
 from .image_dataset import ImageDataset
 from .list_files import ListEntry, read_list_file
+from .replace_unreadable import ReplaceUnreadableMixin
 from .samplers import EpochSeededSampler, SampleKey, seeded_randomness
 from .subset import class_balanced_subset
-from .video_dataset import (
-    RawFrameListDataset,
-    ReplaceUnreadableMixin,
-    VideoFolderDataset,
-    VideoListDataset,
-    find_videos,
-)
+from .video_dataset import RawFrameListDataset, VideoFolderDataset, VideoListDataset, find_videos
 from .video_reader import (
     BACKENDS,
     VIDEO_EXTENSIONS,

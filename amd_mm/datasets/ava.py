@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger
 
 from ..errors import VideoError
 from .ava_files import read_label_map, read_proposals, scan_annotations, some_of
-from .video_dataset import ReplaceUnreadableMixin
+from .replace_unreadable import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, open_video
 
 

@@ -1,4 +1,4 @@
-"""Collation of clips that come in several views."""
+"""Collation of samples with several views."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from torch.utils.data import default_collate
 
 @FUNCTIONS.register_module()
 def flatten_views_collate(batch: Sequence[Any]) -> Any:
-    """Make a flat batch of samples, or of lists of views.
+    """Make a flat batch of samples or of lists of views.
 
-    B videos with V views each give B * V clips; the views of a video are neighbours.
+    B videos with V views each make B * V clips; the views of a video are neighbours.
 
     Returns:
         As MMEngine's ``pseudo_collate``: ``inputs``, a list of tensors, and ``data_samples``, a
@@ -35,14 +35,14 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
 
 @FUNCTIONS.register_module()
 def stack_views_collate(batch: Sequence[Any]) -> Any:
-    """Make a flat batch as :func:`flatten_views_collate`, with all clips in one tensor.
+    """Make a flat batch like :func:`flatten_views_collate`, with all clips in one tensor.
 
     The worker writes the clips into one block of shared memory, which is pinned and sent to the
-    device once. The layout stays as decoded: the colours of a pixel are neighbours.
+    device once. The memory layout is that of the decoded frames: channels last.
 
-    ``mmaction.ActionDataPreprocessor`` takes the tensor for the clips of one video and returns
-    (1, B * V, C, T, H, W). Pre-training and ``mmaction.Recognizer3D`` flatten that. Blending
-    (mixup) does not: use :func:`flatten_views_collate` for it.
+    ``mmaction.ActionDataPreprocessor`` treats the tensor as the clips of one video and returns
+    (1, B * V, C, T, H, W). Pre-training and ``mmaction.Recognizer3D`` flatten it; blending (mixup)
+    does not and needs :func:`flatten_views_collate`.
 
     Args:
         batch: samples with ``inputs`` (N, C, T, H, W) of one size.
@@ -52,14 +52,14 @@ def stack_views_collate(batch: Sequence[Any]) -> Any:
 
     Raises:
         TypeError: a sample is None or an empty list.
-        ValueError: the clips differ in size or have another shape.
+        ValueError: the clips differ in size or do not have five dimensions.
     """
     flat = flatten_views_collate(batch)
     shapes = {tuple(clip.shape) for clip in flat['inputs']}
     if len(shapes) > 1 or len(next(iter(shapes))) != 5:
         raise ValueError(
             'stack_views_collate takes clips (N, C, T, H, W) of one size, as '
-            "FormatShape(input_format='NCTHW') gives them, but got "
+            "FormatShape(input_format='NCTHW') makes them, but got "
             f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, or set '
             'collate_fn=dict(type="amd_mm.flatten_views_collate")'
         )

@@ -1,4 +1,4 @@
-"""Images in class folders, in a list, or below a bare folder."""
+"""Images in class folders, in a list file, or in a folder without labels."""
 
 import logging
 import os
@@ -13,29 +13,29 @@ from mmpretrain.datasets import CustomDataset
 from ..errors import VideoError
 from .files import IMAGE_EXTENSIONS, find_files
 from .list_files import read_list_file
+from .replace_unreadable import ReplaceUnreadableMixin
 from .subset import class_balanced_subset, describe_subset
-from .video_dataset import ReplaceUnreadableMixin
 
 
 @DATASETS.register_module()
 class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
     """MMPretrain's ``CustomDataset`` with replacement and class-balanced subsets.
 
-    Images that cannot be read are replaced and reported (:class:`ReplaceUnreadableMixin`); load
-    them with ``amd_mm.LoadImage``. Without ``ann_file`` the images are looked for below the
-    folder: each sub-folder that is not hidden is a class, or all images are taken with
-    ``with_label=False``. ``classes`` names all classes, also those without a folder.
+    Images that cannot be read are replaced and reported (:class:`ReplaceUnreadableMixin`), if the
+    pipeline loads them with ``amd_mm.LoadImage``. Without ``ann_file``, each sub-folder that is
+    not hidden is a class; with ``with_label=False``, all images in the folder and its sub-folders
+    are used. ``classes`` names all classes, also those without a folder.
 
     Args:
         label_fraction: use only this share of each class, the same images in every run and on
             every machine; see :func:`~amd_mm.datasets.class_balanced_subset`.
-        samples_per_class: maximum images per class; not together with ``label_fraction``.
+        samples_per_class: maximum images per class, instead of ``label_fraction``.
         subset_seed: another seed chooses other images.
-        **host: further arguments of MMPretrain's dataset, which rejects unknown names.
+        **host: other arguments of MMPretrain's dataset, which rejects unknown names.
 
     Raises:
         VideoError: the list is wrong, or there are no images.
-        ValueError: a subset is asked for without labels, or both options are given.
+        ValueError: a subset needs labels, or both subset options are given.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Test pipelines: reading one video, image or array as a trained model takes it."""
+"""Test pipelines: prepare one video, image or array for a trained model."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from .transforms import clips_for_testing
 from .video_reader import open_video
 
 Pixels = str | os.PathLike | np.ndarray
-"""A file, or RGB uint8 values: (T, H, W, 3) of a video, (H, W, 3) of an image."""
+"""A file, or RGB uint8 values: (T, H, W, 3) for a video, (H, W, 3) for an image."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,10 @@ class ClipSampling:
 
     Args:
         frames: frames of a clip.
-        stride: from one frame of a clip to the next; None takes one frame from each equal part
-            of the video.
-        clips: clips of a video, evenly spaced; one is its middle.
-        size: height and width of the centre crop, in pixels, after the shorter side was resized
-            to it.
+        stride: frames from one frame of a clip to the next; None divides the video into equal
+            parts and takes one frame from each.
+        clips: clips per video, evenly spaced; a single clip is from the middle.
+        size: the shorter side is resized to this many pixels, then a centre square is cropped.
     """
 
     frames: int = 16
@@ -51,7 +50,7 @@ class ClipSampling:
 
 
 def stride_of(cfg: Config, default: int | None = 4) -> int | None:
-    """The frame stride that a config tests, or else trains, with; None for sparse sampling."""
+    """The frame stride of a config, from testing if possible; None for sparse sampling."""
     for part in ('val', 'test', 'train'):
         loader = cfg.get(f'{part}_dataloader') or {}
         for transform in loader.get('dataset', {}).get('pipeline', []):
@@ -64,7 +63,7 @@ def stride_of(cfg: Config, default: int | None = 4) -> int | None:
 
 
 def find_pipeline(cfg: Config, backbone: Any) -> list[dict]:
-    """The test pipeline of a config, or one for the clips or images of the backbone's size."""
+    """The test pipeline of a config; if it has none, one for the input size of the backbone."""
     for part in ('test', 'val'):
         loader = cfg.get(f'{part}_dataloader') or {}
         if pipeline := loader.get('dataset', {}).get('pipeline'):
@@ -89,17 +88,17 @@ def read_sample(
     """Run a test pipeline on a file or an array.
 
     Args:
-        pipeline: of videos, raw frames or images. A video model takes an image as a video of one
-            frame, an image model the middle frame of a video.
+        pipeline: for videos, raw frames or images. A video model takes an image as a video of one
+            frame; an image model takes the middle frame of a video.
         source: see :data:`Pixels`.
-        backend: the video reader, see :func:`amd_mm.datasets.open_video`; by default the
-            pipeline's.
+        backend: the video reader, see :func:`amd_mm.datasets.open_video`; by default that of the
+            pipeline.
 
     Returns:
         The packed sample: ``inputs`` (views, C, T, H, W) or (C, H, W), and ``data_samples``.
 
     Raises:
-        VideoError: if the input is not there or cannot be read.
+        VideoError: the input does not exist or cannot be read.
     """
     takes_video = any(_name(step).endswith('Decode') for step in pipeline)
     video = dict(start_index=0, modality='RGB', label=-1)
@@ -126,10 +125,10 @@ def read_sample(
 def video_steps(
     pipeline: Sequence[Mapping[str, Any]], backend: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """A test pipeline of videos or raw frames, for video files or (``'array'``) arrays.
+    """Adapt a test pipeline of videos or raw frames to video files, or arrays (``'array'``).
 
     Raises:
-        ConfigError: if nothing in it samples or decodes.
+        ConfigError: it has no sampler or no decoder.
     """
     decoders = [at for at, step in enumerate(pipeline) if _name(step).endswith('Decode')]
     if not decoders or decoders[0] == 0:

@@ -1,9 +1,9 @@
 """List files: one sample per line, in MMAction2's format.
 
 A line of a video list is ``name label``, of a raw-frame list ``folder total_frames label`` or
-``folder offset total_frames label``. Labels may be left out, in all lines or in none. Numbers are
-taken from the end of the line, so names may contain spaces and the delimiter. Empty lines are
-skipped. There are no comments: HMDB51 has names that begin with ``#``.
+``folder offset total_frames label``. Either all lines have labels or none. Numbers are read from
+the end of the line, so names may contain spaces and the delimiter. Empty lines are skipped. There
+are no comments, as some names of HMDB51 begin with ``#``.
 """
 
 import re
@@ -49,11 +49,11 @@ def read_list_file(
 
     Args:
         path: the list file.
-        delimiter: between the fields; a space stands for any white space.
+        delimiter: separates the fields; a space stands for any white space.
         num_counts: integers between name and labels: 0 for videos, 1 (total frames) or 2 (offset,
             total frames) for raw frames.
         multi_class: each line has one or more labels.
-        num_classes: labels must be smaller, if given.
+        num_classes: if given, labels must be smaller.
 
     Returns:
         At least one entry, in the file's order.
@@ -100,7 +100,7 @@ def parse_line(
     """Split a line that is not empty into name, counts and labels; see :func:`read_list_file`.
 
     Raises:
-        ValueError: the line does not fit.
+        ValueError: the line has another format.
     """
     separator = None if delimiter == ' ' else delimiter
     limit = len(line) if multi_class else num_counts + 1

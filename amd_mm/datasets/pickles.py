@@ -1,4 +1,4 @@
-"""Pickles of numbers from other programs: AVA's box proposals, predictions of ``--dump``."""
+"""Safe reading of pickled numbers: AVA's box proposals, predictions of ``--dump``."""
 
 import pickle
 
@@ -15,14 +15,14 @@ _ALLOWED = {
 
 
 class NumbersUnpickler(pickle.Unpickler):
-    """Reads plain containers, text, numbers and arrays; runs no other code that a file names.
+    """Reads containers, text, numbers and arrays, and refuses every other class or function.
 
-    This is how Python's documentation restricts the globals of a pickle. ``torch.load`` with
+    This is the way of Python's documentation ("restricting globals"). ``torch.load`` with
     ``weights_only=True`` does the same, but only for files of ``torch.save``.
     """
 
     def find_class(self, module: str, name: str) -> object:
-        """Find one of the functions that build arrays."""
+        """Return an allowed function."""
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
                 f'it holds {module}.{name}; only plain containers and arrays of numbers are read'

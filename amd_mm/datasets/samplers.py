@@ -1,9 +1,9 @@
-"""Samples that depend on (seed, epoch, index) and on nothing else.
+"""Samples that depend only on seed, epoch and index.
 
-With MMEngine's sampler, a sample's random crop depends on the worker that draws it and on what
-that worker drew before, so that another ``num_workers``, another world size or a resumed run
-gives other data. Here the sampler yields indices that know their epoch and seed, and the dataset
-seeds the random number generators from them while it runs its pipeline.
+With MMEngine's sampler, the random crop of a sample depends on the worker and on the samples that
+the worker drew before. The data then change with ``num_workers``, with the world size and when a
+run is resumed. Here the sampler yields indices that carry epoch and seed, and the dataset seeds the
+random number generators from them while it runs its pipeline.
 """
 
 import random
@@ -17,14 +17,14 @@ from mmengine.dataset import DefaultSampler
 
 
 class SampleKey(int):
-    """A dataset index that knows its epoch and seed. Every dataset takes it, as it is an int.
+    """A dataset index with its epoch and seed. It is an int, so every dataset accepts it.
 
     MMEngine's ``ConcatDataset`` and ``RepeatDataset`` compute the inner index by subtraction and
-    modulo; both keep epoch, seed and position here. Wrappers that look indices up in a list pass
-    plain ints on, and the inner dataset then uses the ambient generators.
+    modulo; both keep epoch, seed and position. Wrappers that look indices up in a list pass on
+    plain ints, and the inner dataset then draws from the global generators.
 
-    ``position`` is the index in the outermost dataset (``index`` by default). It decides the
-    randomness, so that two repeats of one video in an epoch differ.
+    ``position`` is the index in the outermost dataset (``index`` by default). It seeds the
+    randomness, so that two repeats of a video in an epoch differ.
     """
 
     epoch: int
@@ -34,7 +34,7 @@ class SampleKey(int):
     def __new__(
         cls, index: int, epoch: int, seed: int = 0, position: int | None = None
     ) -> 'SampleKey':
-        """Make the key here, as an int cannot be changed later."""
+        """Set the attributes here, because an int is immutable."""
         key = super().__new__(cls, index)
         key.epoch = epoch
         key.seed = seed
@@ -57,7 +57,7 @@ class SampleKey(int):
         )
 
     def entropy(self) -> np.random.SeedSequence:
-        """Seeds the randomness of this sample."""
+        """The seed of this sample's randomness."""
         return np.random.SeedSequence([self.seed % 2**32, self.epoch, self.position % 2**32])
 
 
@@ -82,11 +82,11 @@ class EpochSeededSampler(DefaultSampler):
     """MMEngine's ``DefaultSampler``, yielding :class:`SampleKey` in the same order.
 
     Args:
-        seed: the same on all processes. MMEngine's runner gives the run's seed, which a config
-            has to fix (``randomness=dict(seed=...)``) for exact resuming.
+        seed: the same on all processes. MMEngine's runner passes the seed of the run; exact
+            resuming needs a fixed one (``randomness=dict(seed=...)``).
         round_up: repeat samples until they divide evenly among the processes.
-        infinite: go on with the next epoch, for ``IterBasedTrainLoop``, which otherwise waits two
-            seconds between epochs.
+        infinite: continue with the next epoch. For ``IterBasedTrainLoop``, which otherwise waits
+            two seconds between epochs.
 
     Raises:
         ValueError: the dataset is empty.

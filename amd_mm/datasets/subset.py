@@ -1,4 +1,4 @@
-"""A class-balanced part of a labelled dataset: few labels."""
+"""Class-balanced subsets, to train with few labels."""
 
 import hashlib
 import math
@@ -13,21 +13,23 @@ def class_balanced_subset(
     samples_per_class: int | None = None,
     seed: int = 0,
 ) -> list[int]:
-    """Choose the same part of each class, by the samples' names and the seed alone.
+    """Choose the same share or number of samples in each class.
 
-    Every machine and process chooses the same samples, whatever the order of the list. Subsets of
-    one seed are nested: 1 % is part of 10 %, and 4 per class are part of 16 per class.
+    The choice depends only on the names of the samples and the seed: every machine and process
+    chooses the same samples, in any order of the list. Subsets with the same seed are nested:
+    1 % is part of 10 %, and 4 per class are part of 16 per class.
 
     Args:
         labels: class of each sample.
-        names: tell samples apart, e.g. paths as the list file has them, not absolute ones.
+        names: a unique name of each sample. Use paths relative to the data folder, which are the
+            same on every machine.
         label_fraction: share of each class, above 0 and at most 1, rounded to the nearest number
-            of samples and at least one.
-        samples_per_class: maximum samples of each class. Give one of the two.
+            of samples but at least one.
+        samples_per_class: maximum samples of each class. Give either this or ``label_fraction``.
         seed: another seed chooses other samples.
 
     Returns:
-        Ascending positions, at least one of each class.
+        Ascending positions in ``labels``, at least one of each class.
 
     Raises:
         ValueError: an option is out of range, neither or both are given, or a sample has no label.
@@ -50,7 +52,7 @@ def class_balanced_subset(
     positions: dict[int, list[int]] = {}
     for position, label in enumerate(labels):
         if label < 0:
-            raise ValueError(f'{names[position]} has no label; label_fraction needs labels')
+            raise ValueError(f'{names[position]} has no label, which a class-balanced subset needs')
         positions.setdefault(label, []).append(position)
     chosen: list[int] = []
     for members in positions.values():
@@ -70,13 +72,13 @@ def _hash(seed: int, name: str) -> bytes:
 def describe_subset(
     labels: Sequence[int], chosen: Sequence[int], samples_per_class: int | None = None
 ) -> str:
-    """Count the chosen samples, and name classes that have fewer than asked for."""
+    """Count the chosen samples, and list the classes with fewer than ``samples_per_class``."""
     available, taken = Counter(labels), Counter(labels[one] for one in chosen)
     text = f'{len(chosen)} of {len(labels)} samples in {len(available)} classes'
     small = [str(label) for label in sorted(taken) if taken[label] < (samples_per_class or 0)]
     if small:
         text += (
-            f'; {len(small)} classes have fewer than {samples_per_class}, all of which are taken: '
+            f'; all samples are used of {len(small)} classes with fewer than {samples_per_class}: '
             + ', '.join(small[:20])
             + ('' if len(small) <= 20 else f' and {len(small) - 20} more')
         )

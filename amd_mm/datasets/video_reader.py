@@ -1,7 +1,7 @@
 """Video readers with one interface: PyAV (the default), decord and torchcodec.
 
-A reader gives the number of frames of a local file, its frame rate, and the frames at given
-positions as RGB arrays. Its package is imported when the first reader is opened.
+A reader has the number of frames and the frame rate of a local file, and decodes the frames at
+given positions to RGB arrays. Its package is imported when the first reader is opened.
 """
 
 import errno
@@ -35,8 +35,8 @@ class UnreadableVideoError(VideoError):
 
     Args:
         path: the file or folder.
-        reason: one line. None only where a data loader re-raises a worker's error: ``path`` is
-            then the whole message.
+        reason: one line. It is None, and ``path`` is the whole message, when a data loader
+            re-raises a worker's error.
     """
 
     def __init__(self, path: str, reason: str | None = None) -> None:
@@ -60,13 +60,13 @@ def describe_error(error: BaseException) -> str:
     text = str(error)
     if not isinstance(error, OSError):  # an OSError's strerror lacks the file
         text = getattr(error, 'strerror', None) or text
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    first = _DECORD_PREFIX.sub('', lines[0]) if lines else ''
+    first, *_ = text.strip().splitlines() or ['']
+    first = _DECORD_PREFIX.sub('', first)
     return ': '.join(filter(None, (type(error).__name__, first)))[:200]
 
 
 def is_out_of_resources(error: Exception) -> bool:
-    """Whether the machine lacks memory, disk or file handles; no file is to blame for that."""
+    """Whether the machine has no memory, disk space or file handles left."""
     return isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES
 
 
@@ -74,8 +74,8 @@ def is_out_of_resources(error: Exception) -> bool:
 def unreadable_on_error(path: str, action: str) -> Iterator[None]:
     """Turn a decoder's error into :class:`UnreadableVideoError`.
 
-    A missing package, a lack of memory or file handles, and a mistake in the program pass
-    unchanged.
+    Errors that are not the file's fault pass unchanged: a missing package, no memory or file
+    handles left, a mistake in the program.
     """
     try:
         yield
@@ -153,39 +153,31 @@ class VideoReader(ABC):
             indices: positions in ``[0, len(self))`` in any order; they may repeat.
 
         Returns:
-            One uint8 array (H, W, 3) for each position, RGB, rotated as the file says. Each has
-            memory of its own.
+            One RGB uint8 array (H, W, 3) for each position, rotated as the file says. No two
+            share memory.
 
         Raises:
             IndexError: a position is out of range.
-            UnreadableVideoError: the file does not give these frames.
+            UnreadableVideoError: a frame cannot be decoded.
         """
-        wanted = [int(i) for i in np.asarray(indices).reshape(-1)]
-        outside = [i for i in wanted if not 0 <= i < len(self)]
-        if outside:
-            raise IndexError(
-                f'frame {outside[0]} was asked for, but {self.path} has frames 0 to {len(self) - 1}'
-            )
+        wanted = [int(index) for index in np.asarray(indices).reshape(-1)]
+        for index in wanted:
+            if not 0 <= index < len(self):
+                raise IndexError(
+                    f'frame {index} was asked for, but {self.path} has frames 0 to {len(self) - 1}'
+                )
         ascending = sorted(set(wanted))
         with unreadable_on_error(self.path, 'decoding failed'):
-            frames = dict(zip(ascending, self._read_ascending(ascending)))
-        for index in ascending:
-            if index not in frames:
-                raise UnreadableVideoError(
-                    self.path, f'it ends before frame {index}, though it claims {len(self)} frames'
-                )
-            frame = frames[index]
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.size == 0:
-                raise UnreadableVideoError(
-                    self.path,
-                    f'frame {index} decodes to {frame.dtype} values of shape {frame.shape}, '
-                    'not to an RGB image',
-                )
-        result, given = [], set()
-        for index in wanted:
-            result.append(frames[index].copy() if index in given else frames[index])
-            given.add(index)
-        return result
+            frames = self._read_ascending(ascending)
+        if len(frames) < len(ascending):
+            raise UnreadableVideoError(
+                self.path,
+                f'it ends before frame {ascending[len(frames)]}, though it claims to have '
+                f'{len(self)} frames',
+            )
+        decoded = dict(zip(ascending, frames))
+        unused = dict(decoded)
+        return [unused.pop(index) if index in unused else decoded[index].copy() for index in wanted]
 
     def __enter__(self) -> 'VideoReader':
         return self
@@ -197,10 +189,10 @@ class VideoReader(ABC):
 class PyAVReader(VideoReader):
     """Reads everything that ffmpeg reads.
 
-    The packets are listed once without decoding, which gives the true number of frames and
-    their timestamps. A frame is found by its timestamp, starting at the last keyframe before
-    it. The decoder of H.264 and HEVC drops frames that nobody asked for and no other frame
-    depends on (many of the B-frames).
+    Listing the packets, without decoding, gives the true number of frames and their timestamps.
+    To read a frame, decoding starts at the last keyframe before it and goes on to its timestamp.
+    In H.264 and HEVC, frames that are not asked for and that no other frame depends on (many of
+    the B-frames) are not decoded.
     """
 
     package = 'av'
@@ -213,22 +205,20 @@ class PyAVReader(VideoReader):
         # One for all frames: a frame's own to_ndarray sets up a converter, and starts a thread
         # for every core.
         self._reformatter = library.video.reformatter.VideoReformatter()
-        self._threads = {}
-        if int(library.__version__.split('.')[0]) >= 17:
-            self._threads = dict(threads=self.num_threads)
+        has_threads = int(library.__version__.split('.')[0]) >= 17
+        self._threads = dict(threads=self.num_threads) if has_threads else {}
         self._restart()
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        packets = self._list_packets()
+        packets = [
+            (packet.pts, packet.is_keyframe)
+            for packet in self._container.demux(self._stream)
+            if packet.size and not packet.is_discard  # holds a frame to be shown
+        ]
         self.length = len(packets)
         times = {time: is_key for time, is_key in packets if time is not None}
         if len(times) == len(packets):
             self._times = sorted(times)
             self._key_times = sorted(time for time, is_key in times.items() if is_key)
-
-    def _list_packets(self) -> list[tuple[int | None, bool]]:
-        """(timestamp, is keyframe) of each packet that holds a frame to be shown."""
-        packets = self._container.demux(self._stream)
-        return [(p.pts, p.is_keyframe) for p in packets if p.size and not p.is_discard]
 
     def _restart(self) -> None:
         self.close()
@@ -239,11 +229,8 @@ class PyAVReader(VideoReader):
         self._stream.codec_context.thread_count = self.num_threads
 
     def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
-        if indices and self._times:
-            frames = self._read_by_time(indices)
-            if frames is not None:
-                return frames
-        return self._read_by_counting(indices)
+        frames = self._read_by_time(indices) if self._times else None
+        return self._read_by_counting(indices) if frames is None else frames
 
     def _read_by_time(self, indices: list[int]) -> list[np.ndarray] | None:
         """The frames, or None if seeking went past one of them."""
@@ -271,7 +258,7 @@ class PyAVReader(VideoReader):
         return self._key_times[number - 1] if number else None
 
     def _decode_from(self, target: int, wanted: Collection[int]) -> Iterator[Any]:
-        """Frames in order from the target's keyframe on; those in ``wanted`` are among them."""
+        """Decode from the target's keyframe on; frames not in ``wanted`` may be left out."""
         key = self._keyframe_before(target)
         if key is None:
             self._restart()
@@ -312,10 +299,10 @@ class PyAVReader(VideoReader):
 class DecordReader(VideoReader):
     """decord.
 
-    decord seeks to wrong frames, silently, in AVI, WMV and MPEG program streams, and in mp4
-    files whose edit list hides the first frames. Such files are decoded from the beginning.
-    In files with open groups of pictures (x265's default) frames before a keyframe may still
-    be up to four frames late; PyAV reads those right.
+    decord silently seeks to wrong frames in AVI, WMV and MPEG program streams, and in mp4 files
+    whose edit list hides the first frames. These files are decoded from the beginning. In files
+    with open groups of pictures (x265's default), frames before a keyframe may still be up to
+    four frames late; PyAV reads them correctly.
     """
 
     package = 'decord'
@@ -346,7 +333,7 @@ class DecordReader(VideoReader):
     def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if self._seekable:
             return list(self._decoder.get_batch(indices).asnumpy())
-        if indices and indices[0] < self._position:
+        if indices[0] < self._position:
             self._restart()
         frames = []
         for index in indices:
@@ -365,7 +352,7 @@ class DecordReader(VideoReader):
 
 
 class TorchCodecReader(VideoReader):
-    """torchcodec. It seeks wrongly in AVI and MPEG program streams, which are read in order."""
+    """torchcodec. AVI and MPEG program streams, where it seeks wrongly, are read in order."""
 
     package = 'torchcodec.decoders'
     requirement = 'torchcodec'
@@ -384,12 +371,12 @@ class TorchCodecReader(VideoReader):
     def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
         if _has_seek_table(self.path):
             return list(self._decoder.get_frames_at(indices).data.numpy())
-        frames = {}
-        for index in range(max(indices, default=-1) + 1):
+        frames = []
+        for index in range(indices[-1] + 1):
             frame = self._decoder.get_frame_at(index)
             if index in indices:
-                frames[index] = frame.data.numpy()
-        return list(frames.values())
+                frames.append(frame.data.numpy())
+        return frames
 
     def close(self) -> None:
         """Free the decoder."""

@@ -3,7 +3,6 @@
 The user's file lies in another folder and says ``_base_ = 'amd_mm::…'``.
 """
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -37,9 +36,7 @@ KINDS = [
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory, make_video):
-    gc.freeze()  # datasets collect garbage when they are built, which takes long in a test session
-    yield make_data(tmp_path_factory.mktemp('layouts'), make_video)
-    gc.unfreeze()
+    return make_data(tmp_path_factory.mktemp('layouts'), make_video)
 
 
 @pytest.fixture

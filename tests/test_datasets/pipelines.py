@@ -21,22 +21,16 @@ CROP = [
 SAMPLE = dict(type='mmaction.SampleFrames', clip_len=8, frame_interval=2)
 
 
-def video_pipeline(num_views=0, backend='pyav', min_frames=1):
-    """Open, sample, decode; then crop and pack once or ``num_views`` times."""
+def video_pipeline(num_views=0, min_frames=1):
+    """Open, sample, decode; then crop and pack once (0) or ``num_views`` times."""
     return [
-        dict(type='amd_mm.VideoInit', backend=backend, min_frames=min_frames),
+        dict(type='amd_mm.VideoInit', min_frames=min_frames),
         SAMPLE,
         dict(type='amd_mm.VideoDecode'),
-    ] + views(num_views)
+    ] + crop_and_pack(num_views)
 
 
-def frame_pipeline(num_views=0):
-    """The same for folders of frames."""
-    return [SAMPLE, dict(type='amd_mm.CheckedRawFrameDecode')] + views(num_views)
-
-
-def views(num_views):
-    """Crop and pack, once (0) or ``num_views`` times."""
+def crop_and_pack(num_views=0):
     if num_views == 0:
         return CROP + PACK
     return [dict(type='amd_mm.RepeatedViews', num_views=num_views, transforms=CROP + PACK)]

@@ -8,9 +8,8 @@ import pytest
 import torch
 from amd_mm.datasets import SampleKey, UnreadableVideoError
 from amd_mm.errors import VideoError
-from amd_mm.registry import DATASETS, TRANSFORMS
+from amd_mm.registry import DATASETS
 from mmengine.dataset import default_collate
-from mmengine.runner import Runner
 from mmpretrain.datasets import CustomDataset
 
 PIPELINE = [
@@ -20,13 +19,13 @@ PIPELINE = [
 ]
 
 
-def write_images(folder, per_class=6, ending='.png', side=40):
+def write_images(folder):
     rng = np.random.default_rng(0)
     for name in ('ant', 'bee', 'cat'):
         (folder / name).mkdir(parents=True)
-        for number in range(per_class):
-            pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / name / f'{number}{ending}'), pixels)
+        for number in range(6):
+            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f'{number}.png'), pixels)
     return folder
 
 
@@ -110,55 +109,26 @@ def test_a_part_of_the_labels(folder, tmp_path):
         build(folder, samples_per_class=2, label_fraction=0.5)
 
 
-@pytest.mark.parametrize('content', [b'', b'no image at all', None])
+@pytest.mark.parametrize('content', [b'', None])
 def test_an_unreadable_image_is_replaced_and_reported(tmp_path, content):
-    folder = write_images(tmp_path / 'images', ending='.jpg')
-    bad = folder / 'bee' / '2.jpg'
-    if content is None:
-        dataset = build(folder)
-        bad.unlink()
-    else:
-        bad.write_bytes(content)
-        dataset = build(folder)
-    index = next(
-        index
-        for index in range(len(dataset))
-        if dataset.get_data_info(index)['img_path'] == str(bad)
-    )
-    sample = dataset[SampleKey(index, epoch=0)]['data_samples']
+    folder = write_images(tmp_path / 'images')
+    bad = folder / 'bee' / '2.png'
+    dataset = build(folder)
+    len(dataset)  # lists the images
+    bad.unlink() if content is None else bad.write_bytes(content)
+    sample = dataset[SampleKey(8, epoch=0)]['data_samples']
     ((path, reason),) = sample.unreadable
     assert path == str(bad) and reason
     assert sample.filename != path
     dataset.test_mode = True
-    with pytest.raises(UnreadableVideoError, match='2.jpg'):
-        dataset[index]
+    with pytest.raises(UnreadableVideoError, match='2.png'):
+        dataset[8]
 
 
-def test_samples_depend_on_seed_epoch_and_index_only(folder):
-
-    def draw(workers):
-        loader = Runner.build_dataloader(
-            dict(
-                batch_size=3,
-                num_workers=workers,
-                sampler=dict(type='amd_mm.EpochSeededSampler'),
-                collate_fn=dict(type='default_collate'),
-                dataset=dict(
-                    type='amd_mm.ImageDataset',
-                    data_root=str(folder),
-                    with_label=False,
-                    pipeline=PIPELINE,
-                ),
-            ),
-            seed=5,
-        )
-        batches = list(loader)
-        return torch.cat([batch['inputs'] for batch in batches])
-
-    np.random.seed(1)
-    first = draw(0)
-    np.random.seed(2)
-    assert torch.equal(first, draw(2))
+def test_a_mistake_in_the_pipeline_is_not_the_images_fault(folder):
+    dataset = build(folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']])
+    with pytest.raises(KeyError, match='no such'):
+        dataset[0]
 
 
 def test_two_views_of_one_crop(folder):
@@ -182,13 +152,3 @@ def test_two_views_of_one_crop(folder):
     batch = default_collate([dataset[key], dataset[SampleKey(5, 1, 3)]])
     assert [view.shape for view in batch['inputs']] == [(2, 3, 32, 32)] * 2
     assert len(batch['data_samples']) == 2
-
-
-def test_a_mistake_in_the_pipeline_is_not_the_images_fault(folder, tmp_path):
-    """A transform that fails for another reason is not the image's fault."""
-    bad = TRANSFORMS.build(dict(type='amd_mm.LoadImage'))
-    with pytest.raises(UnreadableVideoError, match='nothing.png'):
-        bad(dict(img_path=str(tmp_path / 'nothing.png')))
-    dataset = build(folder, pipeline=PIPELINE[:1] + [lambda results: results['no such']])
-    with pytest.raises(KeyError, match='no such'):
-        dataset[0]

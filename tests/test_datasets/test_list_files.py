@@ -77,24 +77,19 @@ def test_missing_files(tmp_path):
     with pytest.raises(VideoError, match='nowhere.txt.*no such list file'):
         read_list_file(str(tmp_path / 'nowhere.txt'))
     with pytest.raises(ValueError, match='delimiter is empty'):
-        read_list_file(write(tmp_path, 'a.mp4 1'), delimiter='')
+        read_list_file('list.txt', delimiter='')
 
 
-def test_a_list_in_another_encoding(tmp_path):
-    text = 'a.mp4 1\r\nb.mp4 2\r\ncaf\u00e9.mp4 3\r\n'
-    path = write(tmp_path, text, encoding='latin-1')
-    with pytest.raises(VideoError) as error:
+def test_encodings(tmp_path):
+    path = write(tmp_path, 'a.mp4 1\r\nb.mp4 2\r\ncaf\u00e9.mp4 3\r\n', encoding='latin-1')
+    with pytest.raises(VideoError, match='Save the file as utf-8') as error:
         read_list_file(path)
     assert str(error.value).startswith(f'{path}, line 3: the byte 0xe9')
-    assert 'Save the file as utf-8' in str(error.value)
-
-
-def test_windows_files_and_empty_lines(tmp_path):
+    # Windows' byte order mark and line ends.
     path = write(tmp_path, '\ufeffä 1.mp4 1\r\n\r\nb.mp4 2\r\n')
     first, second = read_list_file(path)
     assert (first.name, first.line_number) == ('ä 1.mp4', 1)
-    assert (second.labels, second.line_number) == ((2,), 3)
-    assert second.line == 'b.mp4 2'
+    assert (second.labels, second.line_number, second.line) == ((2,), 3, 'b.mp4 2')
 
 
 WORDS = st.text(string.ascii_letters + string.digits + '_-/#.', min_size=1)

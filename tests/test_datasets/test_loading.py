@@ -33,25 +33,22 @@ def test_open_sample_decode(tiny_videos, backend):
     np.testing.assert_array_equal(results['imgs'], expected)
 
 
-@every_backend
-def test_short_videos(tiny_videos, monkeypatch, backend):
+def test_readers_are_closed_after_errors(tiny_videos, monkeypatch):
     opened = []
     monkeypatch.setattr(
         'amd_mm.datasets.transforms.loading.open_video',
         lambda *args: opened.append(open_video(*args)) or opened[-1],
     )
     with pytest.raises(UnreadableVideoError, match='20 frames, fewer than min_frames=21'):
-        VideoInit(backend, min_frames=21)(dict(filename=tiny_videos[0]))
+        VideoInit(min_frames=21)(dict(filename=tiny_videos[0]))
     assert is_closed(opened[0])
-
-
-def test_decoding(tiny_videos):
     results = VideoInit()(dict(filename=tiny_videos[0]))
-    reader = results['video_reader']
     with pytest.raises(IndexError):
         VideoDecode()(dict(results, frame_inds=np.array([99])))
-    assert is_closed(reader)
-    # Relative boxes become pixels.
+    assert is_closed(opened[1])
+
+
+def test_relative_boxes_become_pixels(tiny_videos):
     results = VideoInit()(dict(filename=tiny_videos[0]))
     boxes = np.array([[0.0, 0.5, 1.0, 1.0]])
     results.update(frame_inds=np.array([0]), gt_bboxes=boxes, proposals=None)
@@ -94,31 +91,15 @@ def test_raw_frames(frame_folder):
         CheckedRawFrameDecode(min_frames=0)
 
 
-@pytest.mark.parametrize('numbers', [[5, 1], [1, 5]])
-@pytest.mark.parametrize(
-    'content, message',
-    [
-        (None, 'frame 5: .*No such file'),
-        (b'', 'frame 5 is not an image'),
-        (b'text', 'frame 5 is not an image'),
-    ],
-)
-def test_bad_raw_frames(frame_folder, content, message, numbers):
+def test_bad_raw_frames(frame_folder):
     bad = frame_folder / 'img_00005.jpg'
-    bad.unlink() if content is None else bad.write_bytes(content)
-    with pytest.raises(UnreadableVideoError, match=message) as error:
-        CheckedRawFrameDecode()(frame_results(frame_folder, numbers))
-    assert error.value.path == str(frame_folder)
-
-
-def test_flow_frames(frame_folder):
-    for axis in 'xy':
-        for number in (1, 2):
-            flow = np.full((32, 40), 128, np.uint8)
-            cv2.imwrite(str(frame_folder / f'{axis}_{number}.jpg'), flow)
-    results = dict(frame_results(frame_folder, [1, 2]), modality='Flow', filename_tmpl='{}_{}.jpg')
-    images = CheckedRawFrameDecode()(dict(results))['imgs']
-    assert [image.shape for image in images] == [(32, 40, 2)] * 2
-    (frame_folder / 'y_2.jpg').write_bytes(b'text')
-    with pytest.raises(UnreadableVideoError, match='frame 2'):
-        CheckedRawFrameDecode()(results)
+    for content, message in (
+        (b'', 'frame 5 is not'),
+        (b'text', 'frame 5 is not'),
+        (None, 'No such'),
+    ):
+        bad.unlink() if content is None else bad.write_bytes(content)
+        for numbers in ([5, 1], [1, 5]):
+            with pytest.raises(UnreadableVideoError, match=message) as error:
+                CheckedRawFrameDecode()(frame_results(frame_folder, numbers))
+            assert error.value.path == str(frame_folder)

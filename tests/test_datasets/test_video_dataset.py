@@ -19,7 +19,7 @@ from amd_mm.datasets import (
 from amd_mm.errors import VideoError
 from mmengine.runner import Runner
 
-from .pipelines import frame_pipeline, video_pipeline
+from .pipelines import SAMPLE, crop_and_pack, video_pipeline
 
 NO_PIPELINE = [lambda results: results]
 
@@ -46,13 +46,10 @@ def test_folder(tiny_video_folder):
     assert names(dataset) == ['a.mp4', 'b.mp4', 'c.mp4', 'd clip 1.mp4', 'e.avi', 'f.MP4']
     assert dataset.get_data_info(3)['label'] == -1
     assert names(VideoFolderDataset(root, NO_PIPELINE, recursive=False)) == ['a.mp4', 'b.mp4']
-    assert names(VideoFolderDataset(root, NO_PIPELINE, indices=2)) == ['a.mp4', 'b.mp4']
     below = VideoFolderDataset(
         root, NO_PIPELINE, extensions=('AVI',), data_prefix=dict(video='more')
     )
     assert names(below) == ['e.avi']
-    with pytest.raises(TypeError, match='recursiv'):
-        VideoFolderDataset(root, NO_PIPELINE, recursiv=False)
 
 
 def test_hidden_files_and_links(tmp_path):
@@ -92,14 +89,18 @@ def test_folders_without_videos(tmp_path):
 
 
 def test_list_of_videos(tmp_path, tiny_video_folder):
-    ann_file = write_list(tmp_path, ['a.mp4 3', 'more/deep/d clip 1.mp4 0'])
+    write_list(tmp_path, ['a.mp4 3', 'more/deep/d clip 1.mp4 0'])
     dataset = VideoListDataset(
-        ann_file, video_pipeline(), data_prefix=dict(video=str(tiny_video_folder)), num_classes=4
+        'list.txt',
+        video_pipeline(),
+        data_root=str(tmp_path),
+        data_prefix=dict(video=str(tiny_video_folder)),
+        num_classes=4,
     )
     assert names(dataset) == ['a.mp4', 'd clip 1.mp4']
     assert dataset[0]['data_samples'].gt_label.item() == 3
     sample = dataset[1]['data_samples']
-    assert sample.filename.endswith('more/deep/d clip 1.mp4')
+    assert sample.filename == str(tiny_video_folder / 'more/deep/d clip 1.mp4')
     assert (sample.sample_index, sample.epoch, sample.view) == (1, -1, 0)
     assert sample.unreadable == []
 
@@ -107,26 +108,13 @@ def test_list_of_videos(tmp_path, tiny_video_folder):
 def test_labels_of_a_list(tmp_path):
     bare = VideoListDataset(write_list(tmp_path, ['a.mp4', 'b c.mp4']), NO_PIPELINE)
     assert [bare.get_data_info(i)['label'] for i in (0, 1)] == [-1, -1]
-    many = VideoListDataset(
-        write_list(tmp_path, ['a.mp4,0,2']),
-        NO_PIPELINE,
-        delimiter=',',
-        multi_class=True,
-        num_classes=4,
-    )
+    options = dict(pipeline=NO_PIPELINE, delimiter=',', num_classes=4)
+    many = VideoListDataset(write_list(tmp_path, ['a.mp4,0,2']), multi_class=True, **options)
     assert many.get_data_info(0)['label'].tolist() == [1, 0, 1, 0]
     with pytest.raises(ValueError, match='needs num_classes'):
         VideoListDataset('x', NO_PIPELINE, multi_class=True)
     with pytest.raises(VideoError, match='list.txt, line 1'):
-        VideoListDataset(write_list(tmp_path, ['a.mp4 9']), NO_PIPELINE, num_classes=4)
-
-
-def test_relative_paths_start_from_data_root(tmp_path):
-    write_list(tmp_path, ['a.mp4'])
-    dataset = VideoListDataset(
-        'list.txt', NO_PIPELINE, data_root=str(tmp_path), data_prefix=dict(video='videos')
-    )
-    assert dataset.get_data_info(0)['filename'] == str(tmp_path / 'videos' / 'a.mp4')
+        VideoListDataset(write_list(tmp_path, ['a.mp4,9']), **options)
 
 
 @pytest.fixture
@@ -141,10 +129,9 @@ def frame_list(tmp_path):
 
 
 def raw_frames(frame_list, num_views=0, **options):
+    pipeline = [SAMPLE, dict(type='amd_mm.CheckedRawFrameDecode')] + crop_and_pack(num_views)
     prefix = dict(img=str(Path(frame_list).parent / 'frames'))
-    return RawFrameListDataset(
-        frame_list, frame_pipeline(num_views), data_prefix=prefix, delimiter='\t', **options
-    )
+    return RawFrameListDataset(frame_list, pipeline, data_prefix=prefix, delimiter='\t', **options)
 
 
 def test_raw_frames(frame_list, tmp_path):
@@ -160,13 +147,10 @@ def test_raw_frames(frame_list, tmp_path):
     assert raw_frames(frame_list, with_offset=True)[0]['inputs'].min() >= 210  # frame 13 on
 
 
-@pytest.mark.parametrize('content', [None, b'junk', b''])
-def test_unreadable_raw_frames(frame_list, content):
+def test_unreadable_raw_frames(frame_list):
     folder = Path(frame_list).parent / 'frames' / 'clip 2'
     for path in folder.iterdir():
-        path.unlink()
-        if content is not None:
-            path.write_bytes(content)
+        path.write_bytes(b'')
     sample = raw_frames(frame_list)[1]['data_samples']
     assert sample.sample_index in (0, 2)
     assert [path for path, _ in sample.unreadable] == [str(folder)]
@@ -188,9 +172,9 @@ def half_broken(tmp_path_factory, make_video):
 
 def test_replacement_is_reproducible(half_broken):
     dataset = VideoFolderDataset(str(half_broken), video_pipeline(2, min_frames=15))
-    chosen, reasons = {}, {}
+    chosen, reasons = set(), {}
     for index in range(4):
-        for epoch in range(6):
+        for epoch in range(3):
             key = SampleKey(index, epoch, seed=1)
             views, again = dataset[key], dataset[key]
             first = views[0]['data_samples']
@@ -200,11 +184,17 @@ def test_replacement_is_reproducible(half_broken):
             for a, b in zip(views, again):
                 assert torch.equal(a['inputs'], b['inputs'])
                 assert a['data_samples'].unreadable == first.unreadable
-            chosen[index, epoch] = first.sample_index
+            chosen.add(first.sample_index)
             reasons.update({Path(path).name: reason for path, reason in first.unreadable})
-    assert len(set(chosen.values())) > 1  # not always the same one
+    assert len(chosen) > 1  # not always the same one
     assert 'empty' in reasons['bad0.mp4']
     assert '5 frames, fewer than min_frames=15' in reasons['bad3.mp4']
+
+
+def test_testing_never_replaces(half_broken):
+    dataset = VideoFolderDataset(str(half_broken), video_pipeline(), test_mode=True)
+    with pytest.raises(UnreadableVideoError, match='bad0.mp4.*empty.*check_videos.py'):
+        dataset[0]
 
 
 def test_too_many_replacements(tmp_path):
@@ -216,12 +206,6 @@ def test_too_many_replacements(tmp_path):
     # Fewer samples than tries: each is tried once.
     with pytest.raises(VideoError, match='8 samples in a row'):
         VideoFolderDataset(str(tmp_path), video_pipeline())[0]
-
-
-def test_testing_never_replaces(half_broken):
-    dataset = VideoFolderDataset(str(half_broken), video_pipeline(), test_mode=True)
-    with pytest.raises(UnreadableVideoError, match='bad0.mp4.*empty.*check_videos.py'):
-        dataset[0]
 
 
 def test_mistakes_in_the_pipeline_are_not_hidden(tiny_video_folder):
@@ -284,18 +268,15 @@ def test_limit_of_open_files_is_raised(tiny_video_folder):
     assert raised == max(expected, 256)
 
 
-def build_loader(dataset, num_workers, **options):
+def build_loader(dataset, num_workers):
     return Runner.build_dataloader(
         dict(
-            dict(
-                batch_size=3,
-                num_workers=num_workers,
-                persistent_workers=num_workers > 0,
-                dataset=dataset,
-                sampler=dict(type='amd_mm.EpochSeededSampler'),
-                collate_fn=dict(type='amd_mm.flatten_views_collate'),
-            ),
-            **options,
+            batch_size=3,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            dataset=dataset,
+            sampler=dict(type='amd_mm.EpochSeededSampler'),
+            collate_fn=dict(type='amd_mm.flatten_views_collate'),
         ),
         seed=5,
     )
@@ -331,36 +312,14 @@ def test_an_epoch_does_not_depend_on_workers_or_processes(half_broken, monkeypat
     assert together == alone
 
 
-def test_real_videos_through_a_loader(real_videos):
-    folder = os.path.commonpath(real_videos)
-    folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
-    config = dict(type='amd_mm.VideoFolderDataset', data_root=folder, pipeline=video_pipeline(3))
-    samples = [s for batch in build_loader(config, 1) for s in batch['data_samples']]
-    assert {s.filename for s in samples} == set(real_videos)
-    assert len(samples) == 3 * len(real_videos)
-    assert not any(s.unreadable for s in samples)
-
-
-@pytest.mark.parametrize('sampler', ['mmengine.DefaultSampler', 'amd_mm.EpochSeededSampler'])
-def test_stock_dataset_with_repeated_views(tmp_path, tiny_video_folder, sampler):
+def test_stock_dataset_with_repeated_views(tmp_path, tiny_video_folder):
     config = dict(
         type='mmaction.VideoDataset',
         ann_file=write_list(tmp_path, ['a.mp4 1', 'b.mp4 0']),
         data_prefix=dict(video=str(tiny_video_folder)),
         pipeline=video_pipeline(4),
     )
-    (batch,) = build_loader(config, 0, sampler=dict(type=sampler, shuffle=False))
-    assert [s.gt_label.item() for s in batch['data_samples']] == [1] * 4 + [0] * 4
+    (batch,) = build_loader(config, 0)
+    labels = [sample.gt_label.item() for sample in batch['data_samples']]
+    assert sorted(labels) == [0] * 4 + [1] * 4 and labels[0] == labels[3]
     assert [s.view for s in batch['data_samples']] == [0, 1, 2, 3] * 2
-
-
-def test_foreign_scope(tiny_video_folder):
-    from mmengine.registry import DATASETS, init_default_scope
-
-    init_default_scope('mmdet')
-    config = dict(
-        type='amd_mm.VideoFolderDataset',
-        data_root=str(tiny_video_folder),
-        pipeline=video_pipeline(3),
-    )
-    assert len(DATASETS.build(config)[0]) == 3

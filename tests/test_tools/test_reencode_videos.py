@@ -2,14 +2,17 @@
 
 import re
 import shutil
+import sys
 
 import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from .tool_scripts import load_tool
 
+av = pytest.importorskip('av')
 TOOL = load_tool('reencode_videos')
 
 
@@ -59,34 +62,21 @@ def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video, c
     assert '3 of 4 videos are in' in out and '1 failed' in out
 
 
-def test_keyframes_are_close(needs_ffmpeg, tmp_path, make_video):
-    decord = pytest.importorskip('decord')
-    make_video(tmp_path / 'src' / 'a.mp4', frames=40)
-    assert run(tmp_path / 'src', tmp_path / 'dst', '--gop', '8') == 0
-    reader = decord.VideoReader(str(tmp_path / 'dst' / 'a.mp4'))
-    keys = reader.get_key_indices()
-    assert keys[0] == 0
-    assert max(b - a for a, b in zip(keys, keys[1:] + [40])) <= 8
-
-
-def test_fast_decoding_is_a_simpler_code(needs_ffmpeg, tmp_path, make_video):
-    av = pytest.importorskip('av')
-    make_video(tmp_path / 'src' / 'a.mp4', frames=40, size=(96, 64))
+def test_keyframes_and_fast_decoding(needs_ffmpeg, tmp_path, make_video):
+    make_video(tmp_path / 'src' / 'a.mp4', frames=20, size=(96, 64))
     decoded = {}
     for name, options in dict(plain=[], fast=['--fast-decode']).items():
-        assert (
-            TOOL.main([str(tmp_path / 'src'), str(tmp_path / name), '--preset', 'medium', *options])
-            == 0
-        )
+        options = ['--preset', 'medium', '--gop', '8', *options]
+        assert TOOL.main([str(tmp_path / 'src'), str(tmp_path / name), *options]) == 0
         with av.open(str(tmp_path / name / 'a.mp4')) as file:
-            decoded[name] = [
-                frame.to_ndarray(format='rgb24').astype(int) for frame in file.decode(video=0)
-            ]
+            frames = list(file.decode(video=0))
+        keys = [number for number, frame in enumerate(frames) if frame.key_frame] + [20]
+        assert keys[0] == 0 and np.diff(keys).max() <= 8
+        decoded[name] = [frame.to_ndarray(format='rgb24').astype(int) for frame in frames]
         written = (tmp_path / name / 'a.mp4').read_bytes()
         # x264 writes its settings into the file.
-        assert (b'cabac=0' in written) == (name == 'fast')
-        assert (b'deblock=0' in written) == (name == 'fast')
-    assert len(decoded['plain']) == len(decoded['fast']) == 40
+        assert (b'cabac=0' in written) == (b'deblock=0' in written) == (name == 'fast')
+    assert len(decoded['plain']) == len(decoded['fast']) == 20
     for one, other in zip(*decoded.values()):
         assert abs(one - other).mean() < 4
 
@@ -109,11 +99,11 @@ def test_a_second_run_goes_on_where_the_first_stopped(needs_ffmpeg, tmp_path, ma
 
 def test_truncated_videos_are_kept_and_named(needs_ffmpeg, tmp_path, make_video, capsys):
     path = tmp_path / 'src' / 'cut.avi'
-    make_video(path, frames=200, size=(128, 96))
+    make_video(path, frames=100)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
     assert run(tmp_path / 'src', tmp_path / 'dst') == 0
-    assert 50 < facts(tmp_path / 'dst' / 'cut.mp4')[2] < 200
+    assert 25 < facts(tmp_path / 'dst' / 'cut.mp4')[2] < 100
     out = capsys.readouterr().out
     assert re.search('^kept, but damaged: cut.avi: .+$', out, re.M)
     assert '1 of 1 videos are in' in out and 'failed: ' not in out
@@ -123,9 +113,7 @@ def test_truncated_videos_are_kept_and_named(needs_ffmpeg, tmp_path, make_video,
     'names',
     [
         {'a.avi': 'a.avi.mp4', 'a.mp4': 'a.mp4', 'b.avi': 'b.mp4', 'd/a.mov': 'd/a.mp4'},
-        {'c.mkv': 'c.mkv.mp4', 'c.webm': 'c.webm.mp4'},
         {'a.avi': 'a.avi.mp4.mp4', 'a.avi.mp4': 'a.avi.mp4', 'a.mkv': 'a.mkv.mp4'},
-        {'b.mkv': 'b.mkv.mp4.mp4', 'b.mkv.avi': 'b.mkv.mp4', 'b.mov': 'b.mov.mp4'},
     ],
 )
 def test_names_that_would_collide(names):
@@ -151,22 +139,20 @@ def test_no_two_videos_get_one_name(names):
     'arguments, says',
     [
         (['SRC', 'SRC/small'], 'must not be'),
-        (['SRC', 'SRC'], 'must not be'),
         (['SRC', 'DST', '--crf', '60'], 'from 0 to 51'),
         (['SRC', 'DST', '--short-side', '1'], '2 or more'),
         (['DST', 'X'], 'is not a folder'),
     ],
 )
-def test_wrong_calls(needs_ffmpeg, tmp_path, make_video, capsys, arguments, says):
-    make_video(tmp_path / 'SRC' / 'a.mp4')
-    words = [str(tmp_path / word) if word.isupper() or '/' in word else word for word in arguments]
-    assert run(*words) == 2
+def test_wrong_calls(needs_ffmpeg, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'SRC').mkdir()
+    assert run(*arguments) == 2
     assert says in capsys.readouterr().err
 
 
-def test_without_ffmpeg(tmp_path, make_video, monkeypatch, capsys):
-    make_video(tmp_path / 'src' / 'a.mp4')
+def test_without_ffmpeg(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, 'which', lambda name: None)
-    monkeypatch.setitem(__import__('sys').modules, 'imageio_ffmpeg', None)
+    monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
     assert run(tmp_path / 'src', tmp_path / 'dst') == 2
     assert 'pip install imageio-ffmpeg' in capsys.readouterr().err

@@ -11,7 +11,7 @@ and videos_val), whatever its ending, and writes into DATA_ROOT
     <list>_missing.txt    annotated videos that are missing or empty
     label_map.txt         class names; the label is the number of the line, from 0
 
-tools/data/<dataset>/README.md says which files have to be there.
+tools/data/<dataset>/README.md names the annotation files.
 
 Exit code: 0 the lists are written, 1 videos are missing and --require-all is given (only the lists
 of missing videos are written), 2 the call or an annotation file is wrong (nothing is written).
@@ -21,29 +21,25 @@ import argparse
 import csv
 import json
 import os.path as osp
-import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from amd_mm.datasets import find_videos, read_list_file
+from amd_mm.datasets import find_videos
+from amd_mm.datasets.files import read_lines
 from amd_mm.errors import VideoError
 from mmengine.utils import ProgressBar
 
 PARTS = ('train', 'val')
 
 
-def wrong(path: Path, problem: str, line: int | None = None) -> VideoError:
-    """The error of an annotation file."""
-    return VideoError(f'{path}{"" if line is None else f", line {line}"}: {problem}')
-
-
 class Annotation(NamedTuple):
     """One annotated video.
 
     Attributes:
-        keys: names that its file may have, without ending; with the folder if that counts.
+        keys: names that its file may have, without ending; with its folder for ``with_class``.
     """
 
     keys: tuple[str, ...]
@@ -64,7 +60,7 @@ class DataSet(NamedTuple):
         read: (annotation folder, split) -> Annotations.
         list_name: with ``{part}`` and ``{split}``.
         folder: of the videos, with ``{part}``.
-        with_class: a video is known by its folder and name, not by its name alone.
+        with_class: names are unique within the folder of a class only.
         splits: numbers; empty if there is only one.
     """
 
@@ -77,61 +73,47 @@ class DataSet(NamedTuple):
 
 
 def find_file(folder: Path, *names: str) -> Path:
-    """The first of these files that is there."""
+    """The first of these files that exists."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    others = ''.join(f', nor {name}' for name in names[1:])
-    raise wrong(
-        folder / names[0],
-        f'no such annotation file{others}. tools/data/<dataset>/README.md says where to get it',
+    raise VideoError(
+        f'{folder} has no annotation file {" or ".join(names)}. tools/data/<dataset>/README.md '
+        'says where to get it'
     )
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, with their numbers from 1."""
-    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), start=1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def read_json(path: Path, kind: type) -> dict | list:
-    """A JSON file that holds a list or a dict."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in the error about a wrong annotation."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
-    except json.JSONDecodeError as error:
-        raise wrong(path, f'not JSON ({error.msg})', error.lineno) from None
-    if not isinstance(content, kind):
-        raise wrong(path, f'expected a JSON {kind.__name__}, got a {type(content).__name__}')
-    return content
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise VideoError(
+            f'{path} is not as the data set has it ({type(error).__name__}: {error}): get it again'
+        ) from error
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines that are not empty."""
+    return [line for _, line in read_lines(path)]
 
 
 def read_sthv2(folder: Path, split: int) -> Annotations:
     """Something-Something v2: labels, train and validation as JSON."""
     prefix = 'something-something-v2-'
     path = find_file(folder, 'labels.json', f'{prefix}labels.json')
-    labels = read_json(path, dict)
-    classes = sorted(labels, key=lambda name: str(labels[name]).zfill(9))
-    numbers = [str(labels[name]) for name in classes]
-    if numbers != [str(number) for number in range(len(classes))]:
-        raise wrong(path, f'the labels are not 0, 1, 2 and so on, each once, but {numbers[:10]}')
-    parts: dict[str, list[Annotation]] = {}
+    with reading(path):
+        labels = json.loads(path.read_text(encoding='utf-8-sig'))
+        classes = sorted(labels, key=lambda name: int(labels[name]))
+    parts = {}
     for part, name in zip(PARTS, ('train', 'validation')):
         path = find_file(folder, f'{name}.json', f'{prefix}{name}.json')
-        parts[part] = []
-        for number, item in enumerate(read_json(path, list), start=1):
-            try:
-                video, template = str(item['id']), item['template']
-            except (KeyError, TypeError):
-                raise wrong(path, f"entry {number} has no 'id' or 'template': {item!r}") from None
-            class_name = template.replace('[', '').replace(']', '')
-            if class_name not in labels:
-                raise wrong(
-                    path,
-                    f'entry {number} (video {video}): its template {class_name!r} is not a class '
-                    'of labels.json',
-                )
-            parts[part].append(Annotation((video,), class_name))
+        with reading(path):
+            parts[part] = [
+                Annotation((str(item['id']),), item['template'].replace('[', '').replace(']', ''))
+                for item in json.loads(path.read_text(encoding='utf-8-sig'))
+            ]
     return Annotations(classes, parts)
 
 
@@ -141,90 +123,52 @@ def read_kinetics400(folder: Path, split: int) -> Annotations:
         train=('train.csv', 'kinetics_train.csv'),
         val=('val.csv', 'validate.csv', 'kinetics_val.csv'),
     )
-    paths = {part: find_file(folder, *names[part]) for part in PARTS}
-    parts = {part: list(_kinetics_rows(path)) for part, path in paths.items()}
+    parts: dict[str, list[Annotation]] = {part: [] for part in PARTS}
+    for part in PARTS:
+        path = find_file(folder, *names[part])
+        with reading(path), path.open(encoding='utf-8-sig', newline='') as file:
+            for row in csv.DictReader(file):
+                video = row['youtube_id']
+                start, end = (int(float(row[f'time_{edge}'])) for edge in ('start', 'end'))
+                keys = (f'{video}_{start:06d}_{end:06d}', video)
+                parts[part].append(Annotation(keys, row['label'].replace('"', '')))
     classes = {video.class_name for video in parts['train']}
-    for video in parts['val']:
-        if video.class_name not in classes:
-            raise wrong(
-                paths['val'],
-                f'the class {video.class_name!r} (video {video.keys[0]}) is not among those of '
-                'training',
-            )
     # MMAction2 sorts with underscores, and so do all public models.
     return Annotations(sorted(classes, key=lambda name: name.replace(' ', '_')), parts)
 
 
-def _kinetics_rows(path: Path) -> Iterator[Annotation]:
-    columns = ('label', 'youtube_id', 'time_start', 'time_end')
-    with path.open(encoding='utf-8-sig', newline='') as file:
-        rows = csv.DictReader(file)
-        missing = [column for column in columns if column not in (rows.fieldnames or ())]
-        if missing:
-            raise wrong(path, f'no column {", ".join(missing)}; needed are {",".join(columns)}', 1)
-        for row in rows:
-            video, name = row['youtube_id'], row['label']
-            try:
-                start, end = (int(float(row[column])) for column in columns[2:])
-            except (TypeError, ValueError):
-                raise wrong(
-                    path, 'time_start and time_end are not numbers', rows.line_num
-                ) from None
-            if not video or not name:
-                raise wrong(path, 'no youtube_id or no label', rows.line_num)
-            yield Annotation((f'{video}_{start:06d}_{end:06d}', video), name.replace('"', ''))
-
-
 def read_ucf101(folder: Path, split: int) -> Annotations:
     """UCF101: classInd.txt and one pair of lists per split."""
-    path, classes = find_file(folder, 'classInd.txt'), []
-    for number, line in numbered_lines(path):
-        fields = line.split()
-        expected = str(len(classes) + 1)
-        if len(fields) != 2 or fields[0] != expected:
-            raise wrong(path, f"expected '{expected} ClassName', got {line!r}", number)
-        classes.append(fields[1])
-    parts: dict[str, list[Annotation]] = {}
+    path = find_file(folder, 'classInd.txt')
+    with reading(path):
+        numbers = {name: int(number) for number, name in map(str.split, lines_of(path))}
+    parts = {}
     for part, name in zip(PARTS, ('trainlist', 'testlist')):
-        path = find_file(folder, f'{name}{split:02d}.txt')
-        parts[part] = []
-        for number, line in numbered_lines(path):
-            name, *label = line.split()
-            class_name, video = osp.split(name)
-            if class_name not in classes:
-                raise wrong(path, f'the folder of {name!r} is not in classInd.txt', number)
-            expected = str(classes.index(class_name) + 1)
-            if label and label != [expected]:
-                raise wrong(
-                    path,
-                    f'{class_name} is class {expected} in classInd.txt, but {" ".join(label)} here',
-                    number,
-                )
-            parts[part].append(Annotation((f'{class_name}/{osp.splitext(video)[0]}',), class_name))
-    return Annotations(classes, parts)
+        # A line of trainlist has the label, too: 'Archery/v_1.avi 3'.
+        videos = [
+            osp.splitext(line.split()[0])[0]
+            for line in lines_of(find_file(folder, f'{name}{split:02d}.txt'))
+        ]
+        parts[part] = [Annotation((video,), osp.dirname(video)) for video in videos]
+    return Annotations(sorted(numbers, key=lambda name: numbers[name]), parts)
 
 
 def read_hmdb51(folder: Path, split: int) -> Annotations:
     """HMDB51: one file per class and split; 1 training, 2 test, 0 unused."""
-    pattern = re.compile(rf'(.+)_test_split{split}\.txt')
-    paths = sorted(folder.glob(f'*_test_split{split}.txt'))
-    if not paths:
-        raise wrong(
-            folder / f'<class>_test_split{split}.txt',
-            'no such annotation files. tools/data/hmdb51/README.md says where to get them',
-        )
-    parts: dict[str, list[Annotation]] = {part: [] for part in PARTS}
-    classes = []
-    for path in paths:
-        classes.append(pattern.fullmatch(path.name)[1])
-        for number, line in numbered_lines(path):
-            video, _, use = line.rpartition(' ')
-            if use not in ('0', '1', '2') or not video:
-                raise wrong(path, f"expected 'video.avi 0', 1 or 2, got {line!r}", number)
-            if use != '0':
-                key = f'{classes[-1]}/{osp.splitext(video.strip())[0]}'
-                parts[PARTS[int(use) - 1]].append(Annotation((key,), classes[-1]))
-    return Annotations(sorted(classes), parts)
+    ending = f'_test_split{split}.txt'
+    paths = {path.name.removesuffix(ending): path for path in folder.glob(f'*{ending}')}
+    classes = sorted(paths)
+    if not classes:
+        find_file(folder, f'<class>{ending}')
+    parts: dict[str, list[Annotation]] = {part: [] for part in (*PARTS, 'unused')}
+    for class_name in classes:
+        with reading(paths[class_name]):
+            for line in lines_of(paths[class_name]):
+                name, use = line.rsplit(maxsplit=1)
+                key = f'{class_name}/{osp.splitext(name)[0]}'
+                part = {'0': 'unused', '1': 'train', '2': 'val'}[use]
+                parts[part].append(Annotation((key,), class_name))
+    return Annotations(classes, parts)
 
 
 _SPLIT_LISTS = '{}_{{part}}_split_{{split}}_videos'
@@ -250,7 +194,7 @@ def find_by_key(folder: Path, with_class: bool) -> dict[str, str]:
         path = Path(name).with_suffix('')
         key = '/'.join(path.parts[-2:]) if with_class else path.name
         if key in found:
-            raise ValueError(
+            raise VideoError(
                 f'{folder}: {found[key]} and {name} are the same video; remove one of them'
             )
         found[key] = name
@@ -258,33 +202,28 @@ def find_by_key(folder: Path, with_class: bool) -> dict[str, str]:
 
 
 class Lists(NamedTuple):
-    """Lines of a list, and of the videos that are missing."""
+    """Lines of a list, and of the list of missing videos."""
 
     there: list[str]
     missing: list[str]
 
 
 def match(
-    annotations: list[Annotation],
-    classes: list[str],
-    videos: dict[str, str],
-    folder: Path,
-    delimiter: str,
+    annotations: list[Annotation], classes: list[str], videos: dict[str, str], folder: Path
 ) -> Lists:
     """Give every annotated video its file and its label."""
-    lists, used = Lists([], []), set()
+    lists = Lists([], [])
     labels = {name: label for label, name in enumerate(classes)}
     bar = ProgressBar(len(annotations), file=sys.stderr)
     for video in annotations:
+        if video.class_name not in labels:
+            raise VideoError(f'{video.class_name!r}, of video {video.keys[0]}, is not a class')
         label = labels[video.class_name]
         key = next((key for key in video.keys if key in videos), None)
         if key is None or not osp.getsize(folder / videos[key]):
-            lists.missing.append(f'{video.keys[0]}{delimiter}{label}')
-        elif key in used:
-            raise ValueError(f'{folder / videos[key]} is annotated twice')
+            lists.missing.append(f'{video.keys[0]} {label}')
         else:
-            used.add(key)
-            lists.there.append(f'{videos[key]}{delimiter}{label}')
+            lists.there.append(f'{videos[key]} {label}')
         bar.update()
     print(file=sys.stderr)
     return lists
@@ -299,7 +238,7 @@ def build(root: Path, args: argparse.Namespace) -> tuple[dict[str, Lists], list[
     for split in args.split or [1]:
         classes, parts = data_set.read(root / 'annotations', split)
         if len(classes) != num_classes:
-            raise ValueError(
+            raise VideoError(
                 f'{root / "annotations"}: {len(classes)} classes, not {num_classes}. For a part of '
                 'the dataset give --num-classes, and set num_classes of the model'
             )
@@ -308,12 +247,11 @@ def build(root: Path, args: argparse.Namespace) -> tuple[dict[str, Lists], list[
             if folder not in videos:
                 videos[folder] = find_by_key(folder, data_set.with_class)
             name = data_set.list_name.format(part=part, split=split)
-            result[name] = match(parts[part], classes, videos[folder], folder, args.delimiter)
+            result[name] = match(parts[part], classes, videos[folder], folder)
             if not result[name].there:
-                first = parts[part][0].keys[0] if parts[part] else '-'
-                raise ValueError(
-                    f'none of the {len(parts[part])} videos of {name} is in {folder}, the first '
-                    f'one is {first}'
+                first = ', '.join(result[name].missing[:1])
+                raise VideoError(
+                    f'{folder} has none of the {len(parts[part])} videos of {name} ({first})'
                 )
     return result, classes
 
@@ -322,35 +260,31 @@ def write_lists(
     root: Path, lists: dict[str, Lists], classes: list[str], args: argparse.Namespace
 ) -> int:
     """Write everything, and return the exit code."""
-    count = sum(len(one.missing) for one in lists.values())
-    refuse = bool(count and args.require_all)
-    missing = {f'{name}_missing.txt': one.missing for name, one in lists.items()}
-    files = {} if refuse else {f'{name}.txt': one.there for name, one in lists.items()}
-    if not refuse:
-        files['label_map.txt'] = classes
-    changed = [
-        name
-        for name, lines in files.items()
-        if (root / name).exists()
-        and (root / name).read_text(encoding='utf-8').splitlines() != lines
-    ]
-    if changed and not args.overwrite:
-        raise ValueError(
-            f'{root}: {", ".join(changed)} exist and would change: move them, or give --overwrite'
-        )
-    for name, lines in (files | missing).items():
-        part = root / f'.{name}.tmp'
-        part.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-        part.replace(root / name)
+    missing = sum(len(one.missing) for one in lists.values())
+    files = {f'{name}_missing.txt': one.missing for name, one in lists.items()}
+    if not (missing and args.require_all):
+        main_files = {f'{name}.txt': one.there for name, one in lists.items()}
+        main_files['label_map.txt'] = classes
+        changed = [
+            name
+            for name, lines in main_files.items()
+            if (root / name).exists() and lines_of(root / name) != lines
+        ]
+        if changed and not args.overwrite:
+            raise VideoError(
+                f'{root}: {", ".join(changed)} exist and would change: move them, or give '
+                '--overwrite'
+            )
+        files.update(main_files)
+    for name, lines in files.items():
+        (root / name).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
     for name, one in lists.items():
         total = len(one.there) + len(one.missing)
         print(f'{name}: {len(one.there)} of {total} videos are there')
         if one.missing:
             print(f'  missing: {root / name}_missing.txt')
-        if not refuse:  # check them as training does
-            read_list_file(str(root / f'{name}.txt'), args.delimiter, num_classes=len(classes))
-    if refuse:
-        print(f'no list is written: {count} videos are missing')
+    if missing and args.require_all:
+        print(f'no list is written: {missing} videos are missing')
         return 1
     print(f'lists and label_map.txt are in {root}')
     return 0
@@ -366,11 +300,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--data-root', help='its folder (default: data/<dataset>)')
     add('--split', type=int, nargs='+', help='splits of ucf101 and hmdb51 (default: 1)')
     add('--num-classes', type=int, help='expected number (default: all of the dataset)')
-    add(
-        '--delimiter',
-        default=' ',
-        help='between name and label (default: a space, which names may contain)',
-    )
     add('--require-all', action='store_true', help='write no list if a video is missing')
     add('--overwrite', action='store_true', help='replace existing lists')
     args = parser.parse_args(argv)
@@ -379,8 +308,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if split not in splits:
             only = f', only {splits}' if splits else ''
             parser.error(f'{args.data_set} has no split {split}{only}')
-    if not args.delimiter:
-        parser.error('--delimiter is empty')
     return args
 
 

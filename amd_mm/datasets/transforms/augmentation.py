@@ -1,4 +1,4 @@
-"""RandAugment and random erasing for clips: one draw for all frames."""
+"""RandAugment and random erasing for clips: the same for all frames."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from PIL import Image, ImageOps
 
 _SECTION = re.compile(r'(mstd|inc|m|n)(\d+(?:\.\d+)?)')
 _HIGHEST_MAGNITUDE = 10
-# Pillow itself, where MMPretrain's operation takes ten times as long.
+# Pillow, as MMPretrain's operations take ten times as long.
 _BY_PILLOW: dict[str, Callable[[Image.Image], Image.Image]] = {
     'AutoContrast': ImageOps.autocontrast,
     'Equalize': ImageOps.equalize,
 }
-# A pixel's new value depends on its old value only: one table for all frames.
+# A pixel's new value depends only on its old value: one table for all frames.
 _BY_TABLE = ('Brightness', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd')
 _ALL_VALUES = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
-# mmcv computes their grey image from BGR.
+# mmcv computes the grey image of these from BGR.
 _IN_BGR = ('ColorTransform', 'Contrast')
 
 
 def _rgb_frames(results: dict[str, Any], user: str) -> list[np.ndarray]:
-    """T frames (H, W, 3) of ``results['imgs']``, a list or an array; checked, not copied."""
+    """Check ``results['imgs']``, T frames (H, W, 3) in a list or an array, without copying."""
     if 'imgs' not in results:
         raise KeyError(f"{user} found no decoded frames ('imgs'): list it after the decoder")
     frames = list(results['imgs'])
@@ -40,13 +40,13 @@ def _rgb_frames(results: dict[str, Any], user: str) -> list[np.ndarray]:
 
 
 def _put_frames(results: dict[str, Any], frames: list[np.ndarray]) -> None:
-    """Store frames as they were: a list or an array."""
+    """Store frames in a list or an array, as they were."""
     is_array = isinstance(results['imgs'], np.ndarray)
     results['imgs'] = np.stack(frames) if is_array and frames else frames
 
 
 class RandAugmentPolicy(NamedTuple):
-    """What a policy string of timm says; ``magnitude_std='inf'`` is uniform."""
+    """A parsed policy string; with ``magnitude_std='inf'`` the magnitude is uniform."""
 
     magnitude: int
     num_layers: int
@@ -54,11 +54,12 @@ class RandAugmentPolicy(NamedTuple):
 
 
 def parse_policy(text: str) -> RandAugmentPolicy:
-    """Read a policy string of timm, for example ``'rand-m7-n4-mstd0.5-inc1'``.
+    """Parse a policy string of timm, for example ``'rand-m7-n4-mstd0.5-inc1'``.
 
-    ``rand``, then in any order: ``m`` (magnitude from 0 to 10; default 10), ``n`` (number of
-    operations; 2), ``mstd`` (noise of the magnitude; 0, uniform above 100) and ``inc1`` (the
-    operations whose strength increases with the magnitude), which is required.
+    ``rand`` is followed, in any order, by ``m`` (magnitude from 0 to 10, by default 10), ``n``
+    (number of operations, by default 2), ``mstd`` (standard deviation of the magnitude, by default
+    0; uniform above 100) and ``inc1``, which is required (the operations whose strength increases
+    with the magnitude).
 
     Raises:
         ValueError: a section is wrong; the message names it.
@@ -69,7 +70,7 @@ def parse_policy(text: str) -> RandAugmentPolicy:
     for section in sections:
         match = _SECTION.fullmatch(section)
         if match is None:
-            problem = f'{section!r} is not known'
+            problem = f'{section!r} is not a section'
         elif match[1] in found:
             problem = f'{section!r} comes twice'
         else:
@@ -97,25 +98,26 @@ def parse_policy(text: str) -> RandAugmentPolicy:
 
 @TRANSFORMS.register_module()
 class RandAugment(BaseTransform):
-    """RandAugment, drawn once per clip and the same on all its frames.
+    """RandAugment, drawn once per clip and applied alike to all its frames.
 
-    ``n`` operations are drawn with replacement from timm's 15 increasing ones; each is applied
-    with probability 0.5, with a magnitude from N(m, mstd) clipped to [0, 10] and a random sign
-    where it has one. Operations, ranges and drawing are those of ``mmpretrain.RandAugment``
-    (``timm_increasing``). AutoContrast, Equalize and Contrast measure each frame by itself.
+    ``n`` operations are drawn with replacement from timm's 15 increasing ones. Each is applied with
+    probability 0.5, with a magnitude from N(m, mstd) clipped to [0, 10], and a random sign if the
+    operation has one. The operations, ranges and draws are those of ``mmpretrain.RandAugment``
+    (``timm_increasing``). AutoContrast, Equalize and Contrast use the statistics of each frame.
 
-    The paper's notation (9, 0.5) is ``'rand-m9-mstd0.5-inc1'``; the public video recipes have
+    The paper's (9, 0.5) is ``'rand-m9-mstd0.5-inc1'``; the public video recipes use
     ``'rand-m7-n4-mstd0.5-inc1'``. List it after the decoder and before ``mmaction.FormatShape``;
-    after cropping it costs less. ``np.random`` is drawn from as often for any number of frames.
+    it is faster after cropping. The number of draws from ``np.random`` does not depend on the
+    number of frames.
 
-    Required and changed key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) or one (T, H, W, 3).
+    Required and modified key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) or one (T, H, W, 3).
 
     Sources: https://arxiv.org/abs/1909.13719 and timm's ``rand_augment_transform``.
 
     Args:
         policy: see :func:`parse_policy`.
-        pad_val: value of pixels from outside, 0 to 255.
-        interpolation: for rotating, shearing and translating, as mmcv names it.
+        pad_val: value of the pixels that are moved in from outside, 0 to 255.
+        interpolation: mmcv's name of the interpolation for rotating, shearing and translating.
 
     Raises:
         ValueError: an argument is wrong.
@@ -144,7 +146,7 @@ class RandAugment(BaseTransform):
 
         Raises:
             KeyError: there are no frames yet.
-            ValueError: the frames are not uint8 RGB, or there are boxes, which would not move.
+            ValueError: the frames are not uint8 RGB, or the sample has boxes.
         """
         if results.get('gt_bboxes') is not None:
             raise ValueError(
@@ -163,7 +165,7 @@ class RandAugment(BaseTransform):
 def _build_mmpretrains(
     policy: RandAugmentPolicy, pad_val: int, interpolation: str
 ) -> BaseTransform:
-    """``mmpretrain.RandAugment``, which draws, with its operations."""
+    """Build ``mmpretrain.RandAugment``, whose draws and operations are used."""
     try:
         from mmpretrain.datasets.transforms.auto_augment import RANDAUG_POLICIES
     except ImportError as error:
@@ -171,7 +173,7 @@ def _build_mmpretrains(
             f'RandAugment needs MMPretrain, which cannot be imported ({error}): '
             'pip install "mmpretrain>=1.2.0"'
         ) from error
-    # Scoped names, as any default scope may be in force.
+    # With scopes, for any default scope.
     operations = [
         dict(operation, type=f'mmpretrain.{operation["type"]}')
         for operation in RANDAUG_POLICIES['timm_increasing']
@@ -184,7 +186,7 @@ def _build_mmpretrains(
             magnitude_level=policy.magnitude,
             magnitude_std=policy.magnitude_std,
             total_level=_HIGHEST_MAGNITUDE,
-            # mmcv's imrotate fills the first channel only, if given one number.
+            # Given one number, mmcv's imrotate fills only the first channel.
             hparams=dict(pad_val=[pad_val] * 3, interpolation=interpolation, prob=0.5),
         )
     )
@@ -222,21 +224,21 @@ class RandomErasing(BaseTransform):
     and its inverse. A box that does not fit is drawn again, up to 10 times.
 
     Frames stay uint8, as they are normalised later, on the device. The noise is N(0, 1) *after*
-    normalisation with ``mean`` and ``std``, then rounded and clipped to 0 to 255. With ImageNet's
-    values the clipping leaves a standard deviation of about 0.96.
+    normalisation with ``mean`` and ``std``, rounded and clipped to [0, 255]. With ImageNet's
+    values, clipping reduces the standard deviation to about 0.96.
 
-    Required and changed key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) of one size or one
-    (T, H, W, 3). The given arrays are not written to.
+    Required and modified key: ``imgs``, RGB, a list of uint8 arrays (H, W, 3) of one size or one
+    (T, H, W, 3). The given arrays are not changed.
 
     Sources: https://arxiv.org/abs/1708.04896 and timm's ``RandomErasing``; the public video
-    recipes have [0.25, pixel, 1 box].
+    recipes use probability 0.25, mode ``'pixel'`` and one box.
 
     Args:
-        probability: of erasing anything in a clip.
-        mode: ``'pixel'``: each pixel of each frame has noise of its own. ``'rand'``: one random
+        probability: of erasing a box in a clip.
+        mode: ``'pixel'``: independent noise for each pixel of each frame. ``'rand'``: one random
             colour per frame. ``'const'``: the mean colour.
-        min_area: share of the frame.
-        max_area: share of the frame.
+        min_area: smallest area of the box, as a share of the frame.
+        max_area: largest area of the box, as a share of the frame.
         min_aspect: above 0, at most 1.
         mean: of the data preprocessor, R, G, B.
         std: of the data preprocessor.
@@ -276,7 +278,7 @@ class RandomErasing(BaseTransform):
         self.std = np.array(std, np.float32)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Erase, or not.
+        """Erase a box, with the given probability.
 
         Raises:
             KeyError: there are no frames yet.
@@ -291,7 +293,7 @@ class RandomErasing(BaseTransform):
         box = self._draw_box(*sizes.pop())
         if box is None:
             return results
-        # One draw from the global state, whatever the number of pixels.
+        # One draw from the global state for any number of pixels.
         rng = np.random.default_rng(np.random.randint(2**31))
         top, left, height, width = box
         erased = [frame.copy() for frame in frames]
@@ -301,7 +303,7 @@ class RandomErasing(BaseTransform):
         return results
 
     def _draw_box(self, height: int, width: int) -> tuple[int, int, int, int] | None:
-        """(top, left, height, width), or None if none of 10 fits."""
+        """(top, left, height, width), or None if none of 10 draws fits."""
         longest = -np.log(self.min_aspect)
         for _ in range(10):
             share = np.random.uniform(self.min_area, self.max_area)

@@ -22,14 +22,14 @@ def _check_length(path: str, total_frames: int, min_frames: int) -> None:
 class VideoInit(BaseTransform):
     """Open a local video file; ``mmaction.SampleFrames`` and :class:`VideoDecode` come next.
 
-    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``, and
-    ``start_index`` (0) if it is not there.
+    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps`` and, if
+    missing, ``start_index`` (0).
 
     Args:
         backend: ``'pyav'``, ``'decord'`` or ``'torchcodec'``.
-        min_frames: a video with fewer frames counts as unreadable. Whole clips of T frames with
-            stride s need ``(T - 1) * s + 1``. In a shorter video ``SampleFrames`` starts again at
-            its beginning, or repeats the last frame with ``out_of_bound_opt='repeat_last'``.
+        min_frames: a video with fewer frames counts as unreadable. A clip of T frames with stride
+            s needs ``(T - 1) * s + 1``. In a shorter video ``SampleFrames`` loops to the
+            beginning, or repeats the last frame with ``out_of_bound_opt='repeat_last'``.
         num_threads: decoding threads per worker.
 
     Raises:
@@ -96,7 +96,7 @@ class VideoDecode(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CheckedRawFrameDecode(RawFrameDecode):
-    """MMAction2's ``RawFrameDecode``; a frame that is missing or corrupt names its folder.
+    """MMAction2's ``RawFrameDecode``, with errors that name the missing or corrupt frame.
 
     Args:
         decoding_backend: image decoder of mmcv: ``'cv2'``, ``'pillow'``, ``'turbojpeg'``.
@@ -121,32 +121,25 @@ class CheckedRawFrameDecode(RawFrameDecode):
         if self.min_frames > 1:  # AVA's annotations have no total_frames
             _check_length(results['frame_dir'], results['total_frames'], self.min_frames)
         try:
-            results = super().transform(results)
+            return super().transform(results)
         except Exception:
             self._raise_for_bad_frame(results)
             raise
-        # A corrupt flow image decodes to an array of None.
-        if any(image.dtype != np.uint8 for image in results['imgs']):
-            self._raise_for_bad_frame(results)
-        return results
 
     def _raise_for_bad_frame(self, results: dict[str, Any]) -> None:
         """Read the frames one by one, and name the first bad one."""
         folder = results['frame_dir']
         for number in results['frame_inds'].reshape(-1):
-            single = dict(results, frame_inds=np.array([number]))
             with unreadable_on_error(folder, f'frame {number}'):
                 try:
-                    good = super().transform(single)['imgs'][0].dtype == np.uint8
+                    super().transform(dict(results, frame_inds=np.array([number])))
                 except cv2.error:
-                    good = False
-            if not good:
-                raise UnreadableVideoError(folder, f'frame {number} is not an image')
+                    raise UnreadableVideoError(folder, f'frame {number} is not an image') from None
 
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """MMCV's ``LoadImageFromFile``; any file that cannot be read is an UnreadableVideoError."""
+    """MMCV's ``LoadImageFromFile``; raises UnreadableVideoError if the file cannot be read."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load ``img`` (H, W, C) from ``img_path``."""

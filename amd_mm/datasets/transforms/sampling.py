@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip."""
+"""Choosing the frames of a clip."""
 
 from typing import Any
 
@@ -13,11 +13,10 @@ from ..video_reader import UnreadableVideoError
 class SparseSampleFrames(BaseTransform):
     """Sparse sampling: one frame from each of ``clip_len`` equal segments of the video.
 
-    In training each clip has one random frame of every segment. In testing the frames of a clip
-    are at the same place of their segments: the middle for the first clip; further clips are
-    spread evenly from there, so that the second of two clips has the starts.
-    (``mmaction.UniformSample`` differs.) A video with fewer frames than segments repeats frames,
-    and nothing is random.
+    In training, a clip has one random frame of each segment. In testing, all frames of a clip are
+    at the same place of their segments: the first clip has the middles, and the others are spread
+    evenly from there, so that the second of two clips has the starts. (``mmaction.UniformSample``
+    differs.) In a video with fewer frames than segments, frames are repeated and not random.
 
     Required keys: ``total_frames``, ``start_index``. Added keys: ``frame_inds`` (int32, num_clips
     * clip_len, clip by clip, ascending in each), ``clip_len``, ``num_clips``, and
@@ -81,10 +80,10 @@ def clips_for_testing(frames: int, stride: int | None, clips: int = 1) -> dict[s
     """The config of the transform that samples clips for testing.
 
     Args:
-        frames: of a clip.
-        stride: from one frame of a clip to the next; a video that is too short repeats its last
-            frame. None: sparse sampling, one frame from each equal part of the video.
-        clips: of a video, evenly spaced; a single one is the middle.
+        frames: frames of a clip.
+        stride: frames from one frame of a clip to the next; the last frame of a short video is
+            repeated. None: sparse sampling, one frame from each equal part of the video.
+        clips: clips per video, evenly spaced; a single clip is from the middle.
     """
     sampling = dict(clip_len=frames, num_clips=clips, test_mode=True)
     if stride is None:

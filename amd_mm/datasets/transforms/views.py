@@ -22,20 +22,19 @@ _CROPS = (CenterCrop, MultiScaleCrop, RandomCrop, RandomResizedCrop)
 
 @TRANSFORMS.register_module()
 class RepeatedViews(BaseTransform):
-    """Repeated sampling: make several samples of a clip that was decoded once.
+    """Repeated sampling: make several samples of a clip that is decoded once.
 
     The inner transforms (crop, resize, flip, format, pack) run ``num_views`` times on the same
-    frames, each time with fresh randomness. List it last, after any decoder of videos or raw
-    frames, in any dataset; ``amd_mm.flatten_views_collate`` or ``amd_mm.stack_views_collate``
-    makes a flat batch. A loader's ``batch_size`` then counts videos; the clips per step are
-    ``num_views`` times as many.
+    frames, with new random numbers each time. List it last, after the decoder, in any dataset;
+    ``amd_mm.flatten_views_collate`` or ``amd_mm.stack_views_collate`` makes a flat batch. The
+    ``batch_size`` of the loader counts videos; a step has ``num_views`` times as many clips.
 
     Each view gets a copy of the frames, as transforms may write into them. Nothing is copied if
     the transforms begin with MMAction2's crops and :class:`ResizeClip`, which do not write.
 
     Args:
         transforms: the inner transforms, ending with packing.
-        num_views: samples per clip; 4 as in AMD's and VideoMAE's pre-training.
+        num_views: samples per clip; AMD and VideoMAE pre-train with 4.
 
     Raises:
         ValueError: ``num_views`` is below 1.
@@ -53,7 +52,7 @@ class RepeatedViews(BaseTransform):
         """Make the views.
 
         Args:
-            results: with ``imgs``, the decoded frames; it is used up.
+            results: with ``imgs``, the decoded frames, which are removed.
 
         Returns:
             ``num_views`` packed samples, whose ``data_samples`` have the metainfo ``view``; None
@@ -89,8 +88,8 @@ class RepeatedViews(BaseTransform):
 class ResizeClip(Resize):
     """MMAction2's ``Resize``, writing all frames into one array (T, H, W, C).
 
-    ``mmaction.FormatShape`` and ``mmaction.PackActionInputs`` pass the array on without copying.
-    The given frames are not changed, so crops may be views of the decoded frames.
+    ``mmaction.FormatShape`` and ``mmaction.PackActionInputs`` do not copy the array. The given
+    frames are not changed, so crops may be views of the decoded frames.
     """
 
     def __init__(
