@@ -2,16 +2,12 @@
 
 from typing import Any
 
+from .tiny_image import image_backbone, image_preprocessor
+
 
 def vit(embed_dims: int = 48, depth: int = 12, num_heads: int = 3, **other: Any) -> dict:
     """Config of a ViT over images of 64x64: a class token and 16 patches."""
-    arch = dict(
-        embed_dims=embed_dims,
-        num_layers=depth,
-        num_heads=num_heads,
-        feedforward_channels=4 * embed_dims,
-    )
-    return dict(type='amd_mm.ImageVisionTransformer', arch=arch, img_size=64, **other)
+    return image_backbone(embed_dims, depth, num_heads, **other)
 
 
 def teacher(block: int = 5, num_heads: int = 4, **other: Any) -> dict:
@@ -30,11 +26,7 @@ def tinymim(**other: Any) -> dict:
     """Config of TinyMIM: 12 blocks learn from block 5 of 6."""
     cfg = dict(
         type='amd_mm.TinyMIM',
-        data_preprocessor=dict(
-            type='mmpretrain.SelfSupDataPreprocessor',
-            mean=[123.675, 116.28, 103.53],
-            std=[58.395, 57.12, 57.375],
-        ),
+        data_preprocessor=image_preprocessor(),
         backbone=vit(),
         teacher=teacher(),
         last_heads=4,

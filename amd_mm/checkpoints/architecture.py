@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from amd_mm.errors import ConfigError
-from amd_mm.models.utils import position_table
 from torch import Tensor
+
+from .convert import Grid, is_sincos_table
 
 HEAD_WIDTH = 64  # in all published ViTs
 PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
@@ -74,7 +74,7 @@ def infer_backbone(
         num_frames=time * tubelet,
         tubelet_size=tubelet,
         use_mean_pooling='backbone.fc_norm.weight' in state,
-        **_infer_table(table, (time, space, space), width),
+        **_infer_table(table, (time, space, space)),
     )
 
 
@@ -101,16 +101,11 @@ def _infer_grid(
     )
 
 
-def _infer_table(table: Tensor | None, grid: tuple[int, int, int], width: int) -> dict[str, Any]:
+def _infer_table(table: Tensor | None, grid: Grid) -> dict[str, Any]:
     """The arguments for the position table: fixed (which kind) or learned."""
     if table is None:
         return {}
-    count = grid[0] * grid[1] * grid[2]
-    for kind in ('sincos_1d', 'sincos_3d'):
-        if kind == 'sincos_3d' and (width < 6 or table.shape[1] != count):
-            continue
-        # a 1-D table depends only on the number of tokens
-        own = grid if table.shape[1] == count else (table.shape[1], 1, 1)
-        if torch.allclose(position_table(own, width, kind), table.float().cpu(), atol=1e-3):
-            return dict(pos_embed_type=kind)
+    for kind in ('1d', '3d'):
+        if is_sincos_table(table, grid, kinds=(kind,)):
+            return dict(pos_embed_type=f'sincos_{kind}')
     return dict(use_learnable_pos_emb=True)

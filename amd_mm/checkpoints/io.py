@@ -35,15 +35,8 @@ _FOLDER_FILES = (
 
 # First bytes of other files that are often saved under a checkpoint's name.
 _LOOKALIKES = (
-    (
-        rb'version https://git-lfs',
-        'a Git LFS pointer: the weights were not downloaded. Run `git lfs pull` in its repository',
-    ),
-    (
-        rb'\s*<(!doctype|html|\?xml)',
-        'a web page: the server answered the download with a page (a login, or "too many '
-        'requests"). Download it again',
-    ),
+    (rb'version https://git-lfs', 'a Git LFS pointer: run `git lfs pull` in its repository'),
+    (rb'\s*<(!doctype|html|\?xml)', 'a web page: log in if that is needed, and download it again'),
     (rb'\s*[{\[]', 'a JSON text'),
     (rb'\x1f\x8b', 'a gzip archive: unpack it first'),
 )
@@ -324,11 +317,7 @@ def _serialise(
 
 def file_sha256(path: str | os.PathLike) -> str:
     """The sha256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 # Codebase -> format of a video ViT (False) and of an image ViT (True) in it.
@@ -342,21 +331,13 @@ CODEBASES = tuple(_CODEBASES)
 
 
 class Published(NamedTuple):
-    """A published encoder.
+    """A published encoder."""
 
-    Attributes:
-        path: The file; its name ends in the first digits of ``digest``.
-        digest: Its sha256, as hexadecimal digits.
-        fmt: The format of the names, a key of :data:`FORMATS`.
-        names: The weights in it.
-        left: Our names of the weights that were left out.
-    """
-
-    path: Path
-    digest: str
-    fmt: str
-    names: tuple[str, ...]
-    left: tuple[str, ...]
+    path: Path  # its name ends in the first digits of the digest
+    digest: str  # sha256
+    fmt: str  # a key of FORMATS
+    names: tuple[str, ...]  # the weights in the file
+    left: tuple[str, ...]  # our names of the weights that were left out
 
 
 def publish_encoder(
@@ -390,16 +371,13 @@ def publish_encoder(
         raise CheckpointError(
             'This checkpoint has no encoder: no name begins with backbone.patch_embed.'
         )
-    if codebase not in CODEBASES:
-        raise CheckpointError(f'{codebase!r} is not one of {", ".join(CODEBASES)}.')
-    fmt = _CODEBASES[codebase].get(images)
-    if fmt is None:
-        kinds = ('an image ViT', 'video') if images else ('a video ViT', 'images')
-        fitting = [one for one, formats in _CODEBASES.items() if images in formats]
+    fitting = {name: formats[images] for name, formats in _CODEBASES.items() if images in formats}
+    if codebase not in fitting:
         raise CheckpointError(
-            f"The checkpoint holds {kinds[0]}, and {codebase}'s names are for {kinds[1]}. Use one "
-            f'of: {", ".join(fitting)}.'
+            f'The checkpoint holds {"an image" if images else "a video"} ViT, for which '
+            f'{codebase!r} has no names. Use one of: {", ".join(fitting)}.'
         )
+    fmt = fitting[codebase]
     state, dropped = from_amd_mm(encoder, fmt)
     content = _serialise(state, target.suffix, fmt, meta)
     digest = hashlib.sha256(content).hexdigest()

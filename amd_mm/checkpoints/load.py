@@ -1,40 +1,30 @@
-"""The strict loader: every weight is loaded, or its name is reported.
-
-A checkpoint is compared with the module first (:func:`_compare`). Only if everything fits, weights
-are copied.
-"""
+"""The strict loader: every weight is loaded, or its name is reported."""
 
 import logging
-import math
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from amd_mm.errors import CheckpointError
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import nn
 
-from .convert import Converted, Grid, is_sincos_table, is_table, same_table, to_amd_mm
-from .formats import detect_format, is_image_vit, unwrap
+from .compare import ENCODER, compare, explain_mismatch
+from .convert import Converted, to_amd_mm
+from .formats import detect_format, unwrap
 from .io import read_checkpoint
-from .messages import collapse, count_blocks, describe_encoder, explain_mismatch, group_by_reason
+from .messages import collapse, group_by_reason
 
-ENCODER = 'backbone.'
 OWN_NAMES = "the model's own names"  # the format in messages if no name was converted
-# The norms after the last block: a pre-training file has one, a fine-tuned file the other. A norm
-# that the module lacks is ignored, because it changes nothing in the blocks before.
-_CLOSING_NORMS = ('norm.', 'fc_norm.', 'ln1.', 'ln2.')
 
 Source = str | os.PathLike | Mapping[str, Any]
 
 
 class CheckpointMismatchError(CheckpointError):
-    """The weights do not fit the module.
+    """The weights do not fit the module. The message names the first of them, attributes all.
 
     Attributes:
         missing: Weights of the module that are not in the file.
@@ -45,13 +35,13 @@ class CheckpointMismatchError(CheckpointError):
     def __init__(
         self,
         message: str,
-        missing: Sequence[str] = (),
-        mismatched: Mapping[str, tuple] | None = None,
-        unexpected: Sequence[str] = (),
+        missing: Sequence[str],
+        mismatched: Mapping[str, tuple],
+        unexpected: Sequence[str],
     ) -> None:
         super().__init__(message)
         self.missing = tuple(missing)
-        self.mismatched = dict(mismatched or {})
+        self.mismatched = dict(mismatched)
         self.unexpected = tuple(unexpected)
 
 
@@ -98,22 +88,17 @@ def load_encoder(
     source: Source,
     *,
     allow_missing: Sequence[str] = (),
-    extra_blocks: str = 'error',
     prefix: str | None = None,
-    fmt: str | None = None,
     logger: MMLogger | str | None = 'current',
 ) -> LoadReport:
     """Load the encoder of a checkpoint into a backbone, strictly.
 
-    A backbone that is fine-tuned after pre-training needs ``allow_missing=('fc_norm',)``; a
-    teacher that stops early needs ``extra_blocks='ignore'``, and no norm.
+    A backbone that is fine-tuned after pre-training needs ``allow_missing=('fc_norm',)``.
 
     Args:
         backbone: In the names of MMAction2's ``VisionTransformer``, or for images of MMPretrain's.
         source: See :func:`load_into`.
         allow_missing: See :func:`load_into`.
-        extra_blocks: See :func:`load_into`.
-        fmt: See :func:`load_into`.
         logger: See :func:`load_into`.
         prefix: Beginning of the encoder's names in the file, as in MMEngine's ``Pretrained``. Only
             needed if the file holds several encoders and this one is not ``'backbone.'``.
@@ -133,14 +118,7 @@ def load_encoder(
                 f'No name in {name} begins with {prefix}; it has {collapse(state, brief=True)}.'
             )
     return load_into(
-        backbone,
-        checkpoint,
-        prefix=ENCODER,
-        allow_missing=allow_missing,
-        extra_blocks=extra_blocks,
-        fmt=fmt,
-        name=name,
-        logger=logger,
+        backbone, checkpoint, prefix=ENCODER, allow_missing=allow_missing, name=name, logger=logger
     )
 
 
@@ -150,7 +128,6 @@ def load_into(
     prefix: str | None = None,
     *,
     allow_missing: Sequence[str] = (),
-    extra_blocks: str = 'error',
     fmt: str | None = None,
     name: str | None = None,
     remedy: str | None = None,
@@ -176,7 +153,6 @@ def load_into(
         allow_missing: Weights of the module that may keep their values if the file lacks them or
             has them in another shape (for a fixed position table: if the file has a learned one):
             beginnings of names (``'fc_norm'``) or patterns (``'neck.generators.*.mask_token'``).
-        extra_blocks: ``'error'``, or ``'ignore'`` to take the first blocks of a deeper encoder.
         fmt: A key of :data:`FORMATS`. Default: recognised; names of the module's own are kept.
         name: Name of the source in messages.
         remedy: Advice that ends the message of an error about missing weights. Default: which
@@ -186,12 +162,9 @@ def load_into(
     Raises:
         CheckpointError: If the file cannot be read, is in no known format, or has nothing for the
             module.
-        CheckpointMismatchError: If it does not fit. The message names what is missing or has
-            another shape, and a remedy.
-        ValueError: If ``extra_blocks`` is neither.
+        CheckpointMismatchError: If it does not fit. The message names the first few weights that
+            are missing or have another shape, and a remedy.
     """
-    if extra_blocks not in ('error', 'ignore'):
-        raise ValueError(f"extra_blocks must be 'error' or 'ignore', not {extra_blocks!r}.")
     found, checkpoint = _read(source)
     name = name or found
     if is_model_wrapper(module):
@@ -207,9 +180,15 @@ def load_into(
         except CheckpointError as error:
             raise CheckpointError(f'{name}: {error}') from error
         state, dropped = to_amd_mm(checkpoint, fmt)
-    result = _compare(module, state, prefix, allow_missing, extra_blocks)
+    result = compare(module, state, prefix, allow_missing)
     if not result.fits:
-        raise _mismatch(f'{name} ({fmt})', module, state, prefix, result, remedy)
+        raise CheckpointMismatchError(
+            f'{name} ({fmt}) '
+            + explain_mismatch(type(module).__name__, module.state_dict(), state, result, remedy),
+            result.lacking,
+            result.mismatched,
+            result.foreign,
+        )
     if not result.copies:
         raise CheckpointError(
             f'{name} ({fmt}) holds nothing for {type(module).__name__}; it has '
@@ -226,7 +205,7 @@ def load_into(
         loaded=tuple(result.copies),
         missing=tuple(result.missing),
         unexpected=tuple(result.unexpected),
-        dropped={**dropped, **result.dropped},
+        dropped=dropped,
         recomputed=result.recomputed,
     )
     level = logging.WARNING if result.other_table else logging.INFO
@@ -244,191 +223,3 @@ def _has_own_names(module: nn.Module, checkpoint: Mapping[str, Any]) -> bool:
     """Whether most of a model's own names are in the checkpoint."""
     state, names = unwrap(checkpoint), module.state_dict().keys()
     return 2 * sum(one in state for one in names) > len(names)
-
-
-@dataclass
-class _Comparison:
-    """Weights to copy, weights to report, and weights that do not fit."""
-
-    copies: dict[str, Tensor] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    dropped: dict[str, str] = field(default_factory=dict)
-    recomputed: dict[str, str] = field(default_factory=dict)
-    other_table: bool = False  # the file has another fixed table than the module
-    # These do not fit:
-    lacking: list[str] = field(default_factory=list)  # not in the file
-    mismatched: dict[str, tuple] = field(default_factory=dict)  # name -> (file's shape, module's)
-    foreign: list[str] = field(default_factory=list)  # parts of the encoder not in the module
-    learned: list[str] = field(default_factory=list)  # learned tables; the module's are fixed
-
-    @property
-    def fits(self) -> bool:
-        return not (self.lacking or self.mismatched or self.foreign or self.learned)
-
-
-def _compare(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    prefix: str,
-    allow_missing: Sequence[str],
-    extra_blocks: str,
-) -> _Comparison:
-    """Compare weights in our names with a module; arguments as in :func:`load_into`."""
-    result = _Comparison()
-    given = {}
-    for name, tensor in state.items():
-        if name.startswith(prefix):
-            given[name.removeprefix(prefix)] = tensor
-        else:
-            result.unexpected.append(name)
-    targets = module.state_dict(keep_vars=True)
-    for name, target in targets.items():
-        allowed = _is_allowed(name, allow_missing)
-        _compare_target(result, module, name, target, given.get(name), allowed)
-    encoder = ENCODER.removeprefix(prefix)
-    depth = count_blocks(targets, encoder)
-    for name, tensor in given.items():
-        if name in targets:
-            continue
-        inner = name.removeprefix(encoder)
-        block = re.match(r'(?:blocks|layers)\.(\d+)\.', inner)
-        own = _unsaved_table(module, name) if is_table(name) else None
-        if own is not None:
-            grid = _grid_of(getattr(module, 'backbone', module), own)
-            result.recomputed[name] = 'the model computes the same'
-            _keep_table(result, name, own, tensor, grid, _is_allowed(name, allow_missing))
-        elif not name.startswith(encoder) or inner.startswith(_CLOSING_NORMS):
-            result.unexpected.append(name)
-        elif block and int(block.group(1)) >= depth and extra_blocks == 'ignore':
-            result.dropped[name] = f'the model stops after {depth} blocks'
-        else:
-            result.foreign.append(name)
-    return result
-
-
-def _compare_target(
-    result: _Comparison,
-    module: nn.Module,
-    name: str,
-    target: Tensor,
-    given: Tensor | None,
-    allowed: bool,
-) -> None:
-    """Compare one weight of the module with the file's."""
-    if is_table(name):
-        owner = module.get_submodule(name.rpartition('.')[0])
-        takes_table = getattr(owner, 'takes_position_table', False)
-        if not isinstance(target, nn.Parameter) and not takes_table:
-            if given is not None:
-                _keep_table(result, name, target, given, _grid_of(owner, target), allowed)
-            return
-        if given is not None:
-            given = _resample(result, name, owner, target, given)
-    if given is not None and given.shape == target.shape:
-        result.copies[name] = given
-    elif allowed:
-        result.missing.append(name)
-    elif given is None:
-        result.lacking.append(name)
-    else:
-        result.mismatched[name] = (tuple(given.shape), tuple(target.shape))
-
-
-def _is_allowed(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name equals, is below, or matches one of the patterns."""
-    return any(
-        name == one or name.startswith(one.rstrip('.') + '.') or fnmatchcase(name, one)
-        for one in patterns
-    )
-
-
-def _unsaved_table(module: nn.Module, name: str) -> Tensor | None:
-    """The fixed table of a decoder, which is not in its state dict."""
-    path, _, attribute = name.rpartition('.')
-    try:
-        return getattr(module.get_submodule(path), attribute, None)
-    except AttributeError:
-        return None
-
-
-def _keep_table(
-    result: _Comparison,
-    name: str,
-    own: Tensor,  # (1, N, C)
-    given: Tensor,  # (1, N, C); a class token may come first
-    grid: Grid | None,
-    allowed: bool,
-) -> None:
-    """Keep the module's fixed table, unless a learned one of the file would be lost."""
-    extra = given.shape[1] - own.shape[1] if given.ndim == 3 else 0
-    places = given[:, extra:] if extra == 1 else given
-    if same_table(places, own):
-        return
-    if places.shape == own.shape and not allowed and not is_sincos_table(given, grid):
-        result.learned.append(name)
-        return
-    result.other_table = True
-    result.recomputed[name] = (
-        f"kept the model's fixed table {tuple(own.shape)}; the file has another, "
-        f'{tuple(given.shape)}. Check img_size, num_frames and pos_embed_type'
-    )
-
-
-def _resample(
-    result: _Comparison, name: str, owner: nn.Module, target: Tensor, given: Tensor
-) -> Tensor:
-    """A position table in the shape of the target, or unchanged if the grids are not known."""
-    new = _grid_of(owner, target)
-    extra = getattr(owner, 'num_extra_tokens', 0)  # class tokens come first
-    if given.shape == target.shape or new is None or given.ndim != 3:
-        return given
-    tokens = given.shape[1] - extra
-    side = math.isqrt(max(tokens, 0) // new[0])
-    old = (new[0], side, side)
-    if math.prod(old) != tokens:
-        old = (tokens // math.prod(new[1:]), *new[1:])
-    if tokens <= 0 or math.prod(old) != tokens or given.shape[2] != target.shape[2]:
-        return given
-    from amd_mm.models.utils import resize_position_table  # slow to import, and seldom needed
-
-    given = given.float()
-    places = resize_position_table(given[:, extra:], old, new)
-    result.recomputed[name] = f'resampled from {old} to {new} tokens'
-    return torch.cat([given[:, :extra], places], 1)
-
-
-def _grid_of(backbone: nn.Module, table: Tensor) -> Grid | None:
-    """Tokens (time, height, width) of a backbone, if it tells."""
-    grid = getattr(backbone, 'token_grid', None)
-    if grid is not None:
-        return grid
-    plane = getattr(backbone, 'grid_size', None)  # of MMAction2's ViT
-    plane = plane or getattr(backbone, 'patch_resolution', None)  # of MMPretrain's
-    return (table.shape[1] // (plane[0] * plane[1]), *plane) if plane else None
-
-
-def _mismatch(
-    label: str,
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    prefix: str,
-    result: _Comparison,
-    remedy: str | None,
-) -> CheckpointMismatchError:
-    details = (result.lacking, result.mismatched, result.foreign)
-    targets, encoder = module.state_dict(), ENCODER.removeprefix(prefix)
-    images = is_image_vit(state), is_image_vit(targets)
-    kind = type(module).__name__
-    if None not in images and images[0] != images[1]:
-        names = ['an image ViT' if one else 'a video ViT' for one in images]
-        text = (
-            f'{label} holds {names[0]} ({describe_encoder(state)}), and {kind} is {names[1]} '
-            f'({describe_encoder(targets, encoder)}); nothing was loaded. Give a checkpoint of the '
-            'other kind.'
-        )
-    else:
-        text = f'{label} does not fit {kind}; nothing was loaded.\n' + explain_mismatch(
-            state, targets, encoder, *details, result.learned, remedy
-        )
-    return CheckpointMismatchError(text, *details)

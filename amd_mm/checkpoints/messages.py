@@ -1,7 +1,7 @@
-"""Messages about weights: names in few words, an encoder's size, why a file does not fit."""
+"""Short texts about weights: lists of names, the size of an encoder."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -62,12 +62,6 @@ def first_few(names: Iterable[str], limit: int = 8) -> str:
     return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')
 
 
-def count_blocks(names: Iterable[str], encoder: str) -> int:
-    """Number of an encoder's blocks, whose names begin with ``encoder``."""
-    pattern = re.compile(re.escape(encoder) + r'(?:blocks|layers)\.(\d+)\.')
-    return len({found.group(1) for found in map(pattern.match, names) if found})
-
-
 def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> str:
     """An encoder by its size: "ViT-B: 12 blocks, 768 wide, patch 2x16x16, 3 channels".
 
@@ -75,7 +69,8 @@ def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> 
         state: Weights in our names.
         prefix: Beginning of the encoder's names.
     """
-    depth = count_blocks(state, prefix)
+    block = re.compile(re.escape(prefix) + r'(?:blocks|layers)\.(\d+)\.')
+    depth = len({found.group(1) for found in map(block.match, state) if found})
     patch = state.get(f'{prefix}patch_embed.projection.weight')
     if patch is None or patch.ndim not in (4, 5):
         return f'{depth} blocks, no patch embedding'
@@ -83,111 +78,3 @@ def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> 
     kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
     sides = 'x'.join(map(str, size))
     return f'{kind}: {depth} blocks, {width} wide, patch {sides}, {channels} channels'
-
-
-def explain_mismatch(
-    state: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    encoder: str,
-    lacking: Sequence[str],
-    mismatched: Mapping[str, tuple],
-    foreign: Sequence[str],
-    learned: Sequence[str],
-    remedy: str | None,
-) -> str:
-    """Which weights of a file do not fit a model, and what to do.
-
-    Args:
-        state: The file's weights, in our names.
-        targets: The model's weights.
-        encoder: Beginning of the encoder's names in ``targets``.
-        lacking: Weights that the file lacks.
-        mismatched: Name -> (shape in the file, shape in the model).
-        foreign: Weights of the file's encoder that the model lacks.
-        learned: Learned position tables in the file, where the model's are fixed.
-        remedy: Advice of the caller; ``None`` stands for the arguments of ``load_into``.
-    """
-    sizes = describe_encoder(state), describe_encoder(targets, encoder)
-    lines = []
-    if lacking:
-        lines.append(f'missing in the file ({len(lacking)}): {collapse(lacking)}')
-    if mismatched:
-        lines.append(f'of another shape ({len(mismatched)}):')
-        groups: dict[tuple, list[str]] = {}
-        for name, shapes in mismatched.items():
-            groups.setdefault((*shapes, _any_number(name)), []).append(name)
-        lines += [
-            f'  {collapse(names)}: file {theirs}, model {ours}'
-            for (theirs, ours, _), names in groups.items()
-        ]
-    if foreign:
-        lines.append(f'not in the model ({len(foreign)}): {collapse(foreign)}')
-    if learned:
-        lines.append(
-            f'a learned position table, where the model has a fixed one: {collapse(learned)}'
-        )
-    lines.append(f'The file has {sizes[0]}; the model {sizes[1]}.')
-    lines += _config_remedies(lacking, mismatched, foreign, learned)
-    if remedy is not None:
-        return '\n'.join([*lines, remedy])
-    depth = count_blocks(targets, encoder)
-    if count_blocks(state, 'backbone.') > depth and foreign and not mismatched:
-        lines.append(f"extra_blocks='ignore' takes the first {depth} blocks.")
-    patterns = _patterns(lacking, targets)
-    patterns += tuple(name for name in learned if name.startswith('decoder.'))
-    if patterns and not any(re.search(r'(blocks|layers)\b', one) for one in patterns):
-        lines.append(
-            f'If {", ".join(patterns)} may keep the initial values: allow_missing={patterns!r}.'
-        )
-    return '\n'.join(lines)
-
-
-def _config_remedies(
-    lacking: Sequence[str],
-    mismatched: Mapping[str, tuple],
-    foreign: Sequence[str],
-    learned: Sequence[str],
-) -> list[str]:
-    """Keys of the config that can make a model fit."""
-    lines = []
-    if any(name.endswith('cls_token') for name in foreign):
-        lines.append(
-            "The file has a class token, the model none: set the model's with_cls_token=True."
-        )
-    elif any(name.endswith('cls_token') for name in lacking):
-        lines.append(
-            "The model has a class token, the file none: set the model's with_cls_token=False."
-        )
-    elif mismatched and all(name.startswith(('cls_head.', 'head.')) for name in mismatched):
-        (theirs, *_), (ours, *_) = next(iter(mismatched.values()))
-        lines.append(
-            f'The file distinguishes {theirs} classes, the model {ours}: set num_classes={theirs} '
-            'of the head, or give the file that was trained for this config.'
-        )
-    elif mismatched:
-        lines.append(
-            "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
-            "tubelet_size and in_channels to the file's."
-        )
-    if any(not name.startswith('decoder.') for name in learned):
-        lines.append(
-            "Set the model's use_learnable_pos_emb=True, or its pos_embed_type to the file's if "
-            'that is a fixed table of another kind.'
-        )
-    return lines
-
-
-def _patterns(lacking: Sequence[str], targets: Iterable[str]) -> tuple[str, ...]:
-    """Values of ``allow_missing`` that permit the missing weights: whole parts, or single names."""
-    present = set(targets) - set(lacking)
-    patterns = set()
-    for name in lacking:
-        parts = name.split('.')
-        parents = ['.'.join(parts[:count]) for count in range(1, len(parts))]
-        whole = (one for one in parents if not any(key.startswith(f'{one}.') for key in present))
-        patterns.add(_any_number(next(whole, name)))
-    return tuple(sorted(patterns))
-
-
-def _any_number(name: str) -> str:
-    return re.sub(r'\.\d+(?=\.|$)', '.*', name)

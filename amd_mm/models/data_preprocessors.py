@@ -28,8 +28,8 @@ class ClipPreprocessor(ActionDataPreprocessor):
     ) -> tuple[Tensor, SampleList]:
         """Stack and normalise.
 
-        Several clips (V, C, T, H, W) become (B, V, C, T, H, W), a single batch (B, C, T, H, W)
-        stays one.
+        Several clips (V, C, T, H, W) become (B, V, C, T, H, W). A batch that is one tensor
+        (B, C, T, H, W) keeps its shape.
 
         Raises:
             ValueError: If the clips differ in size.

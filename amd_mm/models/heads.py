@@ -40,12 +40,12 @@ class PixelReconstructionHead(nn.Module):
         self.in_channels = in_channels
 
     def forward(self, prediction: Tensor, patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """Mean squared error of predictions (B, K, P) for patches (B, K, P), a float32 scalar."""
+        """Mean squared error of predictions (B, K, P) from the target of patches (B, K, P)."""
         return F.mse_loss(prediction.float(), self.target(patches, mean, std))
 
     @torch.no_grad()
     def target(self, patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """What the decoder predicts of patches: (B, K, P) -> (B, K, P), float32."""
+        """The values that the decoder has to predict: (B, K, P) -> (B, K, P), float32."""
         values = self._split(patches)  # -> (B, K, C, P / C)
         if self.target_type == 'per_channel':
             values = _to_rgb(values, mean, std)

@@ -43,12 +43,12 @@ class TokenPartition:
 
     @property
     def teacher(self) -> Tensor:
-        """(B, Kv + Ke), what the teacher sees, the visible tokens first."""
+        """(B, Kv + Ke), the tokens that the teacher sees, the visible ones first."""
         return torch.cat([self.visible, self.teacher_only], 1)
 
     @property
     def masked(self) -> Tensor:
-        """(B, Ke + Kh), what the student does not see."""
+        """(B, Ke + Kh), the tokens that the student does not see."""
         return torch.cat([self.teacher_only, self.hidden], 1)
 
     @property
@@ -173,7 +173,7 @@ class AsymmetricRandomMaskGenerator:
             raise ConfigError(
                 'mask ratios must satisfy 0 <= teacher_ratio <= student_ratio < 1, got '
                 f'teacher_ratio={self.teacher_ratio}, student_ratio={self.student_ratio}: the '
-                'teacher sees at least what the student sees'
+                'teacher must see every token that the student sees'
             )
         for name in ('decoder_ratio', 'generator_ratio'):
             if not 0 <= getattr(self, name) < 1:

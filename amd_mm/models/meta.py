@@ -14,7 +14,7 @@ from .backbones import ImageVisionTransformer, VideoVisionTransformer
 
 
 class EmptyOnMeta(TorchFunctionMode):
-    """Puts what ``torch.empty`` makes (weights) on the meta device, and nothing else."""
+    """Puts only the tensors that ``torch.empty`` makes (weights) on the meta device."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None

@@ -107,7 +107,7 @@ class FrozenTeacher(BaseModule):
         return self
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
-        """Autocast of the teacher's own dtype, whatever the student's is."""
+        """Autocast with the teacher's dtype, independent of the student's."""
         enabled = self.dtype == torch.bfloat16
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -228,6 +228,17 @@ def check_weights(checkpoint: str | None, random_init: bool, example: str) -> No
             f'the teacher needs weights: set teacher.checkpoint to {example}. (random_init=True is '
             f'for tests.) Got checkpoint={checkpoint!r}, random_init={random_init}'
         )
+
+
+def check_same_tokens(student: Any, teacher: Any) -> None:
+    """Require that two backbones cut their inputs into the same tokens."""
+    for name in ('token_grid', 'patch_shape', 'in_channels', 'num_extra_tokens'):
+        mine, its = getattr(student, name), getattr(teacher, name)
+        if mine != its:
+            raise ConfigError(
+                f'teacher and student must have the same tokens: {name} is {its} in '
+                f'teacher.backbone and {mine} in backbone'
+            )
 
 
 def choose_dtype(name: str) -> torch.dtype:

@@ -41,10 +41,6 @@ def test_there_and_back(tmp_path, public):
     printed = run(ours, back, '--to', 'amd')
     assert 'dropped 2: generator_mask_tokens.{0-1} (the public program keeps it' in printed
     state = read_checkpoint(back)
-    same = [
-        name for name in state if not name.startswith(('generators.0.norm', 'generators.1.norm'))
-    ]
-    assert all(torch.equal(state[name], public[name]) for name in same)
     assert set(public) - set(state) == {f'generator_mask_tokens.{i}' for i in (0, 1)}
     with safe_open(back, 'pt') as stream:
         assert stream.metadata()['format'] == 'pt'

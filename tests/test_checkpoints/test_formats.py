@@ -99,7 +99,7 @@ def our_states(draw, fmt):
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_round_trip_is_the_identity(fmt, data):
     ours = data.draw(our_states(fmt))
@@ -170,18 +170,15 @@ def test_no_name_fits_two_rules(fmt):
             name.replace('blocks.0.', 'blocks.0._orig_mod.'): one for name, one in state.items()
         },
         lambda state: dict(
-            ema_state_dict={
-                'steps': torch.tensor(3),
-                **{f'module.{name}': one for name, one in state.items()},
-            }
+            ema_state_dict={'steps': torch.tensor(3)}
+            | {f'module.{name}': one for name, one in state.items()}
         ),
     ],
 )
-@pytest.mark.parametrize('kind, fmt', [('finetuned', 'videomae_finetune'), ('image', 'mae')])
-def test_weights_are_found_in_wrappers(request, wrap, kind, fmt):
-    state = request.getfixturevalue(kind)
-    assert_same(unwrap(wrap(state)), state)
-    assert detect_format(wrap(state)) == fmt
+def test_weights_are_found_in_wrappers(wrap, finetuned, image):
+    for state, fmt in ((finetuned, 'videomae_finetune'), (image, 'mae')):
+        assert_same(unwrap(wrap(state)), state)
+        assert detect_format(wrap(state)) == fmt
 
 
 def test_a_bare_videomae_model_of_transformers(hugging_face):
@@ -199,21 +196,18 @@ def test_a_bare_videomae_model_of_transformers(hugging_face):
     )
 
 
-@pytest.mark.parametrize('key_bias', [0.0, 0.1])
-def test_hugging_face_with_biases_of_linear_layers(hugging_face, key_bias):
-    renamed = {}
+def test_hugging_face_with_biases_of_linear_layers(hugging_face):
+    renamed, keys = {}, {}
     for name, tensor in hugging_face.items():
         name = name.replace('q_bias', 'query.bias').replace('v_bias', 'value.bias')
         renamed[name] = tensor
         if name.endswith('query.bias'):
-            renamed[name.replace('query', 'key')] = torch.full_like(tensor, key_bias)
-    if key_bias:
-        with pytest.raises(CheckpointError, match='key.bias is not all'):
-            to_amd_mm(renamed)
-    else:
-        ours, dropped = to_amd_mm(renamed)
-        assert_same(ours, to_amd_mm(hugging_face).state)
-        assert len(dropped) == 6 and all(name.endswith('key.bias') for name in dropped)
+            keys[name.replace('query', 'key')] = torch.zeros_like(tensor)
+    ours, dropped = to_amd_mm(renamed | keys)
+    assert_same(ours, to_amd_mm(hugging_face).state)
+    assert set(dropped) == set(keys) and len(keys) == 6
+    with pytest.raises(CheckpointError, match='key.bias is not all'):
+        to_amd_mm(renamed | {name: one + 0.1 for name, one in keys.items()})
 
 
 @pytest.mark.parametrize('other', ['projection_heads.{}.weight', 'projection_heads.{}'])
@@ -277,7 +271,7 @@ def test_writing_drops_other_parts_with_a_reason_but_never_the_encoder(amd):
         from_amd_mm(states.fill(states.encoder(2, 8, layer_scale=True)), 'huggingface')
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_fixed_tables_are_not_written_where_programs_compute_them(dtype):
     ours = states.fill(states.encoder(2, 384))
     ours['backbone.pos_embed'] = get_sinusoid_encoding(1568, 384)

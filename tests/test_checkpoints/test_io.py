@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from amd_mm.checkpoints import (
     save_weights,
     to_amd_mm,
     unwrap,
-    write_atomically,
 )
 from amd_mm.engine.hooks import StrictLoadHook  # noqa: F401  (registers the loader of MMEngine)
 from mmengine.logging import MessageHub
@@ -157,33 +157,40 @@ def test_hugging_face_folders(tmp_path):
         read_checkpoint(tmp_path)
     save(WEIGHTS, tmp_path / 'pytorch_model.bin')
     assert_weights(read_checkpoint(str(tmp_path)))
+    parts = {name: f'part-{i}.safetensors' for i, name in enumerate(WEIGHTS)}
+    for name, file in parts.items():
+        save_file({name: WEIGHTS[name]}, tmp_path / file)
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text(json.dumps(dict(weight_map=parts)))
+    assert_weights(read_checkpoint(tmp_path))
+    index.write_text('<html>')
+    with pytest.raises(CheckpointError, match='not an index of weights'):
+        read_checkpoint(tmp_path)
     save_file({'other': torch.ones(1)}, tmp_path / 'model.safetensors')
     assert set(read_checkpoint(tmp_path)) == {'other'}
 
 
-def test_hugging_face_folder_in_parts(tmp_path):
-    parts = {name: f'part-{i}.safetensors' for i, name in enumerate(WEIGHTS)}
-    for name, file in parts.items():
-        save_file({name: WEIGHTS[name]}, tmp_path / file)
-    (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(dict(weight_map=parts)))
-    assert_weights(read_checkpoint(tmp_path))
-    (tmp_path / 'model.safetensors.index.json').write_text('<html>')
-    with pytest.raises(CheckpointError, match='not an index of weights'):
-        read_checkpoint(tmp_path)
+def test_other_file_backends(tmp_path, monkeypatch):
+    files = {'shelf://a.pth': save(WEIGHTS, tmp_path / 'a.pth').read_bytes()}
+    backend = SimpleNamespace(get=files.__getitem__)
+    monkeypatch.setattr('amd_mm.checkpoints.io.get_file_backend', lambda path: backend)
+    assert_weights(read_checkpoint('shelf://a.pth'))
+    with pytest.raises(CheckpointError, match='shelf://gone'):
+        read_checkpoint('shelf://gone.pth')
 
 
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'safetensors'])
-@pytest.mark.parametrize('share', [0.02, 0.5, 0.99])
-def test_truncated_files(tmp_path, kind, share):
+def test_truncated_files(tmp_path, kind):
     state, path = {'weight': torch.randn(5000)}, tmp_path / 'cut.pth'
     if kind == 'safetensors':
         save_file(state, path)
     else:
         save(state, path, _use_new_zipfile_serialization=kind == 'zip')
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(CheckpointError, match='cut.pth .*cut short'):
-        read_checkpoint(path)
+    for share in (0.02, 0.5, 0.99):
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(CheckpointError, match='cut.pth .*cut short'):
+            read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +199,6 @@ def test_truncated_files(tmp_path, kind, share):
         (b'', 'is empty'),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7', 'git lfs'),
         (b'<!DOCTYPE html><html>login</html>', 'web page'),
-        (b'\n<html>429</html>', 'web page'),
         (b'{"error": "not found"}', 'JSON'),
         (b'\x1f\x8b\x08\x00abc', 'gzip'),
         (b'hello, world. this is text', 'not a checkpoint'),
@@ -213,28 +219,6 @@ def test_no_dictionary_and_no_file(tmp_path):
         read_checkpoint(path)
     with pytest.raises(CheckpointError, match='no file .*gone.pth'):
         read_checkpoint(tmp_path / 'gone.pth')
-
-
-def test_other_file_backends(tmp_path):
-    from mmengine.fileio import LocalBackend, register_backend
-    from mmengine.fileio.backends import backends, prefix_to_backends
-
-    path = save(WEIGHTS, tmp_path / 'a.pth')
-
-    class Shelf(LocalBackend):
-        def get(self, filepath):
-            if 'gone' in filepath:
-                raise KeyError(filepath)
-            return path.read_bytes()
-
-    register_backend('shelf', Shelf, prefixes='shelf')
-    try:
-        assert_weights(read_checkpoint('shelf://a.pth'))
-        with pytest.raises(CheckpointError, match='shelf://gone'):
-            read_checkpoint('shelf://gone.pth')
-    finally:
-        backends.pop('shelf')
-        prefix_to_backends.pop('shelf')
 
 
 def test_an_address_is_downloaded_once(tmp_path, monkeypatch):
@@ -275,15 +259,11 @@ def test_weights_are_where_their_programs_look(tmp_path, public, fmt, keys):
     assert set(unwrap(checkpoint)) == set(state)
 
 
-def test_the_same_weights_have_the_same_checksum(tmp_path, public):
-    digests = {save_weights(public, tmp_path / name, 'amd') for name in ('one.pth', 'two.pth')}
-    assert len(digests) == 1
-
-
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, public, monkeypatch):
-    path = tmp_path / 'x.pth'
-    save_weights(public, path, 'amd')
+    path = tmp_path / 'new folder' / 'x.pth'
+    digest = save_weights(public, path, 'amd')
     before = path.read_bytes()
+    assert save_weights(public, path, 'amd', force=True) == digest
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
@@ -292,14 +272,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, public, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         save_weights(public, path, 'amd', force=True)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ['x.pth']
+    assert os.listdir(path.parent) == ['x.pth']
     with pytest.raises(CheckpointError, match='--force'):
         save_weights(public, path, 'amd')
-
-
-def test_write_atomically_makes_folders_and_leaves_no_partial_file(tmp_path):
-    path = tmp_path / 'a' / 'b.bin'
-    write_atomically(str(path), b'1')
-    write_atomically(path, b'22')
-    assert path.read_bytes() == b'22'
-    assert os.listdir(path.parent) == ['b.bin']

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from amd_mm.checkpoints import (
     CheckpointError,
     CheckpointMismatchError,
-    LoadReport,
-    describe_encoder,
     from_amd_mm,
     load_encoder,
     load_into,
@@ -72,7 +70,9 @@ def test_a_path_and_a_whole_recogniser(tmp_path):
     report = load_into(target, tmp_path / 'r.pth', logger=None)
     assert_equal_states(source, target)
     assert report.fmt == OWN_NAMES
-    assert report.source.endswith('r.pth')
+    first, loaded = str(report).splitlines()
+    assert first == f'{tmp_path}/r.pth ({OWN_NAMES}) -> Recogniser'
+    assert 'loaded' in loaded and 'backbone.blocks.{0-2}' in loaded
 
 
 def test_a_missing_weight_is_named_and_nothing_is_loaded():
@@ -84,19 +84,20 @@ def test_a_missing_weight_is_named_and_nothing_is_loaded():
         load_encoder(target, state, logger=None)
     assert error.value.missing == ('blocks.1.attn.q_bias',)
     assert 'missing in the file (1): blocks.1.attn.q_bias' in str(error.value)
+    assert 'allow_missing' not in str(error.value)
     after = target.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_wrong_width_names_every_weight_and_both_shapes():
+def test_wrong_width_names_the_first_weights_and_both_shapes():
     with pytest.raises(CheckpointMismatchError) as error:
         load_encoder(backbone(), weights(backbone(embed_dims=24)), logger=None)
     text = str(error.value)
     for line in (
+        'of another shape (43):',
         'patch_embed.projection.weight: file (24, 3, 2, 8, 8), model (12, 3, 2, 8, 8)',
-        'blocks.{0-2}.attn.qkv.weight: file (72, 24), model (36, 12)',
-        'blocks.{0-2}.mlp.layers.0.0.bias: file (96,), model (48,)',
-        'norm.weight: file (24,), model (12,)',
+        'blocks.{0-2}.norm1.weight: file (24,), model (12,)',
+        'and 35 more',
         'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels; '
         'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels.',
         'embed_dims',
@@ -107,33 +108,11 @@ def test_wrong_width_names_every_weight_and_both_shapes():
     assert error.value.mismatched['norm.bias'] == ((24,), (12,))
 
 
-def test_sizes_are_known_by_name():
-    state = {'backbone.patch_embed.projection.weight': torch.empty(1024, 3, 2, 16, 16)}
-    for number in range(24):
-        state[f'backbone.blocks.{number}.norm1.weight'] = torch.empty(1024)
-    assert describe_encoder(state) == 'ViT-L: 24 blocks, 1024 wide, patch 2x16x16, 3 channels'
-
-
-def test_too_shallow_a_file():
-    with pytest.raises(CheckpointMismatchError, match='blocks.2.attn.qkv.weight') as error:
-        load_encoder(backbone(), weights(backbone(depth=2)), logger=None)
-    assert 'the model ViT: 3 blocks' in str(error.value)
-    assert 'allow_missing' not in str(error.value)
-
-
-def test_blocks_that_are_not_needed():
-    """A teacher that stops early."""
-    source, target = backbone(depth=5), backbone()
+def test_a_deeper_file():
     with pytest.raises(CheckpointMismatchError) as error:
-        load_encoder(target, weights(source), logger=None)
-    assert "extra_blocks='ignore' takes the first 3 blocks" in str(error.value)
+        load_encoder(backbone(), weights(backbone(depth=5)), logger=None)
+    assert 'not in the model (26): blocks.{3-4}.norm1.weight' in str(error.value)
     assert 'blocks.3.norm1.bias' in error.value.unexpected
-    report = load_encoder(target, weights(source), extra_blocks='ignore', logger=None)
-    assert torch.equal(target.blocks[2].attn.qkv.weight, source.blocks[2].attn.qkv.weight)
-    assert len(report.dropped) == 2 * 13
-    assert 'stops after 3' in report.dropped['blocks.4.norm1.bias']
-    with pytest.raises(ValueError, match="'error' or 'ignore'"):
-        load_encoder(target, weights(source), extra_blocks='skip')
 
 
 def test_closing_norms():
@@ -143,21 +122,12 @@ def test_closing_norms():
         load_encoder(pretrained, weights(finetuned), logger=None)
     assert error.value.missing == ('norm.weight', 'norm.bias')
     assert "allow_missing=('norm',)" in str(error.value)
-    for allowed in ('norm', 'norm.', 'norm.*'):
+    for allowed in ('norm', 'norm.*'):
         report = load_encoder(pretrained, weights(finetuned), allow_missing=(allowed,), logger=None)
         assert report.missing == ('norm.weight', 'norm.bias')
         assert report.unexpected == ('fc_norm.weight', 'fc_norm.bias')
     report = load_encoder(finetuned, weights(pretrained), allow_missing=('fc_norm',), logger=None)
     assert report.missing == ('fc_norm.weight', 'fc_norm.bias')
-
-
-def test_a_new_head():
-    state = Recogniser(classes=7).state_dict()
-    target = Recogniser(classes=5)
-    with pytest.raises(CheckpointMismatchError, match='cls_head.fc_cls'):
-        load_into(target, state, logger=None)
-    report = load_into(target, state, allow_missing=('cls_head',), logger=None)
-    assert report.missing == ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')
 
 
 def test_unknown_weights_inside_the_encoder_fail():
@@ -251,16 +221,6 @@ def test_a_learned_table_is_resampled(cls, changes, old, new):
     torch.testing.assert_close(target.pos_embed.data, torch.full(target.pos_embed.shape, 0.5))
 
 
-def test_a_learned_table_that_is_not_there():
-    state = weights(backbone())
-    del state['backbone.pos_embed']
-    target = backbone(use_learnable_pos_emb=True)
-    with pytest.raises(CheckpointMismatchError, match='pos_embed'):
-        load_encoder(target, state, logger=None)
-    report = load_encoder(target, state, allow_missing=('pos_embed',), logger=None)
-    assert report.missing == ('pos_embed',)
-
-
 def test_precision_is_that_of_the_module():
     source, target = backbone(), backbone().bfloat16()
     load_encoder(target, weights(source), logger=None)
@@ -268,19 +228,6 @@ def test_precision_is_that_of_the_module():
     torch.testing.assert_close(
         target.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight.bfloat16()
     )
-
-
-def test_the_report_is_compact(capsys):
-    state = Recogniser().state_dict()
-    report = load_encoder(backbone(), state, allow_missing=('norm',), logger=None)
-    assert isinstance(report, LoadReport)
-    printed = capsys.readouterr().out
-    assert str(report) in printed
-    lines = str(report).splitlines()
-    assert lines[0] == 'state dict (mmaction) -> VideoVisionTransformer'
-    assert 'blocks.{0-2}' in lines[1]
-    assert len(lines) == 4
-    assert max(map(len, lines)) < 100
 
 
 @pytest.fixture(scope='module')
@@ -345,5 +292,5 @@ def test_a_learned_table_of_a_decoder_is_not_lost_silently(cfg, fmt, caplog):
     assert "kept the model's fixed table" in report.recomputed['decoder.pos_embed']
     assert [one.levelname for one in caplog.records] == ['WARNING']
     # A bare backbone or a recogniser has no decoder.
-    report = load_encoder(model.backbone, learned, fmt=fmt, logger='silent')
+    report = load_encoder(model.backbone, learned, logger='silent')
     assert 'decoder.pos_embed' in report.unexpected

@@ -4,7 +4,7 @@ import pytest
 import torch
 from amd_mm.registry import MODELS
 
-from tests.tiny import MEAN, STD, amd
+from tests.tiny import MEAN, STD
 
 SETTINGS = dict(mean=MEAN, std=STD)
 
@@ -52,16 +52,3 @@ def test_the_copy_does_not_wait():
 def test_clips_of_two_sizes():
     with pytest.raises(ValueError, match=r'\(1, 3, 4, 16, 16\) and .*32, 32'):
         preprocess('amd_mm.ClipPreprocessor', [clips(1, 3, 4, 16, 16), clips(1, 3, 4, 32, 32)])
-
-
-def test_one_tensor_or_many_give_the_same_loss():
-    """What the loader's collation decides changes nothing."""
-    model = MODELS.build(amd(data_preprocessor=dict(type='amd_mm.ClipPreprocessor', **SETTINGS)))
-    batch = clips(4, 3, 8, 64, 64)
-    partition = model.mask_generator(4, model.backbone.token_grid, 'cpu')
-    losses = []
-    for inputs in ([batch], list(batch[:, None])):
-        data = model.data_preprocessor(dict(inputs=inputs, data_samples=[]), True)
-        losses.append(model.loss(**data, partition=partition))
-    for name, value in losses[0].items():
-        assert torch.equal(value, losses[1][name]), name

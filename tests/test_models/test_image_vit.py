@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from amd_mm.checkpoints import load_encoder
-from amd_mm.models.utils import gather_tokens, position_table
+from amd_mm.models.utils import position_table
 from amd_mm.registry import MODELS
 from torch import nn
 
@@ -34,7 +34,6 @@ def images():
 @pytest.mark.parametrize(
     'other',
     [
-        dict(out_type='cls_token'),
         dict(out_type='avg_featmap', final_norm=False),
         dict(out_type='raw', with_cls_token=False),
         dict(out_type='featmap', use_learnable_pos_emb=True),
@@ -48,13 +47,10 @@ def test_weights_go_into_the_stock_backbone_and_back(other, images):
     stock.load_state_dict(model.state_dict())
     stock.eval()
     assert torch.equal(stock(images)[0], model(images)[0])
-    again = build(**other)
-    again.load_state_dict(stock.state_dict())
-    assert set(again.state_dict()) == set(stock.state_dict())
+    model.load_state_dict(stock.state_dict())
 
 
-@pytest.mark.parametrize('cls_token', [True, False])
-@pytest.mark.parametrize('size', [(64, 64), (64, 96)])
+@pytest.mark.parametrize('cls_token, size', [(True, (64, 96)), (False, (64, 64))])
 def test_encode_is_forward(cls_token, size):
     model = build(out_type='raw', with_cls_token=cls_token, out_indices=[1, 3])
     images = torch.randn(2, 3, *size)
@@ -64,18 +60,6 @@ def test_encode_is_forward(cls_token, size):
     torch.testing.assert_close(out.layers[0], second, **close)
     torch.testing.assert_close(out.tokens, last, **close)
     torch.testing.assert_close(model.norm(out.layers[1]), last, **close)
-
-
-def test_a_subset_is_the_whole_with_the_others_taken_away(images):
-    """Embedding some patches is embedding all and dropping the others."""
-    model = build()
-    ids = torch.tensor([[3, 0, 7], [15, 2, 9]])
-    patches = model.patchify(images)
-    some, every = model.embed(patches, ids), model.embed(patches)
-    torch.testing.assert_close(some[:, :1], every[:, :1])
-    torch.testing.assert_close(some[:, 1:], gather_tokens(every[:, 1:], ids))
-    out = model.encode(patches, ids, layers=[2], stop_early=True)
-    assert out.tokens is None and out.layers[0].shape == (2, 4, 48)
 
 
 def test_stopping_runs_nothing_after_the_last_layer(images):
@@ -109,11 +93,6 @@ def test_query_key_value_of_a_block(images):
 def test_position_table_is_mae_s_not_mmpretrain_s():
     model, dims = build(), 48
     table = model.pos_embed[0, 1:].view(4, 4, dims)
-    assert not model.pos_embed[0, 0].any()  # the class token has none
-    # The first half is the column's: the same in every row.
-    assert torch.equal(table[0, :, :24], table[3, :, :24])
-    assert torch.equal(table[:, 0, 24:], table[:, 3, 24:])
-    assert not torch.equal(table[0, 0, :24], table[0, 3, :24])
     stock = mae_vit()
     swapped = torch.cat([table[..., 24:], table[..., :24]], -1)
     torch.testing.assert_close(stock.pos_embed[0, 1:].view(4, 4, dims), swapped)
@@ -144,18 +123,6 @@ def test_start_is_mae_s():
     assert 0.01 < model.cls_token.std() < 0.03
 
 
-def test_train_and_eval_return_the_module():
-    model = build()
-    assert model.train() is model and model.training
-    assert model.eval() is model and not model.training
-
-
-def test_list_of_blocks_in_a_config_is_left_alone():
-    indices = [-2, -1]
-    build(out_indices=indices)
-    assert indices == [-2, -1]
-
-
 @pytest.mark.parametrize(
     'other, message',
     [
@@ -184,6 +151,9 @@ def test_mistakes_in_the_call(images):
     with pytest.raises(ValueError, match=r'\(B, C, H, W\)'):
         model.patchify(images[0])
     patches = model.patchify(images)
+    for layers in ([0], [5], [2, 1], [2, 2]):
+        with pytest.raises(ValueError, match='rising block numbers from 1 to 4'):
+            model.encode(patches, layers=layers)
     with pytest.raises(ValueError, match='from 1 to 4'):
         model.query_key_value(patches, 5)
     with pytest.raises(ValueError, match='num_heads=5 does not divide'):

@@ -11,7 +11,7 @@ from amd_mm.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.tiny import amd, videomae
-from tests.tiny_image import dmae, image_amd, mae
+from tests.tiny_image import dmae
 from tests.tiny_tinymim import tinymim
 
 _WAITS = (
@@ -26,10 +26,7 @@ CLIPS, IMAGES = (2, 3, 8, 64, 64), (2, 3, 64, 64)
 CASES = {
     'amd': (amd(), CLIPS),
     'amd_parallel': (amd('ParallelAlignment'), CLIPS),
-    'videomae': (videomae(), CLIPS),
-    'mae': (mae(), IMAGES),
     'dmae': (dmae(), IMAGES),
-    'image_amd': (image_amd(), IMAGES),
     'tinymim': (tinymim(), IMAGES),
 }
 

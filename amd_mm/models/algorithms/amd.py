@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..mask_generators import TokenPartition
 from ..necks import Aligned, AlignmentNeck
-from ..teachers import TeacherMixin
+from ..teachers import TeacherMixin, check_same_tokens
 from ..utils import compile_blocks as compile_in_place
 from .masked_autoencoder import MaskedAutoencoder
 
@@ -109,7 +109,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
         if self.reconstructs:
             losses['loss_rec'] = self.reconstruction_loss(student.tokens, patches, partition)
         predicted = self.neck(student.layers, partition)  # (B, E + Kv, Ct) and (B, Kg, Ct) each
-        predicted = replace(  # without what has no weight
+        predicted = replace(  # without predictions whose weight is 0
             predicted,
             direct=predicted.direct if self.loss_weights['direct'] else None,
             generated=predicted.generated if self.loss_weights['generation'] else None,
@@ -173,13 +173,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
                 f'block {last}, the last one in layer_pairs: pair block {student.depth}, or set '
                 f'backbone.depth={last}'
             )
-        for name in ('token_grid', 'patch_shape', 'in_channels', 'num_extra_tokens'):
-            if getattr(student, name) != getattr(teacher, name):
-                raise ConfigError(
-                    f'teacher and student must have the same tokens: {name} is '
-                    f'{getattr(teacher, name)} in teacher.backbone and {getattr(student, name)} in '
-                    'backbone'
-                )
+        check_same_tokens(student, teacher)
         neck = type(self.neck).__name__
         if self.neck.aligns_teacher_only and not self.token_counts()['teacher_only']:
             raise ConfigError(

@@ -25,29 +25,37 @@ class FeatureAlignmentMixin(TeacherMixin):
 
     The features are collected while the model computes its own loss. List the mixin before the
     model's base class.
+
+    Args:
+        teacher: Config of the :class:`FrozenTeacher`. Its checkpoint may be that of a fine-tuned
+            classifier.
+        alignment: Config of a neck that aligns visible tokens, such as :class:`DirectAlignment`.
+        layer_pairs: See :class:`AMD`.
+        alignment_weight: Weight of the alignment, which is averaged over the layer pairs.
+        **model: Arguments of the model's base class.
+
+    Raises:
+        ConfigError: If a block does not exist, or teacher and student have other tokens.
     """
 
     backbone: Any
 
-    def build_alignment(
-        self, teacher: dict, alignment: dict, layer_pairs: Sequence[tuple[int, int]], weight: float
+    def __init__(
+        self,
+        teacher: dict,
+        alignment: dict,
+        layer_pairs: Sequence[tuple[int, int]],
+        alignment_weight: float = 1.0,
+        **model: Any,
     ) -> None:
-        """Build the teacher and the neck.
-
-        Args:
-            teacher: Config of the :class:`FrozenTeacher`.
-            alignment: Config of a neck that aligns visible tokens, such as
-                :class:`DirectAlignment`.
-            layer_pairs: See :class:`AMD`.
-            weight: Weight of the alignment, which is averaged over the layer pairs.
-
-        Raises:
-            ConfigError: If a block does not exist, or teacher and student have other tokens.
-        """
+        super().__init__(**model)
         self.student_layers, teacher_layers = split_layer_pairs(layer_pairs)
         self.set_teacher(MODELS.build(dict(teacher, layers=teacher_layers)))
-        self.alignment_weight = weight
+        self.alignment_weight = alignment_weight
         self.alignment = build_neck(alignment, self.backbone, self.teacher, len(layer_pairs))
+        self._check()
+
+    def _check(self) -> None:
         last, depth = self.student_layers[-1], self.backbone.num_layers
         if last > depth:
             raise ConfigError(f'layer_pairs names student block {last}, the backbone has {depth}')
@@ -59,6 +67,14 @@ class FeatureAlignmentMixin(TeacherMixin):
                 'teacher and student must have the same tokens, (rows, columns) and class tokens: '
                 f'teacher.backbone has {teacher_tokens}, backbone has {student_tokens}'
             )
+
+    def loss(self, inputs: Tensor | list[Tensor], data_samples: list) -> dict[str, Tensor]:
+        """The model's own losses, and ``loss_direct``, of images or views (B, C, H, W)."""
+        with self.collected_layers() as layers:
+            losses = super().loss(inputs, data_samples)  # type: ignore[misc]
+        images = inputs if isinstance(inputs, Tensor) else torch.cat(inputs)
+        losses['loss_direct'] = self.alignment_loss(layers, images)
+        return losses
 
     @contextmanager
     def collected_layers(self) -> Iterator[list[list[Tensor]]]:
@@ -100,90 +116,12 @@ def append_output_to(calls: list[Tensor]) -> Callable:
 
 @MODELS.register_module()
 class AlignedMoCoV3(FeatureAlignmentMixin, MoCoV3):
-    """MoCo v3 (ICCV 2021, arXiv 2104.02057) with the alignment of DMAE, on both views.
-
-    Args:
-        teacher: See :meth:`FeatureAlignmentMixin.build_alignment`, like the next two.
-        alignment: Config of the neck.
-        layer_pairs: Blocks of student and teacher.
-        alignment_weight: Weight of the alignment.
-    """
-
-    def __init__(
-        self,
-        backbone: dict,
-        neck: dict,
-        head: dict,
-        teacher: dict,
-        alignment: dict,
-        layer_pairs: Sequence[tuple[int, int]],
-        alignment_weight: float = 1.0,
-        base_momentum: float = 0.01,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(
-            backbone,
-            neck,
-            head,
-            base_momentum=base_momentum,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
-        self.build_alignment(teacher, alignment, layer_pairs, alignment_weight)
-
-    def loss(self, inputs: list[Tensor], data_samples: list) -> dict[str, Tensor]:
-        """``loss`` (MoCo v3's) and ``loss_direct`` of two views (B, C, H, W)."""
-        with self.collected_layers() as layers:
-            losses = super().loss(inputs, data_samples)
-        losses['loss_direct'] = self.alignment_loss(layers, torch.cat(inputs))
-        return losses
+    """MoCo v3 (ICCV 2021, arXiv 2104.02057) with the alignment of DMAE, on both views."""
 
 
 @MODELS.register_module()
 class AlignedClassifier(FeatureAlignmentMixin, ImageClassifier):
-    """A classifier whose features are aligned with a teacher's in fine-tuning.
-
-    Args:
-        teacher: See :meth:`FeatureAlignmentMixin.build_alignment`, like the next two. Its
-            checkpoint may be that of a fine-tuned classifier.
-        alignment: Config of the neck.
-        layer_pairs: Blocks of student and teacher.
-        alignment_weight: Weight of the alignment.
-    """
-
-    head: Any
-    extract_feat: Callable[..., Any]
-
-    def __init__(
-        self,
-        backbone: dict,
-        head: dict,
-        teacher: dict,
-        alignment: dict,
-        layer_pairs: Sequence[tuple[int, int]],
-        alignment_weight: float = 1.0,
-        neck: dict | None = None,
-        train_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(
-            backbone,
-            neck,
-            head,
-            train_cfg=train_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
-        self.build_alignment(teacher, alignment, layer_pairs, alignment_weight)
-
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """The head's losses and ``loss_direct`` of images (B, C, H, W)."""
-        with self.collected_layers() as layers:
-            losses = super().loss(inputs, data_samples)
-        losses['loss_direct'] = self.alignment_loss(layers, inputs)
-        return losses
+    """A classifier whose features are aligned with a teacher's in fine-tuning."""
 
 
 @MODELS.register_module()
@@ -196,6 +134,7 @@ class LogitDistilledClassifier(TeacherMixin, ImageClassifier):
             the teacher's most likely class.
         temperature: Divides the logits of ``soft``, whose loss is multiplied by its square.
         weight: Weight of the distillation.
+        **classifier: Arguments of MMPretrain's ``ImageClassifier``.
 
     Raises:
         ConfigError: If the kind is unknown, the temperature is not above 0, or teacher and student
@@ -207,25 +146,13 @@ class LogitDistilledClassifier(TeacherMixin, ImageClassifier):
 
     def __init__(
         self,
-        backbone: dict,
-        head: dict,
         teacher: dict,
         kind: str = 'soft',
         temperature: float = 1.0,
         weight: float = 1.0,
-        neck: dict | None = None,
-        train_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **classifier: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            neck,
-            head,
-            train_cfg=train_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        super().__init__(**classifier)
         self.kind, self.temperature, self.weight = kind, temperature, weight
         self.set_teacher(MODELS.build(teacher))
         self._check()

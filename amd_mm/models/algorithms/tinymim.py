@@ -6,7 +6,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..mask_generators import TokenPartition
-from ..teachers import TeacherMixin
+from ..teachers import TeacherMixin, check_same_tokens
 from ..utils import compile_blocks as compile_in_place
 
 Views = Tensor | list[Tensor]
@@ -67,13 +67,7 @@ class TinyMIM(TeacherMixin, BaseModel):
         student, teacher = self.backbone, self.teacher.backbone
         if not 2 <= self.block <= student.depth:
             raise ConfigError(f'block={self.block} must be a block from 2 to {student.depth}')
-        for name in ('token_grid', 'patch_shape', 'in_channels', 'num_extra_tokens'):
-            if getattr(student, name) != getattr(teacher, name):
-                raise ConfigError(
-                    f'teacher and student must have the same tokens: {name} is '
-                    f'{getattr(teacher, name)} in teacher.backbone and {getattr(student, name)} in '
-                    'backbone'
-                )
+        check_same_tokens(student, teacher)
         if self.mask_generator:
             self.mask_generator.counts(student.token_grid)  # raises if ratios do not suit the grid
         if not self.head.reads_relations:

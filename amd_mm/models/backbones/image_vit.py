@@ -148,7 +148,7 @@ class ImageVisionTransformer(TokenSubsetMixin, VisionTransformer):
     def embed(
         self, patches: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
     ) -> Tensor:
-        """Embed only the tokens asked for: a convolution with stride = kernel is linear."""
+        """Embed the given tokens only; a convolution whose stride is its kernel is linear."""
         grid = grid or self.token_grid
         extra = self.num_extra_tokens
         table = resize_pos_embed(

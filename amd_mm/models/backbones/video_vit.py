@@ -19,7 +19,7 @@ from ..utils import (
 from ..utils import compile_blocks as compile_in_place
 from .vit import InitCfg, TokenSubsetMixin, check_patch_embedding, pop_pretrained
 
-# MMAction2's default, which has no name there.
+# MMAction2's default, copied because MMAction2 does not export it.
 DEFAULT_INIT = [
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
     dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
@@ -156,7 +156,7 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
     def embed(
         self, patches: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
     ) -> Tensor:
-        """Embed only the tokens asked for: a convolution with stride = kernel is linear."""
+        """Embed the given tokens only; a convolution whose stride is its kernel is linear."""
         table = self.pos_embed
         if grid is not None:
             table = resize_position_table(table, self.token_grid, grid)

@@ -1,4 +1,4 @@
-"""What the video and the image backbone add to their host's ViT."""
+"""Mixin of the video and the image backbone: encode a subset of the tokens."""
 
 import itertools
 from collections.abc import Sequence

@@ -10,7 +10,6 @@ that generate ``grid`` and ``pos_embed_type``.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
@@ -87,79 +86,6 @@ class AlignmentNeck(BaseModule):
         return losses
 
 
-class Projections(ModuleList):
-    """One module for each pair of layers, linear by default: (B, K, Cs) -> (B, K, Ct) each."""
-
-    def __init__(
-        self,
-        student_dims: int,
-        teacher_dims: int,
-        num_pairs: int,
-        bias: bool = True,
-        hidden: bool = False,
-    ) -> None:
-        super().__init__()
-        for _ in range(num_pairs):
-            module: nn.Module = nn.Linear(student_dims, teacher_dims, bias)
-            if hidden:
-                module = nn.Sequential(module, nn.GELU(), nn.Linear(teacher_dims, teacher_dims))
-            self.append(module)
-
-    def forward(self, layers: Sequence[Tensor]) -> list[Tensor]:
-        """Project the layers."""
-        return [projection(layer) for projection, layer in zip(self, layers)]
-
-
-class Generators(ModuleList):
-    """One small transformer for each pair of layers, which generates the teacher-only tokens.
-
-    Args:
-        dims: Width of the teacher.
-        num_pairs: Pairs of layers.
-        grid: The clip's tokens along (time, height, width).
-        init_cfg: Initialisation of each.
-        generator_depth: Blocks of a generator.
-        generator_heads: Attention heads of a generator; of width 64 by default.
-        pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
-        fused_attention: False uses MMAction2's own attention.
-
-    Raises:
-        ConfigError: If ``generator_depth`` is below 1.
-    """
-
-    def __init__(
-        self,
-        dims: int,
-        num_pairs: int,
-        grid: Grid,
-        init_cfg: InitCfg,
-        generator_depth: int = 2,
-        generator_heads: int | None = None,
-        pos_embed_type: str = 'sincos_1d',
-        fused_attention: bool = True,
-    ) -> None:
-        super().__init__()
-        if generator_depth < 1:
-            raise ConfigError(f'generator_depth must be at least 1, got {generator_depth}')
-        for _ in range(num_pairs):
-            self.append(
-                MaskTokenBlocks(
-                    dims,
-                    generator_depth,
-                    generator_heads or max(dims // 64, 1),
-                    grid,
-                    pos_embed_type=pos_embed_type,
-                    fused_attention=fused_attention,
-                    init_cfg=init_cfg,
-                )
-            )
-
-    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> list[Tensor]:
-        """Generate from visible tokens: (B, E + Kv, Ct) -> (B, Kg, Ct) each."""
-        visible, wanted = partition.visible, partition.generation_targets
-        return [generator.fill_in(layer, visible, wanted) for generator, layer in zip(self, layers)]
-
-
 @MODELS.register_module()
 class DirectAlignment(AlignmentNeck):
     """Direct alignment: a projection of the visible tokens. It is also the neck of DMAE.
@@ -181,22 +107,44 @@ class DirectAlignment(AlignmentNeck):
         init_cfg: InitCfg = XAVIER_INIT,
     ) -> None:
         super().__init__(loss, init_cfg)
-        self.projections = Projections(student_dims, teacher_dims, num_pairs, hidden=hidden)
+        self.projections = ModuleList()
+        for _ in range(num_pairs):
+            projection: nn.Module = nn.Linear(student_dims, teacher_dims)
+            if hidden:
+                last = nn.Linear(teacher_dims, teacher_dims)
+                projection = nn.Sequential(projection, nn.GELU(), last)
+            self.projections.append(projection)
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make direct predictions."""
-        return Aligned(direct=self.projections(layers))
+        return Aligned(direct=project(self.projections, layers))
 
 
-@MODELS.register_module()
-class GenerationAlignment(AlignmentNeck):
-    """Generation alignment: the visible tokens are projected, then enter a generator.
+class GeneratingNeck(AlignmentNeck):
+    """Base of the necks that generate: a linear layer and a small transformer for each pair.
 
     Args:
-        **generator: Options of :class:`Generators`, such as ``generator_depth``.
+        student_dims: Width of the student.
+        teacher_dims: Width of the teacher.
+        num_pairs: Pairs of layers.
+        grid: The clip's tokens along (time, height, width).
+        generator_depth: Blocks of a generator.
+        generator_heads: Attention heads of a generator; of width 64 by default.
+        pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
+        fused_attention: False uses MMAction2's own attention.
+        loss: Config of the distance.
+
+    Attributes:
+        projection_bias: Whether the linear layers have a bias.
+        separate_direct: Whether direct predictions have linear layers of their own.
+
+    Raises:
+        ConfigError: If ``generator_depth`` is below 1.
     """
 
     aligns_teacher_only = True
+    projection_bias = True
+    separate_direct = False
 
     def __init__(
         self,
@@ -204,80 +152,92 @@ class GenerationAlignment(AlignmentNeck):
         teacher_dims: int,
         num_pairs: int,
         grid: Grid,
+        generator_depth: int = 2,
+        generator_heads: int | None = None,
+        pos_embed_type: str = 'sincos_1d',
+        fused_attention: bool = True,
         loss: dict = L2,
         init_cfg: InitCfg = XAVIER_INIT,
-        **generator: Any,
     ) -> None:
         super().__init__(loss, init_cfg)
-        self.projections = Projections(student_dims, teacher_dims, num_pairs)
-        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
+        if generator_depth < 1:
+            raise ConfigError(f'generator_depth must be at least 1, got {generator_depth}')
+        pairs = range(num_pairs)
+        self.projections = ModuleList(
+            nn.Linear(student_dims, teacher_dims, self.projection_bias) for _ in pairs
+        )
+        if self.separate_direct:
+            self.direct_projections = ModuleList(
+                nn.Linear(student_dims, teacher_dims) for _ in pairs
+            )
+        self.generators = ModuleList(
+            MaskTokenBlocks(
+                teacher_dims,
+                generator_depth,
+                generator_heads or max(teacher_dims // 64, 1),
+                grid,
+                pos_embed_type=pos_embed_type,
+                fused_attention=fused_attention,
+                init_cfg=init_cfg,
+            )
+            for _ in pairs
+        )
+
+    def generate(self, projected: Sequence[Tensor], partition: TokenPartition) -> list[Tensor]:
+        """Generate from visible tokens: (B, E + Kv, Ct) -> (B, Kg, Ct) each."""
+        visible, wanted = partition.visible, partition.generation_targets
+        return [
+            generator.fill_in(tokens, visible, wanted)
+            for generator, tokens in zip(self.generators, projected)
+        ]
+
+
+@MODELS.register_module()
+class GenerationAlignment(GeneratingNeck):
+    """Generation alignment: the visible tokens are projected, then enter a generator."""
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make generated predictions."""
-        projected = self.projections(layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
-        return Aligned(generated=self.generators(projected, partition))
+        projected = project(self.projections, layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
+        return Aligned(generated=self.generate(projected, partition))
 
 
 @MODELS.register_module()
-class ParallelAlignment(AlignmentNeck):
+class ParallelAlignment(GeneratingNeck):
     """Direct and generation alignment side by side, which share nothing; supplement B.
 
-    The direct branch is one linear layer. Arguments are those of :class:`GenerationAlignment`.
+    The direct branch is one linear layer.
     """
 
     aligns_visible = True
-    aligns_teacher_only = True
-
-    def __init__(
-        self,
-        student_dims: int,
-        teacher_dims: int,
-        num_pairs: int,
-        grid: Grid,
-        loss: dict = L2,
-        init_cfg: InitCfg = XAVIER_INIT,
-        **generator: Any,
-    ) -> None:
-        super().__init__(loss, init_cfg)
-        self.projections = Projections(student_dims, teacher_dims, num_pairs)
-        self.direct_projections = Projections(student_dims, teacher_dims, num_pairs)
-        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
+    separate_direct = True
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make direct and generated predictions, independently."""
-        projected = self.projections(layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
+        projected = project(self.projections, layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
         return Aligned(
-            direct=self.direct_projections(layers), generated=self.generators(projected, partition)
+            direct=project(self.direct_projections, layers),
+            generated=self.generate(projected, partition),
         )
 
 
 @MODELS.register_module()
-class SerialAlignment(AlignmentNeck):
+class SerialAlignment(GeneratingNeck):
     """Serial alignment, AMD's default: the direct prediction enters the generator.
 
-    One bias-free linear layer for each pair serves both. Arguments are those of
-    :class:`GenerationAlignment`.
+    One bias-free linear layer for each pair serves both.
     """
 
     aligns_visible = True
-    aligns_teacher_only = True
     optional_losses = ('direct',)
-
-    def __init__(
-        self,
-        student_dims: int,
-        teacher_dims: int,
-        num_pairs: int,
-        grid: Grid,
-        loss: dict = L2,
-        init_cfg: InitCfg = XAVIER_INIT,
-        **generator: Any,
-    ) -> None:
-        super().__init__(loss, init_cfg)
-        self.projections = Projections(student_dims, teacher_dims, num_pairs, bias=False)
-        self.generators = Generators(teacher_dims, num_pairs, grid, init_cfg, **generator)
+    projection_bias = False
 
     def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
         """Make direct predictions, and generate from them."""
-        direct = self.projections(layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
-        return Aligned(direct=direct, generated=self.generators(direct, partition))
+        direct = project(self.projections, layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
+        return Aligned(direct=direct, generated=self.generate(direct, partition))
+
+
+def project(projections: ModuleList, layers: Sequence[Tensor]) -> list[Tensor]:
+    """Project each layer: (B, K, Cs) -> (B, K, Ct)."""
+    return [projection(layer) for projection, layer in zip(projections, layers)]
