@@ -15,6 +15,7 @@
 import copy
 import importlib
 import inspect
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,8 +47,11 @@ from mmpretrain.models.backbones import VisionTransformer as MMPretrainViT
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
-Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike]
-"""A training folder, a checkpoint (file, Hugging Face folder, address), or (config, checkpoint)."""
+Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike | None]
+"""A training folder, a checkpoint (file, Hugging Face folder, address), or (config, checkpoint).
+
+(config, None) gives random weights.
+"""
 
 __all__ = [
     'ClipSampling',
@@ -68,8 +72,6 @@ __all__ = [
     'stride_of',
     'video_steps',
 ]
-
-_CLASSIFIER = 'cls_head.fc_cls.weight'
 
 
 # -- models ------------------------------------------------------------------------------------
@@ -106,14 +108,17 @@ def load_model(
         CheckpointError: if the checkpoint cannot be read or does not fit.
     """
     cfg, checkpoint = find_source(source)
-    content = read_checkpoint(checkpoint)
+    content = read_checkpoint(checkpoint) if checkpoint else {}
     if cfg is None:
         cfg = _infer_config(to_amd_mm(content).state, frames, size, heads)
     model_cfg = inference_config(cfg)
     if model_cfg.get('cls_head'):
         model_cfg['cls_head']['average_clips'] = 'prob'
     model = _build(model_cfg, cfg)
-    load_into(model, content, name=checkpoint, logger='silent')
+    if checkpoint:
+        load_into(model, content, name=checkpoint, logger='silent')
+    else:
+        _initialise(model)
     model.cfg = copy.deepcopy(cfg)
     model.cfg.test_pipeline = find_pipeline(cfg, model.backbone)
     model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
@@ -145,58 +150,118 @@ def load_encoder(
         CheckpointError: if the checkpoint cannot be read or does not fit.
     """
     cfg, checkpoint = find_source(source)
-    state = to_amd_mm(read_checkpoint(checkpoint)).state
+    state = to_amd_mm(read_checkpoint(checkpoint)).state if checkpoint else None
     if cfg is None:
-        cfg = _infer_config(state, frames, size, heads)
+        cfg = _infer_config(state or {}, frames, size, heads)
     backbone = inference_config(cfg)['backbone']
     return build_encoder(backbone, state, checkpoint, cfg, allow_missing).to(choose_device(device))
 
 
-def build_encoder(
-    backbone: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    name: str,
-    cfg: Config,
-    allow_missing: Sequence[str] = (),
-) -> Encoder:
-    """Build an encoder of its parts; ``load_encoder`` calls this, and so may a teacher's loader.
+# -- features and predictions ------------------------------------------------------------------
+
+
+def extract_features(
+    model: Any,
+    source: Pixels,
+    sampling: ClipSampling | None = None,
+    *,
+    keep_tokens: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    """Features of a video, an image or an array.
 
     Args:
-        backbone: config of a ViT of this package, MMAction2 or MMPretrain.
-        state: weights in our names.
-        name: of the weights, for messages.
-        cfg: of the whole model, for the normalisation and the test pipeline.
-        allow_missing: see :func:`load_encoder`.
+        model: from :func:`load_model` or :func:`load_encoder`.
+        source: see :data:`Pixels`.
+        sampling: the clips of a video; by default those of the model's test pipeline.
+        keep_tokens: return every token instead of their mean.
+        backend: see :func:`read_sample`.
+
+    Returns:
+        (views, C), or (views, T', H', W', C) with ``keep_tokens``; on the CPU, float32. A view
+        is a clip of the test pipeline; an image is one view.
 
     Raises:
-        ConfigError: for another backbone.
-        CheckpointError: if the weights do not fit.
+        VideoError: if the input cannot be read.
     """
-    backbone = _our_backbone(backbone, cfg)
-    if issubclass(backbone['type'], VideoVisionTransformer):
-        backbone.update(
-            type=VideoVisionTransformer,
-            use_mean_pooling='backbone.fc_norm.weight' in state,
-            return_feat_map=False,
+    encoder = model if isinstance(model, Encoder) else encoder_of(model)
+    inputs = _sample(encoder.cfg, source, sampling, backend)['inputs']
+    if encoder.frames is None:
+        inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
+    return encoder.encode(inputs, keep_tokens=keep_tokens)
+
+
+def encoder_of(model: Any) -> Encoder:
+    """The encoder of a model from :func:`load_model`; it shares the weights."""
+    images = model.backbone.input_dims == 4
+    encoder = Encoder(model.backbone, **normalisation_of(model.cfg.model, images), cfg=model.cfg)
+    return encoder.to(next(model.parameters()).device)
+
+
+def predict(
+    model: Any,
+    source: Pixels,
+    sampling: ClipSampling | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    top: int = 5,
+    backend: str | None = None,
+) -> list[tuple[str, float]]:
+    """The most likely classes of a video, an image or an array.
+
+    Args:
+        model: a classifier from :func:`load_model`.
+        source: see :data:`Pixels`.
+        sampling: the clips of a video, whose probabilities are averaged; by default those of the
+            model's test pipeline.
+        labels: names of the classes; by default the checkpoint's, else ``class 0`` and so on.
+        top: how many classes.
+        backend: see :func:`read_sample`.
+
+    Returns:
+        (label, probability), the most likely first.
+
+    Raises:
+        ConfigError: if the model has no classifier, or another number of classes.
+        VideoError: if the input cannot be read.
+    """
+    if not getattr(model, 'with_cls_head', False) and not getattr(model, 'with_head', False):
+        raise ConfigError(
+            'the model has no classifier, as after pre-training: fine-tune it first '
+            '(configs/amd/recognition), or use extract_features'
         )
-    _return_one_feature(backbone)
-    built = _build(backbone, cfg)
-    load_into(built, state, allow_missing=allow_missing, fmt='amd_mm', name=name, logger='silent')
-    cfg = copy.deepcopy(cfg)
-    cfg.test_pipeline = find_pipeline(cfg, built)
-    normalisation = normalisation_of(cfg.model, images=built.input_dims == 4)
-    return Encoder(built, **normalisation, cfg=cfg)
+    sample = _sample(model.cfg, source, sampling, backend)
+    with torch.no_grad():
+        scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
+    labels = labels or model.dataset_meta.get('classes')
+    labels = labels or [f'class {number}' for number in range(len(scores))]
+    if len(labels) != len(scores):
+        raise ConfigError(f'{len(labels)} labels for a model of {len(scores)} classes')
+    values, index = scores.topk(min(top, len(scores)))
+    return [(labels[at], value) for at, value in zip(index.tolist(), values.tolist())]
 
 
-def find_source(source: Source) -> tuple[Config | None, str]:
-    """The config (None if there is none) and the checkpoint that a source names.
+def _sample(
+    cfg: Config, source: Pixels, sampling: ClipSampling | None, backend: str | None
+) -> dict[str, Any]:
+    pipeline = sampling.pipeline() if sampling else cfg.test_pipeline
+    with DefaultScope.overwrite_default_scope(_scope(cfg)):
+        return read_sample(pipeline, source, backend)
+
+
+# -- where a model comes from ------------------------------------------------------------------
+
+
+def find_source(source: Source) -> tuple[Config | None, str | None]:
+    """The config and the checkpoint that a source names; None where there is none.
 
     Raises:
         ConfigError: if there is no such config, or it cannot be read.
     """
     if isinstance(source, tuple):
         config, checkpoint = source
-        return config if isinstance(config, Config) else read_config(config), os.fspath(checkpoint)
+        cfg = config if isinstance(config, Config) else read_config(config)
+        return cfg, None if checkpoint is None else os.fspath(checkpoint)
     path = Path(source)
     last = path / 'last_checkpoint'
     if last.is_file():
@@ -265,11 +330,55 @@ def choose_device(name: str | None = None) -> str:
     return name
 
 
+# -- configs of models for inference -----------------------------------------------------------
+
+
+def build_encoder(
+    backbone: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None,
+    name: str | None,
+    cfg: Config,
+    allow_missing: Sequence[str] = (),
+) -> Encoder:
+    """Build an encoder from the config and the weights of a backbone.
+
+    Args:
+        backbone: config of a ViT of this package, MMAction2 or MMPretrain.
+        state: weights in our names; None initialises them.
+        name: of the weights, for messages.
+        cfg: of the whole model, for the normalisation and the test pipeline.
+        allow_missing: see :func:`load_encoder`.
+
+    Raises:
+        ConfigError: for another backbone.
+        CheckpointError: if the weights do not fit.
+    """
+    backbone = _our_backbone(backbone, cfg)
+    if issubclass(backbone['type'], VideoVisionTransformer):
+        backbone.update(
+            type=VideoVisionTransformer,
+            use_mean_pooling='backbone.fc_norm.weight' in (state or {}),
+            return_feat_map=False,
+        )
+    _return_one_feature(backbone)
+    built = _build(backbone, cfg)
+    if state is None:
+        _initialise(built)
+    else:
+        load_into(
+            built, state, allow_missing=allow_missing, fmt='amd_mm', name=name, logger='silent'
+        )
+    cfg = copy.deepcopy(cfg)
+    cfg.test_pipeline = find_pipeline(cfg, built)
+    normalisation = normalisation_of(cfg.model, images=built.input_dims == 4)
+    return Encoder(built, **normalisation, cfg=cfg)
+
+
 def inference_config(cfg: Config) -> dict[str, Any]:
     """The config of the model without the parts for training only.
 
-    AMD and its like become a ``MaskedAutoencoder``, distilled classifiers plain ones; of a model
-    that neither reconstructs nor classifies the backbone is left.
+    AMD becomes a ``MaskedAutoencoder``, a distilled classifier a plain one. A model that neither
+    reconstructs nor classifies is reduced to its backbone.
 
     Raises:
         ConfigError: if the model has no ViT.
@@ -362,6 +471,16 @@ def _build(part: dict[str, Any], cfg: Config) -> Any:
         raise ConfigError(f'the model of {cfg.filename} cannot be built: {error}') from error
 
 
+def _initialise(module: Any) -> None:
+    """Call ``init_weights`` without a line in the log for every parameter."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        module.init_weights()
+    finally:
+        logging.disable(before)
+
+
 def _infer_config(
     state: Mapping[str, Tensor], frames: int | None, size: int | None, heads: int | None
 ) -> Config:
@@ -377,8 +496,9 @@ def _infer_config(
             format_shape='NCTHW',
         ),
     )
-    if _CLASSIFIER in state:
-        classes, width = state[_CLASSIFIER].shape
+    classifier = state.get('cls_head.fc_cls.weight')
+    if classifier is not None:
+        classes, width = classifier.shape
         model['cls_head'] = dict(
             type='mmaction.TimeSformerHead', num_classes=classes, in_channels=width
         )
@@ -386,95 +506,3 @@ def _infer_config(
             model['cls_head']['type'] = 'amd_mm.LinearProbeHead'
             backbone['return_feat_map'] = True
     return Config(dict(model=model))
-
-
-# -- inputs and results ------------------------------------------------------------------------
-
-
-def _sample(
-    cfg: Config, source: Pixels, sampling: ClipSampling | None, backend: str | None
-) -> dict[str, Any]:
-    pipeline = sampling.pipeline() if sampling else cfg.test_pipeline
-    with DefaultScope.overwrite_default_scope(_scope(cfg)):
-        return read_sample(pipeline, source, backend)
-
-
-def extract_features(
-    model: Any,
-    source: Pixels,
-    sampling: ClipSampling | None = None,
-    *,
-    keep_tokens: bool = False,
-    backend: str | None = None,
-) -> Tensor:
-    """Features of a video, an image or an array.
-
-    Args:
-        model: from :func:`load_model` or :func:`load_encoder`.
-        source: see :data:`Pixels`.
-        sampling: the clips of a video; by default those of the model's test pipeline.
-        keep_tokens: return every token instead of their mean.
-        backend: see :func:`read_sample`.
-
-    Returns:
-        (views, C), or (views, T', H', W', C) with ``keep_tokens``; on the CPU, float32. A view
-        is a clip of the test pipeline; an image is one view.
-
-    Raises:
-        VideoError: if the input cannot be read.
-    """
-    encoder = model if isinstance(model, Encoder) else encoder_of(model)
-    inputs = _sample(encoder.cfg, source, sampling, backend)['inputs']
-    if encoder.frames is None:
-        inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
-    return encoder.encode(inputs, keep_tokens=keep_tokens)
-
-
-def encoder_of(model: Any) -> Encoder:
-    """The encoder of a model from :func:`load_model`; it shares the weights."""
-    images = model.backbone.input_dims == 4
-    encoder = Encoder(model.backbone, **normalisation_of(model.cfg.model, images), cfg=model.cfg)
-    return encoder.to(next(model.parameters()).device)
-
-
-def predict(
-    model: Any,
-    source: Pixels,
-    sampling: ClipSampling | None = None,
-    *,
-    labels: Sequence[str] | None = None,
-    top: int = 5,
-    backend: str | None = None,
-) -> list[tuple[str, float]]:
-    """The most likely classes of a video, an image or an array.
-
-    Args:
-        model: a classifier from :func:`load_model`.
-        source: see :data:`Pixels`.
-        sampling: the clips of a video, whose probabilities are averaged; by default those of the
-            model's test pipeline.
-        labels: names of the classes; by default the checkpoint's, else ``class 0`` and so on.
-        top: how many classes.
-        backend: see :func:`read_sample`.
-
-    Returns:
-        (label, probability), the most likely first.
-
-    Raises:
-        ConfigError: if the model has no classifier, or another number of classes.
-        VideoError: if the input cannot be read.
-    """
-    if not getattr(model, 'with_cls_head', False) and not getattr(model, 'with_head', False):
-        raise ConfigError(
-            'the model has no classifier, as after pre-training: fine-tune it first '
-            '(configs/amd/recognition), or use extract_features'
-        )
-    sample = _sample(model.cfg, source, sampling, backend)
-    with torch.no_grad():
-        scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
-    labels = labels or model.dataset_meta.get('classes')
-    labels = labels or [f'class {number}' for number in range(len(scores))]
-    if len(labels) != len(scores):
-        raise ConfigError(f'{len(labels)} labels for a model of {len(scores)} classes')
-    values, index = scores.topk(min(top, len(scores)))
-    return [(labels[at], value) for at, value in zip(index.tolist(), values.tolist())]

@@ -1,5 +1,8 @@
 """The Python front door: models of all sources, their features and predictions."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -49,11 +52,10 @@ def video(tiny_video_folder):
     return str(tiny_video_folder / 'more/deep/d clip 1.mp4')
 
 
-@pytest.fixture
-def run(tmp_path):
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
     """A training folder of a recogniser."""
-    folder = tmp_path / 'run'
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp('run')
     models.save(models.fine_tuned(), folder / 'epoch_1.pth')
     pipeline = SAMPLING.pipeline()
     cfg = dict(
@@ -160,7 +162,18 @@ def test_the_config_decides_and_is_checked(tmp_path):
         load_model(('no.py', path))
 
 
-def test_a_training_folder(run, video):
+def test_random_weights(run):
+    cfg = Config.fromfile(run / 'config.py')
+    for load in (load_model, load_encoder):
+        found = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            found.append(load((cfg, None)).backbone.blocks[0].attn.qkv.weight)
+        assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_a_training_folder(run, video, tmp_path):
+    run = Path(shutil.copytree(run, tmp_path / 'moved'))
     model = load_model(run)
     assert load_model(run / 'epoch_1.pth').cfg.filename == str(run / 'config.py')
     found = dict(predict(model, video, top=7))

@@ -41,10 +41,10 @@ from amd_mm.deployment import (
     PROGRAM_FORMATS,
     Exported,
     PortableModel,
-    build_classifier,
-    build_encoder,
     check_request,
     export_program,
+    portable_classifier,
+    portable_encoder,
 )
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
@@ -132,7 +132,7 @@ def export_model(args: argparse.Namespace) -> None:
         )
     print(f'config: {cfg.filename}')
     cfg.merge_from_dict(args.cfg_options or {})
-    build = build_encoder if args.features else build_classifier
+    build = portable_encoder if args.features else portable_classifier
     model = build(cfg, checkpoint, args.input)
     found = export_program(
         model, args.out, args.format, args.tolerance, facts(args, cfg, model), args.force

@@ -80,7 +80,7 @@ def build_config(args: argparse.Namespace) -> Config:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ConfigError(f'--dump {args.dump} must end in .pkl or .pickle')
         make_folder(Path(args.dump).parent, '--dump')
-        # First, so that predictions are kept if another metric fails.
+        # The dump comes first: predictions are kept even if another metric fails.
         add_metric(cfg, dict(type='mmengine.DumpResults', out_file_path=args.dump), first=True)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'test_dataloader')

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from amd_mm.errors import ConfigError, VideoError
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
+from torch import Tensor
 
 from .files import IMAGE_EXTENSIONS
 from .transforms import clips_for_testing
@@ -120,6 +122,31 @@ def read_sample(
     bgr = np.ascontiguousarray(image[..., ::-1])  # as LoadImage reads it
     steps = [step for step in pipeline if not _name(step).startswith('LoadImage')]
     return Compose(steps)(dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2]))
+
+
+def read_clips(
+    backbone: Any, paths: Sequence[str], stride: int | None = 4, backend: str = 'pyav'
+) -> Tensor:
+    """Read the middle clip of videos or images, as testing does, in the size of a backbone.
+
+    An image becomes a clip that repeats it; an image model gets the middle frame of a video.
+
+    Args:
+        backbone: a ViT of this package.
+        paths: videos and images.
+        stride: from one frame to the next; None takes one frame from each equal part of a video.
+        backend: video reader, see :func:`amd_mm.datasets.open_video`.
+
+    Returns:
+        (B, 3, T, H, W), or (B, 3, H, W) for an image model; uint8, RGB.
+
+    Raises:
+        VideoError: if a file cannot be read.
+    """
+    (steps, rows, _), (tubelet, side, _) = backbone.token_grid, backbone.patch_shape
+    pipeline = ClipSampling(steps * tubelet, stride, size=rows * side).pipeline(backend)
+    clips = torch.cat([read_sample(pipeline, path)['inputs'] for path in paths])  # (B, 3, T, H, W)
+    return clips if backbone.input_dims == 5 else clips[:, :, 0]
 
 
 def video_steps(

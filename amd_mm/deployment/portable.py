@@ -93,7 +93,7 @@ class PortableModel(nn.Module):
         return self.run(values.flip(1) if self.bgr else values)
 
 
-def build_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
+def portable_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
     """A fine-tuned or probed model, from pixels to logits; a clip is one view.
 
     Args:
@@ -122,7 +122,7 @@ def build_classifier(cfg: Config, checkpoint: str, takes: str = 'uint8') -> Port
     return _portable(model, run, encoder_of(model), model_cfg, 'logits', takes)
 
 
-def build_encoder(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
+def portable_encoder(cfg: Config, checkpoint: str, takes: str = 'uint8') -> PortableModel:
     """The backbone of a model of any task, from pixels to features: ``Encoder.forward``.
 
     Args:

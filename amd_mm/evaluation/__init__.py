@@ -1,4 +1,4 @@
-"""What is not in MMAction2: reports of classes, probes of features."""
+"""Reports for each class, features of many videos, probes and comparisons of predictions."""
 
 from .ava import PerClassAVAMetric
 from .classification_report import ClassificationReport

@@ -97,7 +97,7 @@ class FeatureFolder:
                 )
         elif self.folder.is_dir() and any(self.folder.rglob('*.npy')):
             raise ConfigError(
-                f'{folder} holds .npy files without {SETTINGS}, which tells how they were made; '
+                f'{folder} holds .npy files without {SETTINGS}, the record of their settings; '
                 'give another folder'
             )
         else:

@@ -1,12 +1,18 @@
-"""Pictures: training curves, classes, reconstructions, attention, similarity, annotated videos.
+"""Plots, reconstructions, attention distances, similarity of features, annotated videos.
 
-Drawn without a display. Here are the figures that need no model; import the others from
-``reconstruction``, ``attention``, ``similarity`` and ``video``.
+Drawn without a display. Import from ``plots`` (training curves, classes), ``reconstruction``,
+``features`` and ``video``; the plots that need no model are here too.
 """
 
-from .classes import draw_class_accuracies, draw_class_differences, draw_confusion_matrix
-from .curves import draw_training_curves, read_series
-from .style import save_figure, styled
+from .plots import (
+    draw_class_accuracies,
+    draw_class_differences,
+    draw_confusion_matrix,
+    draw_training_curves,
+    read_series,
+    save_figure,
+    styled,
+)
 
 __all__ = [
     'draw_class_accuracies',

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..models.algorithms import Reconstruction
 from ..models.utils import token_mask
-from .style import figure_pixels, save_figure, styled
+from .plots import figure_pixels, save_figure, styled
 from .video import MOVING, write_frames
 
 Patch = tuple[int, int, int]  # frames, rows and columns of a token
@@ -118,7 +118,7 @@ def draw_reconstruction(
         path: the picture. ``.gif`` and ``.mp4`` move; in other formats time goes to the right.
         names: of the clips.
         note: below the picture, see :func:`borrowed_note`.
-        max_frames: frames of a clip in a picture that does not move, evenly spaced.
+        max_frames: largest number of frames in a picture that does not move, evenly spaced.
         title: above the picture.
         fps: frames per second of ``.gif`` and ``.mp4``.
 
@@ -149,7 +149,7 @@ def reconstruction_figure(
     views, length = views_of(result, patch), result.clip.shape[2]
     if length == 1:
         return _still_figure(views, names, note, title)[0]
-    frames = np.linspace(0, length - 1, min(length, max_frames)).astype(int).tolist()
+    frames = range(0, length, -(-length // max_frames))  # evenly spaced, at most max_frames
     count = len(result.clip)
     height = 1.3 + 1.08 * (count * len(views) + 0.35 * (count - 1))
     figure = Figure(figsize=(2.1 + 1.05 * len(frames), height))

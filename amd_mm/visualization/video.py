@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets import VideoReader, open_video
 from ..errors import ConfigError
+from .plots import COLOURS
 
 Rows = Sequence[tuple[str, float]]  # names and probabilities, from top to bottom
 
@@ -21,8 +22,7 @@ _GIF_HEIGHT = 240
 _GIF_FPS = 10
 _FALLBACK_FPS = 25.0  # of a file without a frame rate
 _CHUNK = 32  # frames in memory
-# Okabe and Ito's colours, distinct to most colour-blind people, the bright ones first.
-_COLOURS = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')
+_COLOURS = [COLOURS[at] for at in (4, 5, 2, 3, 1, 0)]  # the bright ones first
 
 
 class Person(NamedTuple):

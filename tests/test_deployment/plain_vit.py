@@ -45,30 +45,28 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    def __init__(self, width: int, patch: tuple[int, ...]) -> None:
+    def __init__(self, width: int, patch: tuple[int, int, int]) -> None:
         super().__init__()
-        conv = nn.Conv3d if len(patch) == 3 else nn.Conv2d
-        self.proj = conv(3, width, patch, patch)
+        self.proj = nn.Conv3d(3, width, patch, patch)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
 class PlainViT(nn.Module):
-    """Mean of the tokens, then ``fc_norm``; or all of them, normed.
-
-    Args:
-        patch (tuple[int, ...]): Of a video (3 numbers) or an image (2).
-        tokens (int): Patches, and the class token of an image.
-    """
+    """Mean of the tokens, then ``fc_norm``; or all of them, normed."""
 
     def __init__(
-        self, width: int, depth: int, heads: int, patch: tuple[int, ...], tokens: int, mean: bool
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        patch: tuple[int, int, int],
+        tokens: int,
+        mean: bool,
     ) -> None:
         super().__init__()
         self.mean = mean
-        if len(patch) == 2:
-            self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
         self.patch_embed = PatchEmbed(width, patch)
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
@@ -79,11 +77,5 @@ class PlainViT(nn.Module):
             self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.patch_embed(x)
-        images = hasattr(self, 'cls_token')
-        if images:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
-        x = self.blocks(x + self.pos_embed)
-        if self.mean:
-            return self.fc_norm(x[:, int(images) :].mean(1))
-        return self.norm(x)
+        x = self.blocks(self.patch_embed(x) + self.pos_embed)
+        return self.fc_norm(x.mean(1)) if self.mean else self.norm(x)

@@ -8,10 +8,9 @@ from amd_mm.apis import load_encoder
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.runner import Runner
 
 from tests import tiny
-from tests.test_configs.shrink import CONFIGS, make_data, shrink
+from tests.test_configs.shrink import CONFIGS
 
 from . import models
 
@@ -106,28 +105,15 @@ def test_the_optimiser_is_silent_about_frozen_parameters(paramwise, caplog):
     assert decays == {(3, 64): 0.1, (3,): 0.0 if paramwise else 0.1}
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory, make_video):
-    return make_data(tmp_path_factory.mktemp('layouts'), make_video)
-
-
 @pytest.mark.parametrize(
-    'name',
+    'name, flips',
     [
-        'linear-probe_vit-small-p16_8xb64-sparse16-30e_sthv2.py',
-        'linear-probe_vit-base-p16_8xb64-16x4x1-30e_k400.py',
+        ('linear-probe_vit-small-p16_8xb64-sparse16-30e_sthv2.py', False),
+        ('linear-probe_vit-base-p16_8xb64-16x4x1-30e_k400.py', True),
     ],
 )
-def test_configs_can_be_tested(name, data):
-    cfg = shrink(Config.fromfile(CONFIGS / 'amd/probe' / name), data)
-    names = [
-        transform['type'] for transform in cfg.train_dataloader.dataset.pipeline[-1].transforms
-    ]
+def test_configs_augment_little(name, flips):
+    cfg = Config.fromfile(CONFIGS / 'amd/probe' / name)
+    names = [one['type'] for one in cfg.train_dataloader.dataset.pipeline[-1].transforms]
     assert 'amd_mm.RandAugment' not in names
-    assert ('mmaction.Flip' in names) == ('k400' in name)
-    model = MODELS.build(cfg.model).eval()
-    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
-    with torch.no_grad():
-        sample, *_ = model.test_step(next(iter(loader)))
-    assert sample.pred_score.shape == (model.cls_head.num_classes,)
-    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.0))
+    assert ('mmaction.Flip' in names) == flips

@@ -137,48 +137,21 @@ def test_largest_leaves_out_what_does_not_differ(pair):
     assert [one.label for one in losses] == [1]
 
 
-def test_largest_takes_both_ends():
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(20), 30)
-    first, second = (type('P', (), {})() for _ in range(2))  # plain carriers of arrays
-    for one, accuracy in ((first, 0.7), (second, 0.6)):
-        wrong = rng.random(600) > accuracy
-        one.labels, one.num_classes, one.videos = labels, 20, ()
-        one.correct, one.source = ~wrong, 'x'
-    result = compare_predictions(first, second)
-    gains, losses = result.largest(3)
-    differences = [one.difference for one in result.classes]
-    assert [one.difference for one in gains] == differences[:3]
-    assert [one.difference for one in losses] == differences[-3:]
-    assert sorted(differences, reverse=True) == differences
-    weighted = sum(one.difference * one.videos for one in result.classes)
-    assert weighted / 600 == pytest.approx(result.first - result.second)
-
-
 @pytest.mark.parametrize(
     'other, message',
     [
         (samples_of([0, 1], [0, 1]), 'has 3 videos and .* has 2'),
         (samples_of([0, 1, 1], [0, 1, 1], classes=5), '4 classes and .* has 5'),
         (samples_of([0, 2, 1], [0, 1, 1]), '1 of 3 labels .* entry 1: 1 and 2'),
+        (samples_of([0, 1, 1], [0, 1, 1], names='xzy'), 'entry 1 is video y in .* z'),
     ],
 )
 def test_refuses_other_videos(tmp_path, other, message):
-    mine = dump(tmp_path / 'mine.pkl', samples_of([0, 1, 1], [0, 1, 1]))
+    mine = samples_of([0, 1, 1], [0, 1, 1], names=['d/x.mp4', 'd/y.mp4', 'y.mp4'])
+    files = [dump(tmp_path / 'mine.pkl', mine), dump(tmp_path / 'other.pkl', other)]
     with pytest.raises(CheckpointError, match=message) as error:
-        compare_predictions(
-            read_predictions(mine), read_predictions(dump(tmp_path / 'other.pkl', other))
-        )
+        compare_predictions(*map(read_predictions, files))
     assert 'mine.pkl' in str(error.value) and 'other.pkl' in str(error.value)
-
-
-def test_refuses_the_same_labels_of_other_videos(tmp_path):
-    one, two = (
-        read_predictions(dump(tmp_path / f'{at}.pkl', samples_of([0, 0], [0, 0], names=names)))
-        for at, names in enumerate([['d/x.mp4', 'd/y.mp4'], ['x', 'z']])
-    )
-    with pytest.raises(CheckpointError, match='entry 1 is video y in .* z'):
-        compare_predictions(one, two)
 
 
 def test_writes_all_classes(tmp_path, pair):

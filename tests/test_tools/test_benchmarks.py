@@ -19,8 +19,8 @@ AMD = QUICKSTART / 'quickstart_amd_student.py'
 VIDEOMAE = QUICKSTART / 'quickstart_videomae_student.py'
 TINYMIM = ROOT / 'configs' / 'quickstart_image' / 'quickstart_image_tinymim.py'
 MAE = ROOT / 'configs' / 'quickstart_image' / 'quickstart_image_teacher.py'
-RUNS = ('--repeats', '2', '--warmup', '1', '--threads', '1')
-STEP = (*RUNS, '--batch', '2', '--loss-steps', '3')
+RUNS = ('--repeats', '1', '--warmup', '1', '--threads', '1')
+STEP = (*RUNS, '--batch', '1', '--loss-steps', '2')
 VIT = (*RUNS, '--size', 'tiny', '--frames', '4', '--side', '32')
 MEMORY = dict(before=100.0, peak=250.0)
 NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline')
@@ -65,15 +65,12 @@ def test_step_against_the_plain_step(
     assert found['losses']['amd_mm'] == pytest.approx(found['losses']['plain'], rel=1e-5)
     assert found['machine']['torch'] == torch.__version__ and 'date' in found['machine']
     for name in ('amd_mm', 'plain'):
-        assert len(found['losses'][name]) == 3 and min(found['seconds'][name]) > 0
+        assert len(found['losses'][name]) == 2 and min(found['seconds'][name]) > 0
         assert found['memory'][name] == MEMORY
     assert 'aten::' in profile.read_text()
 
 
 def test_memory_and_speed_of_the_device(bench: SimpleNamespace) -> None:
-    assert bench.common.in_new_process(dict, [('in', 'another process')]) == {
-        'in': 'another process'
-    }
     tool = bench.pretrain_step
     args = tool.parse_args([str(VIDEOMAE), *STEP])
     memory = tool.memory_of('amd_mm', args)
@@ -81,7 +78,7 @@ def test_memory_and_speed_of_the_device(bench: SimpleNamespace) -> None:
     assert 1e8 < tool.matmul_speed(args, repeats=1) < 1e15
 
 
-@pytest.mark.parametrize('config', [VIDEOMAE, MAE, TINYMIM], ids=lambda path: path.stem)
+@pytest.mark.parametrize('config', [MAE, TINYMIM], ids=lambda path: path.stem)
 def test_step_against_an_option(
     bench: SimpleNamespace, no_new_process: None, capsys: pytest.CaptureFixture, config: Path
 ) -> None:
@@ -145,11 +142,9 @@ def test_flops_by_hand(bench: SimpleNamespace) -> None:
     'arguments, message',
     [
         ([MAE, '--against', 'plain'], 'the plain step needs a video backbone'),
-        ([AMD, '--against', 'compile'], '--against compile: neither'),
         ([QUICKSTART / 'quickstart_finetune.py'], 'not a pre-training config'),
         ([AMD, '--device', 'cuda:99'], '--device cuda:99 cannot be used'),
         ([QUICKSTART / 'no_such.py'], 'no_such.py'),
-        ([AMD, '--batch', '0'], "'0' is not an integer of at least 1"),
     ],
 )
 def test_step_errors(
@@ -174,18 +169,15 @@ def test_recognition(
     assert all(difference < 1e-4 for difference in found['differences'].values())
 
 
-@pytest.mark.parametrize('name', ['outputs', 'gradients'])
-def test_unequal_backbones_are_not_timed(bench: SimpleNamespace, name: str) -> None:
+def test_unequal_gradients_are_not_timed(bench: SimpleNamespace) -> None:
     tool = bench.recognition
     args = tool.parse_args([*VIT, '--batch', '2'])
     models = {kind: tool.build_model(kind, args) for kind in tool.TYPES}
     models['fused'].load_state_dict(models['stock'].state_dict())
     attention = models['fused'][0].blocks[5].attn
-    if name == 'outputs':
-        attention.scale *= 1.5
-    else:  # the same outputs, other gradients
-        attention.q_bias.register_hook(lambda gradient: gradient * 1000)
-    with pytest.raises(bench.common.UnequalError, match=f'{name} of fused and stock'):
+    # The same outputs, other gradients.
+    attention.q_bias.register_hook(lambda gradient: gradient * 1000)
+    with pytest.raises(bench.common.UnequalError, match='gradients of fused and stock'):
         tool.compare(models, tool.make_clips(args), args)
 
 
@@ -228,11 +220,6 @@ def test_all_pipelines_make_the_same_clips(bench: SimpleNamespace, small_video: 
     pipelines['public'] = lambda paths, seed: tool.public_pipeline('pyav', 2)(paths, seed) + 0.1
     with pytest.raises(bench.common.UnequalError, match="'public'"):
         tool.compare(pipelines, [small_video], range(1))
-
-
-def test_missing_videos_are_named(bench: SimpleNamespace, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'none\.mp4 does not exist'):
-        bench.data_pipeline.list_videos([str(tmp_path / 'none.mp4')])
 
 
 # ---------------------------------------------------------------- scaling
@@ -325,19 +312,3 @@ def test_scaling(bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureF
         assert cells[3] == f'{100 * values["efficiency"]:.1f} %'
     for assumed in ('gather(k, V, B)', '300 GB/s', '25 GB/s', '10 us', '80 %'):
         assert assumed in text
-
-
-@pytest.mark.parametrize(
-    'arguments, message',
-    [
-        (['missing.py'], 'missing.py'),
-        ([str(AMD), '--intra-gbs', '0'], "'0' is not a number"),
-        ([str(AMD), '--overlap', '2'], "'2' is not a number from 0 to 1"),
-    ],
-)
-def test_scaling_errors(
-    bench: SimpleNamespace, capsys: pytest.CaptureFixture, arguments: list, message: str
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        bench.scaling.main([*arguments, '--step-ms', '1', '--clips', '1'])
-    assert message in f'{caught.value}{capsys.readouterr().err}'

@@ -42,23 +42,8 @@ def files(tmp_path, monkeypatch):
 
 def test_table_and_picture(files, capsys):
     tool = load_tool('compare_predictions')
-    assert (
-        tool.main(
-            [
-                *files,
-                '--names',
-                'AMD',
-                'VideoMAE',
-                '--labels',
-                'names.txt',
-                '--top',
-                '2',
-                '--out',
-                'out',
-            ]
-        )
-        == 0
-    )
+    options = '--names AMD VideoMAE --labels names.txt --top 2 --out out'
+    assert tool.main([*files, *options.split()]) == 0
     with open('out/class_differences.csv') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == CLASSES

@@ -1,4 +1,4 @@
-"""Reconstructions of any checkpoint with a decoder, as pictures and videos."""
+"""Reconstructions: the tokens that are shown, masks by seed, still and moving pictures."""
 
 from pathlib import Path
 
@@ -7,27 +7,25 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.apis import encoder_of, load_model
-from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
+from amd_mm.datasets.inference import read_clips
 from amd_mm.models.algorithms import Reconstruction
 from amd_mm.models.mask_generators import AsymmetricTubeMaskGenerator
 from amd_mm.registry import MODELS
-from amd_mm.visualization.inputs import read_inputs
 from amd_mm.visualization.reconstruction import (
     BORROWED,
     borrowed_note,
     draw_reconstruction,
     reconstruct,
+    reconstruction_figure,
     show_tokens,
     views_of,
 )
+from mmengine.config import Config
 from PIL import Image
 
-from ..tiny import amd, backbone, videomae
-from ..tiny_image import dmae, image_amd, image_backbone, mae
-from ..tiny_tinymim import tinymim
-from .checkpoints import work_folder
-from .visualize_tools import run_tool
+from ..tiny import amd, backbone, build, videomae
+from ..tiny_image import image_backbone, mae
 
 PATCH = (2, 8, 8)
 
@@ -59,6 +57,13 @@ def test_the_teacher_has_a_row_only_if_it_sees_more() -> None:
     assert len(captions[1]) == 3
 
 
+@pytest.mark.parametrize('most, shown', [(8, range(1, 17, 2)), (5, range(1, 17, 4))])
+def test_frames_are_evenly_spaced(most: int, shown: range) -> None:
+    figure = reconstruction_figure(reconstruction(frames=16), PATCH, max_frames=most)
+    labels = [axes.get_xlabel() for axes in figure.subfigs[-1].axes]
+    assert [label for label in labels if label] == [f'frame {number}' for number in shown]
+
+
 @pytest.mark.parametrize('end', ['.png', '.gif', '.mp4'])
 def test_pictures_with_names_and_note(tmp_path: Path, end: str) -> None:
     path = tmp_path / 'new' / f'picture{end}'
@@ -75,72 +80,14 @@ def test_pictures_with_names_and_note(tmp_path: Path, end: str) -> None:
         assert frames.std(0).max() > 10  # it moves
 
 
-def tool(*arguments: object) -> int:
-    few = ('--device', 'cpu', '--frames', 2)  # drawing takes the time
-    return run_tool('reconstruction', *few, *arguments)
-
-
-@pytest.fixture(scope='module')
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('images') / 'image.png'
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (70, 90, 3)))
-    return path
-
-
-@pytest.mark.parametrize('name', ['videomae', 'amd'])
-def test_videos(
-    name: str, tmp_path: Path, tiny_videos: list, image: Path, capsys: pytest.CaptureFixture
-) -> None:
-    checkpoint = work_folder(tmp_path / 'run', videomae() if name == 'videomae' else amd())
-    out = tmp_path / 'new' / 'a.png'
-    assert tool(checkpoint, tiny_videos[0], image, '--out', out) == 0
-    said = capsys.readouterr().out
-    teacher = 32 if name == 'amd' else 16
-    assert f'2 inputs of 64 tokens; the student sees 16, the teacher {teacher}' in said
-    assert BORROWED in said
-    strip = cv2.imread(str(out))
-    assert strip.shape[1] > 400 and strip.min() == 0
-
-
-@pytest.mark.parametrize('name', ['mae', 'dmae', 'amd'])
-def test_images(
-    name: str, tmp_path: Path, tiny_videos: list, image: Path, capsys: pytest.CaptureFixture
-) -> None:
-    cfg = dict(mae=mae, dmae=dmae, amd=image_amd)[name]()
-    cfg['head'] = dict(type='amd_mm.PixelReconstructionHead', target='pixels')
-    checkpoint = work_folder(tmp_path / 'run', cfg)
-    out = tmp_path / 'a.png'
-    assert tool(checkpoint, image, tiny_videos[0], '--out', out) == 0
-    assert BORROWED not in capsys.readouterr().out
-    assert cv2.imread(str(out)).min() == 0
-    assert tool(checkpoint, image, '--out', tmp_path / 'a.gif') == 1
-    assert 'images do not move' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('fmt', ['videomae', 'huggingface', 'mae'])
-def test_public_checkpoints(fmt: str, tmp_path: Path, tiny_videos: list, image: Path) -> None:
-    own = work_folder(tmp_path / 'own', mae() if fmt == 'mae' else videomae())
-    state = torch.load(own, weights_only=True)['state_dict']
-    public = tmp_path / 'public.pth'
-    torch.save(dict(model=from_amd_mm(state, fmt).state), public)
-    source = image if fmt == 'mae' else tiny_videos[0]
-    pictures = []
-    for call in ((own,), (own.parent / 'config.py', public)):
-        out = tmp_path / f'{len(call)}.png'
-        assert tool(*call, source, '--out', out) == 0
-        pictures.append(cv2.imread(str(out)))
-    assert np.array_equal(*pictures)
-
-
 def test_equals_the_whole_model_with_its_preprocessor(tmp_path: Path, tiny_videos: list) -> None:
     """Without the teacher, and with the inputs as the tool reads them."""
     cfg = amd()
     cfg['mask_generator']['decoder_ratio'] = 0.5
-    checkpoint = work_folder(tmp_path / 'run', cfg)
-    loaded = load_model(checkpoint)
-    whole = MODELS.build(cfg)
-    whole.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
-    clips = read_inputs(loaded.backbone, tiny_videos[:2])
+    whole = build(cfg)
+    torch.save(dict(state_dict=whole.state_dict()), tmp_path / 'x.pth')
+    loaded = load_model((Config(dict(model=cfg)), tmp_path / 'x.pth'))
+    clips = read_clips(loaded.backbone, tiny_videos[:2])
     assert clips.shape == (2, 3, 8, 64, 64)
     batch = dict(inputs=list(clips.unsqueeze(1)), data_samples=None)
     made = whole.data_preprocessor(batch, False)['inputs']
@@ -167,9 +114,7 @@ def test_masks_depend_on_the_seed_only(cfg: dict, shape: tuple) -> None:
     assert not torch.equal(reconstruct(model, values, 2).partition.visible, first)
 
 
-@pytest.mark.parametrize(
-    'target, note', [('per_channel', BORROWED), ('per_patch', BORROWED), ('pixels', '')]
-)
+@pytest.mark.parametrize('target, note', [('per_channel', BORROWED), ('pixels', '')])
 def test_the_note(target: str, note: str) -> None:
     head = dict(type='amd_mm.PixelReconstructionHead', target=target)
     assert borrowed_note(MODELS.build(videomae(head=head))) == note
@@ -180,46 +125,10 @@ def test_the_middle_of_an_image(tmp_path: Path) -> None:
     values[:, 20:60] = (255, 0, 0)  # blue in OpenCV's order
     path = str(tmp_path / 'wide.png')
     cv2.imwrite(path, values)
-    square = read_inputs(MODELS.build(image_backbone()), [path])
+    square = read_clips(MODELS.build(image_backbone()), [path])
     assert square.shape == (1, 3, 64, 64)
     assert (square[0, 2, :, 2:-2] == 255).all() and square[0, :2].max() < 5
-    still = read_inputs(MODELS.build(backbone()), [path])
+    still = read_clips(MODELS.build(backbone()), [path])
     assert still.shape == (1, 3, 8, 64, 64)
     assert torch.equal(still[:, :, 0], still[:, :, 7])
     assert torch.equal(still[:, :, 0], square)
-
-
-def test_other_ratios(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
-    checkpoint = work_folder(tmp_path / 'run', amd())
-    call = (checkpoint, tiny_videos[0], '--out', tmp_path / 'a.png')
-    assert tool(*call, '--student-ratio', '0.9', '--teacher-ratio', '0.25') == 0
-    assert 'the student sees 8, the teacher 48' in capsys.readouterr().out
-    assert tool(*call, '--teacher-ratio', '0.9') == 1
-    assert 'teacher_ratio=0.9' in capsys.readouterr().err
-
-
-def test_errors(tmp_path: Path, tiny_videos: list, capsys: pytest.CaptureFixture) -> None:
-    good = work_folder(tmp_path / 'good', videomae())
-    relations = work_folder(tmp_path / 'tinymim', tinymim())
-    bare = work_folder(tmp_path / 'bare', amd(rec_weight=0))
-    alone = work_folder(tmp_path / 'alone', videomae())
-    (alone.parent / 'last_checkpoint').unlink()
-    state = torch.load(good, weights_only=True)['state_dict']
-    encoder = tmp_path / 'encoder.pth'
-    torch.save({k: v for k, v in state.items() if k.startswith('backbone.')}, encoder)
-    config = good.parent / 'config.py'
-    text = tmp_path / 'bad.png'
-    text.write_text('no image')
-    video, out = tiny_videos[0], ('--out', tmp_path / 'x.png')
-    for call, said in (
-        ((good, video, '--out', 'x.avi'), 'has to end in one of'),
-        ((good, *out), 'at least one input'),
-        ((good, text, *out), f'cannot read {text}'),
-        ((alone, video, *out), 'there is no config beside'),
-        ((config, encoder, video, *out), 'decoder'),
-        ((relations, video, *out), 'cannot reconstruct'),
-        ((bare, video, *out), 'cannot reconstruct'),
-    ):
-        assert tool(*call) == 1
-        assert said in capsys.readouterr().err
-    assert not (tmp_path / 'x.png').exists()

@@ -9,7 +9,8 @@ frame, in pixels of the model's input; the second row, for video, that in time. 
 patches. The numbers, also in patches, are written to distance.csv.
 
 CHECKPOINT has any known format, pre-trained or fine-tuned. CONFIG is its config. Video models
-mostly need none, and the config that training left beside a checkpoint is found.
+mostly need none, and the config that training left beside a checkpoint is found. To compare with
+an untrained model, give `--model untrained random CONFIG`.
 
 INPUT is a video, an image, or a folder, of which the first few are taken. Ten clips are enough.
 """
@@ -19,17 +20,15 @@ import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.errors import ConfigError
-from amd_mm.visualization.attention import (
+from amd_mm.visualization.features import (
     Distances,
     attention_distances,
     draw_attention_distances,
     write_attention_distances,
 )
-from amd_mm.visualization.inputs import find_inputs
-from amd_mm.visualization.style import check_picture
+from amd_mm.visualization.plots import check_picture
 from common import new_parser, run_tool
-from sources import add_input_arguments, load, read_clips
+from sources import add_input_arguments, clips_for, find_inputs, load, named_models
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,18 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Measure every model, then draw."""
     check_picture(args.out)
-    models = {}
-    for model in args.model:
-        if not 2 <= len(model) <= 3:
-            raise ConfigError(f'--model {" ".join(model)}: give NAME CHECKPOINT [CONFIG]')
-        if model[0] in models:
-            raise ConfigError(f'two models have the same name, {model[0]}')
-        models[model[0]] = model[1:]
+    models = named_models(args.model, '--model')
     files = find_inputs(args.inputs, args.limit)
     found: dict[str, Distances] = {}
     for name, source in models.items():
         encoder = load(source, args.device)
-        inputs = read_clips(encoder, files, encoder.cfg, args)
+        inputs = clips_for(encoder, files, encoder.cfg, args)
         found[name] = attention_distances(encoder.backbone, inputs)
         first, *_, last = found[name].space.mean(1)
         print(

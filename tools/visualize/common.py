@@ -1,4 +1,4 @@
-"""What the tools of this folder share: their command lines and the ending on an error."""
+"""Command line and error handling of the tools in this folder."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ def new_parser(
     Args:
         script: file of the tool.
         description: its docstring.
-        outputs: ``nargs`` of ``--out``.
+        outputs: ``nargs`` of ``--out``; with it, pictures may move.
     """
     parser = argparse.ArgumentParser(
         prog=Path(script).name,

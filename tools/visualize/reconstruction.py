@@ -20,17 +20,16 @@ from pathlib import Path
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import encoder_of, find_source, load_model
 from amd_mm.errors import ConfigError
-from amd_mm.visualization.inputs import find_inputs
+from amd_mm.visualization.plots import check_picture
 from amd_mm.visualization.reconstruction import (
     TITLE,
     borrowed_note,
     draw_reconstruction,
     reconstruct,
 )
-from amd_mm.visualization.style import check_picture
 from amd_mm.visualization.video import MOVING
 from common import new_parser, run_tool
-from sources import add_input_arguments, read_clips
+from sources import add_input_arguments, clips_for, find_inputs
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None:
             cfg.model.mask_generator[name] = getattr(args, name)
     model = load_model((cfg, checkpoint), args.device)
-    clips = read_clips(encoder_of(model), files, cfg, args)
+    clips = clips_for(encoder_of(model), files, cfg, args)
     result = reconstruct(model, clips, args.seed)
     counts, note = model.token_counts(), borrowed_note(model)
     print(

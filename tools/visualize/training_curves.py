@@ -2,7 +2,7 @@ r"""Draw what training runs logged: losses, accuracy, learning rate, speed.
 
     python tools/visualize/training_curves.py WORK_DIR ... --out curves.png
     python tools/visualize/training_curves.py AMD=work_dirs/a VideoMAE=work_dirs/b \
-        --smooth 0.9 --out curves.png
+        --smooth 0.1 --out curves.png
 
 A resumed run is one curve: where its logs overlap, the later one counts.
 """
@@ -14,8 +14,7 @@ from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.errors import ConfigError
-from amd_mm.visualization.curves import AXES, draw_training_curves
-from amd_mm.visualization.style import check_picture
+from amd_mm.visualization.plots import AXES, check_picture, draw_training_curves
 from common import new_parser, run_tool
 
 
@@ -35,9 +34,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--smooth',
         type=float,
-        default=0.0,
-        metavar='WEIGHT',
-        help='weight of the past in a moving average, from 0 (none, the default) to below 1',
+        default=0.05,
+        metavar='SHARE',
+        help='part of the run over which a moving average is taken, 0 for none (0.05)',
     )
     parser.add_argument('--title', default='', help='above the picture')
     return parser

@@ -1,6 +1,6 @@
-"""Mean attention distance of each head (AMD, figure 4)."""
+"""Attention distances of ViTs, and the similarity of their features (linear CKA)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -10,11 +10,15 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-from .style import COLOURS, save_figure, styled, write_table
+from .plots import COLOURS, save_figure, styled, write_table
+
+_VALUES = 8  # up to this number of blocks, every cell has its value
+
+# -- attention distance (AMD, figure 4) --------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,20 @@ def attention_distances(backbone: Any, inputs: Tensor) -> Distances:
     Args:
         backbone: a ViT of this package, in evaluation mode. It sees all patches.
         inputs: (B, C, T, H, W), or (B, C, H, W) for images; normalised.
-
-    Raises:
-        ConfigError: If a block has no attention with ``qkv`` in one projection.
     """
     places = patch_places(backbone).to(inputs.device)
+    extra = backbone.num_extra_tokens
     sums: list[Any] = [0.0] * backbone.depth  # (H, 2) each
 
     def add(number: int, attention: nn.Module, given: tuple[Tensor]) -> None:
         query, key = query_key(attention, given[0])
-        extra = backbone.num_extra_tokens
         found = weighted_distances(query[:, :, extra:], key[:, :, extra:], places)
         sums[number] = sums[number] + found.sum(0)
 
-    hooks = []
-    for number, block in enumerate(backbone.blocks):
-        attention: Any = getattr(block, 'attn', None)
-        if not hasattr(attention, 'qkv'):
-            raise ConfigError(
-                f'block {number + 1} ({type(block).__name__}) has no attention with query, key '
-                'and value in one projection'
-            )
-        hooks.append(attention.register_forward_pre_hook(partial(add, number)))
+    hooks = [
+        block.attn.register_forward_pre_hook(partial(add, number))
+        for number, block in enumerate(backbone.blocks)
+    ]
     try:
         for clip in backbone.patchify(inputs).split(1):
             backbone.encode(clip)
@@ -195,3 +191,147 @@ def write_attention_distances(models: Mapping[str, Distances], path: str | Path)
             frames = '' if one.time is None else one.time[block, head].item()
             rows.append([name, block + 1, head + 1, pixels, pixels / one.patch, frames])
     return write_table(path, ['model', 'block', 'head', 'pixels', 'tokens', 'frames'], rows)
+
+
+# -- similarity: linear CKA (Kornblith et al., ICML 2019) --------------------------------------
+
+
+def linear_cka(one: Tensor, other: Tensor) -> float:
+    """Linear centred kernel alignment of (n, p) and (n, q) features of the same n tokens.
+
+    ``|Y'X|² / (|X'X| |Y'Y|)`` of centred X and Y, in Frobenius norms (equation 6): 1 if they are
+    equal up to rotation, reflection and scale. The value is exact for these rows. With fewer rows
+    than columns it tends to 1 for any features.
+
+    Returns:
+        From 0 to 1; 0 if one of them is constant.
+    """
+    return cka_matrix([one], [other]).item()
+
+
+def cka_matrix(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """:func:`linear_cka` of each with each.
+
+    Returns:
+        (len(mine), len(theirs)), float64.
+
+    Raises:
+        ValueError: If the numbers of rows differ.
+    """
+    counts = sorted({len(features) for features in (*mine, *theirs)})
+    if len(counts) != 1:
+        raise ValueError(f'CKA compares features of the same tokens, got {counts} rows')
+    dtype = max((x.dtype for x in (*mine, *theirs)), key=lambda one: torch.finfo(one).bits)
+    ours, others = ([_normalise(x).to(dtype) for x in side] for side in (mine, theirs))
+    values = [_squared_norm(one, other) for one, other in product(ours, others)]
+    return torch.tensor(values, dtype=torch.float64).view(len(mine), len(theirs))
+
+
+def _normalise(features: Tensor) -> Tensor:
+    """Centre, and scale to ``|X'X| = 1``."""
+    centred = features.double() - features.double().mean(0)
+    centred = centred / centred.norm().clamp_min(1e-300)  # before the fourth power below
+    size = _squared_norm(centred, centred) ** 0.25
+    return centred / size if size else centred
+
+
+def _squared_norm(one: Tensor, other: Tensor) -> float:
+    """``|X'Y|²``, by the smaller of its two forms."""
+    if len(one) < min(one.shape[1], other.shape[1]):
+        return ((one @ one.T).double() * (other @ other.T).double()).sum().item()
+    return (one.T @ other).double().square().sum().item()
+
+
+@torch.no_grad()
+def block_features(backbone: Any, inputs: Tensor, token_ids: Tensor) -> list[Tensor]:
+    """Features of some patches after every block, before any final norm.
+
+    Args:
+        backbone: a ViT of this package, in evaluation mode. It sees all patches.
+        inputs: (B, C, T, H, W), or (B, C, H, W) for images; normalised.
+        token_ids: (B, K), int64, the patches to keep.
+
+    Returns:
+        (B * K, width) for each block, float32, on the CPU.
+    """
+    kept: list[list[Tensor]] = [[] for _ in range(backbone.depth)]
+    layers = range(1, backbone.depth + 1)
+    for clip, ids in zip(backbone.patchify(inputs).split(1), token_ids.to(inputs.device)):
+        features = backbone.encode(clip, layers=layers, stop_early=True)
+        for block, tokens in zip(kept, features.layers):
+            block.append(tokens[0, backbone.num_extra_tokens + ids].float().cpu())
+    return [torch.cat(block) for block in kept]
+
+
+def sample_tokens(clips: int, tokens: int, rows: int, seed: int = 0) -> Tensor:
+    """Choose patches at random, others in each clip.
+
+    Args:
+        clips: number of clips.
+        tokens: number of patches of a clip.
+        rows: number of patches to choose in total, at most.
+        seed: of the choice.
+
+    Returns:
+        (clips, K), int64.
+    """
+    order = torch.rand(clips, tokens, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return order[:, : max(1, rows // clips)].sort(1).values
+
+
+@styled
+def draw_similarity(
+    models: Mapping[str, Tensor],
+    path: str | Path,
+    pairs: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    title: str = 'Similarity to the teacher (linear CKA)',
+) -> Path:
+    """Draw the similarity of the blocks of students and of their teacher, side by side.
+
+    Args:
+        models: student -> (student's blocks, teacher's blocks), from 0 to 1.
+        path: the picture; its ending is the format.
+        pairs: student -> blocks of student and teacher, counted from 1, that training aligned:
+            framed.
+        title: above the panels.
+    """
+    lowest = min(values.min().item() for values in models.values())
+    low = min(0.9, int(lowest * 10) / 10)  # on a scale from 0, high values would look all alike
+    rows, columns = (max(values.shape[axis] for values in models.values()) for axis in (0, 1))
+    wide, high = (min(5, max(2.4, 0.5 + 0.3 * count)) for count in (columns, rows))
+    figure = Figure(figsize=(1.6 + wide * len(models), 1.5 + high))
+    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    frame: Rectangle | None = None
+    for axes, (name, values) in zip(panels, models.items()):
+        image = axes.imshow(values, cmap='viridis', vmin=low, vmax=1, origin='lower', aspect='auto')
+        axes.grid(visible=False)
+        axes.set(title=name, xlabel='block of the teacher')
+        for axis, count in ((axes.xaxis, columns), (axes.yaxis, rows)):
+            step = 1 if count <= 12 else 2 if count <= 24 else 4
+            axis.set_ticks(range(step - 1, count, step), map(str, range(step, count + 1, step)))
+        if max(rows, columns) <= _VALUES:
+            for row, column in product(*map(range, values.shape)):
+                value = values[row, column].item()
+                colour = 'black' if value > low + 0.6 * (1 - low) else 'white'
+                text = f'{value:.2f}'
+                axes.text(column, row, text, color=colour, ha='center', va='center', fontsize=8)
+        for row, column in (pairs or {}).get(name, ()):
+            frame = Rectangle((column - 1.5, row - 1.5), 1, 1, fill=False, edgecolor=COLOURS[1])
+            frame.set(linewidth=3, clip_on=False, zorder=3)
+            axes.add_patch(frame)
+    panels[0].set_ylabel('block of the student')
+    if frame is not None:
+        figure.legend([frame], ['aligned in training'], loc='outside lower center')
+    figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.02, label='linear CKA')
+    figure.suptitle(title)
+    return save_figure(figure, path)
+
+
+def write_similarity(models: Mapping[str, Tensor], path: str | Path) -> Path:
+    """Write a CSV file with a row for each student and pair of blocks, counted from 1."""
+    rows = [
+        [name, row + 1, column + 1, values[row, column].item()]
+        for name, values in models.items()
+        for row, column in product(*map(range, values.shape))
+    ]
+    return write_table(path, ['model', 'student', 'teacher', 'cka'], rows)
