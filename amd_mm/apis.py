@@ -38,6 +38,7 @@ from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransform
 from amd_mm.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from amd_mm.registry import MODELS
 from mmaction.models.backbones import VisionTransformer as MMActionViT
+from mmaction.models.losses import BCELossWithLogits
 from mmaction.models.recognizers import Recognizer3D
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -115,6 +116,8 @@ def load_model(
     if model_cfg.get('cls_head'):
         model_cfg['cls_head']['average_clips'] = 'prob'
     model = _build(model_cfg, cfg)
+    if _has_sigmoid(model):
+        model.cls_head.average_clips = 'score'  # MMAction2's 'prob' is the softmax
     if checkpoint:
         load_into(model, content, name=checkpoint, logger='silent')
     else:
@@ -191,6 +194,12 @@ def extract_features(
     return encoder.encode(inputs, keep_tokens=keep_tokens)
 
 
+def _has_sigmoid(model: Any) -> bool:
+    """Whether a video may have several classes, each with a probability of its own."""
+    head = getattr(model, 'cls_head', None)
+    return isinstance(getattr(head, 'loss_cls', None), BCELossWithLogits)
+
+
 def encoder_of(model: Any) -> Encoder:
     """The encoder of a model from :func:`load_model`; it shares the weights."""
     images = model.backbone.input_dims == 4
@@ -233,6 +242,8 @@ def predict(
     sample = _sample(model.cfg, source, sampling, backend)
     with torch.no_grad():
         scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
+    if _has_sigmoid(model):
+        scores = scores.sigmoid()
     labels = labels or model.dataset_meta.get('classes')
     labels = labels or [f'class {number}' for number in range(len(scores))]
     if len(labels) != len(scores):

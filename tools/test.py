@@ -15,7 +15,7 @@ from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.engine import launch
-from amd_mm.engine.agreement import TESTED, check_data, check_numbers
+from amd_mm.engine.agreement import TESTED, check_data, check_metrics, check_numbers
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config
@@ -72,10 +72,9 @@ def build_config(args: argparse.Namespace) -> Config:
         if args.labels is not None:
             read_label_map(args.labels, classes)
         make_folder(Path(args.report), '--report')
-        report = dict(
-            type='amd_mm.ClassificationReport', out_dir=args.report, label_map=args.labels
-        )
-        add_metric(cfg, report)
+        several = cfg.test_dataloader.dataset.get('multi_class')
+        kind = 'amd_mm.MultiLabelReport' if several else 'amd_mm.ClassificationReport'
+        add_metric(cfg, dict(type=kind, out_dir=args.report, label_map=args.labels))
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ConfigError(f'--dump {args.dump} must end in .pkl or .pickle')
@@ -84,7 +83,7 @@ def build_config(args: argparse.Namespace) -> Config:
         add_metric(cfg, dict(type='mmengine.DumpResults', out_file_path=args.dump), first=True)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'test_dataloader')
-    launch.check_metrics(cfg, 'test')
+    check_metrics(cfg, 'test')
     check_numbers(cfg, TESTED)
     return cfg
 
@@ -100,10 +99,17 @@ def check_views(cfg: Config) -> None:
     head, test_cfg = model.get('cls_head'), model.get('test_cfg') or {}
     if launch.class_name(model) not in ('Recognizer2D', 'Recognizer3D') or not head:
         return
-    if (head.get('average_clips') or test_cfg.get('average_clips')) is None:
+    averaged = head.get('average_clips') or test_cfg.get('average_clips')
+    if averaged is None:
         raise ConfigError(
             "a video's scores of all views are not averaged: --cfg-options "
             'model.cls_head.average_clips=prob'
+        )
+    loss = launch.class_name(head.get('loss_cls') or {})
+    if (averaged, loss) == ('prob', 'BCELossWithLogits'):
+        raise ConfigError(
+            'model.cls_head.average_clips=prob is the softmax, which a model trained with '
+            f'{loss} has not: --cfg-options model.cls_head.average_clips=score'
         )
     if test_cfg.get('max_testing_views') and cfg.test_dataloader.get('batch_size', 1) != 1:
         raise ConfigError(

@@ -11,7 +11,7 @@ import os
 
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.engine import launch
-from amd_mm.engine.agreement import check_numbers
+from amd_mm.engine.agreement import check_metrics, check_numbers
 from amd_mm.engine.interruption import restore_handlers
 from mmengine.config import Config
 
@@ -67,7 +67,7 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'train_dataloader')
-    launch.check_metrics(cfg, 'val')
+    check_metrics(cfg, 'val')
     check_numbers(cfg)
     return cfg
 

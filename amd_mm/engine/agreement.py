@@ -1,4 +1,4 @@
-"""Classes and labels that must agree, compared when a run starts."""
+"""Classes, labels and metrics that must agree, compared when a run starts."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -80,6 +80,38 @@ def _numbers(part: Any, key: str) -> Iterator[tuple[str, int]]:
         return
     for name, value in entries:
         yield from _numbers(value, f'{key}.{name}')
+
+
+def check_metrics(cfg: Config, part: str) -> None:
+    """Check that the metrics suit one or several labels per video, before the test.
+
+    Args:
+        cfg: The config.
+        part: ``val`` or ``test``.
+
+    Raises:
+        ConfigError: If a metric takes another number of labels than the data set gives.
+    """
+    dataset = (cfg.get(f'{part}_dataloader') or {}).get('dataset') or {}
+    several = bool(dataset.get('multi_class'))
+    evaluator: Any = cfg.get(f'{part}_evaluator') or []
+    evaluator = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
+    for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+        name = str(metric.get('type')).rpartition('.')[2]
+        if name == 'AccMetric':
+            names = metric.get('metric_list', ('top_k_accuracy', 'mean_class_accuracy'))
+            name = names if isinstance(names, str) else ', '.join(names)
+        if several and ('accuracy' in name or name in ('ConfusionMatrix', 'ClassificationReport')):
+            raise ConfigError(
+                f'{part}_dataloader.dataset.multi_class=True gives several labels per video, but '
+                f'{name} of {part}_evaluator takes one: use amd_mm.MultiLabelReport, or '
+                'dict(type="mmaction.AccMetric", metric_list=("mmit_mean_average_precision",))'
+            )
+        if 'average_precision' in name and not several:
+            raise ConfigError(
+                f'{name} of {part}_evaluator needs several labels per video: use '
+                f'dict(type="mmaction.AccMetric"), or {part}_dataloader.dataset.multi_class=True'
+            )
 
 
 def check_data(cfg: Config, **datasets: Any) -> None:

@@ -417,30 +417,6 @@ def check_paths(cfg: Config, loader: str) -> None:
             )
 
 
-def check_metrics(cfg: Config, part: str) -> None:
-    """Check that the metrics of ``part`` ('val' or 'test') suit several labels per video.
-
-    MMAction2's accuracies compare one label; after the whole test they fail to broadcast several.
-
-    Raises:
-        ConfigError: The dataset has several labels, and a metric takes one.
-    """
-    dataset = (cfg.get(f'{part}_dataloader') or {}).get('dataset') or {}
-    if not dataset.get('multi_class'):
-        return
-    evaluators = cfg.get(f'{part}_evaluator') or []
-    for evaluator in evaluators if isinstance(evaluators, Sequence) else [evaluators]:
-        metrics = evaluator.get('metric_list', ('top_k_accuracy', 'mean_class_accuracy'))
-        metrics = [metrics] if isinstance(metrics, str) else metrics
-        single = [name for name in metrics if name.endswith('accuracy')]
-        if class_name(evaluator) == 'AccMetric' and single:
-            raise ConfigError(
-                f'{part}_dataloader.dataset.multi_class=True gives several labels per video, but '
-                f'{", ".join(single)} of {part}_evaluator takes one: set {part}_evaluator to '
-                'dict(type="mmaction.AccMetric", metric_list=("mmit_mean_average_precision",))'
-            )
-
-
 def _data_paths(dataset: Any, key: str) -> Iterator[tuple[str, str]]:
     """(config key, path) of a dataset and the datasets inside of it."""
     if not isinstance(dataset, dict):

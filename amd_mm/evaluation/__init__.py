@@ -2,5 +2,6 @@
 
 from .ava import PerClassAVAMetric
 from .classification_report import ClassificationReport
+from .multi_label_report import MultiLabelReport
 
-__all__ = ['ClassificationReport', 'PerClassAVAMetric']
+__all__ = ['ClassificationReport', 'MultiLabelReport', 'PerClassAVAMetric']

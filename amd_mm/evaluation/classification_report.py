@@ -102,9 +102,9 @@ class ClassificationReport(ConfusionMatrix):
             in_top[int(result['gt_label'])] += bool(result['in_top'])
         names = self._class_names(len(matrix))
         shown = names or [str(label) for label in range(len(matrix))]
-        _write_csv(self.out_dir / 'per_class.csv', self._class_table(matrix, in_top, shown))
+        write_csv(self.out_dir / 'per_class.csv', self._class_table(matrix, in_top, shown))
         rows = [[name, *row] for name, row in zip(shown, matrix)]
-        _write_csv(self.out_dir / 'confusion_matrix.csv', [['true / predicted', *shown], *rows])
+        write_csv(self.out_dir / 'confusion_matrix.csv', [['true / predicted', *shown], *rows])
         draw_class_accuracies(matrix, names, self.out_dir / 'per_class.png')
         draw_confusion_matrix(matrix, names, self.out_dir / 'confusion_matrix.png')
         videos = matrix.sum(1)
@@ -161,6 +161,7 @@ def _percent(part: int, whole: int) -> str:
     return f'{100 * part / whole:.2f}' if whole else ''
 
 
-def _write_csv(path: Path, rows: Sequence[Sequence]) -> None:
+def write_csv(path: Path, rows: Sequence[Sequence]) -> None:
+    """Write rows as UTF-8."""
     with path.open('w', newline='', encoding='utf-8') as file:
         csv.writer(file).writerows(rows)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from amd_mm.errors import VideoError
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -33,16 +34,23 @@ def linear_probe(
 ) -> ProbeResult:
     """Fit logistic regression to standardised features, to convergence.
 
-    The penalty is the one that is best on every fifth training sample of a class; the final fit
-    uses all of them. Nothing is random.
+    The penalty is the one that is best on every fifth training sample of a class (on the second
+    where no class has five, and the largest where none has two); the final fit uses all samples.
+    Nothing is random.
 
     Raises:
         ValueError: if labels are missing.
+        VideoError: if there is only one class.
     """
     (values, labels), asked = _check(train), _check(test)
-    held = _every_fifth_of_a_class(labels)
+    if (labels == labels[0]).all():
+        raise VideoError(f'all training samples are of class {labels[0]}: a linear probe needs two')
+    held = _held_out(labels)
     fit, choose = (values[~held], labels[~held]), (values[held], labels[held])
-    penalty = max(penalties, key=lambda one: _fit(fit, choose, one).accuracy)
+    if held.any():
+        penalty = max(penalties, key=lambda one: _fit(fit, choose, one).accuracy)
+    else:
+        penalty = max(penalties)
     return _fit((values, labels), asked, penalty)
 
 
@@ -71,11 +79,11 @@ def _check(data: Labelled) -> Arrays:
     return values, labels
 
 
-def _every_fifth_of_a_class(labels: np.ndarray) -> np.ndarray:
+def _held_out(labels: np.ndarray) -> np.ndarray:
     rank = np.zeros_like(labels)
     for label in np.unique(labels):
         rank[labels == label] = np.arange((labels == label).sum())
-    return rank % 5 == 4
+    return rank % 5 == 4 if rank.max() >= 4 else rank == 1
 
 
 def _fit(train: Arrays, test: Arrays, penalty: float) -> ProbeResult:

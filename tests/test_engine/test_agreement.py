@@ -4,7 +4,13 @@ import re
 
 import pytest
 from amd_mm.datasets import VideoListDataset
-from amd_mm.engine.agreement import TESTED, check_data, check_numbers, check_same_classes
+from amd_mm.engine.agreement import (
+    TESTED,
+    check_data,
+    check_metrics,
+    check_numbers,
+    check_same_classes,
+)
 from amd_mm.errors import ConfigError
 from mmengine.config import Config
 
@@ -78,3 +84,29 @@ def test_same_classes():
     ):
         with pytest.raises(ConfigError, match=f'^val .*{problem}'):
             check_same_classes('train', ['a', 'b'], 'val', others)
+
+
+ACCURACY = dict(type='mmaction.AccMetric')
+PRECISION = dict(type='AccMetric', metric_list=('mmit_mean_average_precision',))
+REPORT = dict(type='amd_mm.ClassificationReport', out_dir='x')
+
+
+@pytest.mark.parametrize(
+    'evaluator, several, wrong',
+    [
+        (ACCURACY, True, 'top_k_accuracy, mean_class_accuracy of test_evaluator takes one'),
+        (dict(metrics=[PRECISION, REPORT]), True, 'ClassificationReport .*MultiLabelReport'),
+        ([PRECISION], False, 'mmit_mean_average_precision .* needs several'),
+        ([PRECISION, dict(type='amd_mm.MultiLabelReport')], True, None),
+        ([ACCURACY, REPORT], False, None),
+    ],
+)
+def test_metrics_suit_the_labels(evaluator, several, wrong):
+    """MMAction2's metrics fail to broadcast the others, after the whole test."""
+    dataset = dict(multi_class=several)
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator))
+    if wrong is None:
+        check_metrics(cfg, 'test')
+    else:
+        with pytest.raises(ConfigError, match=wrong):
+            check_metrics(cfg, 'test')

@@ -327,24 +327,3 @@ def test_local_rank_is_set_for_launchers_only(tmp_path, monkeypatch, launcher, r
     config.write_text('')
     launch.load_config(arguments(config, launcher=launcher, local_rank=3))
     assert os.environ.get('LOCAL_RANK') == rank
-
-
-@pytest.mark.parametrize(
-    'evaluator, wrong',
-    [
-        (dict(type='mmaction.AccMetric'), 'top_k_accuracy, mean_class_accuracy'),
-        (dict(type='AccMetric', metric_list='top_k_accuracy'), 'top_k_accuracy'),
-        ([dict(type='AccMetric', metric_list=('mmit_mean_average_precision',))], None),
-    ],
-)
-def test_metrics_suit_several_labels(evaluator, wrong):
-    """MMAction2's accuracies fail to broadcast several labels, after the whole test."""
-    dataset = dict(multi_class=True)
-    cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator))
-    if wrong is None:
-        launch.check_metrics(cfg, 'test')
-    else:
-        with pytest.raises(ConfigError, match=f'{wrong} of test_evaluator.*mmit_mean_average'):
-            launch.check_metrics(cfg, 'test')
-    cfg.test_dataloader.dataset.multi_class = False
-    launch.check_metrics(cfg, 'test')

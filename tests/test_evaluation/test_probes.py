@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from amd_mm.errors import VideoError
 from amd_mm.evaluation.probes import linear_probe, nearest_neighbours
 
 
@@ -53,6 +54,19 @@ def test_a_linear_probe_is_deterministic_and_scale_free():
     again = linear_probe(*((values * scale, labels) for values, labels in (train, test)))
     np.testing.assert_array_equal(first.predictions, again.predictions)
     assert first.setting == again.setting
+
+
+@pytest.mark.parametrize('per_class, penalty', [(1, 1e-3), (2, None), (5, None)])
+def test_few_labels(per_class, penalty):
+    result = linear_probe(blobs(3 * per_class, 0.1, 0), blobs(60, 0.1, 1))
+    assert result.accuracy > 0.6
+    assert penalty in (None, result.setting)
+
+
+def test_one_class():
+    values, labels = blobs(9, 0.1, 0)
+    with pytest.raises(VideoError, match='class 0: a linear probe needs two'):
+        linear_probe((values, 0 * labels), (values, labels))
 
 
 def test_missing_labels():

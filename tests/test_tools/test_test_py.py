@@ -8,6 +8,7 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from amd_mm.apis import load_model, predict, read_sample
 from amd_mm.evaluation import classification_report
 from amd_mm.evaluation.predictions import read_predictions
 from amd_mm.models import VideoVisionTransformer
@@ -242,8 +243,8 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
 
     def work(rank):
         written = []
-        original = classification_report._write_csv
-        classification_report._write_csv = lambda *values: (written.append(rank), original(*values))
+        original = classification_report.write_csv
+        classification_report.write_csv = lambda *values: (written.append(rank), original(*values))
         found = load_tool('test').main(
             [*case, '--launcher', 'pytorch', '--dump', 'two.pkl', '--report', 'two']
         )
@@ -308,6 +309,39 @@ def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
     assert f'v2.mp4 of {tmp_path}/wrong.txt has the label 6, but model.cls_head.num_classes=6' in (
         message
     )
+
+
+def test_several_labels_per_video(tool, case, folder, tmp_path):
+    """The report's precisions are those of MMAction2; the demo shows sigmoids."""
+    labels = [(3, 1), (1,), (4, 0, 2), (4,), (0, 3)]
+    write_list(tmp_path / 'several.txt', [' '.join(map(str, one)) for one in labels])
+    config = Path(write_config(tmp_path / 'several.py', folder, dataset='amd_mm.VideoListDataset'))
+    bce = "type='TimeSformerHead', loss_cls=dict(type='BCELossWithLogits')"
+    several = f'ann_file={str(tmp_path / "several.txt")!r}, multi_class=True, num_classes=6'
+    metric = "type='AccMetric', metric_list=('mean_average_precision',)"
+    config.write_text(
+        config.read_text()
+        .replace("type='TimeSformerHead'", bce)
+        .replace(f'ann_file={str(folder / "list.txt")!r}', several)
+        .replace("type='AccMetric'", metric)
+    )
+    assert 'average_clips=score' in refused(tool, config, case[1])
+    config.write_text(config.read_text().replace("clips='prob'", "clips='score'"))
+    names = str(folder / 'names.txt')
+    found = tool.main([str(config), case[1], '--report', 'out', '--labels', names])
+    with open('out/per_class.csv') as file:
+        _, *rows = csv.reader(file)
+    assert [row[1:3] for row in rows] == [*map(list, zip('abcdef', '221220'))]
+    mean = np.mean([float(row[3]) for row in rows if row[3]])
+    assert mean == pytest.approx(100 * found['acc/mean_average_precision'], abs=0.01)
+
+    model = load_model((str(config), case[1]))
+    views = read_sample(model.cfg.test_pipeline, str(folder / 'v0.mp4'))['inputs']
+    with torch.no_grad():
+        clips = model.data_preprocessor(dict(inputs=[views], data_samples=[]))['inputs'][0]
+        expected = model.cls_head(model.backbone(clips)).mean(0).sigmoid()
+    shown = dict(predict(model, str(folder / 'v0.mp4'), top=6))
+    torch.testing.assert_close(torch.tensor([shown[f'class {at}'] for at in range(6)]), expected)
 
 
 @pytest.mark.parametrize('workers', [0, 1])
