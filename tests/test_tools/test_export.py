@@ -42,7 +42,7 @@ CASES = [
     ('there already', '{clips} {ckpt} page.pt2', 'page.pt2 exists;.*--force'),
     ('suffix', '{clips} {ckpt} x.onnx', 'pt2 files ends in .pt2'),
     ('labels', '{clips} {ckpt} x.pt2 --labels two.txt', '2 names.*8 classes'),
-    ('tolerance', '{clips} {ckpt} x.pt2 --tolerance -1', 'was not written'),
+    ('tolerance', '{images} {imgckpt} x.pt2 --tolerance -1', 'was not written'),
     ('one file', '{clips}', 2),
     ('labels of features', '{clips} {ckpt} x.pt2 --features --labels a', 2),
     ('weights, config', '{clips} {ckpt} x.pth --format timm', 2),
@@ -51,7 +51,7 @@ CASES = [
     (
         'weights of the other kind',
         '{ckpt} x.pth --format mmpretrain',
-        'a video ViT, .*for images. Use one of: mmaction, timm',
+        'a video ViT, for which .mmpretrain. has no names. Use one of: mmaction, timm',
     ),
     ('weights, learned table', '{ckpt} x.pth --format huggingface', 'no name for .*pos_embed'),
     ('weights, none', 'head.pth x.pth --format timm', 'no known format'),
@@ -66,6 +66,8 @@ def files(tmp_path_factory):
     checkpoint = os.path.basename(checkpoint)
     (folder / 'pre').mkdir()
     pre, preckpt, _ = write(folder / 'pre', CLIP_PRETRAINING)
+    (folder / 'img').mkdir()
+    images, imgckpt, _ = write(folder / 'img', IMAGES)
     (folder / 'page.pt2').write_text('precious')
     (folder / 'two.txt').write_text('one\ntwo\n')
     torch.save({'fc.weight': torch.ones(2, 2)}, folder / 'head.pth')
@@ -74,7 +76,8 @@ def files(tmp_path_factory):
         ckpt=checkpoint,
         pre=pre,
         preckpt=preckpt,
-        images=CONFIGS / IMAGES,
+        images=images,
+        imgckpt=imgckpt,
         det=DETECTION,
     )
 

@@ -184,11 +184,10 @@ def memory_of(name: str, args: argparse.Namespace) -> dict:
 
 
 def profile(step: Callable[[], object], args: argparse.Namespace) -> str:
-    """The operators that take the most time in three steps."""
+    """The operators that take the most time in a step."""
     step()
     with torch.profiler.profile() as profiler:
-        for _ in range(3):
-            step()
+        step()
         common.synchronize(args.device)
     kind = torch.device(args.device).type
     return profiler.key_averages().table(sort_by=f'self_{kind}_time_total', row_limit=25)
