@@ -56,6 +56,12 @@ def isolated() -> Iterator[None]:
         yield
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collections: MMEngine makes one for each dataset."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> object:
     """Also run the fixtures that several tests share as :func:`process_of_its_own`."""

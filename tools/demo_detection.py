@@ -6,11 +6,10 @@ r"""Detect the actions of each person in a video and draw them.
         --detector-config mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py \
         --detector-checkpoint CHECKPOINT_OR_ADDRESS
 
-CHECKPOINT is an action detector (configs/amd/detection). The config that training left beside it
-is used; otherwise this package's config for a ViT of its width. The boxes of people come from a
-file (the pickle that tools/data/ava writes, or a csv that csv_to_proposals.py there reads) or
-from a person detector of mmdet. A second of a file is a second of the video; use --starts-at 900
-for videos cut as AVA's.
+CHECKPOINT is an action detector (configs/amd/detection); the config that training left beside it is
+found. The boxes of people come from a file (the pickle that tools/data/ava writes, or a csv as
+csv_to_proposals.py there reads it) or from a detector of mmdet. A second of a file is a second of
+the video; use --starts-at 900 for videos cut as AVA's.
 
 The model sees a clip around each such second; its actions are shown until halfway to the next.
 
@@ -20,9 +19,8 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 import argparse
 import os.path as osp
 import sys
-from bisect import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,9 +29,9 @@ import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
 from amd_mm.apis import choose_device, find_source, load_model, read_config, video_steps
-from amd_mm.checkpoints import read_checkpoint, unwrap
 from amd_mm.datasets import BACKENDS, open_video
-from amd_mm.datasets.ava_files import read_box_csv, read_label_map, read_proposals, some_of
+from amd_mm.datasets.ava_files import read_label_map, read_proposals, some_of
+from amd_mm.datasets.detector_boxes import read_box_csv
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.visualization.video import (
     Person,
@@ -49,12 +47,6 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-_CLASSIFIER = 'roi_head.bbox_head.fc_cls.weight'
-_PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
-_CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'amd/detection'
-_CONFIG = 'amd_vit-{}-p16_8xb16-16x4x1-30e_ava22.py'
-_SIZES = {384: 'small', 768: 'base'}
-
 Boxes = dict[float, np.ndarray]
 """Seconds into the video -> (N, 4 or 5): corners as shares of the frame, and confidence."""
 
@@ -66,8 +58,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('video')
-    add('checkpoint', help='a file or address')
-    add('--config', help="the model's config (default: see above)")
+    add('checkpoint', help='a file, training folder or address')
+    add('--config', help="the model's config (default: the one beside the checkpoint)")
     add('--labels', metavar='FILE', help="AVA's action list, .pbtxt (default: the config's)")
     add('--device', help='default: the GPU if there is one')
     add('--backend', choices=list(BACKENDS), default='pyav')
@@ -105,11 +97,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-# -- the action detector -----------------------------------------------------------------------
-
-
 def load_detector(args: argparse.Namespace) -> tuple[Any, Config]:
-    """The action detector of a checkpoint, and its config."""
+    """The action detector of a checkpoint, and the config of its test set."""
     for name in ('mmdet', 'mmcv.ops'):
         try:
             import_module(name)
@@ -119,51 +108,148 @@ def load_detector(args: argparse.Namespace) -> tuple[Any, Config]:
                 f'import ({error}). Install both with tools/install.sh, or see '
                 'requirements/detection.txt'
             ) from error
-    state = unwrap(read_checkpoint(args.checkpoint))
-    if not any(name.startswith('roi_head.') for name in state):
-        classifies = any(name.startswith('cls_head.') for name in state)
-        raise CheckpointError(
-            f'{args.checkpoint} has no roi_head: it is of '
-            f'{"a recogniser" if classifies else "pre-training"}, not of an action detector. '
-            'Train one from it (configs/amd/detection), or use tools/demo.py'
-        )
-    cfg, _ = find_source((args.config, args.checkpoint) if args.config else args.checkpoint)
-    cfg = cfg or config_for(state, args.checkpoint)
+    cfg, checkpoint = find_source(
+        (args.config, args.checkpoint) if args.config else args.checkpoint
+    )
+    if cfg is None:
+        raise ConfigError(f'there is no config beside {checkpoint}: give it with --config')
     print(f'config: {cfg.filename}')
     if not (cfg.get('model') or {}).get('roi_head') or not cfg.get('test_dataloader'):
         raise ConfigError(
             f'{cfg.filename} is not of an action detector: it needs model.roi_head and '
-            'test_dataloader'
+            'test_dataloader. Train one (configs/amd/detection); tools/demo.py is for recognisers'
         )
-    return load_model((cfg, args.checkpoint), args.device), cfg
+    return load_model((cfg, checkpoint), args.device), cfg.test_dataloader.dataset
 
 
-def config_for(state: dict, checkpoint: str) -> Config:
-    """This package's config for weights, with their number of classes."""
-    width = state[_PATCH_WEIGHT].shape[0] if _PATCH_WEIGHT in state else None
-    if width not in _SIZES or _CLASSIFIER not in state:
-        raise ConfigError(
-            f'there is no config beside {checkpoint}, and this package has one only for a ViT-S '
-            'or ViT-B: give --config'
+# -- the people --------------------------------------------------------------------------------
+
+
+def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], duration: float) -> Boxes:
+    """Read the boxes of the video from a file.
+
+    Args:
+        args: the command line.
+        size: width and height of the video, pixels.
+        duration: of the video, seconds.
+    """
+    path = args.proposals
+    if path.lower().endswith(('.pkl', '.pickle')):
+        proposals = read_proposals(path)
+    else:
+        proposals = read_box_csv(path, size if args.pixels else None).proposals
+    video = args.video_id or Path(args.video).stem
+    found = {}
+    for key, boxes in proposals.items():
+        name, _, time = key.rpartition(',')
+        if name == video:
+            found[int(time) - args.starts_at] = boxes
+    if not found:
+        names = {key.rpartition(',')[0] for key in proposals}
+        raise VideoError(
+            f'{path} has no boxes of {video!r}; give one of its videos with --video-id: '
+            f'{some_of(names)}'
         )
-    cfg = Config.fromfile(str(_CONFIGS / _CONFIG.format(_SIZES[width])))
-    head = cfg.model.roi_head.bbox_head
-    head.num_classes = len(state[_CLASSIFIER])
-    if head.num_classes < 6:
-        head.topk = (1,)
-    return cfg
+    inside = {time: found[time] for time in found if 0 <= time <= duration}
+    if len(inside) < len(found):
+        times = [time + args.starts_at for time in found]
+        text = (
+            f'{len(found) - len(inside)} of {len(found)} seconds with boxes are not in the video: '
+            f'{path} has {min(times)} to {max(times)} s, and the video lasts from {args.starts_at} '
+            f'to {args.starts_at + duration:.1f} s. --starts-at is the timestamp of its first frame'
+        )
+        if not inside:
+            raise VideoError(text)
+        print(text)
+    return {time: inside[time] for time in spaced(inside, args.every)}
 
 
-def clip_pipeline(cfg: Config, backend: str) -> list:
+def spaced(times: Iterable[float], every: float) -> list[float]:
+    """The times that are at least so far apart."""
+    chosen: list[float] = []
+    for time in sorted(times):
+        if not chosen or time - chosen[-1] >= every - 1e-6:
+            chosen.append(time)
+    return chosen
+
+
+def boxes_from_detector(
+    args: argparse.Namespace, times: Sequence[float], size: tuple[int, int]
+) -> Boxes:
+    """Detect people with a detector of mmdet at each of these times."""
+    from mmaction.apis import detection_inference
+
+    name = args.detector_config
+    with open_video(args.video, args.backend) as reader:
+        # mmdet's pipelines expect BGR, as from a file
+        frames = (np.ascontiguousarray(frame_at(reader, time)[..., ::-1]) for time in times)
+        found, _ = detection_inference(
+            get_config(name) if '::' in name else read_config(name),
+            args.detector_checkpoint,
+            (frames, len(times)),
+            det_score_thr=-1,
+            det_cat_id=args.category,
+            device=choose_device(args.device),
+            with_score=True,
+        )
+    return {
+        time: np.column_stack([(boxes[:, :4] / np.tile(size, 2)).clip(0, 1), boxes[:, 4]])
+        for time, boxes in zip(times, found)
+    }
+
+
+def frame_at(reader: Any, time: float) -> np.ndarray:
+    """The frame (H, W, 3) of a time in seconds."""
+    return reader.read([min(round(time * reader.avg_fps), len(reader) - 1)])[0]
+
+
+# -- their actions -----------------------------------------------------------------------------
+
+
+def clip_pipeline(dataset: Config, backend: str) -> list:
     """The test pipeline for a video, with one clip around a given time."""
     samplers = ('SampleAVAClip', 'SampleAVAFrames')
     steps = [
         dict(step, type='amd_mm.SampleAVAClip', test_mode=True)
         if str(step['type']).split('.')[-1] in samplers
         else step
-        for step in cfg.test_dataloader.dataset.pipeline
+        for step in dataset.pipeline
     ]
     return video_steps(steps, backend)
+
+
+def find_actions(
+    args: argparse.Namespace, model: Any, dataset: Config, found: Boxes
+) -> dict[float, list[Person]]:
+    """The people at each time, with their most likely actions."""
+    names = action_names(args.labels, dataset)
+    pipeline = Compose(clip_pipeline(dataset, args.backend))
+    # class 0 is the background
+    labels = dataset.get('custom_classes') or range(1, model.roi_head.bbox_head.num_classes)
+    people: dict[float, list[Person]] = {}
+    for time, boxes in track_iter_progress((found.items(), len(found)), file=sys.stderr):
+        people[time] = []
+        if not len(boxes):
+            continue
+        scores = score_actions(model, pipeline, dataset.get('fps', 30), args.video, time, boxes)
+        for box, row in zip(boxes, scores):
+            order = np.argsort(-row, kind='stable')[: args.top]
+            actions = [
+                (names.get(labels[at], f'action {labels[at]}'), float(row[at]))
+                for at in order
+                if row[at] >= args.threshold
+            ]
+            people[time].append(Person(box[:4], actions))
+    return people
+
+
+def action_names(path: str | None, dataset: Config) -> dict[int, str]:
+    """Names by label, from a file or else from the config's, if it is there."""
+    if path is None and osp.isfile(dataset.get('label_file') or ''):
+        path = dataset.label_file
+    if path is None:
+        print('actions are shown as numbers: give their names with --labels')
+    return {} if path is None else read_label_map(path)
 
 
 @torch.no_grad()
@@ -191,89 +277,6 @@ def score_actions(
     return result.pred_instances.scores[:, 1:].float().cpu().numpy()  # without the background
 
 
-# -- the people --------------------------------------------------------------------------------
-
-
-def boxes_from_file(args: argparse.Namespace, size: tuple[int, int], duration: float) -> Boxes:
-    """Read the boxes of the video from a file, for all its seconds that the file has.
-
-    Args:
-        args: the command line.
-        size: width and height of the video, pixels.
-        duration: of the video, seconds.
-    """
-    path = args.proposals
-    if path.lower().endswith(('.pkl', '.pickle')):
-        if args.pixels:
-            raise ConfigError('--pixels is for a csv; the boxes of a pickle are shares')
-        proposals = read_proposals(path)
-    else:
-        proposals = read_box_csv(path, size=size if args.pixels else None).proposals
-    video = args.video_id or osp.splitext(osp.basename(args.video))[0]
-    found = {}
-    for key, boxes in proposals.items():
-        name, _, time = key.rpartition(',')
-        if name == video:
-            found[int(time) - args.starts_at] = boxes
-    if not found:
-        names = {key.rpartition(',')[0] for key in proposals}
-        raise VideoError(
-            f'{path} has no boxes of {video!r}; give one of its videos with --video-id: '
-            f'{some_of(names)}'
-        )
-    inside = {time: found[time] for time in found if 0 <= time <= duration}
-    if not inside:
-        times = [time + args.starts_at for time in found]
-        raise VideoError(
-            f'{path} has boxes of {video!r} at {min(times)} to {max(times)} s, but the video '
-            f'lasts from {args.starts_at} to {args.starts_at + duration:.1f} s: give the '
-            'timestamp of its first frame with --starts-at'
-        )
-    if len(inside) < len(found):
-        print(f'{len(found) - len(inside)} of {len(found)} seconds with boxes are not in the video')
-    return inside
-
-
-def boxes_from_detector(
-    args: argparse.Namespace, times: Sequence[float], size: tuple[int, int]
-) -> Boxes:
-    """Detect people with a detector of mmdet at each of these times."""
-    from mmaction.apis import detection_inference
-
-    name = args.detector_config
-    with open_video(args.video, args.backend) as reader:
-        # mmdet's pipelines expect BGR, as from a file
-        frames = (np.ascontiguousarray(frame_at(reader, time)[..., ::-1]) for time in times)
-        found, _ = detection_inference(
-            get_config(name) if '::' in name else read_config(name),
-            args.detector_checkpoint,
-            (frames, len(times)),
-            det_score_thr=-1,
-            det_cat_id=args.category,
-            device=choose_device(args.device),
-            with_score=True,
-        )
-    scale = np.array([*size, *size])
-    return {
-        time: np.column_stack([(boxes[:, :4] / scale).clip(0, 1), boxes[:, 4]])
-        for time, boxes in zip(times, found)
-    }
-
-
-def frame_at(reader: Any, time: float) -> np.ndarray:
-    """The frame (H, W, 3) of a time in seconds."""
-    return reader.read([min(round(time * reader.avg_fps), len(reader) - 1)])[0]
-
-
-def spaced(times: Sequence[float], every: float) -> list[float]:
-    """The times that are at least so far apart."""
-    chosen: list[float] = []
-    for time in sorted(times):
-        if not chosen or time - chosen[-1] >= every - 1e-6:
-            chosen.append(time)
-    return chosen
-
-
 # -- from a video to a video -------------------------------------------------------------------
 
 
@@ -286,18 +289,15 @@ def run(args: argparse.Namespace) -> None:
         height, width = reader.read([0])[0].shape[:2]
     if fps <= 0:
         raise VideoError(f'{args.video} does not say its frame rate')
-    names = read_label_map(args.labels) if args.labels else None
-    model, cfg = load_detector(args)
-    dataset = cfg.test_dataloader.dataset
-    confidence = args.confidence
-    if confidence is None:
-        confidence = dataset.get('person_det_score_thr', 0.9)
+    model, dataset = load_detector(args)
     if args.proposals:
         found = boxes_from_file(args, (width, height), count / fps)
-        found = {time: found[time] for time in spaced(list(found), args.every)}
     else:
         times = np.arange(0, count / fps, args.every).tolist()
         found = boxes_from_detector(args, times, (width, height))
+    confidence = args.confidence
+    if confidence is None:
+        confidence = dataset.get('person_det_score_thr', 0.9)
     found = {
         time: boxes if boxes.shape[1] == 4 else boxes[boxes[:, 4] >= confidence]
         for time, boxes in found.items()
@@ -308,87 +308,39 @@ def run(args: argparse.Namespace) -> None:
         raise VideoError(
             f'no person has a confidence of {confidence:g} or more: lower --confidence'
         )
-    if names is None and dataset.get('label_file') and osp.isfile(dataset.label_file):
-        names = read_label_map(dataset.label_file)
-    if names is None:
-        print('actions are shown as numbers: give their names with --labels')
     with DefaultScope.overwrite_default_scope('mmaction'):
-        people = find_actions(args, model, cfg, names or {}, found)
-    report(people)
-    write(args, people)
-
-
-def find_actions(
-    args: argparse.Namespace, model: Any, cfg: Config, names: dict[int, str], found: Boxes
-) -> dict[float, list[Person]]:
-    """The people at each time, with their most likely actions."""
-    dataset = cfg.test_dataloader.dataset
-    pipeline = Compose(clip_pipeline(cfg, args.backend))
-    # class 0 is the background
-    labels = dataset.get('custom_classes') or range(1, model.roi_head.bbox_head.num_classes)
-    people: dict[float, list[Person]] = {}
-    for time, boxes in track_iter_progress((found.items(), len(found)), file=sys.stderr):
-        people[time] = []
-        if not len(boxes):
-            continue
-        scores = score_actions(model, pipeline, dataset.get('fps', 30), args.video, time, boxes)
-        for box, row in zip(boxes, scores):
-            order = np.argsort(-row, kind='stable')[: args.top]
-            actions = [
-                (names.get(labels[at], f'action {labels[at]}'), float(row[at]))
-                for at in order
-                if row[at] >= args.threshold
-            ]
-            people[time].append(Person(box[:4], actions))
-    return people
-
-
-def report(people: dict[float, list[Person]]) -> None:
-    """Print the most frequent actions."""
+        people = find_actions(args, model, dataset, found)
     counts = Counter(
         name for group in people.values() for person in group for name, _ in person.actions
     )
-    total = sum(map(len, people.values()))
+    for name, number in counts.most_common(10):
+        print(f'  {number:4d} of {total}  {name}')
     if not counts:
         print('no action is that probable; see --threshold')
-    for name, count in counts.most_common(10):
-        print(f'  {count:4d} of {total}  {name}')
+    write(args, people)
 
 
 def write(args: argparse.Namespace, people: dict[float, list[Person]]) -> None:
-    """Write the video and the frames."""
+    """Write the frames, as ``NAME_0902.png`` with the timestamp of the file, and the video."""
     if args.frames is not None:
-        write_pngs(args, people)
-        print(f'wrote {len(people)} pictures to {args.frames}')
+        folder = Path(args.frames)
+        folder.mkdir(parents=True, exist_ok=True)
+        digits = '04.0f' if args.every.is_integer() else '07.2f'
+        with open_video(args.video, args.backend) as reader:
+            for time, group in people.items():
+                name = f'{Path(args.video).stem}_{time + args.starts_at:{digits}}.png'
+                picture = draw_people(legible_size(frame_at(reader, time)), group)
+                Image.fromarray(picture).save(folder / name)
+        print(f'wrote {len(people)} pictures to {folder}')
     if args.out is not None:
-        times = sorted(people)
 
         def draw(frame: np.ndarray, time: float) -> np.ndarray:
-            shown = nearest(times, time, args.every)
-            return frame if shown is None else draw_people(frame, people[shown])
+            nearest = min(people, key=lambda one: abs(one - time))
+            shown = abs(nearest - time) <= args.every / 2
+            return draw_people(frame, people[nearest]) if shown else frame
 
         rewrite_video(args.video, args.out, draw, args.backend)
         print(f'wrote {args.out}')
-
-
-def nearest(times: Sequence[float], time: float, every: float) -> float | None:
-    """The nearest of ascending times; None if it is further away than half of ``every``."""
-    place = bisect(times, time)
-    near = min(times[max(place - 1, 0) : place + 1], key=lambda one: abs(one - time))
-    return near if abs(near - time) <= every / 2 + 1e-6 else None
-
-
-def write_pngs(args: argparse.Namespace, people: dict[float, list[Person]]) -> None:
-    """Write a PNG of each time: ``NAME_0902.png``, with the timestamp of the file."""
-    folder = Path(args.frames)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open_video(args.video, args.backend) as reader:
-        for time, group in people.items():
-            whole, _, rest = f'{time + args.starts_at:.2f}'.partition('.')
-            rest = rest.rstrip('0')
-            name = f'{Path(args.video).stem}_{whole:0>4}{"." if rest else ""}{rest}.png'
-            picture = draw_people(legible_size(frame_at(reader, time)), group)
-            Image.fromarray(picture).save(folder / name)
 
 
 def main(argv: list[str] | None = None) -> int:

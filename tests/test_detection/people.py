@@ -1,11 +1,9 @@
 """A small data set in AVA's format: people whose actions show in motion.
 
-Every video shows two people, one in each half: rectangles with a head, of
-random size and brightness, before a random background. A person stands, walks
-to and fro or jumps up and down. One picture does not tell which.
-
-Proposals are the true boxes, a little moved, with a confidence of 0.9, and a
-wrong box of confidence 0.3 in every frame.
+Every video shows two people, one in each half: rectangles with a head, of random size and
+brightness, before a random background. A person stands, walks to and fro or jumps up and down. One
+picture does not tell which. Proposals are the true boxes, a little moved, with a confidence of 0.9,
+and a wrong box of confidence 0.3 in every frame.
 """
 
 import pickle
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT, FPS = 64, 48, 10
+SIZE = np.array([WIDTH, HEIGHT] * 2)
 START, SECONDS = 900, 4
 TIMES = (901, 902, 903)
 ACTIONS = {1: 'stand', 2: 'walk', 3: 'jump'}
@@ -39,56 +38,48 @@ class Person(NamedTuple):
         shift = abs((frame + self.phase) % 16 - 8) * 2 - 8  # -8 to 8 and back
         x = self.x + (shift if self.action == 2 else 0)
         y = self.y + (shift if self.action == 3 else 0)
-        return (
-            round(x - self.width / 2),
-            round(y - self.height / 2),
-            round(x + self.width / 2),
-            round(y + self.height / 2),
-        )
+        half = self.width / 2, self.height / 2
+        return round(x - half[0]), round(y - half[1]), round(x + half[0]), round(y + half[1])
 
 
 def make_people(folder: Path, videos: int, seed: int = 0, names: str = '{}') -> dict[str, str]:
     """Write videos, raw frames and all files of the set.
 
     Args:
-        folder (Path): Is made.
-        videos (int): How many.
-        seed (int): Decides everything.
-        names (str): Of the videos, by number.
+        folder: is made.
+        videos: how many.
+        seed: decides everything.
+        names: of the videos, by number.
 
     Returns:
-        Dict[str, str]: The paths: ``videos``, ``frames``, ``ann_file``,
-        ``exclude_file``, ``label_file``, ``proposal_file``.
+        The paths ``videos``, ``frames``, ``ann_file``, ``exclude_file``, ``label_file`` and
+        ``proposal_file``.
     """
     rng = np.random.default_rng(seed)
     kinds = ('videos', 'frames', 'ann_file', 'exclude_file', 'label_file', 'proposal_file')
     endings = ('', '', '.csv', '.csv', '.pbtxt', '.pkl')
     paths = {name: folder / (name + end) for name, end in zip(kinds, endings)}
-    (folder / 'videos').mkdir(parents=True)
-    lines: list[str] = []
-    proposals: dict[str, np.ndarray] = {}
+    paths['videos'].mkdir(parents=True)
+    lines, proposals = [], {}
     for number in range(videos):
+        video = names.format(number)
         people = [_person(rng, half) for half in (0, 1)]
-        _write(folder, names.format(number), _draw(rng, people))
+        _write(paths, video, _draw(rng, people))
         for time in TIMES:
-            _annotate(
-                names.format(number),
-                time,
-                people,
-                lines,
-                proposals,
-                rng,
-                (number, time) in EXCLUDED,
-            )
-    paths['ann_file'].write_text('\n'.join(lines) + '\n')
-    paths['exclude_file'].write_text(
-        ''.join(f'{names.format(number)},{time}\n' for number, time in EXCLUDED)
-    )
-    paths['label_file'].write_text(
-        ''.join(
-            f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in ACTIONS.items()
-        )
-    )
+            wrong = (number, time) in EXCLUDED
+            found = [[0.3, 0.8, 0.6, 1.0, 0.3]]
+            for which, person in enumerate(people):
+                box = np.clip(np.array(person.box((time - START) * FPS)) / SIZE, 0, 1)
+                corners = ','.join(f'{value:.3f}' for value in box)
+                label = person.action % 3 + 1 if wrong else person.action
+                lines.append(f'{video},{time:04d},{corners},{label},{which}\n')
+                found.append([*np.clip(box + rng.uniform(-0.01, 0.01, 4), 0, 1), 0.9])
+            proposals[f'{video},{time:04d}'] = np.array(found)
+    excluded = [f'{names.format(number)},{time}\n' for number, time in EXCLUDED]
+    items = [f'item {{\n  name: "{name}"\n  id: {label}\n}}\n' for label, name in ACTIONS.items()]
+    paths['ann_file'].write_text(''.join(lines))
+    paths['exclude_file'].write_text(''.join(excluded))
+    paths['label_file'].write_text(''.join(items))
     paths['proposal_file'].write_bytes(pickle.dumps(proposals))
     return {name: str(path) for name, path in paths.items()}
 
@@ -106,8 +97,7 @@ def _person(rng: np.random.Generator, half: int) -> Person:
 
 
 def _draw(rng: np.random.Generator, people: list[Person]) -> list[np.ndarray]:
-    coarse = rng.integers(0, 90, (3, 4, 3), dtype=np.uint8)
-    background = cv2.resize(coarse, (WIDTH, HEIGHT))
+    background = cv2.resize(rng.integers(0, 90, (3, 4, 3), dtype=np.uint8), (WIDTH, HEIGHT))
     frames = []
     for number in range(SECONDS * FPS):
         frame = background.copy()
@@ -121,38 +111,12 @@ def _draw(rng: np.random.Generator, people: list[Person]) -> list[np.ndarray]:
     return frames
 
 
-def _write(folder: Path, name: str, frames: list[np.ndarray]) -> None:
-    writer = cv2.VideoWriter(
-        str(folder / 'videos' / f'{name}.mp4'),
-        cv2.VideoWriter_fourcc(*'mp4v'),
-        FPS,
-        (WIDTH, HEIGHT),
-    )
+def _write(paths: dict[str, Path], name: str, frames: list[np.ndarray]) -> None:
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    writer = cv2.VideoWriter(str(paths['videos'] / f'{name}.mp4'), codec, FPS, (WIDTH, HEIGHT))
     assert writer.isOpened()
-    (folder / 'frames' / name).mkdir(parents=True)
+    (paths['frames'] / name).mkdir(parents=True)
     for number, frame in enumerate(frames, start=1):
         writer.write(frame)
-        path = folder / 'frames' / name / f'img_{number:05}.jpg'
-        cv2.imwrite(str(path), frame)
+        cv2.imwrite(str(paths['frames'] / name / f'img_{number:05}.jpg'), frame)
     writer.release()
-
-
-def _annotate(
-    video: str,
-    time: int,
-    people: list[Person],
-    lines: list[str],
-    proposals: dict[str, np.ndarray],
-    rng: np.random.Generator,
-    wrong: bool,
-) -> None:
-    size = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
-    found = [[0.3, 0.8, 0.6, 1.0, 0.3]]
-    for number, person in enumerate(people):
-        box = np.clip(np.array(person.box((time - START) * FPS)) / size, 0, 1)
-        label = person.action % 3 + 1 if wrong else person.action
-        corners = ','.join(f'{value:.3f}' for value in box)
-        lines.append(f'{video},{time:04d},{corners},{label},{number}')
-        moved = np.clip(box + rng.uniform(-0.01, 0.01, 4), 0, 1)
-        found.append([*moved, 0.9])
-    proposals[f'{video},{time:04d}'] = np.array(found)

@@ -1,4 +1,4 @@
-"""Exclusions, label maps and proposals; pickles that would run code."""
+"""Annotations, exclusions, label maps and proposals; pickles that would run code."""
 
 import os
 import pickle
@@ -6,8 +6,41 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amd_mm.datasets.ava_files import read_exclusions, read_label_map, read_proposals
+from amd_mm.datasets.ava_files import (
+    read_exclusions,
+    read_label_map,
+    read_proposals,
+    scan_annotations,
+)
 from amd_mm.errors import VideoError
+
+WRONG_LINES = {
+    '0,901,.1,.1,.2,.2,1': '7 fields instead of 8',
+    '0,901,,,,,,': 'it has no box',
+    '0,9x1,.1,.1,.2,.2,1,0': "timestamp is not a whole number: '9x1'",
+    '0,901,.1,.1,.2,b,1,0': "y2 is not a number: 'b'",
+    '0,901,.1,.1,.2,inf,1,0': 'y2 is not finite',
+    '0,901,10,10,20,20,1,0': 'not pixels',
+    '0,901,.3,.1,.2,.2,1,0': 'x1 <= x2',
+    '0,901,.1,.1,.2,.2,4,0': 'below num_classes=4',
+    '0,901,.1,.1,.2,.2,0,0': 'at least 1',
+    '': '1 fields',
+}
+
+
+def test_wrong_annotations_are_named(people, tmp_path):
+    path = tmp_path / 'wrong.csv'
+    path.write_text(Path(people['ann_file']).read_text() + '\n'.join(WRONG_LINES) + '\n')
+    found = scan_annotations(str(path), num_classes=4)
+    assert found.lines == 18 and len(found.problems) == len(WRONG_LINES)
+    for number, (problem, (line, why)) in enumerate(zip(found.problems, WRONG_LINES.items())):
+        assert problem.startswith(f'line {19 + number}: ')
+        assert why in problem and line in problem
+    with pytest.raises(VideoError, match='10 of 28 lines are wrong:\n  line 19: '):
+        found.check()
+    path.write_text('')
+    with pytest.raises(VideoError, match='is empty'):
+        scan_annotations(str(path)).check()
 
 
 def test_exclusions_and_label_map(people, tmp_path):
@@ -31,7 +64,6 @@ class RunsCode:
     'content, problem',
     [
         ([1, 2], 'it holds a list'),
-        ({}, 'it holds a dict'),
         ({'a,0901': np.zeros((2, 3))}, r"'a,0901': .*shape \(2, 3\)"),
         ({'a,0901': np.full((1, 4), np.nan)}, 'finite'),
         ({'a,0901': np.array([[10.0, 20, 40, 50]])}, 'not pixels'),
@@ -58,6 +90,5 @@ def test_proposals_of_any_protocol(tmp_path, protocol):
     path.write_bytes(pickle.dumps(boxes, protocol=protocol))
     found = read_proposals(str(path))
     assert set(found) == {'a,0901', 'c,0902'}
-    assert type(found['a,0901']) is np.ndarray
     np.testing.assert_array_equal(found['a,0901'], boxes['a,0901'])
     np.testing.assert_allclose(found['c,0902'], [[0, 0, 1, 1, 0.9]])

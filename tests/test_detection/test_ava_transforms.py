@@ -27,6 +27,8 @@ def test_clips_of_another_rate_show_the_same_times(rate):
     found = transform(dict(info))['frame_inds']
     # 8 frames of 10 a second before and 4 after the third second.
     assert found.tolist() == [x * rate // 10 for x in (22, 26, 30, 34)]
+    between = transform(dict(info, timestamp=903.4))['frame_inds']
+    assert between.tolist() == [x * rate // 10 for x in (26, 30, 34, 38)]
     with pytest.raises(UnreadableVideoError, match='timestamp 908 is 8 s'):
         transform(dict(info, timestamp=908))
     with pytest.raises(UnreadableVideoError, match='frame rate'):

@@ -1,6 +1,5 @@
 """The detector's own pieces: feature maps, padding, batches, pooling."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -76,18 +75,16 @@ def test_checkpoint_without_a_norm_is_an_error(tmp_path):
         build(pretrained=path)
 
 
-@pytest.mark.parametrize('shape', [(16, 256, 256), (16, 256, 320)])
-def test_other_frames_as_in_mmaction(shape):
-    """At other sizes than 224 x 224, the same map as MMAction2's ViT."""
-    size = dict(img_size=224, num_frames=16, embed_dims=24, num_heads=2)
+def test_other_frames_as_in_mmaction():
+    """At another size than in pre-training, the same map as MMAction2's ViT."""
+    size = dict(img_size=64, num_frames=8, embed_dims=24, num_heads=2)
     ours = build(**size)
     theirs = VisionTransformer(depth=2, use_mean_pooling=False, return_feat_map=True, **size).eval()
     theirs.load_state_dict(ours.state_dict())
-    clip = torch.rand(1, 3, *shape)
+    clip = torch.rand(1, 3, 8, 80, 112)
     with torch.no_grad():
-        found = ours(clip)
-        expected = theirs(clip)
-    assert found.shape == (1, 24, 8, shape[1] // 16, shape[2] // 16)
+        found, expected = ours(clip), theirs(clip)
+    assert found.shape == (1, 24, 4, 5, 7)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -111,11 +108,6 @@ def test_map_is_float32_under_autocast():
     vit = build()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert vit(torch.rand(1, 3, 8, 64, 64)).dtype == torch.float32
-
-
-def test_unknown_argument_is_an_error():
-    with pytest.raises(TypeError):
-        build(no_such_argument=1)
 
 
 def test_frames_are_padded_to_whole_patches():
@@ -163,57 +155,20 @@ def predict(model, pairs):
         return [one.pred_instances for one in model.test_step(batch)]
 
 
-def test_any_batch_size_in_testing():
+def test_a_batch_of_padded_clips_as_each_alone():
     model = detector()
     pairs = [
         sample((48, 64), [[2.0, 3.0, 30.0, 40.0], [10.0, 8.0, 60.0, 44.0]]),
         sample((48, 64), [[0.0, 0.0, 64.0, 48.0]]),
-    ]
-    together = predict(model, pairs)
-    for pair, found in zip(pairs, together):
-        (alone,) = predict(model, [pair])
-        height, width = pair[1].img_shape
-        size = torch.tensor([width, height, width, height])
-        torch.testing.assert_close(found.bboxes, pair[1].proposals.bboxes / size)
-        torch.testing.assert_close(found.bboxes, alone.bboxes)
-        torch.testing.assert_close(found.scores, alone.scores, atol=1e-5, rtol=1e-4)
-        assert found.scores.shape == (len(found.bboxes), CLASSES)
-
-
-def test_boxes_of_padded_clips_stay_where_they_are():
-    model = detector()
-    pairs = [
-        sample((48, 64), [[2.0, 3.0, 30.0, 40.0]]),
         sample((40, 90), [[10.0, 8.0, 88.0, 39.0]]),
     ]
     for (_, given), found in zip(pairs, predict(model, pairs)):
         height, width = given.img_shape
         size = torch.tensor([width, height, width, height])
         torch.testing.assert_close(found.bboxes, given.proposals.bboxes / size)
-
-
-def test_roi_align_agrees_with_torchvision():
-    skip_without_mmdet()
-    ops = pytest.importorskip('torchvision.ops')
-    # Without its C++ library torchvision compiles a version for minutes.
-    # (monkeypatch would leave the setting deleted: it is no module attribute.)
-    with torch._dynamo.config.patch(disable=True):
-        compare_roi_align(ops)
-
-
-def compare_roi_align(ops):
-    from mmcv.ops import RoIAlign
-
-    rng = np.random.default_rng(0)
-    maps = torch.randn(2, 5, 12, 16, requires_grad=True)
-    corners = rng.uniform(0, 90, (7, 2))
-    boxes = np.concatenate([corners, corners + rng.uniform(5, 160, (7, 2))], 1)
-    rois = torch.tensor(np.c_[rng.integers(0, 2, 7), boxes]).float()
-    settings = dict(output_size=(8, 8), spatial_scale=1 / 16, sampling_ratio=0)
-    found = RoIAlign(aligned=True, **settings)(maps, rois)
-    settings['sampling_ratio'] = -1  # torchvision's word for 0
-    expected = ops.roi_align(maps, rois, aligned=True, **settings)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    weight = torch.randn_like(found)
-    gradients = [torch.autograd.grad((one * weight).sum(), maps)[0] for one in (found, expected)]
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+        assert found.scores.shape == (len(found.bboxes), CLASSES)
+    together = predict(model, pairs[:2])
+    for pair, found in zip(pairs, together):
+        (alone,) = predict(model, [pair])
+        torch.testing.assert_close(found.bboxes, alone.bboxes)
+        torch.testing.assert_close(found.scores, alone.scores, atol=1e-5, rtol=1e-4)

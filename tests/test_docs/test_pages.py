@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,17 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+each_page = pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@cache
+def sources(folder: Path) -> str:
+    """The scripts of a folder and the package, for the names of options."""
+    paths = [*folder.glob('*.py'), *ROOT.glob('amd_mm/**/*.py')]
+    return ''.join(path.read_text() for path in paths)
+
+
+@each_page
 def test_files_named_exist(page: Path) -> None:
     pattern = r'(?<![\w/.:-])(?:tools|configs|docs|tests|amd_mm)/[\w./-]*\w(?![\w/]*[*<{…A-Z])'
     named = set(re.findall(pattern, page.read_text()))
@@ -48,7 +59,7 @@ def test_files_named_exist(page: Path) -> None:
     }
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each_page
 def test_commands_are_valid(page: Path) -> None:
     """Tools know the options, and configs have the keys, that a command gives them."""
     for command in commands(page):
@@ -58,8 +69,7 @@ def test_commands_are_valid(page: Path) -> None:
         # The launchers pass their arguments to the program in their name.
         name = re.sub(r'(dist|slurm)_(\w+)\.sh', r'\2.py', scripts[0])
         name = {'tools/quickstart.sh': 'tools/quickstart/quickstart.py'}.get(name, name)
-        sources = [ROOT / name, *(ROOT / name).parent.glob('*.py'), *ROOT.glob('amd_mm/**/*.py')]
-        text = ''.join(path.read_text() for path in sources)
+        text = (ROOT / name).read_text() + sources((ROOT / name).parent)
         arguments = command[command.index(scripts[0]) :]
         for option in (word for word in arguments if word.startswith('--')):
             assert option == '--help' or option in text, (command, option)

@@ -9,6 +9,7 @@ from amd_mm.apis import ClipSampling
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
 from tests.test_evaluation import models
 
@@ -32,37 +33,25 @@ def demo(*arguments):
     return DEMO.main([*map(str, arguments), '--device', 'cpu'])
 
 
-def expected(video):
-    """Probabilities by the model itself: the mean over three clips."""
-    from mmengine.dataset import Compose
-
-    sample = Compose(SAMPLING.pipeline())(dict(filename=video, label=-1, modality='RGB'))
-    model = models.fine_tuned()
-    with torch.no_grad():
-        clips = model.data_preprocessor(dict(inputs=[sample['inputs']], data_samples=None))[
-            'inputs'
-        ][0]
-        scores = model.cls_head(model.backbone(clips)).softmax(-1).mean(0)
-    return scores.topk(5)
-
-
 def printed(out):
-    return [
-        (name, float(value))
-        for value, name in re.findall(r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE)
-    ]
+    rows = re.findall(r'^ +([\d.]+) %  (.+)$', out, re.MULTILINE)
+    return [(name, float(value)) for value, name in rows]
 
 
 def check(out, video, name='class {}'):
-    values, index = expected(video)
+    """The five best by the model itself: the mean of the probabilities of three clips."""
+    sample = Compose(SAMPLING.pipeline())(dict(filename=video, label=-1, modality='RGB'))
+    model = models.fine_tuned()
+    with torch.no_grad():
+        batch = dict(inputs=[sample['inputs']], data_samples=None)
+        clips = model.data_preprocessor(batch)['inputs'][0]
+        values, index = model.cls_head(model.backbone(clips)).softmax(-1).mean(0).topk(5)
     rows = printed(out)
     assert [row[0] for row in rows] == [name.format(i) for i in index.tolist()]
     np.testing.assert_allclose([row[1] for row in rows], 100 * values, atol=0.06)
 
 
 def test_without_a_config(video, checkpoint, tmp_path, capsys):
-    assert demo(video, checkpoint, '--frames', 8) == 0
-    check(capsys.readouterr().out, video)
     labels = tmp_path / 'labels.txt'
     labels.write_text('\n'.join(f'doing {i}' for i in range(models.CLASSES)))
     out = tmp_path / 'new/annotated.mp4'
@@ -74,35 +63,13 @@ def test_without_a_config(video, checkpoint, tmp_path, capsys):
         assert made.read([0])[0].shape == (240, 320, 3)
 
 
-def test_a_public_format(video, tmp_path, capsys):
-    state = from_amd_mm(models.fine_tuned().state_dict(), 'huggingface').state
+def test_other_models(video, tmp_path, capsys):
+    """A public format, without position table: 224 pixels. A linear probe."""
     path = tmp_path / 'model.pth'
-    torch.save(state, path)
-    # Without a position table in the file, clips are 224 pixels: another
-    # prediction, but of the same classes.
+    torch.save(from_amd_mm(models.fine_tuned().state_dict(), 'huggingface').state, path)
     assert demo(video, path, '--clips', 1) == 0
     out = capsys.readouterr().out
     assert 'read from the weights' in out and len(printed(out)) == 5
-
-
-def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
-    cfg = Config(
-        dict(
-            model=models.recognizer_cfg(),
-            test_dataloader=dict(dataset=dict(pipeline=SAMPLING.pipeline())),
-        )
-    )
-    cfg.dump(tmp_path / 'config.py')
-    assert demo(video, checkpoint, '--config', tmp_path / 'config.py') == 0
-    check(capsys.readouterr().out, video)
-    (tmp_path / 'last_checkpoint').write_text(checkpoint)
-    assert demo(video, checkpoint) == 0
-    out = capsys.readouterr().out
-    assert f'config: {tmp_path}/config.py' in out
-    check(out, video)
-
-
-def test_a_linear_probe(video, tmp_path, capsys):
     cfg = models.recognizer_cfg()
     cfg['type'] = 'amd_mm.FrozenBackboneRecognizer'
     cfg['backbone'].update(use_mean_pooling=False, return_feat_map=True)
@@ -110,6 +77,18 @@ def test_a_linear_probe(video, tmp_path, capsys):
     path = models.save(models.MODELS.build(cfg), tmp_path / 'probe.pth')
     assert demo(video, path, '--frames', 8) == 0
     assert len(printed(capsys.readouterr().out)) == 5
+
+
+def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
+    data = dict(dataset=dict(pipeline=SAMPLING.pipeline()))
+    cfg = Config(dict(model=models.recognizer_cfg(), test_dataloader=data))
+    cfg.dump(tmp_path / 'config.py')
+    (tmp_path / 'last_checkpoint').write_text(checkpoint)
+    for options in ((), ('--config', tmp_path / 'config.py')):
+        assert demo(video, checkpoint, *options) == 0
+        out = capsys.readouterr().out
+        assert f'config: {tmp_path}/config.py' in out
+        check(out, video)
 
 
 def test_errors_are_sentences(video, checkpoint, tmp_path, capsys):
@@ -123,7 +102,6 @@ def test_errors_are_sentences(video, checkpoint, tmp_path, capsys):
         ((video, pretrained, *frames), 'the model has no classifier'),
         ((video, checkpoint, *frames, '--labels', labels), 'has 2 names'),
         ((bad, checkpoint, *frames), f'cannot read {bad}'),
-        ((tmp_path / 'no.mp4', checkpoint, *frames), 'there is no video'),
         ((video, tmp_path / 'no.pth'), 'There is no file'),
         ((video, checkpoint, '--config', 'no.py'), 'no config file no.py'),
         ((video, checkpoint, *frames, '--out', 'x.avi'), '.mp4 or .gif'),

@@ -12,7 +12,8 @@ Exit code: 0, or 2 if a file is wrong (nothing is written).
 import argparse
 import sys
 
-from amd_mm.datasets.ava_files import read_aia_boxes, write_proposals
+from amd_mm.datasets.ava_files import write_proposals
+from amd_mm.datasets.detector_boxes import read_aia_boxes
 from amd_mm.errors import VideoError
 
 
@@ -36,11 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     except (VideoError, OSError) as error:
         print(f'aia_to_proposals.py: {error}', file=sys.stderr)
         return 2
-    if boxes.foreign:
-        print(f'left out: {boxes.foreign} boxes of frames that are not in {args.images}')
+    count = sum(map(len, boxes.proposals.values()))
+    print(f'{count} boxes of {len(boxes.proposals)} frames written to {args.out}')
     if boxes.repeated:
         print(f'left out: {boxes.repeated} repeated boxes')
-    print(f'{boxes.num_boxes} boxes of {len(boxes.proposals)} frames written to {args.out}')
+    if boxes.foreign:
+        print(f'left out: {boxes.foreign} boxes of frames that are not in {args.images}')
     return 0
 
 
