@@ -11,7 +11,7 @@ from .needed import skip_without_mmdet
 from .people import ACTIONS, make_people
 from .tiny_detector import tiny_config
 
-EPOCHS = 8
+EPOCHS = 5
 
 
 @pytest.fixture(scope='module')
@@ -19,13 +19,13 @@ def trained(tmp_path_factory):
     """Config and metrics of a run: before training, and after."""
     skip_without_mmdet()
     folder = tmp_path_factory.mktemp('run')
-    cfg = tiny_config(
-        make_people(folder / 'train', videos=32, seed=0),
-        make_people(folder / 'val', videos=12, seed=1),
-        folder / 'work',
-    )
+    train = make_people(folder / 'train', videos=24, seed=0)
+    val = make_people(folder / 'val', videos=8, seed=1)
+    cfg = tiny_config(train, val, folder / 'work')
+    cfg.randomness = dict(seed=1)
+    cfg.train_dataloader.batch_size = 8
     cfg.optim_wrapper.optimizer.lr = 3e-3
-    cfg.optim_wrapper.paramwise_cfg.update(num_layers=3, decay_rate=1.0)
+    cfg.optim_wrapper.paramwise_cfg.update(num_layers=2, decay_rate=1.0)
     cfg.train_cfg.update(max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 2
     cfg.param_scheduler[1].end = EPOCHS
@@ -38,10 +38,9 @@ def trained(tmp_path_factory):
 
 def test_training_raises_map(trained):
     _, before, after = trained
-    # Three actions, about equally frequent: chance is a third. The features
-    # of random weights are a little better, on these few people.
+    # Three actions, about equally frequent: chance is a third.
     assert before < 0.6
-    assert after > max(0.75, before + 0.2)
+    assert after > 0.85
 
 
 def test_tool_reports_each_action(trained, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ CLASSES = 4  # three actions and the background
 
 
 def tiny_config(train: dict[str, str], val: dict[str, str], work_dir: Path) -> Config:
-    """The config of ViT-S with a tiny ViT: clips of 8 frames, 48 x 64; 4 x 6 x 8 tokens.
+    """The config of ViT-S with a tiny ViT: clips of 8 frames, 48 x 64; 4 x 3 x 4 tokens.
 
     Args:
         train: from ``make_people``.
@@ -46,14 +46,12 @@ def tiny_model(model: dict) -> dict:
     model.backbone.update(
         pretrained=None,
         img_size=48,
-        patch_size=8,
         num_frames=8,
         embed_dims=48,
-        depth=3,
+        depth=2,
         num_heads=3,
         drop_path_rate=0.0,
     )
-    model.data_preprocessor.size_divisor = 8
-    model.roi_head.bbox_roi_extractor.update(featmap_stride=8, output_size=4)
+    model.roi_head.bbox_roi_extractor.output_size = 4
     model.roi_head.bbox_head.update(in_channels=48, num_classes=CLASSES, topk=(1,))
     return model
