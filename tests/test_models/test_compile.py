@@ -12,7 +12,8 @@ from tests.tiny_image import image_backbone
 from tests.tiny_tinymim import tinymim
 
 pytestmark = pytest.mark.no_cover
-CONFIGS = {'amd': (amd, (2, 3, 8, 64, 64)), 'tinymim': (tinymim, (2, 3, 64, 64))}
+ALIGNMENT = amd(rec_weight=0.0, decoder=None, head=None, layer_pairs=[(4, 6)])
+CONFIGS = {'amd': (ALIGNMENT, (2, 3, 8, 64, 64)), 'tinymim': (tinymim(), (2, 3, 64, 64))}
 # Before, weights are part of a graph: no two blocks share one.
 SHARES_GRAPHS = torch.__version__ >= (2, 5)
 
@@ -53,11 +54,11 @@ def blocks_of(*modules):
 
 def pair(name):
     """The same model twice, the second one compiled."""
-    build, shape = CONFIGS[name]
+    cfg, shape = CONFIGS[name]
     models = []
     for compiled in (False, True):
         torch.manual_seed(0)
-        models.append(MODELS.build(dict(build(), compile_blocks=compiled)))
+        models.append(MODELS.build(dict(cfg, compile_blocks=compiled)))
         models[-1].init_weights()
     models[1].load_state_dict(models[0].state_dict())
     torch.manual_seed(1)
