@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,11 @@ import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.utils import dl_utils
 from mmengine.visualization import Visualizer
 
+# Before mmengine.runner is imported: each run would ask for compilers, which takes a second.
+dl_utils.collect_env = dict
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 # A run lays its config out several times, which takes longer than the steps of a tiny model.
@@ -39,14 +43,18 @@ def process_of_its_own() -> Iterator[None]:
     """Undo the changes that a run makes to the process.
 
     MMEngine keeps the last runner's default scope, iteration, logger and visualizer in the process,
-    a launcher its environment variables, and a tool may silence logging.
+    a launcher its environment variables; a run that fails leaves its handlers of signals, and a
+    tool may silence logging.
     """
     environment = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     silenced = logging.root.manager.disable
     with pytest.MonkeyPatch.context() as patch:
         for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
             patch.setattr(kind, '_instance_dict', OrderedDict())
         yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logging.disable(silenced)
     os.environ.clear()
     os.environ.update(environment)
@@ -57,6 +65,14 @@ def isolated() -> Iterator[None]:
     """Run each test as :func:`process_of_its_own`."""
     with process_of_its_own():
         yield
+
+
+@pytest.fixture(autouse=True, scope='module')
+def frozen() -> Iterator[None]:
+    """Spare datasets, which collect garbage when they are built, a walk over all packages."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.hookimpl(wrapper=True)

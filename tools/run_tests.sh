@@ -17,4 +17,4 @@ fi
 # The models of the tests are tiny: one thread each, several tests at a time.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 workers=$("$bin/python" -c 'import os; print(min(os.cpu_count() or 1, 8))')
-exec "$bin/python" -m pytest -n "$workers" "${arguments[@]}"
+exec "$bin/python" -m pytest -n "$workers" --dist loadfile "${arguments[@]}"

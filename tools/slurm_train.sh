@@ -2,10 +2,9 @@
 # Train through Slurm:
 #     [GPUS=32] [GPUS_PER_NODE=8] [CPUS_PER_TASK=16] [SRUN_ARGS=...] \
 #         bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments]
-# When Slurm sends SIGTERM (pre-emption, the end of the time, scancel) a
-# checkpoint is saved and this ends with 143; with --resume the next job goes
-# on there. SRUN_ARGS=--signal=TERM@300 sends it 300 s before the time is up;
-# docs/troubleshooting.md has a job that puts itself into the queue again.
+# When Slurm sends SIGTERM (pre-emption, the time limit, scancel), the run saves a checkpoint and
+# exits with 143; the next job continues it with --resume. SRUN_ARGS=--signal=TERM@300 sends the
+# signal 300 s before the limit; docs/troubleshooting.md has a job that queues itself again.
 if [ $# -lt 3 ]; then
     echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of train.py]" >&2
     exit 2

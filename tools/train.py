@@ -12,7 +12,6 @@ import os
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.engine import launch
 from amd_mm.engine.agreement import check_metrics, check_numbers
-from amd_mm.engine.interruption import restore_handlers
 from mmengine.config import Config
 
 
@@ -75,16 +74,13 @@ def build_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Train."""
     args = parse_args(argv)
-    try:
-        with launch.errors_as_sentences('train.py', args):
-            cfg = build_config(args)
-            note = launch.scale_learning_rate(cfg, args.auto_scale_lr)
-            runner = launch.build_training(cfg)
-            if note:
-                runner.logger.warning(note)
-            runner.train()
-    finally:
-        restore_handlers()
+    with launch.errors_as_sentences('train.py', args):
+        cfg = build_config(args)
+        note = launch.scale_learning_rate(cfg, args.auto_scale_lr)
+        runner = launch.build_training(cfg)
+        if note:
+            runner.logger.warning(note)
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 from .hooks import (
     AtomicCheckpointHook,
     FiniteLossHook,
+    ResumeEpochHook,
     RunSummaryHook,
     StepSeedHook,
     StopOnSignalHook,
@@ -14,6 +15,7 @@ __all__ = [
     'FiniteLossHook',
     'GuardedOptimWrapper',
     'NonFiniteError',
+    'ResumeEpochHook',
     'RunSummaryHook',
     'StepSeedHook',
     'StopOnSignalHook',

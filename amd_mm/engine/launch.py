@@ -2,28 +2,26 @@
 
 import argparse
 import difflib
-import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import amd_mm
 import torch
-from amd_mm import registry
 from amd_mm.apis import read_config
 from amd_mm.errors import CheckpointError, ConfigError
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS, Registry
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from .agreement import check_data
+from .cfg_options import KeyValues, check_options
 from .optim_wrapper import NonFiniteError
 
 # Launcher -> the variables that it sets, and how it is started.
@@ -47,33 +45,11 @@ LAUNCHERS: dict[str, dict[str, str]] = {
         start='mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
     ),
 }
-# Plain top-level values that MMEngine's runner reads. Others are variables of the config file.
-_RUNNER_VALUES = (
-    *('compile', 'default_scope', 'experiment_name', 'find_unused_parameters', 'launcher'),
-    *('load_from', 'log_level', 'resume', 'runner_type', 'sync_bn', 'work_dir'),
-)
 # Errors that the user can mend. Others are shown with a traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteError, torch.cuda.OutOfMemoryError)
 
 
 # -- command line ------------------------------------------------------------------------------
-
-
-class KeyValues(DictAction):
-    """MMEngine's ``key=value`` arguments; anything else is a usage error."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Check, then read."""
-        for value in values or ():
-            if not str(value).partition('=')[0] or '=' not in str(value):
-                parser.error(f'{option_string} takes key=value without blanks, not {value!r}')
-        super().__call__(parser, namespace, values, option_string)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,9 +86,8 @@ def errors_as_sentences(tool: str, args: argparse.Namespace) -> Iterator[None]:
             raise
         if args.launcher != 'none' and (rank := LAUNCHERS[args.launcher]['rank']) in os.environ:
             tool += f' (process {os.environ[rank]})'
-        # A data loader's process appends its traceback, which ends with the error.
         text = str(error)
-        if 'Original Traceback' in text:
+        if 'Original Traceback' in text:  # a data loader's process puts it before the error
             text = text.rpartition(f'{type(error).__name__}: ')[2].strip()
         sys.exit(f'{tool}: {text}')
 
@@ -177,65 +152,6 @@ def check_launcher(launcher: str) -> None:
         )
 
 
-def check_options(cfg: Config, options: dict[str, object]) -> None:
-    """Check that overrides have an effect.
-
-    Args:
-        cfg: Before the overrides.
-        options: Dotted key -> value. A key exists, or the class that its dict builds takes it.
-
-    Raises:
-        ConfigError: If a key is a variable of the config file, or seems to be mistyped.
-    """
-    for key in options:
-        if isinstance(cfg.get(key), (int, float, str)) and key not in _RUNNER_VALUES:
-            raise ConfigError(
-                f'--cfg-options {key}: `{key}` is a variable of the config file, and changing it '
-                'after the file was read has no effect. Set the entry that is made of it'
-            )
-        node: Any = cfg
-        path = key.split('.')
-        for depth, name in enumerate(path):
-            here = '.'.join(path[:depth])
-            if isinstance(node, (list, tuple)):
-                if not name.isdigit() or int(name) >= len(node):
-                    raise ConfigError(
-                        f'--cfg-options {key}: {here} is a list of {len(node)}, counted from 0'
-                    )
-                node = node[int(name)]
-            elif not isinstance(node, (dict, Config)):
-                raise ConfigError(
-                    f'--cfg-options {key}: {here} is {node!r} and has no entries; set {here} itself'
-                )
-            elif name in node:
-                node = node[name]
-            else:
-                _check_new_key(node, name, here, key)
-                break
-
-
-def _check_new_key(node: Any, name: str, here: str, key: str) -> None:
-    built = Runner if not here else DataLoader if here.endswith('_dataloader') else None
-    strict = False
-    if built is None and str(node.get('type')).startswith('amd_mm.'):
-        for one in vars(registry).values():
-            if isinstance(one, Registry) and one.scope == 'amd_mm':
-                one.import_from_location()
-                built = built or one.module_dict.get(node['type'].removeprefix('amd_mm.'))
-        parameters = inspect.signature(built).parameters.values() if built else ()
-        strict = built is not None and not any(one.kind is one.VAR_KEYWORD for one in parameters)
-    known = [*(inspect.signature(built).parameters if built else ()), 'type', '_delete_']
-    if name in known:
-        return
-    known += [one for one in node if not one.startswith('_')]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6 if strict else 0.8)
-    if close or strict:
-        hint = f'did you mean {close[0]!r}?' if close else f'it takes {", ".join(sorted(known))}'
-        raise ConfigError(
-            f'--cfg-options {key}: {here or "the config"} has no key {name!r}; {hint}'
-        )
-
-
 def _schedulers(schedule: Any, by_epoch: bool = True) -> list[dict]:
     """The configs of a schedule that count epochs, or those that count iterations."""
     found = schedule if isinstance(schedule, list) else [schedule]
@@ -284,13 +200,12 @@ def scale_learning_rate(cfg: Config, requested: bool) -> str | None:
     videos = size * processes * cfg.optim_wrapper.get('accumulative_counts', 1)
     lr = optimizer['lr']
     if not requested:
+        if videos == base:
+            return None
         return (
-            videos != base
-            and (
-                f'{videos} videos a step, but the learning rate {lr} is for {base}. Use '
-                '--auto-scale-lr, or optim_wrapper.accumulative_counts for larger steps.'
-            )
-        ) or None
+            f'{videos} videos a step, but the learning rate {lr} is for {base}. Use '
+            '--auto-scale-lr, or optim_wrapper.accumulative_counts for larger steps.'
+        )
     scale['enable'] = False
     optimizer['lr'] = lr * videos / base
     return f'learning rate {optimizer["lr"]:.3e} for {videos} videos a step ({lr} for {base})'
@@ -404,9 +319,9 @@ def check_paths(cfg: Config, loader: str) -> None:
     Raises:
         ConfigError: If something is missing; names the key.
     """
-    paths = list(_data_paths((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'))
+    paths = [*_paths((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset')]
     if loader == 'train_dataloader':  # a tested model needs only the checkpoint under test
-        paths += _checkpoint_paths(cfg.get('model'), 'model')
+        paths += _paths(cfg.get('model'), 'model')
     if isinstance(cfg.get('load_from'), str):
         paths.append(('load_from', cfg.load_from))
     for key, path in paths:
@@ -417,36 +332,21 @@ def check_paths(cfg: Config, loader: str) -> None:
             )
 
 
-def _data_paths(dataset: Any, key: str) -> Iterator[tuple[str, str]]:
-    """(config key, path) of a dataset and the datasets inside of it."""
-    if not isinstance(dataset, dict):
-        return
-    yield from _data_paths(dataset.get('dataset'), f'{key}.dataset')
-    for index, part in enumerate(dataset.get('datasets') or []):
-        yield from _data_paths(part, f'{key}.datasets.{index}')
-    root = dataset.get('data_root') or ''
-    prefixes = (dataset.get('data_prefix') or {}).items()
-    below = {'ann_file': dataset.get('ann_file'), **{f'data_prefix.{k}': v for k, v in prefixes}}
-    if root:
-        yield f'{key}.data_root', root
-    for name, path in below.items():
-        if isinstance(path, str) and path:
-            yield f'{key}.{name}', path if '://' in path else os.path.join(root, path)
-
-
-def _checkpoint_paths(part: Any, key: str) -> Iterator[tuple[str, str]]:
-    """(config key, path) of the weights in a model's config."""
+def _paths(part: Any, key: str, root: str = '') -> Iterator[tuple[str, str]]:
+    """(config key, path) of the data and the weights that a config names."""
     if isinstance(part, dict):
+        root = part.get('data_root') or root
         part = part.items()
     elif isinstance(part, (list, tuple)):
         part = enumerate(part)
     else:
         return
     for name, value in part:
-        if name in ('checkpoint', 'pretrained') and isinstance(value, str):
-            yield f'{key}.{name}', value
-        else:
-            yield from _checkpoint_paths(value, f'{key}.{name}')
+        below = name == 'ann_file' or key.endswith('.data_prefix')
+        if not isinstance(value, str):
+            yield from _paths(value, f'{key}.{name}', root if name == 'data_prefix' else '')
+        elif value and (below or name in ('data_root', 'checkpoint', 'pretrained')):
+            yield f'{key}.{name}', os.path.join(root, value) if below else value
 
 
 # -- runner ------------------------------------------------------------------------------------

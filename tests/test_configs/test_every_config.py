@@ -12,7 +12,7 @@ from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from .shrink import CONFIGS, all_configs, make_data, shrink, views_of
@@ -37,14 +37,6 @@ KINDS = [
 @pytest.fixture(scope='module')
 def data(tmp_path_factory, make_video):
     return make_data(tmp_path_factory.mktemp('layouts'), make_video)
-
-
-@pytest.fixture
-def default_scope():
-    """A test may set the default scope of its config; the next test has the one of before."""
-    before = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict = before
 
 
 def derived(path: Path, folder: Path) -> Config:
@@ -80,13 +72,11 @@ def step(cfg: Config) -> None:
     assert changed == set(before)
 
 
-@pytest.mark.usefixtures('default_scope')
 @pytest.mark.parametrize('path', all_configs(), ids=lambda path: path.stem)
 def test_builds_and_steps(path, data, tmp_path):
     step(shrink(derived(path, tmp_path), data))
 
 
-@pytest.mark.usefixtures('default_scope')
 @pytest.mark.parametrize('variant', VARIANTS, ids=str)
 def test_variant_builds_and_steps(variant: Variant, data):
     cfg = shrink(variant.load(), data)
@@ -98,7 +88,6 @@ def test_variant_builds_and_steps(variant: Variant, data):
     assert all(torch.isfinite(value).all() for value in losses.values())
 
 
-@pytest.mark.usefixtures('default_scope')
 @pytest.mark.parametrize('name', KINDS, ids=lambda name: Path(name).stem)
 def test_trains_and_tests_in_a_runner(name, data, tmp_path):
     cfg = shrink(derived(CONFIGS / name, tmp_path), data)
@@ -115,7 +104,6 @@ def test_trains_and_tests_in_a_runner(name, data, tmp_path):
     assert 'Failed to search registry' not in log.read_text()
 
 
-@pytest.mark.usefixtures('default_scope')
 @pytest.mark.parametrize(
     'path', sorted(CONFIGS.glob('amd/recognition/*.py')), ids=lambda path: path.stem
 )

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from mmengine.config import Config
@@ -36,24 +35,6 @@ ACCUMULATED = re.compile(r'On (\d+) GPUs, add optim_wrapper.accumulative_counts=
 COMMAND = re.compile(r'dist_train\.sh (?P<config>\S+) (?P<gpus>\d+)\b.*')
 
 
-class Named(NamedTuple):
-    """A config and what its name says."""
-
-    path: Path
-    cfg: Config
-    name: re.Match
-
-
-@pytest.fixture(
-    scope='module',
-    params=[path for path, name in NAMED.items() if name],
-    ids=lambda path: path.stem,
-)
-def named(request):
-    path = request.param
-    return Named(path, Config.fromfile(path), NAMED[path])
-
-
 def header(path: Path) -> str:
     """The comment at the top of a config, as one line."""
     lines = []
@@ -70,8 +51,23 @@ def test_every_config_has_a_name_that_is_read():
         assert bool(name) != any(f in NAMELESS for f in folders), path
 
 
-def test_batch_views_and_epochs(named):
-    _, cfg, name = named
+@pytest.mark.parametrize(
+    'path', [path for path, name in NAMED.items() if name], ids=lambda path: path.stem
+)
+def test_name_and_header_state_what_the_config_has(path):
+    cfg, name = Config.fromfile(path), NAMED[path]
+    check_batch_and_epochs(cfg, name)
+    check_clips(cfg, name)
+    check_data(cfg, name)
+    if said := HEADER.search(header(path)):
+        check_header(cfg, said)
+        for fewer, counts in ACCUMULATED.findall(header(path)):
+            assert int(fewer) * int(counts) == int(said['gpus'])
+    else:  # a few lines over another config, whose header says it
+        assert "\n_base_ = '" in path.read_text() or '-fsdp' in path.stem
+
+
+def check_batch_and_epochs(cfg, name):
     batch, views = cfg.train_dataloader.batch_size, views_of(cfg)
     assert (batch, views) == (int(name['batch']), int(name['views'] or 1))
     assert cfg.auto_scale_lr.base_batch_size == int(name['gpus']) * batch
@@ -82,63 +78,38 @@ def test_batch_views_and_epochs(named):
     assert 'end' not in cosine  # train_cfg.max_epochs
 
 
-def test_clips(named):
-    _, cfg, name = named
-    pipelines = [
-        cfg[key].dataset.pipeline
-        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-        if cfg.get(key)
-    ]
-    if not (name['frames'] or name['segments']):  # images
-        assert not any('clip_len' in t for t in pipelines[0])
-        return
-    for pipeline in pipelines:
-        (clip,) = [t for t in pipeline if 'clip_len' in t]
+def check_clips(cfg, name):
+    loaders = (cfg.get(f'{part}_dataloader') for part in ('train', 'val', 'test'))
+    clips = [step for one in loaders if one for step in one.dataset.pipeline if 'clip_len' in step]
+    assert bool(clips) == bool(name['frames'] or name['segments'])  # else images
+    for clip in clips:
         assert clip.clip_len == int(name['frames'] or name['segments'])
         if name['segments']:
             assert clip.type == 'amd_mm.SparseSampleFrames'
         else:
             assert clip.frame_interval == int(name['stride'])
-    (clip,) = [t for t in pipelines[0] if 'clip_len' in t]  # of training
-    assert clip.get('num_clips', 1) == int(name['clips'] or 1)
+    if clips:  # the first is of training
+        assert clips[0].get('num_clips', 1) == int(name['clips'] or 1)
 
 
-def test_data(named):
-    dataset = named.cfg.train_dataloader.dataset
-    where, _, how = named.name['data'].partition('-')
+def check_data(cfg, name):
+    dataset = cfg.train_dataloader.dataset
+    where, _, how = name['data'].partition('-')
     text = str(dataset.to_dict())
-    if where == 'ava22':
-        assert 'data/ava/' in text
-    elif where == 'ava':
-        assert 'data/ava_kinetics/' in text
+    if where in ('ava22', 'ava'):
+        assert ('data/ava/' if where == 'ava22' else 'data/ava_kinetics/') in text
     else:
         assert dataset.data_root == DATA[where]
     assert (dataset.type == 'amd_mm.VideoFolderDataset') == (where == 'folder')
     assert ('RawFrameDecode' in text) == how.endswith('rawframes')
 
 
-def test_header_states_the_batch_and_its_lr(named):
-    path, cfg, _ = named
-    said = HEADER.search(header(path))
-    if not said:  # a few lines over another config, whose header says it
-        assert "\n_base_ = '" in path.read_text() or '-fsdp' in path.stem
-        return
+def check_header(cfg, said):
     batch, views = int(said['batch']), int(said['views'] or 1)
     assert (batch, views) == (cfg.train_dataloader.batch_size, views_of(cfg))
     assert int(said['total']) == int(said['gpus']) * batch * views
     assert int(said['gpus']) * batch == cfg.auto_scale_lr.base_batch_size
     assert float(said['lr']) == cfg.optim_wrapper.optimizer.lr
-    for fewer, counts in ACCUMULATED.findall(header(path)):
-        assert int(fewer) * int(counts) == int(said['gpus'])
-
-
-@pytest.mark.parametrize(
-    'path', sorted((CONFIGS / 'amd/pretrain').glob('*.py')), ids=lambda path: path.stem
-)
-def test_header_of_amd_has_both_readings_of_the_lr(path):
-    said = HEADER.search(header(path))
-    assert said['total'] == '2048' and float(said['lr']) == 2.4e-3
-    assert 'the value of the public scripts; Table S1 reads 1.2e-3' in header(path)
 
 
 def test_no_variable_can_be_mistaken_for_an_option():

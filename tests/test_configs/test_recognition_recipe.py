@@ -176,15 +176,3 @@ def test_starting_weights_are_the_last_checkpoint_of_a_config():
         source = Config.fromfile(by_name[name])
         assert checkpoint == f'epoch_{source.train_cfg.max_epochs}.pth', path
         assert ('sthv2' in name) == ('sthv2' in path.stem)
-
-
-def test_layers_are_counted_from_the_embedding():
-    # The paper's decay ** (L + 1 - id), spelled out once.
-    names = (
-        'backbone.patch_embed.projection.weight',
-        'backbone.blocks.0.norm1.weight',
-        'backbone.blocks.11.mlp.x',
-        'backbone.fc_norm.weight',
-        'cls_head.fc_cls.bias',
-    )
-    assert [layer_of(name) for name in names] == [0, 1, 12, 13, 13]

@@ -1,24 +1,18 @@
 """From the command line to a checked config."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 
 import pytest
-import torch
-from amd_mm.checkpoints import load_into
 from amd_mm.engine import launch
 from amd_mm.errors import CheckpointError, ConfigError
-from amd_mm.registry import MODELS
 from mmengine.config import Config
 
-from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
-from tests.test_tools.tool_scripts import load_tool, run_tool
+from tests.test_configs.shrink import CONFIGS
+from tests.test_tools.tool_scripts import load_tool
 
 MAIN = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb16v4-16x4x1-200e_k400.py'
-FOLDER = 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
-TOOLS = REPOSITORY / 'tools'
 
 
 def arguments(config, **more):
@@ -30,20 +24,6 @@ def arguments(config, **more):
 
 def main_config(**options):
     return launch.load_config(arguments(CONFIGS / MAIN, cfg_options=options or None))
-
-
-def test_missing_config_suggests_one():
-    with pytest.raises(ConfigError) as error:
-        launch.load_config(arguments(f'wrong/folder/{Path(MAIN).name}'))
-    assert str(CONFIGS / MAIN) in str(error.value)
-
-
-def test_overrides_and_work_dir():
-    cfg = main_config(**{'train_dataloader.batch_size': 3})
-    assert cfg.train_dataloader.batch_size == 3
-    assert cfg.work_dir == f'work_dirs/{Path(MAIN).stem}'
-    cfg = launch.load_config(arguments(CONFIGS / MAIN, work_dir='elsewhere'))
-    assert cfg.work_dir == 'elsewhere'
 
 
 @pytest.mark.parametrize(
@@ -95,10 +75,7 @@ def test_schedule_follows_max_epochs():
     assert epochs(**given) == [(0, 5), (10, None)]
 
 
-@pytest.mark.parametrize(
-    'iters, expected',
-    [(600, [(0, 100), (100, None)]), (60, [(0, 10), (10, None)]), (2, [(0, None)])],
-)
+@pytest.mark.parametrize('iters, expected', [(60, [(0, 10), (10, None)]), (2, [(0, None)])])
 def test_schedule_follows_max_iters(iters, expected):
     config = CONFIGS / 'quickstart/quickstart_videomae_student.py'
     cfg = launch.load_config(arguments(config, cfg_options={'train_cfg.max_iters': iters}))
@@ -116,21 +93,16 @@ def test_cpu_processes(monkeypatch):
     monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
     cfg = main_config()
     wrapper = dict(cfg.model_wrapper_cfg)
-    assert wrapper['broadcast_buffers'] is False
     launch.use_cpu_processes(cfg)
     assert cfg.model_wrapper_cfg == wrapper  # one process
     cfg.launcher = 'pytorch'
     launch.use_cpu_processes(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
-    assert cfg.model_wrapper_cfg == dict(wrapper, device_ids=None)
+    assert cfg.model_wrapper_cfg == dict(wrapper, device_ids=None, broadcast_buffers=False)
     cfg = Config(dict(launcher='pytorch'))  # one that states no wrapper
     launch.use_cpu_processes(cfg)
-    assert cfg.model_wrapper_cfg == dict(
-        type='mmengine.MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=False,
-    )
+    assert cfg.model_wrapper_cfg.broadcast_buffers is False
+    assert cfg.model_wrapper_cfg.device_ids is None
     monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     cfg = main_config()
     cfg.launcher = 'pytorch'
@@ -203,93 +175,6 @@ def test_addresses_are_left_to_who_reads_them():
         )
     )
     launch.check_paths(cfg, 'train_dataloader')
-
-
-RECOGNITION = """
-_base_ = {base!r}
-model = dict(
-    _delete_=True,
-    type='mmaction.Recognizer3D',
-    data_preprocessor=dict(
-        type='mmaction.ActionDataPreprocessor', format_shape='NCTHW'),
-    backbone=dict(
-        type='amd_mm.VideoVisionTransformer', img_size=80, num_frames=4,
-        embed_dims=16, depth=12, num_heads=2),
-    cls_head=dict(
-        type='mmaction.TimeSformerHead', num_classes=4, in_channels=16,
-        average_clips='prob'))
-test_dataloader = dict(
-    batch_size=2,
-    num_workers=0,
-    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='amd_mm.VideoListDataset',
-        ann_file={ann_file!r},
-        data_prefix=dict(video={videos!r}),
-        test_mode=True,
-        pipeline=[
-            dict(type='amd_mm.VideoInit'),
-            dict(type='mmaction.SampleFrames', clip_len=4, frame_interval=2,
-                 num_clips=1, test_mode=True),
-            dict(type='amd_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(80, 80), keep_ratio=False),
-            dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ]))
-test_cfg = dict(type='mmengine.TestLoop')
-test_evaluator = dict(type='mmaction.AccMetric')
-"""
-
-
-def test_train_then_test_with_the_tools(tmp_path, make_video):
-    """What pre-training saves goes into a stock recogniser."""
-    data = make_data(tmp_path, make_video)
-    cfg = shrink(Config.fromfile(CONFIGS / FOLDER), data)
-    pretrain = tmp_path / 'tiny_pretrain.py'
-    cfg.dump(pretrain)
-    result = run_tool(
-        'train',
-        pretrain,
-        '--work-dir',
-        tmp_path / 'w',
-        '--seed',
-        7,
-        '--auto-scale-lr',
-        '--cfg-options',
-        'optim_wrapper.precision=fp32',
-        'train_cfg.max_epochs=1',
-    )
-    assert result.returncode == 0, result.stderr
-    printed = result.stdout + result.stderr
-    # 2 videos a step, the learning rate is for 512.
-    lr = 2.4e-3 * 2 / 512
-    assert f'{lr:.3e} at its peak' in printed and 'paramwise_options' not in printed
-    (log,) = (tmp_path / 'w').glob('*/*.log')
-    assert 'paramwise_options' in log.read_text()
-    (lines,) = (tmp_path / 'w').glob('*/vis_data/scalars.json')
-    last = json.loads(lines.read_text().splitlines()[-1])
-    # One epoch: the warm-up and its start are scaled with the schedule.
-    assert last['lr'] == last['base_lr'] and lr / 10 < last['lr'] <= lr
-
-    root = data / 'data/kinetics400'
-    recognise = tmp_path / 'tiny_recognise.py'
-    recognise.write_text(
-        RECOGNITION.format(
-            base=str(pretrain),
-            ann_file=str(root / 'kinetics400_train_list_videos.txt'),
-            videos=str(root / 'videos_train'),
-        )
-    )
-    pretrained, tuned = tmp_path / 'w/epoch_1.pth', tmp_path / 'tuned.pth'
-    model = MODELS.build(Config.fromfile(recognise).model)
-    load_into(model, pretrained, allow_missing=('backbone.fc_norm', 'cls_head'))
-    torch.save(dict(state_dict=model.state_dict()), tuned)
-    result = run_tool(
-        'test', recognise, tuned, '--work-dir', tmp_path / 't', '--dump', tmp_path / 'p.pkl'
-    )
-    assert result.returncode == 0, result.stderr
-    assert 'acc/top1' in result.stdout + result.stderr
-    assert (tmp_path / 'p.pkl').is_file()
 
 
 def test_deterministic_lets_cublas_be_so(tmp_path, monkeypatch):

@@ -74,25 +74,15 @@ def test_steps_are_those_of_the_stock_wrapper(clip):
 
 @pytest.mark.parametrize('bad', [NAN, INF, -INF])
 def test_a_bad_loss_stops_before_the_step_and_names_the_videos(bad):
-    model, wrapper = make(clip_grad=dict(max_norm=1.0))
-    wrapper.update_params(model(torch.ones(1, 4)).sum())
+    model, wrapper = make(clip_grad=dict(max_norm=1.0), accumulative_counts=2)
+    for _ in range(3):  # the gradients of the last are dropped too
+        wrapper.update_params(model(torch.ones(1, 4)).sum())
     before, state = copies(model), wrapper.optimizer.state_dict()
     wrapper.batch_names = ['a.mp4', 'a.mp4', 'b c.mp4']
     with pytest.raises(NonFiniteError, match=r"\['a.mp4', 'b c.mp4'\]"):
         wrapper.update_params(model(torch.ones(1, 4)).sum() * bad)
     assert same(model, before)
     assert wrapper.optimizer.state_dict() == state
-    assert all(p.grad is None for p in model.parameters())
-
-
-def test_nothing_of_a_bad_batch_is_left_when_accumulating():
-    model, wrapper = make(accumulative_counts=3)
-    before = copies(model)
-    wrapper.update_params(model(torch.ones(1, 4)).sum())
-    assert model.weight.grad is not None
-    with pytest.raises(NonFiniteError):
-        wrapper.update_params(model(torch.ones(1, 4)).sum() * NAN)
-    assert same(model, before)
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -145,23 +135,6 @@ def test_a_run_stops_at_the_bad_batch(tmp_path):
     assert all(torch.isfinite(p).all() for p in model.parameters())
     steps = {int(s['step']) for s in runner.optim_wrapper.optimizer.state.values()}
     assert steps == {2}
-    assert not list(tmp_path.glob('*.pth'))
-
-
-def test_a_bad_gradient_is_in_no_checkpoint(tmp_path):
-    runner = toy_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1))
-    forward = runner.model.forward
-
-    def with_bad_gradient(inputs, data_samples=None, mode='loss'):
-        losses = forward(inputs, data_samples, mode)
-        if runner.iter == 3:  # the last of the epoch
-            losses['loss_a'] = InfiniteGradient.apply(losses['loss_a'])
-        return losses
-
-    runner.model.forward = with_bad_gradient
-    with pytest.raises(NonFiniteError, match="gradient norm of iteration 3 .*'video 7.mp4'"):
-        runner.train()
-    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
     assert not list(tmp_path.glob('*.pth'))
 
 

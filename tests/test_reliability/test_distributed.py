@@ -2,24 +2,18 @@
 
 import multiprocessing
 import os
-import shutil
 import socket
-import subprocess
-import sys
 
 import torch
 import torch.distributed as torch_dist
 from amd_mm.engine import GuardedOptimWrapper, NonFiniteError
 from amd_mm.models import AMD, MaskedAutoencoder, TokenPartition
-from amd_mm.registry import MODELS
-from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import BaseDataElement
 from torch import nn
 
 from tests import tiny
-from tests.test_configs.shrink import CONFIGS, REPOSITORY, make_data, shrink
 
 BATCH = 4
 ALGORITHMS = {
@@ -44,13 +38,6 @@ def draw_from_content(self, patches):
             for part in cells.split(sizes, 1)
         )
     )
-
-
-def make_model(cfg):
-    torch.manual_seed(0)
-    model = MODELS.build(cfg)
-    model.init_weights()
-    return model
 
 
 def make_clips():
@@ -119,7 +106,7 @@ def half_batch_gradients(rank):
     half = make_clips().chunk(2)[rank]
     results = {}
     for name, cfg in ALGORITHMS.items():
-        model = MMDistributedDataParallel(make_model(cfg), broadcast_buffers=False)
+        model = MMDistributedDataParallel(tiny.build(cfg), broadcast_buffers=False)
         assert not model.find_unused_parameters
         for _ in range(2):  # an unused parameter shows in the second step
             found = gradients(model, half)
@@ -132,7 +119,7 @@ def test_two_halves_have_the_gradient_of_the_whole(monkeypatch):
     for cls in (MaskedAutoencoder, AMD):
         monkeypatch.setattr(cls, 'draw_partition', draw_from_content)
     for name, cfg in ALGORITHMS.items():
-        expected = gradients(make_model(cfg), make_clips())
+        expected = gradients(tiny.build(cfg), make_clips())
         for rank in range(2):
             mine = found[rank][name]
             assert set(mine) == set(expected), name
@@ -147,7 +134,7 @@ def test_two_halves_have_the_gradient_of_the_whole(monkeypatch):
 
 
 def draw_masks(rank):
-    model = make_model(tiny.amd())
+    model = tiny.build(tiny.amd())
     hub = MessageHub.get_current_instance()
     hub.update_info('seed', 3)
     drawn = {}
@@ -188,38 +175,3 @@ def test_every_process_stops_at_a_bad_loss_of_one():
         assert unchanged
         assert "rank 1: loss nan, videos ['of rank 1.mp4']" in message
         assert 'rank 0:' not in message
-
-
-def test_dist_train_sh_from_an_installed_tools_folder(tmp_path, make_video):
-    data = make_data(tmp_path, make_video)
-    cfg = shrink(
-        Config.fromfile(
-            CONFIGS / 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
-        ),
-        data,
-    )
-    cfg.train_cfg.max_epochs = 1
-    cfg.param_scheduler = []
-    config = tmp_path / 'tiny_distributed.py'
-    cfg.dump(config)
-    tools = tmp_path / 'installed/.mim/tools'
-    shutil.copytree(REPOSITORY / 'tools', tools)
-    # The scripts find train.py beside them, and Python finds the package.
-    result = subprocess.run(
-        ['bash', tools / 'dist_train.sh', config, '2', '--work-dir', tmp_path / 'w'],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=dict(
-            os.environ,
-            PYTHON=sys.executable,
-            PYTHONPATH=str(REPOSITORY),
-            PORT=str(free_port()),
-            OMP_NUM_THREADS='1',
-        ),
-    )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output
-    assert 'x 2 processes x 1 accumulated' in output
-    assert (tmp_path / 'w/epoch_1.pth').is_file()

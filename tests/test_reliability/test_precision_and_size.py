@@ -11,54 +11,41 @@ import pytest
 import torch
 from amd_mm.engine import NonFiniteError
 from amd_mm.models.meta import build_on_meta
-from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from tests import tiny
-from tests.test_configs.shrink import CONFIGS, make_data, shrink
+from tests.test_configs.shrink import CONFIGS, VIDEOS, shrink
 
 FOLDER = 'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py'
 
 
 @pytest.fixture
 def cfg(tmp_path, make_video):
-    cfg = shrink(Config.fromfile(CONFIGS / FOLDER), make_data(tmp_path, make_video))
+    for index in range(4):
+        make_video(tmp_path / VIDEOS / f'{index}.mp4', frames=16, seed=index)
+    cfg = shrink(Config.fromfile(CONFIGS / FOLDER), tmp_path)
     cfg.work_dir = str(tmp_path / 'w')
     cfg.experiment_name = tmp_path.name
     cfg.train_cfg.max_epochs = 1
     return cfg
 
 
-def train(model, steps, precision):
-    wrapper = build_optim_wrapper(
-        model,
-        dict(
-            type='amd_mm.GuardedOptimWrapper',
-            precision=precision,
-            optimizer=dict(type='AdamW', lr=1e-3),
-            clip_grad=dict(max_norm=1.0),
-        ),
-    )
-    clips = torch.randint(
-        0, 256, (4, 3, 8, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    losses = []
-    for _ in range(steps):
-        batch = dict(inputs=list(clips), data_samples=None)
-        losses.append(model.train_step(batch, wrapper)['loss'].item())
-    return losses, wrapper
+def train(precision):
+    model = tiny.build(tiny.amd())
+    cfg = dict(type='amd_mm.GuardedOptimWrapper', precision=precision)
+    cfg.update(optimizer=dict(type='AdamW', lr=1e-3), clip_grad=dict(max_norm=1.0))
+    wrapper = build_optim_wrapper(model, cfg)
+    losses = [model.train_step(tiny.batch(4), wrapper)['loss'].item() for _ in range(25)]
+    return losses, model, wrapper
 
 
 def test_bf16_autocast_trains_on_a_cpu():
     curves = {}
     for precision in ('fp32', 'bf16'):
-        torch.manual_seed(0)
-        model = MODELS.build(tiny.amd())
-        model.init_weights()
-        curves[precision], wrapper = train(model, 25, precision)
+        curves[precision], model, wrapper = train(precision)
     assert curves['bf16'] != curves['fp32']
     assert curves['bf16'][0] == pytest.approx(curves['fp32'][0], rel=0.02)
     assert sum(curves['bf16'][-5:]) < 0.9 * sum(curves['bf16'][:5])

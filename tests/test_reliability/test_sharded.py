@@ -17,7 +17,7 @@ from mmengine.runner import CheckpointLoader
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS, shrink
 
-from .test_distributed import batch_of, draw_from_content, make_clips, make_model, on_two_processes
+from .test_distributed import batch_of, draw_from_content, make_clips, on_two_processes
 
 FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400-fsdp.py'
 PLAIN = 'amd/pretrain/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py'
@@ -47,7 +47,7 @@ def train(model, wrapper, clips, counts):
 
 
 def on_one_process():
-    model = make_model(tiny.amd())
+    model = tiny.build(tiny.amd())
     wrapper = build_optim_wrapper(model, optim_cfg())
     losses = train(model, wrapper, make_clips(), 1)
     return losses, {name: value.detach() for name, value in model.state_dict().items()}
@@ -56,7 +56,7 @@ def on_one_process():
 def with_ddp(clips, counts):
     cfg = Config.fromfile(CONFIGS / PLAIN).model_wrapper_cfg
     model = MODEL_WRAPPERS.build(
-        cfg, default_args=dict(module=make_model(tiny.amd()), device_ids=None)
+        cfg, default_args=dict(module=tiny.build(tiny.amd()), device_ids=None)
     )
     wrapper = build_optim_wrapper(model, optim_cfg(counts))
     wrapper.initialize_count_status(model, 0, STEPS * counts)
@@ -74,7 +74,7 @@ def with_fsdp(clips, counts):
         log_kwargs=dict(),
     )
     model, wrapper = strategy.prepare(
-        make_model(tiny.amd()),
+        tiny.build(tiny.amd()),
         optim_wrapper=optim_cfg(counts),
         dispatch_kwargs=dict(max_iters=STEPS * counts, init_weights_for_test_or_val=False),
     )

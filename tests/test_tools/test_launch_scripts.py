@@ -1,24 +1,21 @@
-"""dist_*.sh and slurm_*.sh: several nodes, Slurm, what is passed on.
-
-What Slurm does is done by a program named ``srun`` that starts the tasks here.
-"""
+"""dist_*.sh and slurm_*.sh: the arguments that they pass on, and training on two processes."""
 
 import json
+import multiprocessing
 import os
-import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
-from amd_mm.registry import MODELS
+from amd_mm.compat import allow_launchers_without_cuda
 from mmengine.config import Config
 
-from tests.test_configs.shrink import CONFIGS, SIDE, shrink
+from tests.test_configs.shrink import CONFIGS, shrink
 from tests.test_reliability.test_distributed import free_port
 
-from .tool_scripts import TOOLS
+from .tool_scripts import TOOLS, load_tool
 
 pytestmark = pytest.mark.no_cover
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400.py'
@@ -28,22 +25,6 @@ import json, os, sys
 with open(os.environ['NOTE'], 'w') as file:
     json.dump(dict(argv=sys.argv[1:], environ=dict(os.environ)), file)
 """
-SRUN = (
-    NOTE
-    + r"""
-import subprocess
-command = sys.argv[sys.argv.index(os.environ['PYTHON']):]
-(tasks,) = [word[9:] for word in sys.argv if word.startswith('--ntasks=')]
-processes = [
-    subprocess.Popen(command, env=dict(
-        os.environ, SLURM_PROCID=str(task), SLURM_LOCALID=str(task),
-        SLURM_NTASKS=tasks, SLURM_NODELIST='node[1-2]',
-    ))
-    for task in range(int(tasks))
-]
-sys.exit(max(process.wait() for process in processes))
-"""
-)
 # Arguments that a shell would split or expand.
 AWKWARD = ['--cfg-options', 'a.b=[1, 2]', 'c=*.py', "d='e f'", '']
 
@@ -59,7 +40,7 @@ def write_program(path: Path, text: str) -> str:
 def environment(tmp_path):
     """Of a script; ``srun`` and ``scontrol`` are found before any others."""
     programs = tmp_path / 'programs'
-    write_program(programs / 'srun', SRUN)
+    write_program(programs / 'srun', NOTE)
     write_program(programs / 'scontrol', '#!/bin/sh\necho 127.0.0.1\n')
     dropped = ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'GPUS')
     inherited = {k: v for k, v in os.environ.items() if k not in dropped}
@@ -73,54 +54,35 @@ def environment(tmp_path):
     )
 
 
-def start(script: str, *arguments: object, **options: object):
-    """A script of ``tools``, its output together."""
-    return subprocess.Popen(
-        ['bash', str(TOOLS / script), *map(str, arguments)],
+def run_script(script: str, *arguments: object, tools: Path = TOOLS, **options: object):
+    """A script of ``tools``: (exit status, output)."""
+    done = subprocess.run(
+        ['bash', str(tools / script), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        timeout=200,
         **options,
     )
-
-
-def finish(*processes: subprocess.Popen) -> str:
-    """What they printed; all of them have to succeed."""
-    output = []
-    for process in processes:
-        try:
-            output.append(process.communicate(timeout=200)[0])
-        except subprocess.TimeoutExpired:
-            process.terminate()  # torchrun ends its processes
-            output.append(process.communicate()[0])
-    for process in processes:
-        assert process.returncode == 0, '\n'.join(output)
-    return '\n'.join(output)
+    return done.returncode, done.stdout
 
 
 @pytest.fixture(scope='module')
-def project(tmp_path_factory, make_video):
-    """A folder with a config, a list of videos and a checkpoint."""
+def config(tmp_path_factory, make_video):
+    """A config in a folder with a space, and its videos."""
     folder = tmp_path_factory.mktemp('a project')
-    lines = []
     for label in range(VIDEOS):
-        make_video(str(folder / f'{label}.mp4'), frames=20, seed=label)
-        lines.append(f'{label}.mp4 {label}')
-    (folder / 'list.txt').write_text('\n'.join(lines))
+        make_video(folder / f'{label}.mp4', frames=20, seed=label)
+    (folder / 'list.txt').write_text('\n'.join(f'{i}.mp4 {i}' for i in range(VIDEOS)))
     cfg = shrink(Config.fromfile(CONFIGS / RECOGNITION), folder)
-    for part in ('train', 'val', 'test'):
-        cfg[f'{part}_dataloader'].dataset.update(
-            data_root=str(folder), ann_file='list.txt', data_prefix=dict(video='')
-        )
+    cfg.train_dataloader.dataset.update(
+        data_root=str(folder), ann_file='list.txt', data_prefix=dict(video='')
+    )
     cfg.train_dataloader.batch_size = 1
-    cfg.train_cfg.update(max_epochs=1, val_interval=2)
+    cfg.train_cfg.max_epochs = 1
     cfg.param_scheduler = []
-    assert cfg.model.backbone.img_size == SIDE
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    torch.save(dict(state_dict=model.state_dict()), folder / 'a model.pth')
     cfg.dump(folder / 'a config.py')
-    return folder
+    return folder / 'a config.py'
 
 
 def noted(environment: dict) -> dict:
@@ -132,7 +94,7 @@ def test_dist_scripts_pass_on_what_they_get(tool, environment, tmp_path):
     environment['PYTHON'] = write_program(tmp_path / 'a python', NOTE)
     environment.update(NNODES='3', NODE_RANK='2', MASTER_ADDR='node-0')
     given = ['a config.py', 'a model.pth'][: 1 + (tool == 'test')]
-    finish(start(f'dist_{tool}.sh', *given, 8, *AWKWARD, env=environment))
+    assert run_script(f'dist_{tool}.sh', *given, 8, *AWKWARD, env=environment) == (0, '')
     assert noted(environment)['argv'] == [
         '-m',
         'torch.distributed.run',
@@ -151,14 +113,13 @@ def test_dist_scripts_pass_on_what_they_get(tool, environment, tmp_path):
     assert Path(path).resolve() == TOOLS.parent
 
 
-@pytest.mark.parametrize('gpus, per_node', [('16', '8'), ('1', '1')])
-@pytest.mark.parametrize('tool', ['train', 'test'])
+@pytest.mark.parametrize('tool, gpus, per_node', [('train', '16', '8'), ('test', '1', '1')])
 def test_slurm_scripts_pass_on_what_they_get(tool, gpus, per_node, environment, tmp_path):
     environment['PYTHON'] = write_program(tmp_path / 'a python', '#!/bin/sh\n')
     environment.update(GPUS=gpus, SRUN_ARGS='--qos=normal --time=1')
     given = ['a config.py', 'a model.pth'][: 1 + (tool == 'test')]
-    script = f'slurm_{tool}.sh'
-    finish(start(script, 'gpu', 'my job', *given, *AWKWARD, env=environment))
+    words = ['gpu', 'my job', *given, *AWKWARD]
+    assert run_script(f'slurm_{tool}.sh', *words, env=environment) == (0, '')
     note = noted(environment)
     assert note['argv'] == [
         '-p',
@@ -186,21 +147,12 @@ def test_slurm_scripts_pass_on_what_they_get(tool, gpus, per_node, environment, 
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
 def test_too_few_arguments_are_an_error_with_the_usage(script, environment):
-    process = start(f'{script}.sh', 'one', env=environment)
-    output, _ = process.communicate()
-    assert process.returncode == 2
+    status, output = run_script(f'{script}.sh', 'one', env=environment)
+    assert status == 2
     assert output.startswith('usage: ') and 'CONFIG' in output
 
 
-def test_two_nodes_train_together(project, environment, tmp_path):
-    environment.update(NNODES='2', MASTER_ADDR='127.0.0.1')
-    work_dir = tmp_path / 'a work dir'
-    given = (project / 'a config.py', 1, '--work-dir', work_dir)
-    nodes = [
-        start('dist_train.sh', *given, env=dict(environment, NODE_RANK=str(rank)), cwd=tmp_path)
-        for rank in (1, 0)  # whichever comes first
-    ]
-    output = finish(*nodes)
+def trained_together(output, work_dir):
     assert 'x 2 processes x 1 accumulated' in output
     # Half of the videos each.
     assert f'Epoch(train) [1][{VIDEOS // 2}/{VIDEOS // 2}]' in output
@@ -208,39 +160,31 @@ def test_two_nodes_train_together(project, environment, tmp_path):
     assert len(list(work_dir.glob('*/*.log'))) == 1
 
 
-def test_two_processes_test_together(project, environment, tmp_path):
-    predictions = tmp_path / 'all of them.pkl'
-    finish(
-        start(
-            'dist_test.sh',
-            project / 'a config.py',
-            project / 'a model.pth',
-            2,
-            '--dump',
-            predictions,
-            env=environment,
-            cwd=tmp_path,
-        )
-    )
-    found = pickle.loads(predictions.read_bytes())
-    assert [sample['gt_label'].item() for sample in found] == [*range(VIDEOS)]
+def test_two_processes_of_torchrun_train_together(config, environment, tmp_path):
+    """From an installed tools folder: the scripts find train.py beside them."""
+    tools = shutil.copytree(TOOLS, tmp_path / 'installed/.mim/tools')
+    environment['PYTHONPATH'] = str(TOOLS.parent)
+    given = (config, 2, '--work-dir', tmp_path / 'a work dir', '--no-validate')
+    status, output = run_script('dist_train.sh', *given, tools=tools, env=environment, cwd=tmp_path)
+    assert status == 0, output
+    trained_together(output, tmp_path / 'a work dir')
 
 
-def test_two_tasks_of_slurm_train_together(project, environment, tmp_path):
-    work_dir = tmp_path / 'a work dir'
-    environment.update(GPUS='2', MASTER_PORT=environment.pop('PORT'))
-    output = finish(
-        start(
-            'slurm_train.sh',
-            'gpu',
-            'my job',
-            project / 'a config.py',
-            '--work-dir',
-            work_dir,
-            env=environment,
-            cwd=tmp_path,
-        )
-    )
-    assert 'x 2 processes x 1 accumulated' in output
-    assert f'Epoch(train) [1][{VIDEOS // 2}/{VIDEOS // 2}]' in output
-    assert (work_dir / 'epoch_1.pth').is_file()
+def test_two_tasks_of_slurm_train_together(config, environment, tmp_path):
+    """Without the programs' imports, which take longer than the training."""
+
+    def task(rank):
+        os.environ.update(environment, MASTER_PORT=environment['PORT'], SLURM_NTASKS='2')
+        os.environ.update(SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank), SLURM_NODELIST='n[1-2]')
+        allow_launchers_without_cuda()  # as at the import of amd_mm
+        given = ['--work-dir', str(tmp_path / 'w'), '--no-validate', '--launcher', 'slurm']
+        load_tool('train').main([str(config), *given])
+
+    tasks = [multiprocessing.get_context('fork').Process(target=task, args=(i,)) for i in (0, 1)]
+    for one in tasks:
+        one.start()
+    for one in tasks:
+        one.join(60)
+        assert one.exitcode == 0
+    (log,) = (tmp_path / 'w').glob('*/*.log')
+    trained_together(log.read_text(), tmp_path / 'w')

@@ -165,22 +165,10 @@ def scores_of(path):
     return torch.stack([one['pred_score'] for one in mmengine.load(path)])
 
 
-def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
+def test_views_metrics_report_and_progress(tool, case, folder):
     config, checkpoint = case
-    found = tool.main(
-        [
-            config,
-            checkpoint,
-            '--work-dir',
-            str(tmp_path / 'w'),
-            '--dump',
-            'out/p.pkl',
-            '--report',
-            'out/report',
-            '--labels',
-            str(folder / 'names.txt'),
-        ]
-    )
+    given = f'--work-dir w --dump out/p.pkl --report out/report --labels {folder}/names.txt'
+    found = tool.main([config, checkpoint, *given.split()])
     expected = by_hand(case, VIEWS)
     torch.testing.assert_close(scores_of('out/p.pkl'), expected)
     best = expected.argmax(1).numpy()
@@ -208,7 +196,7 @@ def test_views_metrics_report_and_progress(tool, case, folder, tmp_path):
         'per_class.png',
     ]
 
-    log = next((tmp_path / 'w').rglob('*.log')).read_text()
+    log = next(Path('w').rglob('*.log')).read_text()
     for done in range(1, 6):  # the config asks for a line every 20
         assert f'Epoch(test) [{done}/5]' in log
     assert log.count('eta: ') == 5
@@ -221,20 +209,13 @@ def test_few_views_at_a_time_give_the_same_scores(tool, case, monkeypatch):
         sizes.append(len(clips))
         return original(self, clips)
 
+    expected = by_hand(case, VIEWS)
     monkeypatch.setattr(VideoVisionTransformer, 'forward', forward)
-    tool.main([*case, '--dump', 'all.pkl'])
-    assert sizes == [VIEWS] * 5
-    sizes.clear()
-    tool.main([*case, '--dump', 'few.pkl', '--cfg-options', 'model.test_cfg.max_testing_views=4'])
+    few = [*case, '--dump', 'few.pkl', '--cfg-options', 'model.test_cfg.max_testing_views=4']
+    tool.main(few)
     assert sizes == [4, 2] * 5
-    torch.testing.assert_close(scores_of('few.pkl'), scores_of('all.pkl'), rtol=1e-5, atol=1e-6)
-    message = refused(
-        tool,
-        *case,
-        '--cfg-options',
-        'model.test_cfg.max_testing_views=4',
-        'test_dataloader.batch_size=2',
-    )
+    torch.testing.assert_close(scores_of('few.pkl'), expected, rtol=1e-5, atol=1e-6)
+    message = refused(tool, *few, 'test_dataloader.batch_size=2')
     assert 'test_dataloader.batch_size=1' in message
 
 
@@ -261,45 +242,10 @@ def test_two_processes_count_every_video_once(tool, case, tmp_path):
         assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
 
 
-def test_a_config_that_is_wholly_of_mmaction(tool, folder, tmp_path):
-    """Nor does its dataset note file names."""
-    config = write_config(
-        tmp_path / 'stock.py',
-        folder,
-        backbone=dict(
-            type='VisionTransformer', img_size=64, embed_dims=48, depth=2, num_heads=3, num_frames=8
-        ),
-    )
-    cfg = Config.fromfile(config)
-    with DefaultScope.overwrite_default_scope('mmaction'):
-        checkpoint = save(MODELS.build(cfg.model), tmp_path / 'stock.pth')
-    found = tool.main([config, checkpoint, '--dump', 'stock.pkl'])
-    assert 'acc/top5' in found
-    assert read_predictions('stock.pkl').videos == ()
-
-
-def test_our_dataset_notes_the_names_of_the_videos(tool, case, folder, tmp_path):
-    config = write_config(tmp_path / 'ours.py', folder, dataset='amd_mm.VideoListDataset')
-    tool.main([config, case[1], '--dump', 'ours.pkl'])
-    assert read_predictions('ours.pkl').videos == ('v0', 'v1', 'v2', 'v3', 'v4')
-
-
-def test_checkpoints_of_other_models(tool, case, folder, tmp_path):
-    mae = save(MODELS.build(tiny.videomae()), tmp_path / 'mae.pth')
-    message = refused(tool, case[0], mae)
-    assert 'mae.pth' in message and 'cls_head' in message
+def test_a_checkpoint_of_other_classes(tool, case, folder, tmp_path):
     config = write_config(tmp_path / 'other.py', folder, classes=9)
     message = refused(tool, config, case[1])
     assert 'model.pth' in message and f'distinguishes {CLASSES} classes, the model 9' in message
-    config = write_config(
-        tmp_path / 'wide.py', folder, backbone=dict(tiny.backbone(96, 2), use_mean_pooling=True)
-    )
-    message = refused(tool, config, case[1])
-    assert 'model.pth' in message and 'patch_embed.projection.weight' in message
-    damaged = tmp_path / 'damaged.pth'
-    damaged.write_bytes(b'<html>no</html>')
-    assert 'damaged.pth' in refused(tool, case[0], damaged)
-    assert 'none.pth' in refused(tool, case[0], 'none.pth')
 
 
 def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
@@ -344,8 +290,7 @@ def test_several_labels_per_video(tool, case, folder, tmp_path):
     torch.testing.assert_close(torch.tensor([shown[f'class {at}'] for at in range(6)]), expected)
 
 
-@pytest.mark.parametrize('workers', [0, 1])
-def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
+def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path):
     broken = shutil.copytree(folder, tmp_path / 'broken')
     (broken / 'v3.mp4').write_bytes(b'nothing')
     config = Path(write_config(tmp_path / 'x.py', broken, dataset='amd_mm.VideoListDataset'))
@@ -354,10 +299,8 @@ def test_a_video_that_cannot_be_read(tool, case, folder, tmp_path, workers):
         .replace("'OpenCVInit'", "'amd_mm.VideoInit'")
         .replace('OpenCVDecode', 'amd_mm.VideoDecode')
     )
-    message = refused(
-        tool, config, case[1], '--cfg-options', f'test_dataloader.num_workers={workers}'
-    )
-    assert f'cannot read {broken}/v3.mp4' in message
+    message = refused(tool, config, case[1], '--cfg-options', 'test_dataloader.num_workers=1')
+    assert message.startswith(f'test.py: cannot read {broken}/v3.mp4')
 
 
 def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):
@@ -379,27 +322,20 @@ def test_wrong_arguments_end_before_the_test(tool, case, tmp_path, capsys):
     assert '--labels is for --report' in capsys.readouterr().err
 
 
-@pytest.fixture
-def failing_metric(monkeypatch):
+class Fails(BaseMetric):
+    default_prefix = 'fails'
 
-    class Fails(BaseMetric):
-        default_prefix = 'fails'
+    def process(self, data_batch, data_samples):
+        self.results.extend(data_samples)
 
-        def process(self, data_batch, data_samples):
-            self.results.extend(data_samples)
+    def compute_metrics(self, results):
+        raise ArithmeticError('a metric failed')
 
-        def compute_metrics(self, results):
-            raise ArithmeticError('a metric failed')
 
+def test_predictions_outlive_a_metric_that_fails(tool, case, tmp_path, monkeypatch):
     monkeypatch.setitem(METRICS.module_dict, 'Fails', Fails)
-    return dict(type='mmengine.Fails')
-
-
-def test_predictions_outlive_a_metric_that_fails(tool, case, tmp_path, failing_metric):
     config = tmp_path / 'fails.py'
-    config.write_text(
-        f'_base_ = {case[0]!r}\ntest_evaluator = dict(_delete_=True, **{failing_metric!r})\n'
-    )
+    config.write_text(f"_base_ = {case[0]!r}\ntest_evaluator = dict(type='mmengine.Fails')\n")
     with pytest.raises(ArithmeticError):
         tool.main([str(config), case[1], '--dump', 'kept.pkl'])
     assert read_predictions('kept.pkl').labels.tolist() == list(LABELS)
@@ -414,32 +350,17 @@ def test_predictions_outlive_a_metric_that_fails(tool, case, tmp_path, failing_m
         dict(type='Evaluator', metrics=[dict(type='AccMetric')]),
     ],
 )
-def test_every_form_of_evaluator(tool, case, tmp_path, evaluator):
-    config = tmp_path / 'evaluator.py'
-    text = (
-        Path(case[0])
-        .read_text()
-        .replace("test_evaluator = dict(type='AccMetric')", f'test_evaluator = {evaluator!r}')
-    )
-    assert repr(evaluator) in text
-    config.write_text(text)
-    cfg = tool.build_config(
-        tool.parse_args([str(config), case[1], '--dump', 'x.pkl', '--report', 'x'])
-    )
+def test_every_form_of_evaluator(tool, evaluator):
+    cfg = Config(dict(test_evaluator=evaluator))
+    tool.add_metric(cfg, dict(type='Last'))
+    tool.add_metric(cfg, dict(type='First'), first=True)
     metrics = cfg.test_evaluator
     metrics = metrics['metrics'] if isinstance(metrics, dict) else metrics
-    assert [one['type'] for one in metrics] == [
-        'mmengine.DumpResults',
-        'AccMetric',
-        'amd_mm.ClassificationReport',
-    ]
+    assert [one['type'] for one in metrics] == ['First', 'AccMetric', 'Last']
 
 
 def test_the_strict_hook_is_there_once(tool):
-    cfg = Config(dict())
+    cfg = Config(dict(custom_hooks=[dict(type='X')]))
     tool.load_strictly(cfg)
     tool.load_strictly(cfg)
-    assert cfg.custom_hooks == [dict(type='amd_mm.StrictLoadHook')]
-    cfg = Config(dict(custom_hooks=[dict(type='X'), dict(type='A')]))
-    tool.load_strictly(cfg)
-    assert len(cfg.custom_hooks) == 3
+    assert cfg.custom_hooks == [dict(type='X'), dict(type='amd_mm.StrictLoadHook')]

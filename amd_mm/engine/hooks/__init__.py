@@ -1,5 +1,6 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .finite_loss import FiniteLossHook
+from .resume_epoch import ResumeEpochHook
 from .run_summary import RunSummaryHook
 from .step_seed import StepSeedHook
 from .stop_signals import StopOnSignalHook
@@ -12,6 +13,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'FiniteLossHook',
     'ReconstructionVisualizationHook',
+    'ResumeEpochHook',
     'RunSummaryHook',
     'StepSeedHook',
     'StopOnSignalHook',

@@ -1,19 +1,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+from amd_mm.datasets.transforms import VideoInit
 from amd_mm.registry import HOOKS
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
-
-# Decoders of stock pipelines, by the transform that opens the video.
-_STOCK_BACKENDS = dict(
-    DecordInit='decord', PyAVInit='pyav', OpenCVInit='opencv', RawFrameDecode='raw frames'
-)
 
 
 @HOOKS.register_module()
@@ -47,15 +43,11 @@ def summarise(runner: Runner) -> dict[str, str]:
             tokens += f', the teacher {counts["visible"] + counts["teacher_only"]}'
         lines['tokens of an image' if images else 'tokens of a clip'] = tokens
     lines['parameters'] = _parameters(model)
-    for transform in [] if images else transforms:
-        openers = (_STOCK_BACKENDS.get(cls.__name__) for cls in type(transform).__mro__)
-        backend = getattr(transform, 'backend', None) or next(filter(None, openers), None)
-        if backend:
-            lines['video decoding'] = backend
-            break
+    backend = next((one.backend for one in transforms if isinstance(one, VideoInit)), None)
+    if backend:
+        lines['video decoding'] = backend
     wrapper = runner.optim_wrapper
-    amp = f'AMP, {getattr(wrapper, "cast_dtype", None) or "float16"}'
-    stock = amp if type(wrapper).__name__ == 'AmpOptimWrapper' else 'fp32'
+    stock = 'AMP' if isinstance(wrapper, AmpOptimWrapper) else 'fp32'
     lines['precision'] = getattr(wrapper, 'precision', stock)
     return lines
 
@@ -87,19 +79,11 @@ def _learning_rate(runner: Runner) -> str:
     # The optimiser's own groups: those of the wrapper include the unscaled base_lr.
     groups = runner.optim_wrapper.optimizer.param_groups
     peak = max(group.get('initial_lr', group['lr']) for group in groups)
-    phases = []
+    text = f'{peak:.3e} at its peak'
     for one in runner.param_schedulers if isinstance(runner.param_schedulers, list) else []:
-        text = type(one).__name__
-        if text.startswith('Linear'):
-            text = f'linear from {peak * one.start_factor:.1e} to {peak * one.end_factor:.1e}'
-        elif text.startswith('CosineAnnealing'):
-            ratio = one.eta_min_ratio
-            text = f'cosine to {one.eta_min if ratio is None else peak * ratio:.1e}'
-        unit = 'epochs' if one.by_epoch else 'iterations'
-        phases.append(f'{text} ({unit} {one.begin} to {min(one.end, 10**12)})')
-    return (
-        f'{peak:.3e} at its peak; ' + ', then '.join(phases) if phases else f'{peak:.3e}, constant'
-    )
+        unit, last = ('epochs', runner.max_epochs) if one.by_epoch else ('steps', runner.max_iters)
+        text += f', {type(one).__name__} ({unit} {one.begin} to {min(one.end, last)})'
+    return text
 
 
 def _parameters(model: Any) -> str:

@@ -17,6 +17,7 @@ custom_hooks = [
     dict(type='amd_mm.UnreadableVideosHook'),
     dict(type='amd_mm.ThroughputHook'),
     dict(type='amd_mm.RunSummaryHook'),
+    dict(type='amd_mm.ResumeEpochHook'),
     dict(type='amd_mm.StopOnSignalHook'),
 ]
 
