@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .convert import Grid, is_sincos_table, is_table, same_table
 from .formats import is_image_vit
-from .messages import collapse, describe_encoder, first_few
+from .messages import collapse, describe_encoder
 
 ENCODER = 'backbone.'
 # The norms after the last block: a pre-training file has one, a fine-tuned file the other. A norm
@@ -210,7 +210,7 @@ def explain_mismatch(
             f'learned position table in the file, fixed in the model: {_first(found.learned)}'
         )
     lines.append(f'The file has {theirs}; the model {mine}.')
-    lines += _config_remedies(found)
+    lines += _config_remedies(found, same_size=mine == theirs)
     if remedy is not None:
         return '\n'.join([*lines, remedy])
     patterns = _patterns(found.lacking, targets)
@@ -222,8 +222,10 @@ def explain_mismatch(
     return '\n'.join(lines)
 
 
-def _first(names: Iterable[str]) -> str:
-    return first_few(collapse(names).split(', '))
+def _first(names: Iterable[str], limit: int = 4) -> str:
+    """The first few weights, those of all blocks as one."""
+    groups = collapse(names).split(', ')
+    return ', '.join(groups[:limit]) + (' and others' if len(groups) > limit else '')
 
 
 def _list_shapes(mismatched: Mapping[str, tuple], limit: int = 4) -> list[str]:
@@ -240,7 +242,7 @@ def _list_shapes(mismatched: Mapping[str, tuple], limit: int = 4) -> list[str]:
     return [*lines, f'  and {more} more'] if more else lines
 
 
-def _config_remedies(found: Comparison) -> list[str]:
+def _config_remedies(found: Comparison, same_size: bool) -> list[str]:
     """Keys of the config that can make a model fit."""
     lines = []
     if any(name.endswith('cls_token') for name in found.foreign):
@@ -253,7 +255,7 @@ def _config_remedies(found: Comparison) -> list[str]:
             f'The file distinguishes {theirs} classes, the model {ours}: set num_classes={theirs} '
             'of the head, or give the file that was trained for this config.'
         )
-    elif found.mismatched:
+    elif found.mismatched or not same_size:
         lines.append(
             "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
             "tubelet_size and in_channels to the file's."

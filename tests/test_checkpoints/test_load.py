@@ -112,6 +112,7 @@ def test_a_deeper_file():
     with pytest.raises(CheckpointMismatchError) as error:
         load_encoder(backbone(), weights(backbone(depth=5)), logger=None)
     assert 'not in the model (26): blocks.{3-4}.norm1.weight' in str(error.value)
+    assert "set the model's embed_dims, depth" in str(error.value)
     assert 'blocks.3.norm1.bias' in error.value.unexpected
 
 
