@@ -290,7 +290,7 @@ def _draw_panel(
         )
         if smoothing and value != 'lr' and '/' not in value:
             panel.plot(steps, values, alpha=0.25, linewidth=1, **look)
-            values = smooth(iterations, values, smoothing)
+            values = smooth(iterations, values, smoothing).tolist()
         panel.plot(steps, values, label=run, **look)
         drawn += [one for one in values if math.isfinite(one)]
     is_loss = value.startswith('loss')

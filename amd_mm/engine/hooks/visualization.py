@@ -32,7 +32,6 @@ class ReconstructionVisualizationHook(Hook):
         num_clips: number of clips: the first ones of the training set, augmented once.
         files: videos or images to draw instead: their middle, in the config's frame stride.
         num_frames: largest number of frames of a clip to draw.
-        seed: of masks and augmentation.
         name: of the picture in the backends.
 
     Raises:
@@ -49,12 +48,11 @@ class ReconstructionVisualizationHook(Hook):
         num_clips: int = 2,
         files: Sequence[str] = (),
         num_frames: int = 8,
-        seed: int = 0,
         name: str = 'reconstruction',
     ) -> None:
         self.interval, self.by_epoch = interval, by_epoch
-        self.num_clips, self.files, self.num_frames = num_clips, files, num_frames
-        self.seed, self.name = seed, name
+        self.num_clips, self.files = num_clips, files
+        self.num_frames, self.name = num_frames, name
 
     def before_train(self, runner: Runner) -> None:
         """Check the model, and read the clips."""
@@ -66,7 +64,7 @@ class ReconstructionVisualizationHook(Hook):
             reason = f'{type(self.model).__name__} without decoder cannot reconstruct'
         if reason:
             raise ConfigError(f'{type(self).__name__}: {reason}: remove it from custom_hooks')
-        with seeded_randomness(np.random.SeedSequence(self.seed)):
+        with seeded_randomness(np.random.SeedSequence(0)):
             read = self._read_files if self.files else self._first_clips
             self.inputs, names = read(runner)
         self.names = [osp.basename(name) for name in names]
@@ -85,8 +83,8 @@ class ReconstructionVisualizationHook(Hook):
 
     @master_only
     def _draw(self, runner: Runner, step: int) -> None:
-        with seeded_randomness(np.random.SeedSequence(self.seed)):
-            result = reconstruct(self.model, self.inputs, self.seed)
+        with seeded_randomness(np.random.SeedSequence(0)):
+            result = reconstruct(self.model, self.inputs)
         patch, note = self.model.backbone.patch_shape, borrowed_note(self.model)
         title = f'After {step} iterations'
         figure = reconstruction_figure(result, patch, self.names, note, self.num_frames, title)
