@@ -3,6 +3,7 @@
 import logging
 import os
 import os.path as osp
+import re
 from collections.abc import Iterator, Sequence
 
 from mmengine.fileio import list_from_file
@@ -80,3 +81,42 @@ def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -
             if name[0] != '.' and name.lower().endswith(endings)
         ]
     return sorted(found)
+
+
+def check_frame_names(folder: str, template: str, start_index: int) -> None:
+    """Check that the frames in a folder begin where they are expected to.
+
+    Args:
+        folder: of images.
+        template: their names, for ``str.format`` with a number; of optical flow with ``'x'`` and a
+            number.
+        start_index: number of the first frame. A wrong one shifts every clip.
+
+    Raises:
+        VideoError: the frames begin elsewhere or have other names; the message has the settings.
+    """
+
+    def exists(number: int) -> bool:
+        # 'img_{:05}.jpg' takes a number, '{}_{:05}.jpg' an 'x' before it.
+        before = ['x'] * (template.count('{') - 1)
+        return osp.exists(osp.join(folder, template.format(*before, number)))
+
+    if exists(start_index) and (start_index == 0 or not exists(start_index - 1)):
+        return
+    settings = f'filename_tmpl={template!r} and start_index={start_index}'
+    for number in (0, 1):
+        if exists(number):
+            raise VideoError(
+                f'the frames in {folder} begin with number {number}, not start_index='
+                f'{start_index}: set start_index={number} for the dataset'
+            )
+    numbered = [re.fullmatch(r'(.*?)(\d+)(\.\w+)', name) for name in os.listdir(folder)]
+    first = min(filter(None, numbered), key=lambda match: int(match[2]), default=None)
+    if first is None:
+        raise VideoError(f'{folder} has no frames, which {settings} ask for')
+    width = f':0{len(first[2])}' if len(first[2]) > 1 else ''
+    raise VideoError(
+        f'{folder} has no frame as {settings} name it, but {first[0]}: set '
+        f"filename_tmpl='{first[1]}{{{width}}}{first[3]}' and start_index={int(first[2])} for the "
+        'dataset'
+    )

@@ -10,7 +10,7 @@ from mmaction.datasets.base import BaseActionDataset
 from mmengine.logging import print_log
 
 from ..errors import VideoError
-from .files import find_files
+from .files import check_frame_names, find_files
 from .list_files import ListEntry, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
 from .subset import class_balanced_subset, describe_subset
@@ -110,7 +110,9 @@ class RawFrameListDataset(_ListDataset, RawframeDataset):
     """Folders of frames named in a list: ``folder 163 3`` (frames, label) per line.
 
     With ``with_offset=True`` a line is ``folder offset frames label``. Decode the frames with
-    ``amd_mm.CheckedRawFrameDecode``. See :class:`_ListDataset` for the arguments.
+    ``amd_mm.CheckedRawFrameDecode``. See :class:`_ListDataset` for the arguments. If
+    ``start_index`` (1) or ``filename_tmpl`` (``'img_{:05}.jpg'``) do not fit the frames, an error
+    names the values that do.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -125,7 +127,21 @@ class RawFrameListDataset(_ListDataset, RawframeDataset):
             if self.with_offset:
                 info['offset'] = entry.counts[0]
             data_list.append(info)
+        self._check_names([info['frame_dir'] for info in data_list])
         return data_list
+
+    def _check_names(self, folders: list[str]) -> None:
+        """Look into the first folders: one of them may be damaged, but not all."""
+        problems = []
+        for folder in filter(osp.isdir, folders[:10]):
+            try:
+                check_frame_names(folder, self.filename_tmpl, self.start_index)
+            except VideoError as error:
+                problems.append(error)
+            else:
+                return
+        if problems:
+            raise problems[0]
 
 
 @DATASETS.register_module()

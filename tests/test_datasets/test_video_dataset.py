@@ -1,6 +1,7 @@
 """Lists, frame folders and bare folders; replacement of unreadable videos; real loaders."""
 
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -145,6 +146,29 @@ def test_raw_frames(frame_list, tmp_path):
         assert sample.filename.endswith('frames/clip 2')
     write_list(tmp_path, ['c3\t12\t8\t2'])
     assert raw_frames(frame_list, with_offset=True)[0]['inputs'].min() >= 210  # frame 13 on
+
+
+@pytest.mark.parametrize(
+    'name, says, settings',
+    [
+        ('img_{:05}.jpg', 'begin with number 0, not start_index=1', dict(start_index=0)),
+        (
+            'frame-{:03}.png',
+            "set filename_tmpl='frame-{:03}.png' and start_index=0",
+            dict(filename_tmpl='frame-{:03}.png', start_index=0),
+        ),
+    ],
+)
+def test_raw_frames_that_begin_elsewhere(frame_list, name, says, settings):
+    """One look at a folder, instead of clips that are a frame late."""
+    for folder in Path(frame_list).parent.glob('frames/*'):
+        for number, path in enumerate(sorted(folder.iterdir())):
+            path.rename(folder / name.format(number))
+    with pytest.raises(VideoError, match=re.escape(says)):
+        raw_frames(frame_list)
+    assert len(raw_frames(frame_list, **settings)) == 3
+    (folder / name.format(0)).unlink()  # one damaged folder is not their fault
+    assert len(raw_frames(frame_list, **settings)) == 3
 
 
 def test_unreadable_raw_frames(frame_list):
