@@ -49,8 +49,6 @@ class ReplaceUnreadableMixin(_Host):
             UnreadableVideoError: in test mode, for an unreadable sample.
             VideoError: ``max_refetch`` replacements in a row, or all samples, are unreadable.
         """
-        if not self._fully_initialized:
-            self.full_init()
         index = range(len(self))[idx]
         self._tried: list[int] = []
         self._unreadable: list[tuple[str, str]] = []

@@ -247,13 +247,17 @@ def test_mistakes_in_the_pipeline_are_not_hidden(tiny_video_folder):
         dataset[6]
 
 
-def test_none_from_a_transform_means_another_sample(tiny_video_folder):
-    def not_the_first(results):
-        return None if results['filename'].endswith('a.mp4') else results
+def test_transforms_of_other_packages_may_refuse_a_sample(tiny_video_folder):
+    def refuse(results):
+        name = Path(results['filename']).name
+        if name == 'b.mp4':
+            raise FileNotFoundError(2, 'No such file', 'sound of b')
+        return None if name == 'a.mp4' else results
 
-    dataset = VideoFolderDataset(str(tiny_video_folder), [not_the_first] + video_pipeline())
-    sample = dataset[0]['data_samples']
-    assert sample.sample_index != 0 and 'None' in sample.unreadable[0][1]
+    dataset = VideoFolderDataset(str(tiny_video_folder), [refuse] + video_pipeline())
+    for index, reason in ((0, 'None'), (1, 'sound of b')):
+        sample = dataset[index]['data_samples']
+        assert sample.sample_index > 1 and reason in sample.unreadable[0][1]
 
 
 @pytest.mark.parametrize('decoder, package', [('Decord', 'decord'), ('PyAV', 'av')])

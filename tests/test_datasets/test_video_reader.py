@@ -70,6 +70,8 @@ def test_generated_videos(tmp_path, make_video, backend, ending):
     assert_right_frames(path, backend, [13, 2, 2, 19, 0, 13])
     with open_video(path, backend) as reader:
         assert reader.avg_fps == pytest.approx(12.5)
+        for index in (9, 4):  # backwards
+            assert difference(reader.read([index])[0], decode_in_order(path)[index]) < 2
 
 
 def test_real_videos(real_videos):
@@ -285,6 +287,12 @@ def test_describe_error():
     assert len(describe_error(ValueError('y' * 999))) == 200
 
 
+def test_a_file_that_ends_early(tiny_videos, monkeypatch):
+    monkeypatch.setattr(BACKENDS['pyav'], '_read_ascending', lambda self, indices: [])
+    with open_video(tiny_videos[0]) as reader, pytest.raises(UnreadableVideoError, match='frame 3'):
+        reader.read([5, 3])
+
+
 @pytest.mark.parametrize(
     'error', [TypeError('a bug'), OSError(24, 'Too many open files'), MemoryError()]
 )
@@ -293,6 +301,5 @@ def test_not_the_files_fault(tiny_videos, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(BACKENDS['pyav'], '_read_ascending', fail)
-    with open_video(tiny_videos[0]) as reader:
-        with pytest.raises(type(error)):
-            reader.read([0])
+    with open_video(tiny_videos[0]) as reader, pytest.raises(type(error)):
+        reader.read([0])
