@@ -187,7 +187,7 @@ def _check_labels(dataset: Any, loader: str, key: str, classes: int) -> None:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         label = info.get('label', info.get('gt_label'))
-        if isinstance(label, Tensor) or 'gt_bboxes' in info:
+        if isinstance(label, Tensor) or {'gt_bboxes', 'instances'} & info.keys():
             return  # a vector, or boxes: the data set checked its labels when it read them
         labels = label if isinstance(label, (list, tuple)) else [-1 if label is None else label]
         wrong = [int(one) for one in labels if not 0 <= one < classes]
