@@ -119,7 +119,7 @@ class RawFrameListDataset(_ListDataset, RawframeDataset):
         """``frame_dir``, ``total_frames``, ``label`` and perhaps ``offset``."""
         data_list = []
         for entry in self._read_entries(num_counts=2 if self.with_offset else 1):
-            info = dict(
+            info: dict[str, Any] = dict(
                 frame_dir=self._path('img', entry.name),
                 total_frames=entry.counts[-1],
                 label=self._label(entry),
