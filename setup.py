@@ -85,23 +85,30 @@ setup(
     packages=find_packages(include=['amd_mm', 'amd_mm.*']),
     include_package_data=True,
     zip_safe=False,
-    # mmcv is missing because pip cannot choose between `mmcv` (compiled) and `mmcv-lite`;
-    # tools/install.sh installs one of them and pins all versions.
+    # The ranges that work; requirements/ has the versions that were tested together. mmcv is
+    # missing because pip cannot choose between `mmcv-lite` and `mmcv`, which has to be compiled.
     install_requires=[
         'av',
         'importlib_metadata',  # imported by mmaction2, which does not require it
-        'mmaction2>=1.2.0,<1.3',
+        # mmaction2 requires decord, which has wheels for x86 only and is not needed. On other
+        # machines: pip install --no-deps mmaction2
+        'mmaction2>=1.2.0,<1.3; platform_machine in "x86_64 AMD64"',
         'mmengine>=0.10.7,<0.11',
         'mmpretrain>=1.2.0,<1.3',
         'numpy>=1.24',
         'safetensors>=0.4',
+        'scikit-learn',
+        'scipy',
         'setuptools<81',  # mmengine imports pkg_resources
         'torch>=2.1',
+        'torchvision',
     ],
     extras_require={
-        'detection': ['mmdet>=3.3.0,<3.4', 'pycocotools', 'shapely'],
-        'tools': ['imageio-ffmpeg', 'matplotlib', 'scikit-learn'],
-        'tests': ['filelock', 'hypothesis', 'pytest', 'pytest-xdist'],
+        'detection': ['mmdet>=3.3.0,<3.4'],
+        'docs': ['mkdocs-material', 'mkdocstrings-python'],
+        'export': ['onnx', 'onnxruntime', 'onnxscript'],
+        'huggingface': ['transformers<5'],  # MMPretrain fails to import beside 5
+        'tests': ['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist'],
     },
     cmdclass={'build_py': BuildWithMim, 'editable_wheel': EditableWheelWithMim},
 )

@@ -20,6 +20,7 @@ def apply_import_fixes() -> None:
     """Apply every fix; a second call changes nothing."""
     define_missing_torchvision_operators()
     stand_in_for_mmaction_drn()
+    stand_in_for_mmcv_operators()
     allow_launchers_without_cuda()
     name_package_for_config_inheritance()
 
@@ -82,6 +83,20 @@ def stand_in_for_mmaction_drn() -> None:
     vars(module)['DRN'] = DRN
     sys.modules[package.__name__] = package
     sys.modules[module.__name__] = module
+
+
+def stand_in_for_mmcv_operators() -> None:
+    """Let ``mmcv.ops`` and MMDetection import where MMCV's operators are not compiled.
+
+    They import ``mmcv._ext``, which mmcv-lite lacks, and so does a wheel of mmcv that was built
+    without operators. Unnecessary with compiled operators.
+    """
+    mmcv = _folder('mmcv')
+    if 'mmcv._ext' in sys.modules or not mmcv or any(mmcv.glob('_ext*')) or not _folder('torch'):
+        return
+    from . import mmcv_operators
+
+    sys.modules['mmcv._ext'] = mmcv_operators
 
 
 def allow_launchers_without_cuda() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 PACKAGES = (
     'amd_mm', 'torch', 'torchvision', 'numpy', 'mmengine', 'mmcv mmcv-lite', 'mmaction2',
     'mmpretrain', 'mmdet', 'openmim', 'av', 'decord', 'torchcodec',
-    'opencv-python opencv-python-headless', 'scikit-learn', 'safetensors', 'setuptools',
+    'opencv-python opencv-contrib-python-headless', 'scikit-learn', 'safetensors', 'setuptools',
 )  # fmt: skip
 INSTALL = 'run: bash tools/install.sh'
 
@@ -121,13 +121,18 @@ def check_images() -> str:
 
 
 def check_detection() -> str:
-    """Run one of mmcv's compiled operators."""
+    """Run an operator of mmcv that MMDetection needs."""
     importlib.import_module('mmdet.models')
     import torch
     from mmcv.ops import get_compiling_cuda_version, nms
 
     nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
-    return f"mmcv's compiled operators; CUDA {get_compiling_cuda_version()}"
+    if sys.modules['mmcv._ext'].__name__ == 'mmcv._ext':
+        return f"MMDetection with mmcv's compiled operators, CUDA {get_compiling_cuda_version()}"
+    return (
+        'MMDetection with RoIAlign and NMS of torchvision; for other operators: '
+        'bash tools/install.sh --compile-mmcv'
+    )
 
 
 def check_gpu() -> str:
@@ -157,9 +162,9 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str], str], ...] = (
     ('reading videos', True, check_videos, INSTALL),
     ('recognition', True, check_recognition, INSTALL),
     ('images', False, check_images, INSTALL),
-    ('detection', False, check_detection, f'{INSTALL} (without --no-detection)'),
+    ('detection', False, check_detection, INSTALL),
     ('GPU', False, check_gpu, 'with an NVIDIA GPU: compare CUDA in nvidia-smi and in PyTorch'),
-    ('mim', False, check_mim, 'run: pip install --no-deps --no-build-isolation -e .'),
+    ('mim', False, check_mim, INSTALL),
 )
 
 

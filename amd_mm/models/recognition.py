@@ -20,9 +20,8 @@ except ImportError as error:
 
         def __init__(self, **kwargs: object) -> None:
             raise ImportError(
-                'action detection needs mmdet and an mmcv with compiled ops '
-                f'({_missing}). Install both with tools/install.sh, or see '
-                'requirements/detection.txt'
+                f'action detection needs mmdet ({_missing}): run bash tools/install.sh, or '
+                "pip install 'mmdet>=3.3,<3.4'"
             ) from _missing
 
 

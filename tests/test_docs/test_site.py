@@ -8,7 +8,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
-    pytest.importorskip('mkdocstrings', reason='mkdocs is not installed')
+    for package in ('mkdocstrings', 'material'):
+        pytest.importorskip(package, reason=f'mkdocs or {package} is not installed')
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
 
@@ -18,3 +19,4 @@ def test_the_site_builds_and_no_internal_link_is_dead(tmp_path):
     api = (tmp_path / 'docs' / 'api' / 'models' / 'index.html').read_text()
     assert 'amd_mm.models.AMD' in api
     assert 'layer_pairs' in api
+    assert 'href="#amd_mm.models.FrozenTeacher"' in api  # a role of a docstring

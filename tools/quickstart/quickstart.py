@@ -184,7 +184,7 @@ def main() -> None:
     args = parse_args()
     # Ended from outside, end the steps as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if subprocess.call(['bash', str(TOOLS / 'install.sh'), '--again']):
+    if subprocess.call(['bash', str(TOOLS / 'install.sh'), '--quickstart', '--again']):
         sys.exit(1)
     venv = os.environ.get('VIRTUAL_ENV') or ROOT / '.venv'
     started = time.monotonic()
