@@ -99,15 +99,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_detector(args: argparse.Namespace) -> tuple[Any, Config]:
     """The action detector of a checkpoint, and the config of its test set."""
-    for name in ('mmdet', 'mmcv.ops'):
-        try:
-            import_module(name)
-        except (ImportError, AssertionError) as error:
-            raise ImportError(
-                f'action detection needs mmdet and an mmcv with compiled ops: {name} does not '
-                f'import ({error}). Install both with tools/install.sh, or see '
-                'requirements/detection.txt'
-            ) from error
+    try:
+        import_module('mmdet')
+    except (ImportError, AssertionError) as error:
+        raise ImportError(
+            f'action detection needs mmdet ({error}): run bash tools/install.sh'
+        ) from error
     cfg, checkpoint = find_source(
         (args.config, args.checkpoint) if args.config else args.checkpoint
     )

@@ -229,4 +229,4 @@ def test_errors_are_sentences(made, tmp_path, capsys):
 def test_without_mmdet(made, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdet', None)
     assert demo(made, *proposals(made, '--out', tmp_path / 'x.mp4')) == 2
-    assert 'requirements/detection.txt' in capsys.readouterr().err
+    assert 'tools/install.sh' in capsys.readouterr().err
