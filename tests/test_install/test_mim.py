@@ -82,7 +82,7 @@ def test_editable_installation_is_found_and_linked(
     assert (folder / '.mim' / 'configs').resolve() == editable_tree / 'configs'
 
 
-def test_mim_test_gridsearch_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mim_test_gridsearch_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mim.commands.gridsearch import gridsearch
     from mim.commands.run import run
     from mim.commands.test import test
@@ -96,6 +96,7 @@ def test_mim_test_gridsearch_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
         rest.append(command[3:])
         return 0
 
+    monkeypatch.chdir(tmp_path)  # gridsearch writes the configs into it
     monkeypatch.setattr(subprocess, 'check_call', start)
     monkeypatch.setattr(subprocess, 'check_output', lambda command: b'')  # of --help
 
