@@ -7,6 +7,7 @@ configs are small already: only their batch and data change.
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,12 @@ _HEADS = 2
 def all_configs() -> list[Path]:
     """Every config that can be run."""
     return sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+
+
+@cache
+def read_once(path: Path) -> Config:
+    """A config, which all tests of a process share and must not change."""
+    return Config.fromfile(path)
 
 
 def shrink(cfg: Config, data: Path) -> Config:

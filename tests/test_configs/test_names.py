@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
-from .shrink import CONFIGS, REPOSITORY, all_configs, views_of
+from .shrink import CONFIGS, REPOSITORY, all_configs, read_once, views_of
 
 pytestmark = pytest.mark.no_cover
 # configs/README.md explains them.
@@ -55,7 +54,7 @@ def test_every_config_has_a_name_that_is_read():
     'path', [path for path, name in NAMED.items() if name], ids=lambda path: path.stem
 )
 def test_name_and_header_state_what_the_config_has(path):
-    cfg, name = Config.fromfile(path), NAMED[path]
+    cfg, name = read_once(path), NAMED[path]
     check_batch_and_epochs(cfg, name)
     check_clips(cfg, name)
     check_data(cfg, name)
@@ -116,7 +115,7 @@ def test_no_variable_can_be_mistaken_for_an_option():
     """``--cfg-options`` changes nothing that a variable was used for, so variables are private."""
     hosts = (dict, list, type(None))
     for path in all_configs():
-        for key, value in Config.fromfile(path).items():
+        for key, value in read_once(path).items():
             known = key in ('default_scope', 'log_level', 'resume', 'runner_type')
             assert key.startswith('_') or known or isinstance(value, hosts), (path, key)
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from .shrink import CONFIGS, all_configs
+from .shrink import CONFIGS, all_configs, read_once
 from .test_recipe import lr_curve
 from .variants import VARIANTS
 
@@ -156,7 +156,7 @@ def test_the_head_starts_small_and_fc_norm_fresh():
 
 def starts() -> list[tuple[Path, str]]:
     """(config, checkpoint in ``work_dirs``) of all configs and variants."""
-    found = [(path, Config.fromfile(path)) for path in all_configs()]
+    found = [(path, read_once(path)) for path in all_configs()]
     found += [(variant.config, variant.load()) for variant in VARIANTS]
     weights = [(path, cfg.model.backbone.get('pretrained')) for path, cfg in found]
     weights += [(path, cfg.model.get('teacher', {}).get('checkpoint')) for path, cfg in found]
@@ -173,6 +173,6 @@ def test_starting_weights_are_the_last_checkpoint_of_a_config():
     assert len(checked) > 25
     for path, file in checked:
         _, name, checkpoint = file.split('/')
-        source = Config.fromfile(by_name[name])
-        assert checkpoint == f'epoch_{source.train_cfg.max_epochs}.pth', path
+        epochs = read_once(by_name[name]).train_cfg.max_epochs
+        assert checkpoint == f'epoch_{epochs}.pth', path
         assert ('sthv2' in name) == ('sthv2' in path.stem)

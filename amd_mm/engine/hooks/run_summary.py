@@ -7,7 +7,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -47,8 +47,7 @@ def summarise(runner: Runner) -> dict[str, str]:
     if backend:
         lines['video decoding'] = backend
     wrapper = runner.optim_wrapper
-    stock = 'AMP' if isinstance(wrapper, AmpOptimWrapper) else 'fp32'
-    lines['precision'] = getattr(wrapper, 'precision', stock)
+    lines['precision'] = getattr(wrapper, 'precision', type(wrapper).__name__)
     return lines
 
 

@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 from pathlib import Path
@@ -64,7 +63,7 @@ class StopOnSignalHook(Hook):
         note = Path(runner.work_dir, 'last_checkpoint')
         if is_main_process() and note.is_file():
             for path in note.parent.glob('stopped_at_iter_*.pth'):
-                if path.name != os.path.basename(note.read_text()):
+                if path.name != Path(note.read_text()).name:
                     path.unlink()
 
     def agreed(self) -> int:
@@ -80,16 +79,16 @@ class StopOnSignalHook(Hook):
         if not number or (isinstance(wrapper, OptimWrapper) and not wrapper.should_update()):
             return
         steps = runner.iter + (done is not None)  # counted after the hooks of a step
-        path = os.path.join(runner.work_dir, f'stopped_at_iter_{steps}.pth')
+        path = Path(runner.work_dir, f'stopped_at_iter_{steps}.pth')
         runner.save_checkpoint(
             runner.work_dir,
-            os.path.basename(path),
+            path.name,
             meta={POSITION: dict(batches=done or 0, of=len(runner.train_dataloader))},
             by_epoch=done is None,
             backend_args=dict(backend=ATOMIC_BACKEND),
         )
         if is_main_process():
-            write_atomically(os.path.join(runner.work_dir, 'last_checkpoint'), path.encode())
+            write_atomically(path.with_name('last_checkpoint'), str(path).encode())
         barrier()  # a launcher ends all processes when the first has ended
         runner.logger.info(
             f'{signal.Signals(number).name}: stopped after iteration {steps} and saved {path}. '
