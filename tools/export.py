@@ -46,9 +46,10 @@ from amd_mm.deployment import (
     portable_classifier,
     portable_encoder,
 )
+from amd_mm.engine.cfg_options import KeyValues
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 # parts that pre-training leaves to fine-tuning
 _FINE_TUNED = ('cls_head.', 'head.', 'backbone.fc_norm.', 'backbone.ln2.')
@@ -83,7 +84,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=1e-4,
         help='largest difference from the model, as a share of its largest output (1e-4)',
     )
-    add('--cfg-options', nargs='+', action=DictAction, help='override config entries: key=value')
+    add('--cfg-options', nargs='+', action=KeyValues, help='override config entries: key=value')
     add('--force', action='store_true', help='replace an existing OUT')
     args = parser.parse_args(argv)
     if not 2 <= len(args.files) <= 3:

@@ -36,11 +36,12 @@ import numpy as np
 import torch
 from amd_mm.apis import load_encoder, read_config
 from amd_mm.datasets import ReplaceUnreadableMixin
+from amd_mm.engine.cfg_options import KeyValues
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
 from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('config', help='config file')
     add('checkpoint', help='checkpoint file or address')
     add('--work-dir', help='for features and results (default: work_dirs/<config name>)')
-    add('--cfg-options', nargs='+', action=DictAction, help='override config entries: key=value')
+    add('--cfg-options', nargs='+', action=KeyValues, help='override config entries: key=value')
     add(
         '--views',
         choices=('val', 'test'),
@@ -118,7 +119,7 @@ def labelled_features(
     args: argparse.Namespace,
 ) -> Labelled:
     """Mean features of the views of each readable video (N, C), and the labels (N,)."""
-    labels = [dataset.get_data_info(index)['label'] for index in range(len(dataset))]
+    labels = [dataset.get_data_info(index).get('label') for index in range(len(dataset))]
     if not all(isinstance(label, int) and label >= 0 for label in labels):
         raise VideoError(
             f'{title} set {dataset.ann_file}: a probe needs one label (from 0) in every line'

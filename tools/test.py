@@ -52,9 +52,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def build_config(args: argparse.Namespace) -> Config:
     """Read the config, apply the arguments, and validate."""
     cfg = launch.load_config(args)
+    images = cfg.get('default_scope') == 'mmpretrain'
+    metric = 'mmpretrain.Accuracy' if images else 'mmaction.AccMetric'
     for key, remedy in (
         ('test_dataloader', 'it only trains. Test with a recognition or detection config'),
-        ('test_evaluator', "add one, e.g. test_evaluator=dict(type='mmaction.AccMetric')"),
+        ('test_evaluator', f"add one, e.g. test_evaluator=dict(type='{metric}')"),
     ):
         if not cfg.get(key):
             raise ConfigError(f'{args.config} has no {key}: {remedy}')

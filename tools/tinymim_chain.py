@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
-from mmengine.config import Config, DictAction
+from amd_mm.engine.cfg_options import KeyValues
+from mmengine.config import Config
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'tinymim'
@@ -51,7 +52,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--configs', type=Path, nargs='+', default=PRETRAIN, help='stages, the largest first')
     add('--finetune-configs', type=Path, nargs='+', default=FINETUNE, help='one for each stage')
     add('--auto-scale-lr', action='store_true', help='scale the learning rates with the batch')
-    add('--cfg-options', nargs='+', action=DictAction, default={}, help='for every stage')
+    add('--cfg-options', nargs='+', action=KeyValues, default={}, help='for every stage')
     args = parser.parse_args(arguments)
     needed = [args.teacher, args.data / 'train', *args.configs]
     if args.finetune:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,19 @@ _RUNNER_VALUES = (
 
 
 class KeyValues(DictAction):
-    """MMEngine's ``key=value`` arguments; anything else is a usage error."""
+    """MMEngine's ``key=value`` arguments; anything else is a usage error.
+
+    A value with commas is a list, unless it is in quotation marks or names a file or folder.
+    """
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """Read a value. MMEngine's reader splits paths at commas and removes their blanks."""
+        text = val.strip('\'"')
+        if not set(text) & set(',()[]'):
+            return DictAction._parse_int_float_bool(text)
+        quoted = len(text) == len(val) - 2 and not set(text) & set('\'"([')
+        return text if quoted or os.path.exists(text) else DictAction._parse_iterable(val)
 
     def __call__(
         self,

@@ -343,6 +343,11 @@ def _paths(part: Any, key: str, root: str = '') -> Iterator[tuple[str, str]]:
         return
     for name, value in part:
         below = name == 'ann_file' or key.endswith('.data_prefix')
+        if isinstance(value, list) and (below or name == 'data_root'):
+            raise ConfigError(
+                f'{key}.{name} is a list, {value}. A path with commas needs quotation marks: '
+                f'--cfg-options \'{key}.{name}="{", ".join(map(str, value))}"\''
+            )
         if not isinstance(value, str):
             yield from _paths(value, f'{key}.{name}', root if name == 'data_prefix' else '')
         elif value and (below or name in ('data_root', 'checkpoint', 'pretrained')):

@@ -212,3 +212,34 @@ def test_local_rank_is_set_for_launchers_only(tmp_path, monkeypatch, launcher, r
     config.write_text('')
     launch.load_config(arguments(config, launcher=launcher, local_rank=3))
     assert os.environ.get('LOCAL_RANK') == rank
+
+
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('{}', '{}'),  # a folder that is there
+        ('"no, such"', 'no, such'),
+        ("'no, such'", 'no, such'),
+        ('my list.txt', 'my list.txt'),
+        ('no, such', ['no', 'such']),
+        ('[(1,2),[a,b]]', [(1, 2), ['a', 'b']]),
+        ('"[1,2]"', [1, 2]),
+        ('"a","b"', ['a', 'b']),
+        ('8', 8),
+        ('"None"', None),
+    ],
+)
+def test_values_with_commas(tmp_path, text, value):
+    """MMEngine's reader makes lists of paths with commas, and removes their blanks."""
+    folder = tmp_path / 'My videos, (2024)'
+    folder.mkdir()
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    args = parser.parse_args(['x.py', '--cfg-options', 'a.b=' + text.format(folder)])
+    assert args.cfg_options == {'a.b': value.format(folder) if isinstance(value, str) else value}
+
+
+def test_a_path_that_was_read_as_a_list():
+    cfg = main_config(**{'train_dataloader.dataset.data_root': ['no', 'such']})
+    with pytest.raises(ConfigError, match='\'train_dataloader.dataset.data_root="no, such"\''):
+        launch.check_paths(cfg, 'train_dataloader')
