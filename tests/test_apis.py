@@ -341,17 +341,21 @@ def test_mmaction2_runs_our_models(run, video):
 
 
 def test_mmpretrain_runs_our_models(tmp_path):
-    """``get_model`` and the inferencer give our probabilities."""
-    from mmpretrain.apis import ImageClassificationInferencer, get_model
+    """``get_model`` and the inferencers give our probabilities and features."""
+    from mmpretrain.apis import FeatureExtractor, ImageClassificationInferencer, get_model
 
     from tests.test_deployment import tiny_models
 
     config, checkpoint, _ = tiny_models.write(tmp_path, tiny_models.IMAGES)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'image.png')
-    ours = dict(predict(load_model((config, checkpoint)), tmp_path / 'image.png', top=100))
+    loaded = load_model((config, checkpoint))
+    ours = dict(predict(loaded, tmp_path / 'image.png', top=100))
     model = get_model(config, pretrained=checkpoint, device='cpu')
     (found,) = ImageClassificationInferencer(model)(str(tmp_path / 'image.png'))
     np.testing.assert_allclose(
         found['pred_scores'], [ours[f'class {at}'] for at in range(len(ours))], rtol=1e-4
     )
+    extractor = FeatureExtractor(config, pretrained=checkpoint, device='cpu')
+    ((feature,),) = extractor(str(tmp_path / 'image.png'))
+    torch.testing.assert_close(feature[None], extract_features(loaded, tmp_path / 'image.png'))
