@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from amd_mm.errors import ConfigError
-from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config
 from torch import Tensor
 
@@ -75,6 +74,8 @@ def _numbers(part: Any, key: str) -> Iterator[tuple[str, int]]:
         if part.get('num_classes', default):
             yield f'{key}.num_classes', part.get('num_classes', default)
         if os.path.isfile(part.get('label_map') or ''):
+            from amd_mm.evaluation.label_map import read_label_map  # imports MMAction2
+
             yield f'{key}.label_map', len(read_label_map(part['label_map']))
     else:
         return
@@ -136,11 +137,28 @@ def check_data(cfg: Config, **datasets: Any) -> None:
         elif names:
             known = loader, names
             if len(names) != classes:
+                remedy = f'set {key}={len(names)}'
+                if part != 'train':
+                    remedy = 'make an empty folder for each class that it lacks'
                 raise ConfigError(
                     f'{key} is {classes}, but {loader} has {len(names)} classes '
-                    f'({", ".join(names[:5])}, ...): set {key}={len(names)}, or use other data'
+                    f'({", ".join(names[:5])}, ...): {remedy}, or use other data'
                 )
         _check_labels(dataset, loader, key, classes)
+
+
+def check_checkpoint(checkpoint: dict, dataset: Any) -> None:
+    """Compare the classes that a checkpoint was trained on with those of the tested data set.
+
+    Names that have nothing in common (``n01440764`` and ``tench``) cannot be compared.
+
+    Raises:
+        ConfigError: If the classes differ.
+    """
+    meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    names, others = [str(name) for name in meta.get('classes') or ()], class_names(dataset)
+    if set(names) & set(others):
+        check_same_classes('the checkpoint', names, 'test_dataloader.dataset', others)
 
 
 def class_names(dataset: Any) -> list[str]:

@@ -1,11 +1,17 @@
 """Numbers of classes, labels and names of classes that disagree."""
 
 import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from amd_mm.datasets import VideoListDataset
 from amd_mm.engine.agreement import (
     TESTED,
+    check_checkpoint,
     check_data,
     check_metrics,
     check_numbers,
@@ -15,6 +21,7 @@ from amd_mm.errors import ConfigError
 from mmengine.config import Config
 
 from tests.test_configs.shrink import CONFIGS
+from tests.test_tools.tool_scripts import load_tool
 
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400.py'
 IMAGES = 'quickstart_image/quickstart_image_finetune.py'
@@ -75,6 +82,15 @@ def test_labels_that_a_classifier_cannot_learn(tmp_path, text, problem):
     check_data(cfg, train=dataset)  # pre-training needs no labels
 
 
+def test_a_checkpoint_of_other_classes():
+    checkpoint = dict(meta=dict(dataset_meta=dict(classes=('a', 'b', 'c'))))
+    folder = SimpleNamespace(metainfo=dict(classes=('a', 'c')))
+    with pytest.raises(ConfigError, match="test_data.* lacks 'b' of the checkpoint"):
+        check_checkpoint(checkpoint, folder)
+    check_checkpoint(checkpoint, SimpleNamespace(metainfo=dict(classes=('n0', 'n1', 'n2'))))
+    check_checkpoint(dict(state_dict={}), folder)
+
+
 def test_same_classes():
     check_same_classes('train', ['a', 'b'], 'val', ['a', 'b'])
     for others, problem in (
@@ -110,3 +126,38 @@ def test_metrics_suit_the_labels(evaluator, several, wrong):
     else:
         with pytest.raises(ConfigError, match=wrong):
             check_metrics(cfg, 'test')
+
+
+def test_image_folders_with_other_classes(tmp_path, monkeypatch):
+    """Without a class, the labels of all classes after it would be others."""
+    monkeypatch.chdir(tmp_path)
+    for part in ('train', 'val'):
+        for label in range(10):
+            folder = tmp_path / part / str(label)
+            folder.mkdir(parents=True)
+            for number in range(3):
+                pixels = np.full((16, 16, 3), 20 * label, np.uint8)
+                cv2.imwrite(str(folder / f'{number}.png'), pixels)
+    shutil.rmtree('val/2')
+    options = [
+        f'{part}_dataloader.dataset.data_root={tmp_path}/{part}' for part in ('train', 'val')
+    ]
+    options += [f'test_dataloader.dataset.data_root={tmp_path}/val', 'train_cfg.max_epochs=1']
+    options += [f'{part}_dataloader.num_workers=0' for part in ('train', 'test')]
+    options = ['--cfg-options', *options, 'default_hooks.checkpoint.interval=1']
+    options += ['train_dataloader.persistent_workers=False']
+    with pytest.raises(
+        SystemExit, match="train.py: val_data.* lacks '2' of train_data.*empty folder"
+    ):
+        load_tool('train').main([str(CONFIGS / IMAGES), *options])
+    load_tool('train').main([str(CONFIGS / IMAGES), '--no-validate', *options])
+    checkpoint = f'work_dirs/{Path(IMAGES).stem}/epoch_1.pth'
+    with pytest.raises(
+        SystemExit, match='test.py: .* 10, but test_data.* 9 classes .*empty folder'
+    ):
+        load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])
+    Path('val/02').mkdir()
+    with pytest.raises(SystemExit, match="test.py: test_data.* has '02', which the checkpoint"):
+        load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])
+    Path('val/02').rename('val/2')
+    load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])

@@ -30,6 +30,7 @@ def load(runs, lacking):
         model=target,
         _load_from='work/x.pth',
         _resume=runs == 'resume',
+        _test_loop=None,
         _train_loop=dict(type='EpochBasedTrainLoop') if runs == 'test' else Loop(),
     )
     state = {

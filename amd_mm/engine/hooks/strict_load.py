@@ -8,6 +8,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
+from ..agreement import check_checkpoint
+
 
 @HOOKS.register_module()
 class StrictLoadHook(Hook):
@@ -21,6 +23,7 @@ class StrictLoadHook(Hook):
 
     Raises:
         CheckpointError: If the checkpoint is in no known format or does not fit.
+        ConfigError: If a model is tested on other classes than those that it was trained on.
     """
 
     priority = 'VERY_LOW'  # after EMAHook, which swaps the weights of a resumed checkpoint
@@ -30,6 +33,8 @@ class StrictLoadHook(Hook):
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         load_into(model, checkpoint, prefix='', **load_options(runner, model))
+        if isinstance(runner._test_loop, BaseLoop):
+            check_checkpoint(checkpoint, runner._test_loop.dataloader.dataset)
         checkpoint['state_dict'] = model.state_dict()
 
 
