@@ -62,6 +62,8 @@ def test_a_folder(folder, check):
 
 @pytest.mark.parametrize('options', [['--full'], ['--backend', 'decord']])
 def test_options(folder, check, options):
+    if 'decord' in options:
+        pytest.importorskip('decord')
     code, clean, bad, _ = check(folder, *options, '--min-frames', 1)
     assert (code, len(clean), len(bad)) == (1, 3, 3)
 
