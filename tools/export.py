@@ -28,6 +28,7 @@ from pathlib import Path
 
 import amd_mm
 from amd_mm.apis import find_source
+from amd_mm.arguments import KeyValues
 from amd_mm.checkpoints import (
     CODEBASES,
     CheckpointMismatchError,
@@ -46,7 +47,6 @@ from amd_mm.deployment import (
     portable_classifier,
     portable_encoder,
 )
-from amd_mm.engine.cfg_options import KeyValues
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config

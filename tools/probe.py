@@ -35,8 +35,8 @@ import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
 from amd_mm.apis import load_encoder, read_config
+from amd_mm.arguments import KeyValues
 from amd_mm.datasets import ReplaceUnreadableMixin
-from amd_mm.engine.cfg_options import KeyValues
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
 from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
+from amd_mm.arguments import add_common_arguments
 from amd_mm.engine import launch
 from amd_mm.engine.agreement import TESTED, check_data, check_metrics, check_numbers
 from amd_mm.errors import CheckpointError, ConfigError
@@ -30,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--dump', help='pickle file (.pkl) for the predictions')
     parser.add_argument(

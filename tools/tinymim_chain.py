@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
-from amd_mm.engine.cfg_options import KeyValues
+from amd_mm.arguments import KeyValues
 from mmengine.config import Config
 
 TOOLS = Path(__file__).resolve().parent

@@ -9,16 +9,14 @@ Ctrl-C and SIGTERM save a checkpoint and exit with 130 and 143. --resume continu
 import argparse
 import os
 
-import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
-from amd_mm.engine import launch
-from amd_mm.engine.agreement import check_metrics, check_numbers
+from amd_mm.arguments import add_common_arguments
 from mmengine.config import Config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a model')
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -49,6 +47,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build_config(args: argparse.Namespace) -> Config:
     """Read the config, apply the arguments, and validate."""
+    from amd_mm.engine import launch
+    from amd_mm.engine.agreement import check_metrics, check_numbers
+
     cfg = launch.load_config(args)
     launch.check_training(cfg)
     if args.no_validate:
@@ -74,6 +75,9 @@ def build_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Train."""
     args = parse_args(argv)
+    # Imports the host codebases, which --help does not need.
+    from amd_mm.engine import launch
+
     with launch.errors_as_sentences('train.py', args):
         cfg = build_config(args)
         note = launch.scale_learning_rate(cfg, args.auto_scale_lr)

@@ -71,8 +71,8 @@ def _numbers(part: Any, key: str) -> Iterator[tuple[str, int]]:
     elif isinstance(part, dict):
         entries = part.items()
         default = 81 if str(part.get('type')).endswith(_AVA) else None
-        if part.get('num_classes', default):
-            yield f'{key}.num_classes', part.get('num_classes', default)
+        if classes := part.get('num_classes', default):
+            yield f'{key}.num_classes', classes
         if os.path.isfile(part.get('label_map') or ''):
             from amd_mm.evaluation.label_map import read_label_map  # imports MMAction2
 

@@ -1,15 +1,12 @@
-"""``--cfg-options``: reading ``key=value``, and refusing keys that have no effect."""
+"""Keys of ``--cfg-options`` that have no effect are refused."""
 
-import argparse
 import difflib
 import inspect
-import os
-from collections.abc import Sequence
 from typing import Any
 
 from amd_mm import registry
 from amd_mm.errors import ConfigError
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -19,35 +16,6 @@ _RUNNER_VALUES = (
     *('compile', 'default_scope', 'experiment_name', 'find_unused_parameters', 'launcher'),
     *('load_from', 'log_level', 'resume', 'runner_type', 'sync_bn', 'work_dir'),
 )
-
-
-class KeyValues(DictAction):
-    """MMEngine's ``key=value`` arguments; anything else is a usage error.
-
-    A value with commas is a list, unless it is in quotation marks or names a file or folder.
-    """
-
-    @staticmethod
-    def _parse_iterable(val: str) -> Any:
-        """Read a value. MMEngine's reader splits paths at commas and removes their blanks."""
-        text = val.strip('\'"')
-        if not set(text) & set(',()[]'):
-            return DictAction._parse_int_float_bool(text)
-        quoted = len(text) == len(val) - 2 and not set(text) & set('\'"([')
-        return text if quoted or os.path.exists(text) else DictAction._parse_iterable(val)
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Read the arguments."""
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError):  # no "=", open brackets
-            parser.error(f'{option_string} takes key=value without blanks, not {values}')
 
 
 def check_options(cfg: Config, options: dict[str, object]) -> None:

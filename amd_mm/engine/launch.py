@@ -13,6 +13,7 @@ from typing import Any
 import amd_mm
 import torch
 from amd_mm.apis import read_config
+from amd_mm.arguments import LAUNCHERS
 from amd_mm.errors import CheckpointError, ConfigError
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -21,56 +22,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .agreement import check_data
-from .cfg_options import KeyValues, check_options
+from .cfg_options import check_options
 from .optim_wrapper import NonFiniteError
 
-# Launcher -> the variables that it sets, and how it is started.
-LAUNCHERS: dict[str, dict[str, str]] = {
-    'pytorch': dict(
-        rank='RANK',
-        local_rank='LOCAL_RANK',
-        processes='WORLD_SIZE',
-        start='bash tools/dist_train.sh CONFIG GPUS',
-    ),
-    'slurm': dict(
-        rank='SLURM_PROCID',
-        local_rank='SLURM_LOCALID',
-        processes='SLURM_NTASKS',
-        start='bash tools/slurm_train.sh PARTITION JOB CONFIG',
-    ),
-    'mpi': dict(
-        rank='OMPI_COMM_WORLD_RANK',
-        local_rank='OMPI_COMM_WORLD_LOCAL_RANK',
-        processes='OMPI_COMM_WORLD_SIZE',
-        start='mpirun -x MASTER_ADDR=HOST -n GPUS python tools/train.py CONFIG',
-    ),
-}
 # Errors that the user can mend. Others are shown with a traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteError, torch.cuda.OutOfMemoryError)
-
-
-# -- command line ------------------------------------------------------------------------------
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=KeyValues,
-        help='override entries of the config: key=value, e.g. train_dataloader.batch_size=8; lists '
-        'as key="[a,b]", nested ones with quotation marks and without blanks',
-    )
-    parser.add_argument(
-        '--launcher', choices=('none', *LAUNCHERS), default='none', help='job launcher'
-    )
-    # torchrun sets LOCAL_RANK; older launchers pass one of these.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    parser.add_argument('--traceback', action='store_true', help='show where an error comes from')
 
 
 @contextmanager

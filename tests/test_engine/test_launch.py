@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from amd_mm.arguments import add_common_arguments
 from amd_mm.engine import launch
 from amd_mm.errors import CheckpointError, ConfigError
 from mmengine.config import Config
@@ -234,7 +235,7 @@ def test_values_with_commas(tmp_path, text, value):
     folder = tmp_path / 'My videos, (2024)'
     folder.mkdir()
     parser = argparse.ArgumentParser()
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     args = parser.parse_args(['x.py', '--cfg-options', 'a.b=' + text.format(folder)])
     assert args.cfg_options == {'a.b': value.format(folder) if isinstance(value, str) else value}
 

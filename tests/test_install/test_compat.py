@@ -24,6 +24,11 @@ from mmengine.config import Config
 path, device = Config._get_cfg_path, torch.cuda.set_device.__name__
 amd_mm.apply_import_fixes()
 assert Config._get_cfg_path is path and device == 'set_device'
+sys.path.insert(0, {str(TOOLS)!r})
+try:
+    __import__('train').main(['--help'])
+except SystemExit:
+    pass
 print(json.dumps([seconds, [name for name in {HOSTS} if name in sys.modules]]))
 """
 
@@ -37,10 +42,10 @@ BENCHMARK = (
 )
 
 
-def test_import_is_light(python_without: RunPython) -> None:
+def test_import_and_help_are_light(python_without: RunPython) -> None:
     seconds, hosts = json.loads(succeed(python_without()('-c', LIGHT)).splitlines()[-1])
     assert hosts == []
-    assert seconds < 3  # 0.1 on a quiet machine
+    assert seconds < 0.3  # of processor time; 0.01 is usual
 
 
 @pytest.fixture(scope='session')
