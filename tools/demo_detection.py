@@ -197,7 +197,7 @@ def boxes_from_detector(
 
 def frame_at(reader: Any, time: float) -> np.ndarray:
     """The frame (H, W, 3) of a time in seconds."""
-    return reader.read([min(round(time * reader.avg_fps), len(reader) - 1)])[0]
+    return reader.read([reader.positions_at(time)])[0]
 
 
 # -- their actions -----------------------------------------------------------------------------
@@ -282,15 +282,13 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         check_output(args.out)
     with open_video(args.video, args.backend) as reader:
-        fps, count = reader.avg_fps, len(reader)
+        duration = reader.duration
         height, width = reader.read([0])[0].shape[:2]
-    if fps <= 0:
-        raise VideoError(f'{args.video} does not say its frame rate')
     model, dataset = load_detector(args)
     if args.proposals:
-        found = boxes_from_file(args, (width, height), count / fps)
+        found = boxes_from_file(args, (width, height), duration)
     else:
-        times = np.arange(0, count / fps, args.every).tolist()
+        times = np.arange(0, duration, args.every).tolist()
         found = boxes_from_detector(args, times, (width, height))
     confidence = args.confidence
     if confidence is None:

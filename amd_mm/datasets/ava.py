@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger
 from ..errors import VideoError
 from .ava_files import read_label_map, read_proposals, scan_annotations, some_of
 from .replace_unreadable import ReplaceUnreadableMixin
-from .video_reader import VIDEO_EXTENSIONS, open_video
+from .video_reader import VIDEO_EXTENSIONS, UnreadableVideoError, open_video
 
 
 class CheckedAVAMixin(ReplaceUnreadableMixin):
@@ -252,8 +252,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         backends = [one.backend for one in self.pipeline.transforms if hasattr(one, 'backend')]
         if not backends:
             return []
-        with open_video(self._path(last), backends[0]) as reader:
-            duration = len(reader) / reader.avg_fps if reader.avg_fps else 0
+        try:
+            with open_video(self._path(last), backends[0]) as reader:
+                duration = reader.duration
+        except UnreadableVideoError as error:
+            return [f'{last["img_key"]}: {error}']
         asked = last['timestamp'] - last['timestamp_start']
         if asked <= duration + 1:
             return []

@@ -146,6 +146,31 @@ class VideoReader(ABC):
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds from the first frame to each frame (length, ), ascending.
+
+        Raises:
+            UnreadableVideoError: the file has neither timestamps nor a frame rate.
+        """
+        if self.avg_fps <= 0:
+            raise UnreadableVideoError(self.path, 'it has no frame rate, which a time needs')
+        return np.arange(self.length) / self.avg_fps
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        return float(self.times[-1]) + (1 / self.avg_fps if self.avg_fps > 0 else 0)
+
+    def positions_at(self, seconds: float | np.ndarray) -> np.ndarray:
+        """Positions of the frames that are nearest to times, also if the frame rate varies.
+
+        Args:
+            seconds: from the first frame; any shape.
+        """
+        nearest = np.interp(seconds, self.times, np.arange(self.length))
+        return np.rint(nearest.round(6)).astype(np.int64)  # a half stays a half
+
     def read(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Decode frames, each position once.
 
@@ -219,6 +244,13 @@ class PyAVReader(VideoReader):
         if len(times) == len(packets):
             self._times = sorted(times)
             self._key_times = sorted(time for time, is_key in times.items() if is_key)
+
+    @property
+    def times(self) -> np.ndarray:
+        """See the base class."""
+        if not self._times:
+            return super().times
+        return (np.array(self._times) - self._times[0]) * float(self._stream.time_base)
 
     def _restart(self) -> None:
         self.close()
@@ -325,6 +357,12 @@ class DecordReader(VideoReader):
         self.avg_fps = float(self._decoder.get_avg_fps())
         ascending = bool((np.diff(times) > 0).all())
         self._seekable = sane and hidden == 0 and ascending and _has_seek_table(self.path)
+        self._times = times[hidden:] - times[hidden] if sane and ascending and self.length else None
+
+    @property
+    def times(self) -> np.ndarray:
+        """See the base class."""
+        return super().times if self._times is None else self._times
 
     def _restart(self) -> None:
         self._decoder = self._library.VideoReader(self.path, num_threads=self.num_threads)
@@ -352,7 +390,10 @@ class DecordReader(VideoReader):
 
 
 class TorchCodecReader(VideoReader):
-    """torchcodec. AVI and MPEG program streams, where it seeks wrongly, are read in order."""
+    """torchcodec. AVI and MPEG program streams, where it seeks wrongly, are read in order.
+
+    Its ``times`` are those of a constant frame rate.
+    """
 
     package = 'torchcodec.decoders'
     requirement = 'torchcodec'

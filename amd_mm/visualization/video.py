@@ -150,17 +150,19 @@ def rewrite_video(
         fps = reader.avg_fps or _FALLBACK_FPS
         gif = path.suffix.lower() == '.gif'
         step = max(1, round(fps / _GIF_FPS)) if gif else 1
-        frames = _drawn(reader, range(0, len(reader), step), fps, draw, _GIF_HEIGHT * gif)
+        times = reader.times if reader.avg_fps else np.arange(len(reader)) / fps
+        frames = _drawn(reader, times, step, draw, _GIF_HEIGHT * gif)
         return write_frames(path, frames, fps / step)
 
 
 def _drawn(
-    reader: VideoReader, wanted: range, fps: float, draw: Callable, height: int
+    reader: VideoReader, times: np.ndarray, step: int, draw: Callable, height: int
 ) -> Iterator[np.ndarray]:
+    wanted = range(0, len(reader), step)
     for start in range(0, len(wanted), _CHUNK):
         numbers = wanted[start : start + _CHUNK]
         for number, frame in zip(numbers, reader.read(numbers)):
-            yield draw(legible_size(frame, height), number / fps)
+            yield draw(legible_size(frame, height), float(times[number]))
 
 
 def legible_size(frame: np.ndarray, height: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ from amd_mm.registry import TRANSFORMS
 from mmaction.datasets.transforms import SampleAVAFrames
 from mmcv.transforms import BaseTransform
 
-from ..video_reader import UnreadableVideoError
+from ..video_reader import UnreadableVideoError, VideoReader
 
 
 @TRANSFORMS.register_module()
@@ -15,14 +15,14 @@ class SampleAVAClip(SampleAVAFrames):
     """MMAction2's ``SampleAVAFrames``, also for videos of any frame rate.
 
     AVA's frames are extracted at 30 per second, and ``frame_interval`` counts these. From a video
-    (after ``amd_mm.VideoInit``) the frames shown at the same times are taken. A timestamp more
-    than a second after the end of a video is an error. ``start_index`` is added once (MMAction2
-    adds it twice, and is one frame late).
+    (after ``amd_mm.VideoInit``) the frames shown at the same times are taken, also if its frame
+    rate varies. A timestamp more than a second after the end of a video is an error.
+    ``start_index`` is added once (MMAction2 adds it twice, and is one frame late).
 
     Required keys: ``fps``, ``timestamp`` and ``timestamp_start`` (seconds, perhaps with decimals),
     ``start_index``; for raw frames ``shot_info`` (0, number of frames), for videos
-    ``total_frames``, ``avg_fps`` and ``filename``. Added keys: ``frame_inds`` (clip_len, ),
-    ``clip_len``, ``frame_interval``, ``num_clips``, ``crop_quadruple``.
+    ``video_reader``. Added keys: ``frame_inds`` (clip_len, ), ``clip_len``, ``frame_interval``,
+    ``num_clips``, ``crop_quadruple``.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -31,15 +31,19 @@ class SampleAVAClip(SampleAVAFrames):
         Raises:
             UnreadableVideoError: the video ends before the timestamp, or has no frame rate.
         """
+        fps = results['fps']
         seconds = results['timestamp'] - results['timestamp_start']
-        video = results.get('avg_fps') is not None
-        rate = self._rate(results, seconds) if video else 1.0
-        length = round(results['total_frames'] / rate) if video else results['shot_info'][1]
+        reader: VideoReader | None = results.get('video_reader')
+        if reader is None:
+            length = results['shot_info'][1]
+        else:
+            _check_duration(reader, seconds, results)
+            length = round(reader.duration * fps)
         found = super().transform(
             dict(
                 results,
                 fps=1,  # count frames, so that a time between two seconds has a middle frame
-                timestamp=round(results['fps'] * seconds),
+                timestamp=round(fps * seconds),
                 timestamp_start=0,
                 start_index=0,
                 total_frames=None,
@@ -47,27 +51,21 @@ class SampleAVAClip(SampleAVAFrames):
             )
         )
         inds = found['frame_inds']  # (clip_len, )
-        if video:
-            inds = np.rint(inds * rate).astype(inds.dtype).clip(0, results['total_frames'] - 1)
+        if reader is not None:
+            inds = reader.positions_at(inds / fps).astype(inds.dtype)
         for key in ('clip_len', 'frame_interval', 'num_clips', 'crop_quadruple'):
             results[key] = found[key]
         results['frame_inds'] = inds + results['start_index']
         return results
 
-    @staticmethod
-    def _rate(results: dict[str, Any], seconds: float) -> float:
-        """Frames of the video for each frame at the dataset's rate."""
-        path, fps = results['filename'], results['avg_fps']
-        if fps <= 0:
-            raise UnreadableVideoError(path, 'it has no frame rate, which a timestamp needs')
-        duration = results['total_frames'] / fps
-        if seconds > duration + 1:
-            raise UnreadableVideoError(
-                path,
-                f'timestamp {results["timestamp"]} is {seconds} s into it (timestamp_start='
-                f'{results["timestamp_start"]}), but it lasts {duration:.1f} s',
-            )
-        return fps / results['fps']
+
+def _check_duration(reader: VideoReader, seconds: float, results: dict[str, Any]) -> None:
+    if seconds > reader.duration + 1:
+        raise UnreadableVideoError(
+            reader.path,
+            f'timestamp {results["timestamp"]} is {seconds} s into it (timestamp_start='
+            f'{results["timestamp_start"]}), but it lasts {reader.duration:.1f} s',
+        )
 
 
 @TRANSFORMS.register_module()
