@@ -17,7 +17,14 @@ from mmaction.datasets import AVADataset, AVAKineticsDataset
 from mmengine.logging import MMLogger
 
 from ..errors import VideoError
-from .ava_files import read_label_map, read_proposals, scan_annotations, some_of
+from .ava_files import (
+    plain_copy,
+    read_exclusions,
+    read_label_map,
+    read_proposals,
+    scan_annotations,
+    some_of,
+)
 from .replace_unreadable import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, UnreadableVideoError, open_video
 
@@ -95,7 +102,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         self._annotations.check()
         self._check_labels(set(self._annotations.labels))
         self.data_prefix.setdefault('img', '')  # MMAction2's dataset reads it
-        data_list = super().load_data_list()
+        ann_file = self.ann_file
+        with plain_copy(ann_file) as self.ann_file:
+            data_list = super().load_data_list()
+        self.ann_file = ann_file
         media = self._find_videos() if self.reads_videos else {}
         for info in data_list:
             info.setdefault('timestamp_start', self.timestamp_start)
@@ -123,7 +133,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
 
     def filter_data(self) -> list[dict]:
         """Leave the excluded frames out, and compare the rest with the other files."""
-        kept = super().filter_data()
+        excluded = read_exclusions(self.exclude_file)
+        kept = [info for info in self.data_list if info['img_key'] not in excluded]
         if not kept:
             raise VideoError(
                 f'no frame is left: {self.exclude_file} excludes all {len(self.data_list)} frames '
@@ -137,7 +148,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
     def _check_labels(self, labels: set[int]) -> None:
         if self.label_file is None:
             return
-        known = set(read_label_map(self.label_file))
+        classes = None if self.custom_classes else self.num_classes
+        known = set(read_label_map(self.label_file, classes))
         if not labels & known:
             raise VideoError(
                 f'none of the labels of {self.ann_file} ({some_of(labels)}) is in '

@@ -8,22 +8,26 @@ A *frame* is a video and a timestamp, with the key ``'{video},{timestamp:04d}'``
 
   Corners are relative to the frame's width and height; labels are positive and in the label map.
 - Excluded frames: ``video,timestamp`` per line.
-- Label map (``.pbtxt``): each item has ``  name: "..."`` before ``  id: 1`` (or ``label_id: 1``).
+- Label map (``.pbtxt``): each item has ``name: "..."`` before ``id: 1`` (or ``label_id: 1``).
 - Proposals: a pickle of frame key -> array (N, 5) of relative x1, y1, x2, y2 and the detector's
   confidence, or (N, 4) without it. :mod:`amd_mm.datasets.detector_boxes` makes them from the files
   of detectors.
 """
 
 import pickle
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
 from ..errors import VideoError
+from .files import read_lines
 from .pickles import NumbersUnpickler
 
 # Detectors exceed the frame a little; that much is clipped silently.
@@ -93,18 +97,25 @@ def scan_annotations(path: str, num_classes: int | None = None) -> AVAAnnotation
         A summary with all wrong lines; its ``check()`` raises for them.
     """
     found = AVAAnnotations(path)
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, start=1):
-            line = line.strip()
-            try:
-                video, timestamp, label = _parse_annotation(line, num_classes)
-            except ValueError as error:
-                found.problems.append(f'line {number}: {error}\n    {line}')
-                continue
-            found.lines += 1
-            found.timestamps.setdefault(video, set()).add(timestamp)
-            found.labels[label] += 1
+    for number, line in read_lines(path):
+        try:
+            video, timestamp, label = _parse_annotation(line, num_classes)
+        except ValueError as error:
+            found.problems.append(f'line {number}: {error}\n    {line}')
+            continue
+        found.lines += 1
+        found.timestamps.setdefault(video, set()).add(timestamp)
+        found.labels[label] += 1
     return found
+
+
+@contextmanager
+def plain_copy(path: str) -> Iterator[str]:
+    """A copy of a text file for MMAction2's readers: no byte order mark and no blank lines."""
+    with NamedTemporaryFile('w', encoding='utf-8', suffix='.csv') as file:
+        file.writelines(f'{line}\n' for _, line in read_lines(path))
+        file.flush()
+        yield file.name
 
 
 def _parse_annotation(line: str, num_classes: int | None) -> tuple[str, int, int]:
@@ -152,33 +163,39 @@ def read_exclusions(path: str | None) -> set[str]:
     if path is None:
         return set()
     excluded = set()
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, start=1):
-            video, _, timestamp = line.strip().partition(',')
-            if not timestamp.isdigit():
-                raise VideoError(
-                    f'{path}, line {number}: it is not `video,timestamp`:\n    {line.strip()}'
-                )
-            excluded.add(frame_key(video, timestamp))
+    for number, line in read_lines(path):
+        video, _, timestamp = line.partition(',')
+        if not timestamp.isdigit():
+            raise VideoError(f'{path}, line {number}: it is not `video,timestamp`:\n    {line}')
+        excluded.add(frame_key(video, timestamp))
     return excluded
 
 
-def read_label_map(path: str) -> dict[int, str]:
+def read_label_map(path: str, num_classes: int | None = None) -> dict[int, str]:
     """Labels and their names.
 
-    Raises:
-        VideoError: MMAction2's reader finds no label.
-    """
-    from mmaction.evaluation import read_labelmap
+    Args:
+        path: the label map.
+        num_classes: labels must be smaller, if given.
 
-    with open(path, encoding='utf-8') as file:
-        names, _ = read_labelmap(file)
+    Raises:
+        VideoError: there is no label, or one is too large.
+    """
+    text = '\n'.join(line for _, line in read_lines(path))
+    found = re.findall(r'name: *"(.*)"\s+(?:label_)?id: *(\d+)', text)
+    names = {int(label): name for name, label in found}
     if not names:
         raise VideoError(
-            f'{path} has no label: an item needs a line `  name: "..."` and then a line `  id: 1` '
-            '(or `  label_id: 1`), both indented by two spaces'
+            f'{path} has no label: an item needs a line `name: "..."` and then a line `id: 1` (or '
+            '`label_id: 1`)'
         )
-    return {item['id']: item['name'] for item in names}
+    if num_classes is not None and max(names) >= num_classes:
+        raise VideoError(
+            f'{path} has the label {max(names)}, but num_classes={num_classes} allows labels below '
+            f'it: set num_classes={max(names) + 1} for the data sets, the metric and '
+            'model.roi_head.bbox_head'
+        )
+    return names
 
 
 def read_proposals(path: str) -> dict[str, np.ndarray]:

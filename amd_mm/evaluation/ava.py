@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from amd_mm.datasets.ava_files import frame_key, read_exclusions, read_label_map, some_of
+from amd_mm.datasets.files import read_lines
 from amd_mm.errors import VideoError
 from amd_mm.registry import METRICS
 from mmaction.evaluation import results2csv
@@ -70,16 +71,15 @@ class PerClassAVAMetric(AVAMetric):
             prefix=prefix,
         )
         self.classwise = classwise
-        self.names = read_label_map(label_file)
+        self.names = read_label_map(label_file, None if custom_classes else num_classes)
         if custom_classes is not None:
             unknown = set(custom_classes) - set(self.names)
             if unknown:
                 raise VideoError(f'custom_classes {some_of(unknown)} are not in {label_file}')
             self.names = {label: self.names[label] for label in custom_classes}
-        with open(ann_file, encoding='utf-8') as file:
-            self._annotated_frames = {frame_key(*line.split(',', 2)[:2]) for line in file}
-            file.seek(0)
-            boxes, labels, _ = read_csv(file, set(self.names))
+        lines = [line for _, line in read_lines(ann_file)]
+        self._annotated_frames = {frame_key(*line.split(',', 2)[:2]) for line in lines}
+        boxes, labels, _ = read_csv(lines, set(self.names))
         if not boxes:
             raise VideoError(
                 f'no line of {ann_file} has a label of {label_file}: {some_of(self.names)}'

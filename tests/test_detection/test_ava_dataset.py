@@ -9,7 +9,7 @@ import pytest
 import torch
 from amd_mm.datasets.ava_files import read_proposals, scan_annotations, write_proposals
 from amd_mm.errors import VideoError
-from amd_mm.registry import DATASETS
+from amd_mm.registry import DATASETS, METRICS
 from mmengine.logging import MMLogger
 
 from ..conftest import real_data_folder
@@ -59,6 +59,27 @@ def build(paths, media='videos', **other):
 
 def infos(dataset):
     return [dataset.get_data_info(index) for index in range(len(dataset))]
+
+
+def test_files_of_windows(people, paths):
+    """All text files may have a byte order mark, Windows' line ends and blank lines."""
+    for name in ('ann_file', 'exclude_file', 'label_file'):
+        text = Path(paths[name]).read_text().replace('\n', ' \r\n\r\n')
+        Path(paths[name]).write_text('\ufeff' + text, encoding='utf-8', newline='')
+    assert str(infos(build(paths, data_prefix=dict(video=people['videos'])))) == str(
+        infos(build(people))
+    )
+    metrics = [
+        METRICS.build(
+            dict(
+                type='amd_mm.PerClassAVAMetric',
+                num_classes=4,
+                **{name: files[name] for name in ('ann_file', 'exclude_file', 'label_file')},
+            )
+        )
+        for files in (people, paths)
+    ]
+    assert str(metrics[0].annotated) == str(metrics[1].annotated)
 
 
 def edit(path, change):
@@ -232,11 +253,13 @@ def test_times(paths, log):
 
 def test_nothing_is_left(paths, log):
     edit(paths['label_file'], lambda text: text.replace('id: 2', 'id: 9'))
-    build(paths)
+    with pytest.raises(VideoError, match='has the label 9, but num_classes=4'):
+        build(paths)
+    build(paths, num_classes=10)
     assert 'labels 2 of' in log()
     edit(paths['label_file'], lambda text: text.replace('id: ', 'id: 1'))
     with pytest.raises(VideoError, match='none of the labels'):
-        build(paths)
+        build(paths, num_classes=20)
     frames = (f'{video},{time}\n' for video in range(3) for time in made.TIMES)
     Path(paths['exclude_file']).write_text(''.join(frames))
     with pytest.raises(VideoError, match='all 9 frames'):

@@ -171,4 +171,4 @@ def test_files_that_do_not_match(files):
     path = Path(files['label_file'])
     path.write_text(path.read_text().replace('id: ', 'id: 5'))
     with pytest.raises(VideoError, match='no line of .* has a label'):
-        measure([], **files)
+        measure([], num_classes=1000, **files)

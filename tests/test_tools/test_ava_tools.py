@@ -225,7 +225,7 @@ def test_lines_that_are_wrong(people, capsys):
 
 
 def test_warnings(people, capsys):
-    edit(people['label_file'], 'id: 3', 'id: 5')
+    edit(people['label_file'], 'id: 3', 'id: 0')
     proposals = read_proposals(people['proposal_file'])
     del proposals['0,0901']
     proposals['1,0902'][:, 4] = 0.5
