@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ cv2.setNumThreads(1)
 mmengine.config.config.FormatCode = lambda text, **_: (text, True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.append(str(REPOSITORY / 'tools'))  # where tools find _venv
 VIDEO_ENDINGS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 
 

@@ -27,6 +27,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets import BACKENDS, UnreadableVideoError, find_videos, open_video, read_list_file
 from amd_mm.datasets.video_reader import printable, reader_class
 from mmengine.utils import ProgressBar

@@ -22,6 +22,7 @@ import os
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm
 import torch
 from amd_mm.checkpoints import (

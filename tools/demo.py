@@ -14,6 +14,7 @@ Exit code: 0, or 2 if something is wrong with the call or the files.
 import argparse
 import sys
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import ClipSampling, load_model, predict
 from amd_mm.datasets import BACKENDS

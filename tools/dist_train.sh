@@ -7,9 +7,11 @@ if [ $# -lt 2 ]; then
     exit 2
 fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Without an active environment: .venv
+PYTHON=${PYTHON:-$("$(command -v python || echo python3)" "$TOOLS/_venv.py")} || exit 1
 
 PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" \
-exec "${PYTHON:-python}" -m torch.distributed.run \
+exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -26,6 +26,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm
 from amd_mm.apis import find_source
 from amd_mm.arguments import KeyValues

@@ -35,6 +35,7 @@ import os.path as osp
 import sys
 from dataclasses import asdict
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
 from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
 from mmengine.utils import ProgressBar
 

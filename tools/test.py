@@ -13,6 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.arguments import add_common_arguments
 from amd_mm.engine import launch

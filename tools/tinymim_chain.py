@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 from amd_mm.arguments import KeyValues
 from mmengine.config import Config

@@ -9,6 +9,7 @@ Ctrl-C and SIGTERM save a checkpoint and exit with 130 and 143. --resume continu
 import argparse
 import os
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.arguments import add_common_arguments
 from mmengine.config import Config
 

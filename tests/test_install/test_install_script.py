@@ -130,6 +130,19 @@ def test_wrong_calls(arguments: list) -> None:
     assert result.returncode == 1 and '--help' in result.stderr
 
 
+def test_tools_continue_with_the_environment(tmp_path: Path) -> None:
+    (tmp_path / 'tools').mkdir()
+    tool = Path(shutil.copy(TOOLS / '_venv.py', tmp_path / 'tools'))
+    bare = [sys.executable, '-S', '-E', tool, '--option']
+    result = run(bare, tmp_path)
+    assert result.returncode == 1 and 'has no torch and no mmengine and no amd_mm' in result.stderr
+    python = tmp_path / '.venv' / 'bin' / 'python'
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/usr/bin/env bash\necho "$0" "$@"\n')
+    python.chmod(0o755)
+    assert succeed(run(bare, tmp_path)) == f'{python} {tool} --option\n'
+
+
 # ---------------------------------------------------------------- compile_mmcv.py
 
 
