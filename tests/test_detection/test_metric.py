@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import amd_mm.evaluation  # noqa: F401, imported while np.NAN is there
 import numpy as np
 import pytest
 import torch
