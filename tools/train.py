@@ -81,11 +81,13 @@ def main(argv: list[str] | None = None) -> None:
 
     with launch.errors_as_sentences('train.py', args):
         cfg = build_config(args)
+        hooks = launch.keep_runtime_hooks(cfg)
         note = launch.scale_learning_rate(cfg, args.auto_scale_lr)
-        runner = launch.build_training(cfg)
-        if note:
-            runner.logger.warning(note)
-        runner.train()
+        with launch.one_run(cfg):
+            runner = launch.build_training(cfg)
+            for text in filter(None, (hooks, note)):
+                runner.logger.warning(text)
+            launch.train(runner)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from mmengine.runner import Runner
 
 from .agreement import check_data
 from .cfg_options import check_options
+from .hooks import RUNTIME_HOOKS, StopOnSignalHook
 from .optim_wrapper import NonFiniteError
+from .work_dir import locked
 
 # Errors that the user can mend. Others are shown with a traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteError, torch.cuda.OutOfMemoryError)
@@ -187,6 +189,24 @@ def class_name(part: dict) -> str:
     """Name of the class that a dict builds, without its scope."""
     name = part.get('type') or ''
     return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
+
+
+def keep_runtime_hooks(cfg: Config) -> str | None:
+    """Add the hooks of our runtime that a config's own ``custom_hooks`` replaced.
+
+    Returns:
+        A note for the log, if some were added.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    present = [class_name(hook) for hook in hooks]
+    sharded = 'FSDP' in class_name(cfg.get('strategy') or {})
+    missing = [
+        'FSDP' * (sharded and name == 'StrictLoadHook') + name
+        for name in RUNTIME_HOOKS
+        if not any(one.endswith(name) for one in present)
+    ]
+    cfg.custom_hooks = [dict(type=f'amd_mm.{name}') for name in missing] + hooks
+    return f'custom_hooks lacks, and gets, {", ".join(missing)}' if missing else None
 
 
 def use_cpu_processes(cfg: Config) -> None:
@@ -365,3 +385,30 @@ def build_training(cfg: Config) -> Runner:
         if one.get('convert_to_iter_based') and int(begin * len(loader)) == int(end * len(loader)):
             runner.param_schedulers.remove(one)
     return runner
+
+
+def one_run(cfg: Config) -> AbstractContextManager:
+    """Lock the work folder of a config, on the first process."""
+    rank = '0' if cfg.launcher == 'none' else os.environ[LAUNCHERS[cfg.launcher]['rank']]
+    return locked(cfg.work_dir) if rank == '0' else nullcontext()
+
+
+def train(runner: Runner) -> None:
+    """Train. If an error ends the run, the finished steps are saved as Ctrl-C saves them.
+
+    Raises:
+        ConfigError: If a process of the data loader was killed.
+    """
+    try:
+        runner.train()
+    except Exception as error:
+        hook = next((one for one in runner.hooks if isinstance(one, StopOnSignalHook)), None)
+        # Before a NaN, an older checkpoint is a better start; a full disk takes no other one.
+        if hook and not isinstance(error, (NonFiniteError, CheckpointError)):
+            hook.save_after_error(runner)
+        if 'DataLoader worker (pid' not in str(error) and not isinstance(error, ConnectionError):
+            raise
+        raise ConfigError(
+            f'a process of a data loader was killed ({error}), as the system does when memory or '
+            '/dev/shm is full: set a smaller num_workers, and continue with --resume'
+        ) from error

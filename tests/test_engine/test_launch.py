@@ -64,6 +64,21 @@ def test_learning_rate_scales_with_processes_and_accumulated_batches(monkeypatch
         launch.scale_learning_rate(Config(dict(optim_wrapper={}, train_dataloader={})), True)
 
 
+FSDP = 'many_gpus/amd_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400-fsdp.py'
+
+
+@pytest.mark.parametrize('config, strict', [(MAIN, 'StrictLoadHook'), (FSDP, 'FSDPStrictLoadHook')])
+def test_custom_hooks_of_ones_own_add_to_those_of_the_runtime(config, strict):
+    cfg = Config.fromfile(CONFIGS / config)
+    shipped = cfg.custom_hooks
+    assert launch.keep_runtime_hooks(cfg) is None and cfg.custom_hooks == shipped
+    stop, mine = dict(type='StopOnSignalHook'), dict(type='EMAHook')
+    cfg.custom_hooks = [mine, stop]
+    said = launch.keep_runtime_hooks(cfg)
+    assert f'gets, {strict}, StepSeedHook' in said and 'Stop' not in said
+    assert cfg.custom_hooks == [*shipped[:-1], mine, stop]
+
+
 def test_schedule_follows_max_epochs():
     def epochs(**options):
         schedule = main_config(**options).param_scheduler

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from amd_mm.engine import NonFiniteError, launch
 from amd_mm.engine.hooks import ResumeEpochHook, StepSeedHook, StopOnSignalHook
 from amd_mm.engine.signals import SignalFlag, shield_workers
+from amd_mm.errors import VideoError
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
 from tests.test_configs.shrink import CONFIGS, VIDEOS, shrink
-from tests.test_engine.toy import toy_runner
+from tests.test_engine.toy import ToyData, toy_runner
 from tests.test_tools.tool_scripts import load_tool
 
 from .test_distributed import on_two_processes
@@ -161,7 +163,7 @@ class Told(Hook):
                 hook.flag.number = signal.SIGTERM
 
 
-def train_toy(folder, counts, *hooks, resume=False):
+def train_toy(folder, counts, *hooks, resume=False, **changes):
     """2 epochs of 4 batches, with a stop if a hook asks for it."""
     wrapper = dict(
         type='amd_mm.GuardedOptimWrapper',
@@ -170,7 +172,8 @@ def train_toy(folder, counts, *hooks, resume=False):
         accumulative_counts=counts,
     )
     custom = [dict(type='amd_mm.ResumeEpochHook'), dict(type='amd_mm.StopOnSignalHook'), *hooks]
-    toy_runner(folder, optim_wrapper=wrapper, custom_hooks=custom, resume=resume).train()
+    changes = dict(optim_wrapper=wrapper, custom_hooks=custom, resume=resume, **changes)
+    launch.train(toy_runner(folder, **changes))
 
 
 @pytest.mark.parametrize('counts, told, stopped', [(2, 5, 6), (3, 4, 6), (1, 4, 4), (3, 7, 8)])
@@ -187,6 +190,86 @@ def test_stops_where_no_gradient_waits(tmp_path, counts, told, stopped):
     else:
         train_toy(broken, counts, Told(told))
     assert_same_end(broken, whole, 2)
+
+
+class Breaks(Hook):
+    """Does something before one iteration."""
+
+    def __init__(self, iteration, action):
+        self.iteration, self.action = iteration, action
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.iteration:
+            self.action(runner)
+
+
+class Gone(ToyData):
+    """Data that can vanish."""
+
+    gone = False
+
+    def __getitem__(self, index):
+        if self.gone:
+            raise VideoError(f'there is no video {index}')
+        return super().__getitem__(index)
+
+
+def lose_data(runner):
+    runner.train_dataloader.dataset.gone = True
+
+
+def kill_worker(runner):
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def toy_loader(dataset, workers=0):
+    return dict(
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'),
+        batch_size=2,
+        num_workers=workers,
+    )
+
+
+@pytest.mark.parametrize(
+    'iteration, action, workers, error, least',
+    [
+        (6, lose_data, 0, 'no video 4', 6),
+        (2, kill_worker, 1, 'data loader was killed .*num_workers', 2),
+        (4, lose_data, 0, 'no video 0', 4),  # found by the validation, or the next epoch
+    ],
+)
+def test_an_error_saves_what_ctrl_c_would(
+    tmp_path, monkeypatch, iteration, action, workers, error, least
+):
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    train_toy(whole, 1)
+    monkeypatch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.2)
+    data = Gone()
+    changes = dict(train_dataloader=toy_loader(data, workers))
+    if least == 4:
+        changes.update(val_dataloader=toy_loader(data), val_cfg={}, val_evaluator=[])
+    with pytest.raises(ValueError, match=error):
+        train_toy(broken, 1, Breaks(iteration, action), **changes)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    (saved,) = broken.glob('stopped_at_iter_*.pth')
+    assert (broken / 'last_checkpoint').read_text() == str(saved)
+    assert least <= int(saved.stem.rpartition('_')[2]) <= 2 * least
+    train_toy(broken, 1, resume=True)
+    assert_same_end(broken, whole, 2)
+
+
+def test_a_nan_saves_nothing_and_a_first_step_has_nothing(tmp_path):
+    data = toy_loader(ToyData(bad=(5,)))
+    with pytest.raises(NonFiniteError):
+        train_toy(tmp_path, 1, train_dataloader=data)
+    gone = Gone()
+    gone.gone = True
+    with pytest.raises(VideoError):
+        train_toy(tmp_path, 1, train_dataloader=toy_loader(gone))
+    assert not list(tmp_path.glob('*.pth'))
 
 
 def agreements(rank):

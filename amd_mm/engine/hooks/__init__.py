@@ -21,3 +21,15 @@ __all__ = [
     'ThroughputHook',
     'UnreadableVideosHook',
 ]
+
+# The custom_hooks of our configs, in their order (configs/_base_/runtime/pretrain.py).
+RUNTIME_HOOKS = (
+    'StrictLoadHook',
+    'StepSeedHook',
+    'FiniteLossHook',
+    'UnreadableVideosHook',
+    'ThroughputHook',
+    'RunSummaryHook',
+    'ResumeEpochHook',
+    'StopOnSignalHook',
+)

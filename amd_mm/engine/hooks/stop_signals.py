@@ -1,3 +1,4 @@
+import os
 import signal
 import threading
 from pathlib import Path
@@ -7,7 +8,7 @@ from amd_mm.checkpoints import write_atomically
 from amd_mm.checkpoints.io import ATOMIC_BACKEND
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_reduce, barrier, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -23,12 +24,16 @@ class StopOnSignalHook(Hook):
     When the optimiser's step is complete, all processes stop, ``stopped_at_iter_N.pth`` is saved,
     and the program exits with 130 (Ctrl-C) or 143 (SIGTERM). A second Ctrl-C exits at once,
     without saving. Outside of the main thread, where Python gets no signals, the hook does nothing.
+
+    ``tools/train.py`` saves the same checkpoint when an error ends the run.
     """
 
     priority = 'LOWEST'  # after all other hooks of the step
 
     def __init__(self) -> None:
         self.flag = SignalFlag()
+        self.finished: dict[str, int] = {}  # epochs, iterations and batches of the epoch so far
+        self.validating = False
 
     def before_train(self, runner: Runner) -> None:
         """Handle signals, before data loaders start their processes."""
@@ -39,6 +44,13 @@ class StopOnSignalHook(Hook):
         if runner.val_loop is not None:
             shield_workers(runner.val_dataloader)
 
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """Let the loader report a killed process where it waits for a batch, not inside a step."""
+        if self.flag.former:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises at once
+
     def after_train_iter(
         self,
         runner: Runner,
@@ -47,15 +59,25 @@ class StopOnSignalHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Stop, except in the last step of an epoch, whose hooks follow."""
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self.stop_if_told(runner, 0)
-        elif batch_idx + 1 < len(runner.train_dataloader):
-            self.stop_if_told(runner, batch_idx + 1)
+        epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        done = batch_idx + 1 if epochs else 0
+        self.finished = dict(epoch=runner.epoch, iter=runner.iter + 1, batches=done)
+        if done < len(runner.train_dataloader):
+            self.stop_if_told(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Stop, except in the last epoch."""
+        self.finished = dict(epoch=runner.epoch + 1, iter=runner.iter, batches=0)
         if runner.epoch + 1 < runner.max_epochs:
-            self.stop_if_told(runner, None)
+            self.stop_if_told(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Note that validation runs."""
+        self.validating = True
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Note that validation ended."""
+        self.validating = False
 
     def after_train(self, runner: Runner) -> None:
         """Restore the handlers, and remove the checkpoints of former stops."""
@@ -63,7 +85,7 @@ class StopOnSignalHook(Hook):
         note = Path(runner.work_dir, 'last_checkpoint')
         if is_main_process() and note.is_file():
             for path in note.parent.glob('stopped_at_iter_*.pth'):
-                if path.name != Path(note.read_text()).name:
+                if path.name != os.path.basename(note.read_text()):
                     path.unlink()
 
     def agreed(self) -> int:
@@ -72,28 +94,42 @@ class StopOnSignalHook(Hook):
         all_reduce(told, 'max')
         return int(told)
 
-    def stop_if_told(self, runner: Runner, done: int | None) -> None:
-        """Save and exit; ``done`` batches of the epoch are finished, None: all."""
+    def stop_if_told(self, runner: Runner) -> None:
+        """Save and exit, if a process got a signal."""
         number, wrapper = self.agreed(), runner.optim_wrapper
         # No checkpoint holds the gradients of an unfinished step.
         if not number or (isinstance(wrapper, OptimWrapper) and not wrapper.should_update()):
             return
-        steps = runner.iter + (done is not None)  # counted after the hooks of a step
-        path = Path(runner.work_dir, f'stopped_at_iter_{steps}.pth')
-        runner.save_checkpoint(
-            runner.work_dir,
-            path.name,
-            meta={POSITION: dict(batches=done or 0, of=len(runner.train_dataloader))},
-            by_epoch=done is None,
-            backend_args=dict(backend=ATOMIC_BACKEND),
-        )
-        if is_main_process():
-            write_atomically(path.with_name('last_checkpoint'), str(path).encode())
+        self.save(runner, signal.Signals(number).name)
         barrier()  # a launcher ends all processes when the first has ended
-        runner.logger.info(
-            f'{signal.Signals(number).name}: stopped after iteration {steps} and saved {path}. '
-            'The same command with --resume continues'
-        )
         runner.visualizer.close()
         self.after_train(runner)
         raise SystemExit(128 + number)
+
+    def save_after_error(self, runner: Runner) -> None:
+        """Save the finished steps, on the first process, which waits for no other one."""
+        averaged = self.validating and any(isinstance(one, EMAHook) for one in runner.hooks)
+        # The model holds the average while EMAHook validates; all processes save shards.
+        if self.finished and isinstance(runner, Runner) and is_main_process() and not averaged:
+            whole = runner.optim_wrapper.should_update()
+            self.save(runner, 'error' if whole else 'error (the gradients so far are lost)')
+        self.after_train(runner)
+
+    def save(self, runner: Runner, reason: str) -> None:
+        """Save the finished steps."""
+        meta = dict(self.finished)
+        steps, batches = meta['iter'], meta.pop('batches')
+        path = os.path.join(runner.work_dir, f'stopped_at_iter_{steps}.pth')
+        runner.save_checkpoint(
+            runner.work_dir,
+            os.path.basename(path),
+            meta={POSITION: dict(batches=batches, of=len(runner.train_dataloader)), **meta},
+            by_epoch=meta['epoch'] > runner.epoch,  # FlexibleRunner takes no epoch from the meta
+            backend_args=dict(backend=ATOMIC_BACKEND),
+        )
+        if is_main_process():
+            write_atomically(os.path.join(runner.work_dir, 'last_checkpoint'), path.encode())
+        runner.logger.info(
+            f'{reason}: stopped after iteration {steps} and saved {path}. '
+            'The same command with --resume continues'
+        )
