@@ -82,17 +82,18 @@ def tiny_amd() -> dict:
 
 def check_videos() -> str:
     """Find at least one video decoder."""
-    decoders = dict(av='pyav', decord='decord', torchcodec='torchcodec')
+    from amd_mm.datasets.video_reader import BACKENDS
+
     working, errors = [], []
-    for module, name in decoders.items():
+    for name, reader in BACKENDS.items():
         try:
-            importlib.import_module(module)
+            reader.library()
             working.append(name)
-        except Exception as error:  # a broken package can raise anything
-            if find_spec(module) is not None:
+        except ImportError as error:
+            if find_spec(reader.requirement) is not None:
                 errors.append(one_line(error))
     if not working:
-        raise ImportError('; '.join(errors) or f'none of {", ".join(decoders)} is installed')
+        raise ImportError('; '.join(errors) or f'none of {", ".join(BACKENDS)} is installed')
     text = f'decoders: {", ".join(working)}'
     if 'pyav' not in working:
         text += (

@@ -399,6 +399,16 @@ class TorchCodecReader(VideoReader):
     requirement = 'torchcodec'
     _decoder: Any = None
 
+    @classmethod
+    def library(cls) -> ModuleType:
+        """Import the package, and check that it found FFmpeg's libraries."""
+        library = super().library()
+        if getattr(import_module('torchcodec'), 'ffmpeg_major_version', 0) is None:
+            raise ImportError(
+                'torchcodec finds no libraries of FFmpeg (Debian, Ubuntu: apt-get install ffmpeg)'
+            )
+        return library
+
     def _open(self, library: ModuleType) -> None:
         self._decoder = library.VideoDecoder(
             self.path,

@@ -303,3 +303,13 @@ def test_not_the_files_fault(tiny_videos, monkeypatch, error):
     monkeypatch.setattr(BACKENDS['pyav'], '_read_ascending', fail)
     with open_video(tiny_videos[0]) as reader, pytest.raises(type(error)):
         reader.read([0])
+
+
+def test_torchcodec_without_ffmpeg(monkeypatch):
+    """Newer versions import without FFmpeg's libraries, and fail when a file is opened."""
+    package = SimpleNamespace(ffmpeg_major_version=None)
+    monkeypatch.setitem(sys.modules, 'torchcodec', package)
+    monkeypatch.setitem(sys.modules, 'torchcodec.decoders', package)
+    assert 'torchcodec' not in available_backends()
+    package.ffmpeg_major_version = 7
+    assert 'torchcodec' in available_backends()
