@@ -18,6 +18,7 @@ import mmengine.config.config
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.utils import dl_utils
@@ -29,6 +30,10 @@ torch.set_num_threads(1)
 cv2.setNumThreads(1)
 # A run lays its config out several times, which takes longer than the steps of a tiny model.
 mmengine.config.config.FormatCode = lambda text, **_: (text, True)
+
+# No test may fail because a machine is slow.
+settings.register_profile('slow', deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile('slow')
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.append(str(REPOSITORY / 'tools'))  # where tools find _venv

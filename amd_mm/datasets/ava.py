@@ -56,6 +56,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
     folders_to_try = 32
     videos_to_open = 4
 
+    ann_file: str  # set by the host's dataset
+
     def __init__(
         self,
         ann_file: str,

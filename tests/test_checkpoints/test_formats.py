@@ -99,7 +99,7 @@ def our_states(draw, fmt):
 
 
 @pytest.mark.parametrize('fmt', FORMATS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_round_trip_is_the_identity(fmt, data):
     ours = data.draw(our_states(fmt))

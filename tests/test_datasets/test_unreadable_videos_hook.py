@@ -171,7 +171,7 @@ def test_processes_add_up(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=600)
     assert [process.exitcode for process in processes] == [0, 0]
     text = log.read_text()
     for path, reason in (BAD_A, BAD_B):

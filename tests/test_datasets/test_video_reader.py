@@ -307,7 +307,7 @@ def test_not_the_files_fault(tiny_videos, monkeypatch, error):
 
 def test_torchcodec_without_ffmpeg(monkeypatch):
     """Newer versions import without FFmpeg's libraries, and fail when a file is opened."""
-    package = SimpleNamespace(ffmpeg_major_version=None)
+    package = types.SimpleNamespace(ffmpeg_major_version=None)
     monkeypatch.setitem(sys.modules, 'torchcodec', package)
     monkeypatch.setitem(sys.modules, 'torchcodec.decoders', package)
     assert 'torchcodec' not in available_backends()

@@ -117,7 +117,7 @@ def test_killed_while_saving(tmp_path, uninterrupted, point, resumed):
         target=train_and_die, args=(tmp_path, point)
     )
     process.start()
-    process.join(60)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     assert Path(find_latest_checkpoint(str(tmp_path))).name == f'epoch_{resumed}.pth'
     for path in tmp_path.glob('*.pth'):

@@ -21,7 +21,7 @@ grids = st.tuples(*[st.integers(1, 6)] * 3).filter(lambda g: g[1] * g[2] > 1)
 ratios = st.floats(0, 0.95)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from(KINDS),
     grid=grids,

@@ -93,9 +93,9 @@ def on_two_processes(work):
     ]
     for process in processes:
         process.start()
-    results = dict(queue.get(timeout=120) for _ in processes)
+    results = dict(queue.get(timeout=600) for _ in processes)
     for process in processes:
-        process.join(30)
+        process.join(600)
         assert process.exitcode == 0
     return results
 

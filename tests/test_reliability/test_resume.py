@@ -115,7 +115,7 @@ def assert_same_run(mine, whole, steps):
 def test_killed_and_resumed(config, whole, tmp_path):
     process = FORK.Process(target=train_and_meet, args=(config, tmp_path, 9, signal.SIGKILL))
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     train(config, tmp_path, '--resume')
     assert_same_run(tmp_path, whole, [*range(1, 9), *range(7, 13)])
@@ -129,7 +129,7 @@ def test_stopped_twice_and_resumed(config, whole, tmp_path, monkeypatch, capfd):
     cfg.dump(in_workers)
     process = FORK.Process(target=train_and_meet, args=(in_workers, tmp_path, 3, signal.SIGINT))
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode == 128 + signal.SIGINT
     first, second = (tmp_path / f'stopped_at_iter_{steps}.pth' for steps in (4, 10))
     printed = ''.join(capfd.readouterr())
@@ -323,7 +323,7 @@ def test_processes_of_the_loader_end_with_it_and_not_by_signals():
     assert all(one.is_alive() for one in workers)
     del batches
     for one in workers:
-        one.join(10)
+        one.join(600)
         assert one.exitcode == 0
 
 
@@ -336,7 +336,7 @@ def test_python_can_end_a_worker_that_is_busy():
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - before
     worker.terminate()
-    worker.join(10)
+    worker.join(600)
     assert worker.exitcode == 0
 
 

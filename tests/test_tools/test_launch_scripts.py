@@ -61,7 +61,7 @@ def run_script(script: str, *arguments: object, tools: Path = TOOLS, **options: 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=200,
+        timeout=600,
         **options,
     )
     return done.returncode, done.stdout
@@ -184,7 +184,7 @@ def test_two_tasks_of_slurm_train_together(config, environment, tmp_path):
     for one in tasks:
         one.start()
     for one in tasks:
-        one.join(60)
+        one.join(600)
         assert one.exitcode == 0
     (log,) = (tmp_path / 'w').glob('*/*.log')
     trained_together(log.read_text(), tmp_path / 'w')
