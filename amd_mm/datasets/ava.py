@@ -250,7 +250,10 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         return info['filename' if self.reads_videos else 'frame_dir']
 
     def _look_into_frames(self, first: dict, last: dict) -> list[str]:
-        """Name the first annotated time without a frame."""
+        """Name the first annotated time without a frame, or a frame before the first."""
+        zeroth = osp.join(self._path(first), self.filename_tmpl.format(0))
+        if self.start_index and osp.exists(zeroth):
+            return [f'{zeroth} is there: set start_index=0 instead of {self.start_index}']
         for info in (first, last):
             position = info['fps'] * (info['timestamp'] - info['timestamp_start'])
             # The last time may be the end of the last frame.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from amd_mm.errors import ConfigError
 from mmengine.config import Config
 from torch import Tensor
@@ -11,23 +12,22 @@ from torch import Tensor
 _CLASSIFIERS = ('model.cls_head', 'model.head', 'model.roi_head.bbox_head')
 # Their default is the number of AVA's actions and the background.
 _AVA = ('AVADataset', 'AVAKineticsDataset', 'AVAMetric', 'BBoxHeadAVA')
-# What a test uses; mixup, the teacher and the training set are not among it.
 TESTED = (*_CLASSIFIERS, 'test_dataloader', 'test_evaluator')
-TRAINED = ('model', *(f'{part}_{kind}' for part in ('train', 'val', 'test')
-                      for kind in ('dataloader', 'evaluator')))  # fmt: skip
+"""The parts of a config that a test uses: without mixup and the training set."""
+TRAINED = (
+    *('model.data_preprocessor', 'model.train_cfg'),
+    *('train_dataloader', 'val_dataloader', 'val_evaluator', *TESTED),
+)
 
 
 def classifier(cfg: Config) -> tuple[str, int | None]:
     """The key of the number of classes that a model predicts, and the number.
 
-    It is None for models that predict none, as in pre-training.
+    The number is None for models that predict no classes, as in pre-training.
     """
     for key in _CLASSIFIERS:
-        part: Any = cfg
-        for name in key.split('.'):
-            part = part.get(name) or {}
-        if part.get('num_classes') or str(part.get('type')).endswith(_AVA):
-            return f'{key}.num_classes', part.get('num_classes', 81)
+        for name, classes in _numbers(_at(cfg, key), key):
+            return name, classes
     return '', None
 
 
@@ -39,37 +39,33 @@ def check_numbers(cfg: Config, parts: Sequence[str] = TRAINED) -> None:
         parts: Dotted keys of the parts to look into.
 
     Raises:
-        ConfigError: If one differs.
+        ConfigError: If one differs; the message has the settings for all of them.
     """
     key, classes = classifier(cfg)
     if classes is None:
         return
-    found: dict[str, int] = {}
-    for part in parts:
-        value: Any = cfg
-        for name in part.split('.'):
-            value = (value or {}).get(name)
-        found.update(_numbers(value, part))
-    others = [one for one in found if found[one] != classes]
+    found = {name: count for part in parts for name, count in _numbers(_at(cfg, part), part)}
+    others = [name for name in found if found[name] != classes]
     if not others:
         return
-    if not others[0].endswith('num_classes'):
-        remedy = f'give {others[0].rpartition(".")[2]} the names of all classes'
-    else:
-        settings = [f'{one}={classes}' for one in others if one.endswith('num_classes')]
-        remedy = f'for {classes} classes use --cfg-options {" ".join(settings)}'
+    settings = [f'{one}={classes}' for one in others if one.endswith('num_classes')]
+    remedy = f'use --cfg-options {" ".join(settings)}' if settings else 'give a file of all names'
     raise ConfigError(
         f'{key} is {classes}, but {others[0]} is {found[others[0]]}: they must be the number of '
-        f'classes of the data; {remedy}'
+        f'classes of the data; for {classes} classes {remedy}'
     )
 
 
+def _at(cfg: Config, key: str) -> Any:
+    part: Any = cfg
+    for name in key.split('.'):
+        part = part.get(name) if isinstance(part, (dict, Config)) else None
+    return part
+
+
 def _numbers(part: Any, key: str) -> Iterator[tuple[str, int]]:
-    """(config key, number of classes) of everything that has one."""
-    if isinstance(part, (list, tuple)):
-        entries: Any = enumerate(part)
-    elif isinstance(part, dict):
-        entries = part.items()
+    """(config key, number of classes) of everything in a part that has one."""
+    if isinstance(part, dict):
         default = 81 if str(part.get('type')).endswith(_AVA) else None
         if classes := part.get('num_classes', default):
             yield f'{key}.num_classes', classes
@@ -77,25 +73,22 @@ def _numbers(part: Any, key: str) -> Iterator[tuple[str, int]]:
             from amd_mm.evaluation.label_map import read_label_map  # imports MMAction2
 
             yield f'{key}.label_map', len(read_label_map(part['label_map']))
-    else:
-        return
-    for name, value in entries:
-        yield from _numbers(value, f'{key}.{name}')
+    inside = part.items() if isinstance(part, dict) else enumerate(part or ())
+    for name, value in inside:
+        if isinstance(value, (dict, list, tuple)):
+            yield from _numbers(value, f'{key}.{name}')
 
 
 def check_metrics(cfg: Config, part: str) -> None:
-    """Check that the metrics suit one or several labels per video, before the test.
-
-    Args:
-        cfg: The config.
-        part: ``val`` or ``test``.
+    """Check that the metrics suit the labels, before the test and not after it.
 
     Raises:
-        ConfigError: If a metric takes another number of labels than the data set gives.
+        ConfigError: If a metric of ``part`` (val or test) takes another number of labels per video
+            than the data set gives, or more classes than there are.
     """
-    dataset = (cfg.get(f'{part}_dataloader') or {}).get('dataset') or {}
-    several = bool(dataset.get('multi_class'))
-    evaluator: Any = cfg.get(f'{part}_evaluator') or []
+    several = bool((_at(cfg, f'{part}_dataloader.dataset') or {}).get('multi_class'))
+    key, classes = classifier(cfg)
+    evaluator = cfg.get(f'{part}_evaluator') or []
     evaluator = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
     for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
         name = str(metric.get('type')).rpartition('.')[2]
@@ -113,13 +106,17 @@ def check_metrics(cfg: Config, part: str) -> None:
                 f'{name} of {part}_evaluator needs several labels per video: use '
                 f'dict(type="mmaction.AccMetric"), or {part}_dataloader.dataset.multi_class=True'
             )
+        if name == 'Accuracy' and classes and np.max(metric.get('topk', 1)) > classes:
+            raise ConfigError(
+                f'topk={metric.topk} of {part}_evaluator is more than {key}={classes}: set topk=1'
+            )
 
 
 def check_data(cfg: Config, **datasets: Any) -> None:
-    """Compare the labels and class names of data sets with the classifier and with each other.
+    """Compare labels and names of classes with the classifier, and between data sets.
 
     Args:
-        cfg: The config. If its model predicts no classes, labels are not looked at.
+        cfg: The config. If its model predicts no classes, labels are not needed.
         **datasets: ``train``, ``val`` or ``test`` and the data set of that loader.
 
     Raises:
@@ -130,20 +127,18 @@ def check_data(cfg: Config, **datasets: Any) -> None:
         return
     known: tuple[str, list[str]] | None = None
     for part, dataset in datasets.items():
-        loader = f'{part}_dataloader.dataset'
-        names = class_names(dataset)
+        loader, names = f'{part}_dataloader.dataset', class_names(dataset)
         if names and known:
             check_same_classes(*known, loader, names)
-        elif names:
-            known = loader, names
-            if len(names) != classes:
-                remedy = f'set {key}={len(names)}'
-                if part != 'train':
-                    remedy = 'make an empty folder for each class that it lacks'
-                raise ConfigError(
-                    f'{key} is {classes}, but {loader} has {len(names)} classes '
-                    f'({", ".join(names[:5])}, ...): {remedy}, or use other data'
-                )
+        elif names and len(names) != classes:
+            remedy = f'set {key}={len(names)}'
+            if part != 'train':
+                remedy = 'make an empty folder for each class that it lacks'
+            raise ConfigError(
+                f'{key} is {classes}, but {loader} has {len(names)} classes '
+                f'({", ".join(names[:5])}, ...): {remedy}, or use other data'
+            )
+        known = known or (loader, names) if names else known
         _check_labels(dataset, loader, key, classes)
 
 
@@ -167,36 +162,19 @@ def class_names(dataset: Any) -> list[str]:
 
 
 def check_same_classes(first: str, names: list[str], second: str, others: list[str]) -> None:
-    """Check that two data sets have the same classes in the same order.
-
-    Args:
-        first: Describes the data that the model learns from.
-        names: Their classes.
-        second: Describes the other data.
-        others: Their classes.
+    """Check that the second data have the classes of the first, in the same order.
 
     Raises:
-        ConfigError: If the classes differ.
+        ConfigError: If not; a class that only one of them has would shift the labels after it.
     """
     if names == others:
         return
-    missing = sorted(set(names) - set(others))
-    added = sorted(set(others) - set(names))
-    if added:
-        problem = f'has {_some(added)}, which {first} lacks: remove the class or train with it'
-    elif missing:
-        problem = (
-            f'lacks {_some(missing)} of {first}, so that other labels would shift: make an empty '
-            'folder of that name, or list the classes in dataset.classes'
-        )
-    else:
-        problem = f'has the classes of {first} in another order'
+    problem = f'has the classes of {first} in another order'
+    if missing := sorted(set(names) - set(others)):
+        problem = f'lacks {missing[:5]} of {first}: make an empty folder, or set `classes` for it'
+    if added := sorted(set(others) - set(names)):
+        problem = f'has {added[:5]}, which {first} lacks: remove them, or train with them'
     raise ConfigError(f'{second} {problem}')
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    shown = ', '.join(map(repr, names[:limit]))
-    return shown if len(names) <= limit else f'{shown} and {len(names) - limit} more'
 
 
 def _check_labels(dataset: Any, loader: str, key: str, classes: int) -> None:
@@ -209,13 +187,12 @@ def _check_labels(dataset: Any, loader: str, key: str, classes: int) -> None:
             return  # a vector, or boxes: the data set checked its labels when it read them
         labels = label if isinstance(label, (list, tuple)) else [-1 if label is None else label]
         wrong = [int(one) for one in labels if not 0 <= one < classes]
-        if not wrong:
-            continue
-        names = (info.get(one) for one in ('filename', 'frame_dir', 'img_path'))
-        name = next(filter(None, names), f'sample {index}')
-        source = getattr(dataset, 'ann_file', '') or 'the data'
-        problem = f'the label {wrong[0]}' if wrong[0] != -1 else 'no label'
-        raise ConfigError(
-            f'{loader}: {name} of {source} has {problem}, but {key}={classes} needs labels from 0 '
-            f'to {classes - 1}'
-        )
+        if wrong:
+            names = (info.get(one) for one in ('filename', 'frame_dir', 'img_path'))
+            name = next(filter(None, names), f'sample {index}')
+            source = getattr(dataset, 'ann_file', '') or 'the data'
+            problem = f'the label {wrong[0]}' if wrong[0] != -1 else 'no label'
+            raise ConfigError(
+                f'{loader}: {name} of {source} has {problem}, but {key}={classes} needs labels '
+                f'from 0 to {classes - 1}'
+            )

@@ -242,6 +242,14 @@ def test_times_that_no_video_has(people, media, message):
         build(people, media, timestamp_start=890)
 
 
+def test_frames_from_0(paths):
+    for folder in Path(paths['frames']).iterdir():
+        (folder / 'img_00000.jpg').write_bytes(b'')
+    with pytest.raises(VideoError, match='00000.jpg is there: set start_index=0 instead of 1'):
+        build(paths, 'frames')
+    build(paths, 'frames', start_index=0)
+
+
 def test_times(paths, log):
     last = Path(paths['frames']) / '2' / 'img_00031.jpg'
     last.unlink()

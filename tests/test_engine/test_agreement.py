@@ -85,7 +85,7 @@ def test_labels_that_a_classifier_cannot_learn(tmp_path, text, problem):
 def test_a_checkpoint_of_other_classes():
     checkpoint = dict(meta=dict(dataset_meta=dict(classes=('a', 'b', 'c'))))
     folder = SimpleNamespace(metainfo=dict(classes=('a', 'c')))
-    with pytest.raises(ConfigError, match="test_data.* lacks 'b' of the checkpoint"):
+    with pytest.raises(ConfigError, match=r"test_data.* lacks \['b'\] of the checkpoint"):
         check_checkpoint(checkpoint, folder)
     check_checkpoint(checkpoint, SimpleNamespace(metainfo=dict(classes=('n0', 'n1', 'n2'))))
     check_checkpoint(dict(state_dict={}), folder)
@@ -94,8 +94,8 @@ def test_a_checkpoint_of_other_classes():
 def test_same_classes():
     check_same_classes('train', ['a', 'b'], 'val', ['a', 'b'])
     for others, problem in (
-        (['b'], "lacks 'a'"),
-        (['a', 'b', 'c'], "has 'c'"),
+        (['b'], r"lacks \['a'\]"),
+        (['a', 'b', 'c'], r"has \['c'\]"),
         (['b', 'a'], 'order'),
     ):
         with pytest.raises(ConfigError, match=f'^val .*{problem}'):
@@ -115,12 +115,16 @@ REPORT = dict(type='amd_mm.ClassificationReport', out_dir='x')
         ([PRECISION], False, 'mmit_mean_average_precision .* needs several'),
         ([PRECISION, dict(type='amd_mm.MultiLabelReport')], True, None),
         ([ACCURACY, REPORT], False, None),
+        (dict(type='mmpretrain.Accuracy', topk=(1, 5)), False, r'topk=\(1, 5\) of test_ev.*=3'),
+        (dict(type='mmpretrain.Accuracy', topk=1), False, None),
     ],
 )
 def test_metrics_suit_the_labels(evaluator, several, wrong):
     """MMAction2's metrics fail to broadcast the others, after the whole test."""
     dataset = dict(multi_class=several)
-    cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator))
+    head = dict(type='mmpretrain.LinearClsHead', num_classes=3)
+    loader = dict(dataset=dataset)
+    cfg = Config(dict(model=dict(head=head), test_dataloader=loader, test_evaluator=evaluator))
     if wrong is None:
         check_metrics(cfg, 'test')
     else:
@@ -147,7 +151,7 @@ def test_image_folders_with_other_classes(tmp_path, monkeypatch):
     options = ['--cfg-options', *options, 'default_hooks.checkpoint.interval=1']
     options += ['train_dataloader.persistent_workers=False']
     with pytest.raises(
-        SystemExit, match="train.py: val_data.* lacks '2' of train_data.*empty folder"
+        SystemExit, match=r"train.py: val_data.* lacks \['2'\] of train_data.*empty folder"
     ):
         load_tool('train').main([str(CONFIGS / IMAGES), *options])
     load_tool('train').main([str(CONFIGS / IMAGES), '--no-validate', *options])
@@ -157,7 +161,9 @@ def test_image_folders_with_other_classes(tmp_path, monkeypatch):
     ):
         load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])
     Path('val/02').mkdir()
-    with pytest.raises(SystemExit, match="test.py: test_data.* has '02', which the checkpoint"):
+    with pytest.raises(
+        SystemExit, match=r"test.py: test_data.* has \['02'\], which the checkpoint"
+    ):
         load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])
     Path('val/02').rename('val/2')
     load_tool('test').main([str(CONFIGS / IMAGES), checkpoint, *options])

@@ -255,6 +255,10 @@ def test_labels_that_the_model_does_not_know(tool, case, folder, tmp_path):
     assert f'v2.mp4 of {tmp_path}/wrong.txt has the label 6, but model.cls_head.num_classes=6' in (
         message
     )
+    (tmp_path / 'none.txt').write_text('v0.mp4\nv1.mp4\n')  # its accuracy would be 0 %
+    options = dict(ann_file=str(tmp_path / 'none.txt'), dataset='amd_mm.VideoListDataset')
+    config = write_config(tmp_path / 'x.py', folder, **options)
+    assert f'v0.mp4 of {tmp_path}/none.txt has no label' in refused(tool, config, case[1])
 
 
 def test_several_labels_per_video(tool, case, folder, tmp_path):
