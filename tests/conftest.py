@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -147,6 +148,22 @@ def write_video(
         writer.write(np.roll(texture, tuple(number * step), axis=(0, 1)))
     writer.release()
     return path
+
+
+def with_cover(video: str | None, path: str, ffmpeg: str) -> None:
+    """Write an mp4 whose first stream is a cover picture; without a video, it has sound only."""
+    run = [ffmpeg, '-v', 'error', '-y']
+    picture = str(Path(path).with_suffix('.png'))
+    cv2.imwrite(picture, np.zeros((32, 32, 3), np.uint8))
+    source = ['-i', video] if video else ['-f', 'lavfi', '-i', 'sine=d=0.1']
+    maps = ['-map', '0', '-map', '1', '-c:v', 'copy']
+    kind = [f'-disposition:v:{1 if video else 0}', 'attached_pic']
+    subprocess.run([*run, *source, '-i', picture, *maps, *kind, path], check=True)
+    os.remove(picture)
+    data = Path(path).read_bytes()
+    track, cover = data.index(b'trak') - 4, data.index(b'udta') - 4
+    assert track < cover  # the last box of the file
+    Path(path).write_bytes(data[:track] + data[cover:] + data[track:cover])
 
 
 @pytest.fixture(scope='session')

@@ -122,7 +122,8 @@ def encode(ffmpeg: str, source: Path, target: Path, args: argparse.Namespace) ->
     side = f'trunc(min({args.short_side},min(iw,ih))/2)*2'
     command = [
         ffmpeg, '-nostdin', '-v', 'error', '-y', '-threads', '1', '-i', str(source),
-        '-map', '0:v:0', '-vf', f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'",
+        '-map', '0:V:0',  # V: without cover pictures
+        '-vf', f"scale=w='if(gt(iw,ih),-2,{side})':h='if(gt(iw,ih),{side},-2)'",
         '-c:v', 'libx264', '-preset', args.preset, '-crf', str(args.crf), '-pix_fmt', 'yuv420p',
         '-g', str(args.keyframe_interval), '-threads', '1',
         *(['-tune', 'fastdecode'] if args.fast_decode else []),

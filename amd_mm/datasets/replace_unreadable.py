@@ -1,11 +1,13 @@
 """Datasets that replace videos, folders of frames and images that cannot be read."""
 
 import contextlib
+import logging
 import resource
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..errors import VideoError
 from .samplers import SampleKey, seeded_randomness
@@ -84,8 +86,11 @@ class ReplaceUnreadableMixin(_Host):
     def _run_pipeline(self, info: dict, name: str) -> Any:
         try:
             packed = self.pipeline(info)
+        except UnreadableVideoError:
+            raise
         except Exception as error:
-            if isinstance(error, UnreadableVideoError) or not _is_files_fault(error):
+            if not _is_files_fault(error):
+                print_log(f'{printable(name)}: {describe_error(error)}', 'current', logging.ERROR)
                 raise
             raise UnreadableVideoError(name, describe_error(error)) from error
         finally:
@@ -129,14 +134,14 @@ def raise_open_file_limit(wanted: int = 65536) -> None:
 def _is_files_fault(error: Exception) -> bool:
     """Whether a transform of another package failed because of the file.
 
-    True for OSErrors about a file and for errors raised inside decord or PyAV. Other errors are
+    True for OSErrors about a file and for errors of decord, PyAV and OpenCV. Other errors are
     mistakes in the pipeline, which must not be hidden.
     """
     if isinstance(error, OSError):
         return not is_out_of_resources(error)
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     origins = (type(error).__module__, frame.f_globals.get('__name__') or '')
-    return any(name.split('.')[0] in ('decord', 'av') for name in origins)
+    return any(name.split('.')[0] in ('decord', 'av', 'cv2') for name in origins)
 
 
 def _set_metainfo(packed: Any, **metainfo: Any) -> None:

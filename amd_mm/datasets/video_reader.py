@@ -26,6 +26,7 @@ VIDEO_EXTENSIONS = (
 
 # A seek costs about as much as decoding this many frames: the decoder starts anew.
 _SEEK_COST = 8
+_BATCH = 64  # frames that decord and torchcodec decode at once
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 _DECORD_PREFIX = re.compile(r'\[\d\d:\d\d:\d\d\] \S+:\d+: ')
 
@@ -136,8 +137,8 @@ class VideoReader(ABC):
         """Open the file and set ``length`` and ``avg_fps``."""
 
     @abstractmethod
-    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
-        """Frames at strictly ascending positions; fewer if the file ends early."""
+    def _decode(self, indices: list[int]) -> Iterator[np.ndarray]:
+        """Frames at strictly ascending positions, of one size; fewer if the file ends early."""
 
     @abstractmethod
     def close(self) -> None:
@@ -186,23 +187,34 @@ class VideoReader(ABC):
             UnreadableVideoError: a frame cannot be decoded.
         """
         wanted = [int(index) for index in np.asarray(indices).reshape(-1)]
-        for index in wanted:
+        decoded = dict(self.stream(wanted))
+        unused = dict(decoded)
+        return [unused.pop(index) if index in unused else decoded[index].copy() for index in wanted]
+
+    def stream(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode frames one by one, so that not all of them need to be in memory.
+
+        Args:
+            indices: see :meth:`read`, as for the errors. Finish before the next read.
+
+        Yields:
+            Positions in ascending order, each once, and their frames.
+        """
+        ascending = sorted({int(index) for index in indices})
+        for index in ascending:
             if not 0 <= index < len(self):
                 raise IndexError(
                     f'frame {index} was asked for, but {self.path} has frames 0 to {len(self) - 1}'
                 )
-        ascending = sorted(set(wanted))
+        missing = iter(ascending)
         with unreadable_on_error(self.path, 'decoding failed'):
-            frames = self._read_ascending(ascending)
-        if len(frames) < len(ascending):
+            for frame in self._decode(ascending):
+                yield next(missing), frame
+        for index in missing:
             raise UnreadableVideoError(
                 self.path,
-                f'it ends before frame {ascending[len(frames)]}, though it claims to have '
-                f'{len(self)} frames',
+                f'it ends before frame {index}, though it claims to have {len(self)} frames',
             )
-        decoded = dict(zip(ascending, frames))
-        unused = dict(decoded)
-        return [unused.pop(index) if index in unused else decoded[index].copy() for index in wanted]
 
     def __enter__(self) -> 'VideoReader':
         return self
@@ -233,6 +245,7 @@ class PyAVReader(VideoReader):
         has_threads = int(library.__version__.split('.')[0]) >= 17
         self._threads = dict(threads=self.num_threads) if has_threads else {}
         self._restart()
+        self._size = self._stream.codec_context.width, self._stream.codec_context.height
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         packets = [
             (packet.pts, packet.is_keyframe)
@@ -244,6 +257,10 @@ class PyAVReader(VideoReader):
         if len(times) == len(packets):
             self._times = sorted(times)
             self._key_times = sorted(time for time, is_key in times.items() if is_key)
+        # AVI has no timestamps: those of B-frames are guessed, and only MPEG-4's are right.
+        context = self._stream.codec_context
+        guessed = self._container.format.name == 'avi' and context.has_b_frames
+        self._seekable = bool(self._times) and not (guessed and context.name != 'mpeg4')
 
     @property
     def times(self) -> np.ndarray:
@@ -255,29 +272,34 @@ class PyAVReader(VideoReader):
     def _restart(self) -> None:
         self.close()
         self._container = self._library.open(self.path)
-        if not self._container.streams.video:
+        cover = self._library.stream.Disposition.attached_pic
+        streams = [one for one in self._container.streams.video if not one.disposition & cover]
+        if not streams:
             raise UnreadableVideoError(self.path, 'it has no video stream')
-        self._stream = self._container.streams.video[0]
+        self._stream = streams[0]
         self._stream.codec_context.thread_count = self.num_threads
 
-    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
-        frames = self._read_by_time(indices) if self._times else None
-        return self._read_by_counting(indices) if frames is None else frames
+    def _decode(self, indices: list[int]) -> Iterator[np.ndarray]:
+        done = 0
+        for frame in self._decode_by_time(indices):
+            yield frame
+            done += 1
+        if done < len(indices):
+            yield from self._decode_by_counting(indices[done:])
 
-    def _read_by_time(self, indices: list[int]) -> list[np.ndarray] | None:
-        """The frames, or None if seeking went past one of them."""
-        targets = [self._times[index] for index in indices]
-        last, result = None, []
+    def _decode_by_time(self, indices: list[int]) -> Iterator[np.ndarray]:
+        """The frames, up to the first that is not where its timestamp says."""
+        targets = [self._times[index] for index in indices] if self._seekable else []
+        last = None
         for target in targets:
-            # The first read always seeks: the read before may have dropped frames.
+            # The first one always seeks: the read before may have dropped frames.
             if last is None or self._seek_pays(last, target):
                 frames = self._decode_from(target, set(targets))
             frame = next((f for f in frames if f.pts >= target), None)
             if frame is None or frame.pts != target:
-                return None
+                return
             last = target
-            result.append(self._to_rgb(frame))
-        return result
+            yield self._to_rgb(frame)
 
     def _seek_pays(self, last: int, target: int) -> bool:
         key = self._keyframe_before(target)
@@ -306,18 +328,20 @@ class PyAVReader(VideoReader):
                 if frame.pts is not None:
                     yield frame
 
-    def _read_by_counting(self, indices: list[int]) -> list[np.ndarray]:
+    def _decode_by_counting(self, indices: list[int]) -> Iterator[np.ndarray]:
         self._restart()
-        wanted, result = set(indices), []
+        wanted = set(indices)
         for position, frame in enumerate(self._container.decode(self._stream)):
             if position in wanted:
-                result.append(self._to_rgb(frame))
-            if len(result) == len(indices):
-                break
-        return result
+                yield self._to_rgb(frame)
+            if position == indices[-1]:
+                return
 
     def _to_rgb(self, frame: Any) -> np.ndarray:
-        image = self._reformatter.reformat(frame, format='rgb24', **self._threads).to_ndarray()
+        width, height = self._size  # of the first frame; later ones may differ
+        image = self._reformatter.reformat(
+            frame, width, height, format='rgb24', **self._threads
+        ).to_ndarray()
         quarter_turns = round(getattr(frame, 'rotation', 0) / 90) % 4  # counter-clockwise
         return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
@@ -368,21 +392,22 @@ class DecordReader(VideoReader):
         self._decoder = self._library.VideoReader(self.path, num_threads=self.num_threads)
         self._position = 0
 
-    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
+    def _decode(self, indices: list[int]) -> Iterator[np.ndarray]:
         if self._seekable:
-            return list(self._decoder.get_batch(indices).asnumpy())
+            for start in range(0, len(indices), _BATCH):
+                yield from self._decoder.get_batch(indices[start : start + _BATCH]).asnumpy()
+            return
         if indices[0] < self._position:
             self._restart()
-        frames = []
         for index in indices:
             try:
                 for _ in range(index - self._position):  # skip_frames would seek
                     self._decoder.next()
-                frames.append(self._decoder.next().asnumpy())
+                frame = self._decoder.next().asnumpy()
             except StopIteration:
-                break
+                return
             self._position = index + 1
-        return frames
+            yield frame
 
     def close(self) -> None:
         """Free the decoder."""
@@ -419,15 +444,16 @@ class TorchCodecReader(VideoReader):
         self.length = len(self._decoder)
         self.avg_fps = float(self._decoder.metadata.average_fps or 0)
 
-    def _read_ascending(self, indices: list[int]) -> list[np.ndarray]:
+    def _decode(self, indices: list[int]) -> Iterator[np.ndarray]:
         if _has_seek_table(self.path):
-            return list(self._decoder.get_frames_at(indices).data.numpy())
-        frames = []
+            for start in range(0, len(indices), _BATCH):
+                yield from self._decoder.get_frames_at(indices[start : start + _BATCH]).data.numpy()
+            return
+        wanted = set(indices)
         for index in range(indices[-1] + 1):
             frame = self._decoder.get_frame_at(index)
-            if index in indices:
-                frames.append(frame.data.numpy())
-        return frames
+            if index in wanted:
+                yield frame.data.numpy()
 
     def close(self) -> None:
         """Free the decoder."""

@@ -18,6 +18,7 @@ from amd_mm.datasets import (
     find_videos,
 )
 from amd_mm.errors import VideoError
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from .pipelines import SAMPLE, crop_and_pack, video_pipeline
@@ -232,7 +233,8 @@ def test_too_many_replacements(tmp_path):
         VideoFolderDataset(str(tmp_path), video_pipeline())[0]
 
 
-def test_mistakes_in_the_pipeline_are_not_hidden(tiny_video_folder):
+def test_mistakes_in_the_pipeline_are_not_hidden(tiny_video_folder, capsys):
+    MMLogger.get_instance('amd_mm')  # with stdout of this test
     readers = []
 
     def wrong(results):
@@ -242,6 +244,7 @@ def test_mistakes_in_the_pipeline_are_not_hidden(tiny_video_folder):
     dataset = VideoFolderDataset(str(tiny_video_folder), [dict(type='amd_mm.VideoInit'), wrong])
     with pytest.raises(KeyError, match='imgs'):
         dataset[0]
+    assert "a.mp4: KeyError: 'imgs'" in capsys.readouterr().out
     assert readers[0]._container is None  # closed
     with pytest.raises(IndexError):
         dataset[6]
@@ -252,12 +255,14 @@ def test_transforms_of_other_packages_may_refuse_a_sample(tiny_video_folder):
         name = Path(results['filename']).name
         if name == 'b.mp4':
             raise FileNotFoundError(2, 'No such file', 'sound of b')
+        if name == 'c.mp4':
+            cv2.resize(np.zeros((0, 4), np.uint8), (2, 2))
         return None if name == 'a.mp4' else results
 
     dataset = VideoFolderDataset(str(tiny_video_folder), [refuse] + video_pipeline())
-    for index, reason in ((0, 'None'), (1, 'sound of b')):
+    for index, reason in enumerate(('None', 'sound of b', 'OpenCV')):
         sample = dataset[index]['data_samples']
-        assert sample.sample_index > 1 and reason in sample.unreadable[0][1]
+        assert sample.sample_index > 2 and reason in sample.unreadable[0][1]
 
 
 @pytest.mark.parametrize('decoder, package', [('Decord', 'decord'), ('PyAV', 'av')])

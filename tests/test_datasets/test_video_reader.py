@@ -15,6 +15,8 @@ import torch
 from amd_mm.datasets import BACKENDS, UnreadableVideoError, available_backends, open_video
 from amd_mm.datasets.video_reader import describe_error
 
+from tests.conftest import with_cover
+
 BACKENDS_HERE = list(available_backends())
 every_backend = pytest.mark.parametrize('backend', BACKENDS_HERE)
 
@@ -27,6 +29,7 @@ def ffmpeg():
     def run(*arguments):
         subprocess.run([program, '-v', 'error', '-y', *map(str, arguments)], check=True)
 
+    run.program = program
     return run
 
 
@@ -127,6 +130,38 @@ def test_transport_streams(tmp_path, ffmpeg, source):
     if 'decord' in BACKENDS_HERE:
         with pytest.raises(UnreadableVideoError, match='pyav'):
             open_video(path, 'decord')
+
+
+@pytest.mark.parametrize('ending', ['ts', 'mp4'])
+def test_frames_that_change_size(tmp_path, ffmpeg, make_video, ending):
+    """All frames get the size of the first one, wherever reading starts."""
+    names = [str(tmp_path / name) for name in ('large.ts', 'small.ts', 'both.ts')]
+    for name, size in zip(names, ((96, 64), (48, 48))):
+        video = make_video(tmp_path / 'part.mp4', frames=10, size=size)
+        ffmpeg('-i', video, '-c:v', 'libx264', name)
+    Path(names[2]).write_bytes(b''.join(Path(name).read_bytes() for name in names[:2]))
+    path = str(tmp_path / f'changes.{ending}')
+    ffmpeg('-i', names[2], '-c', 'copy', path)
+    for backend in BACKENDS_HERE:
+        if (backend, ending) == ('decord', 'ts'):  # refused, see above
+            continue
+        with open_video(path, backend) as reader:
+            for wanted in ([15], [2, 15, 19]):
+                assert {one.shape for one in reader.read(wanted)} == {(64, 96, 3)}
+
+
+def test_cover_pictures(tmp_path, ffmpeg, make_video):
+    """The cover of a song or a video is not a video, also where it is the first stream."""
+    song, film = str(tmp_path / 'song.mp4'), str(tmp_path / 'film.mp4')
+    with_cover(None, song, ffmpeg.program)
+    with_cover(make_video(tmp_path / 'clip.mp4', frames=10), film, ffmpeg.program)
+    with av.open(film) as file:
+        assert file.streams[0].codec_context.name == 'png'
+    for backend in BACKENDS_HERE:
+        with pytest.raises(UnreadableVideoError):
+            open_video(song, backend)
+        with open_video(film, backend) as reader:
+            assert len(reader) == 10 and reader.read([9])[0].shape == (48, 64, 3)
 
 
 def test_pixels_of_pyav(tmp_path, make_video):
@@ -288,7 +323,7 @@ def test_describe_error():
 
 
 def test_a_file_that_ends_early(tiny_videos, monkeypatch):
-    monkeypatch.setattr(BACKENDS['pyav'], '_read_ascending', lambda self, indices: [])
+    monkeypatch.setattr(BACKENDS['pyav'], '_decode', lambda self, indices: [])
     with open_video(tiny_videos[0]) as reader, pytest.raises(UnreadableVideoError, match='frame 3'):
         reader.read([5, 3])
 
@@ -300,7 +335,7 @@ def test_not_the_files_fault(tiny_videos, monkeypatch, error):
     def fail(self, indices):
         raise error
 
-    monkeypatch.setattr(BACKENDS['pyav'], '_read_ascending', fail)
+    monkeypatch.setattr(BACKENDS['pyav'], '_decode', fail)
     with open_video(tiny_videos[0]) as reader, pytest.raises(type(error)):
         reader.read([0])
 

@@ -18,7 +18,7 @@ def sampler(**options):
 class Evenly(VideoReader):
     """Six seconds at a constant rate; nothing is decoded."""
 
-    _open = _read_ascending = close = None
+    _open = _decode = close = None
 
     def __init__(self, rate):
         self.path, self.avg_fps, self.length = 'a.mp4', rate, rate * 6

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import with_cover
+
 from .tool_scripts import load_tool
 
 av = pytest.importorskip('av')
@@ -60,6 +62,14 @@ def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video, c
     out = capsys.readouterr().out
     assert 'failed: broken.mp4: ' in out
     assert '3 of 4 videos are in' in out and '1 failed' in out
+
+
+def test_covers_are_left_out(needs_ffmpeg, tmp_path, make_video):
+    (tmp_path / 'src').mkdir()
+    clip = make_video(tmp_path / 'clip.mp4', frames=10)
+    with_cover(clip, str(tmp_path / 'src' / 'film.mp4'), TOOL.find_ffmpeg())
+    assert run(tmp_path / 'src', tmp_path / 'dst') == 0
+    assert facts(tmp_path / 'dst' / 'film.mp4') == (64, 48, 10)
 
 
 def test_keyframes_and_fast_decoding(needs_ffmpeg, tmp_path, make_video):
