@@ -64,8 +64,8 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.randomness.diff_rank_seed = True
     if args.deterministic:
         cfg.randomness.deterministic = True
+    if cfg.randomness.get('deterministic'):
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS needs it
-    launch.set_resume(cfg, args.resume)
     launch.use_cpu_processes(cfg)
     launch.check_paths(cfg, 'train_dataloader')
     check_metrics(cfg, 'val')
@@ -81,10 +81,11 @@ def main(argv: list[str] | None = None) -> None:
 
     with launch.errors_as_sentences('train.py', args):
         cfg = build_config(args)
+        resumed = launch.find_resumed(cfg, args.resume)
         hooks = launch.keep_runtime_hooks(cfg)
         note = launch.scale_learning_rate(cfg, args.auto_scale_lr)
         with launch.one_run(cfg):
-            runner = launch.build_training(cfg)
+            runner = launch.build_training(cfg, resumed)
             for text in filter(None, (hooks, note)):
                 runner.logger.warning(text)
             launch.train(runner)

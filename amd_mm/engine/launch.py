@@ -119,10 +119,13 @@ def _schedulers(schedule: Any, by_epoch: bool = True) -> list[dict]:
 def _scale_schedule(cfg: Config, ratio: float, by_epoch: bool) -> None:
     """Scale a schedule with ``train_cfg.max_epochs`` or ``train_cfg.max_iters``."""
     for one in _schedulers(cfg.get('param_scheduler'), by_epoch):
-        for key in ('begin', 'end'):
-            if key in one:
-                value = one[key] * ratio
-                one[key] = value if one.get('convert_to_iter_based') else round(value)
+        exact = one.get('convert_to_iter_based')
+        for key in ('begin', 'end', 'T_max', 'total_steps', 'step_size', 'milestones', 'periods'):
+            values = one.get(key)
+            if isinstance(values, (list, tuple)):
+                one[key] = [value * ratio if exact else round(value * ratio) for value in values]
+            elif values is not None:
+                one[key] = values * ratio if exact else round(values * ratio)
         if one.get('end') == one.get('begin', 0) and isinstance(cfg.param_scheduler, list):
             cfg.param_scheduler.remove(one)  # shorter than an epoch or iteration now
 
@@ -164,9 +167,10 @@ def scale_learning_rate(cfg: Config, requested: bool) -> str | None:
             f'{videos} videos a step, but the learning rate {lr} is for {base}. Use '
             '--auto-scale-lr, or optim_wrapper.accumulative_counts for larger steps.'
         )
-    scale['enable'] = False
     optimizer['lr'] = lr * videos / base
-    return f'learning rate {optimizer["lr"]:.3e} for {videos} videos a step ({lr} for {base})'
+    # MMEngine does not scale again, nor does this function on the config that the run writes.
+    scale['enable'], scale['base_batch_size'] = False, videos
+    return f'--auto-scale-lr: {lr} for {base} videos a step is {optimizer["lr"]} for {videos}'
 
 
 def use_amp(cfg: Config) -> None:
@@ -223,34 +227,29 @@ def use_cpu_processes(cfg: Config) -> None:
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
-def set_resume(cfg: Config, resume: str | None) -> None:
-    """``--resume [FILE]``.
+def find_resumed(cfg: Config, resume: str | None) -> str | None:
+    """The checkpoint of ``--resume [FILE]``.
 
     Args:
-        cfg: With ``work_dir``; changed in place.
+        cfg: With ``work_dir``.
         resume: A checkpoint; ``auto`` for the one that ``last_checkpoint`` of the work folder
             names, if it is there; or None. The work folder may have been moved.
 
     Raises:
         CheckpointError: If the checkpoint is missing.
     """
-    if resume is None:
-        return
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
-    note = Path(cfg.work_dir) / 'last_checkpoint'
+    note, remedy = Path(cfg.work_dir) / 'last_checkpoint', ''
     if resume == 'auto':
         if not note.is_file():
-            print_log(
-                f'--resume: no checkpoint in {cfg.work_dir}, starting from scratch', 'current'
-            )
-            return
+            print_log(f'--resume: no checkpoint in {cfg.work_dir}, starting anew', 'current')
+            return None
         named = note.read_text().strip()
         moved = str(note.with_name(os.path.basename(named)))
-        cfg.load_from = moved if os.path.isfile(moved) else named
-    if '://' not in cfg.load_from and not os.path.isfile(cfg.load_from):
-        remedy = f'; remove {note} to start from scratch' if resume == 'auto' else ''
-        raise CheckpointError(f'--resume: there is no checkpoint {cfg.load_from}{remedy}')
+        resume = moved if os.path.isfile(moved) else named
+        remedy = f'; remove {note} to start anew'
+    if resume and '://' not in resume and not os.path.isfile(resume):
+        raise CheckpointError(f'--resume: there is no checkpoint {resume}{remedy}')
+    return resume
 
 
 def check_training(cfg: Config) -> None:
@@ -271,12 +270,6 @@ def check_training(cfg: Config) -> None:
                 f'{end}, with train_cfg.max_epochs={epochs}: change begin and end too, or only '
                 '--cfg-options train_cfg.max_epochs=N, which scales them'
             )
-    if epochs and ends and max(ends) != epochs:
-        print_log(
-            f'param_scheduler ends at epoch {max(ends)}, train_cfg.max_epochs is {epochs}',
-            'current',
-            level=logging.WARNING,
-        )
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
@@ -358,8 +351,12 @@ def build_runner(cfg: Config) -> Runner:
     return runner
 
 
-def build_training(cfg: Config) -> Runner:
+def build_training(cfg: Config, resumed: str | None = None) -> Runner:
     """Build the runner, its data and its optimiser.
+
+    Args:
+        cfg: The config, which the runner writes into the work folder.
+        resumed: Checkpoint to continue; not in the written config, which starts the run again.
 
     Raises:
         ConfigError: If something cannot be built, or the data do not fill a batch.
@@ -384,6 +381,11 @@ def build_training(cfg: Config) -> Runner:
         begin, end = (one.get(key, default) for key, default in (('begin', 0), ('end', 10**9)))
         if one.get('convert_to_iter_based') and int(begin * len(loader)) == int(end * len(loader)):
             runner.param_schedulers.remove(one)
+    if resumed:
+        runner._resume, runner._load_from = True, resumed
+    if runner.cfg.randomness.get('seed') is None:  # one was drawn
+        runner.cfg.randomness.seed = runner.seed
+        runner.dump_config()
     return runner
 
 

@@ -44,6 +44,9 @@ def test_a_run_of_a_real_config_with_the_tool(tmp_path, make_video):
     )
     lr = 2.4e-3 * 4 / 512
     assert said['learning rate'].startswith(f'{lr:.3e} at its peak')
+    assert said['optimiser'].startswith('AdamW, weight_decay 0.05 (for ')
+    assert said['optimiser'].endswith('betas (0.9, 0.95), clip_grad.max_norm 0.02')
+    assert said['schedule'] == 'CosineAnnealingLR (steps 0 to 2)'
     assert said['tokens of a clip'] == '50: the student sees 6, the teacher 14'
     assert 'in no checkpoint' in said['parameters']
     assert said['video decoding'] == 'pyav' and said['precision'] == 'bf16'
@@ -56,6 +59,15 @@ def test_a_run_of_a_real_config_with_the_tool(tmp_path, make_video):
     # The warm-up and its start are scaled with the schedule.
     assert lines[1]['lr'] == lines[1]['base_lr'] and lr / 10 < lines[1]['lr'] <= lr
     assert 'eta:' in printed and 'clips_per_s:' in printed and 'data_share:' in printed
+
+    again = run_tool(
+        'train', tmp_path / 'w/tiny.py', '--work-dir', tmp_path / 'again', '--auto-scale-lr'
+    )
+    assert again.returncode == 0 and summary(again.stdout + again.stderr) == said
+    (repeated,) = (tmp_path / 'again').glob('*/vis_data/scalars.json')
+    for line, other in zip(lines, map(json.loads, repeated.read_text().splitlines()), strict=True):
+        for key in {'lr', 'base_lr', *(one for one in line if 'loss' in one)}:
+            assert line[key] == other[key]
 
 
 def test_throughput_counts_clips_and_waiting(tmp_path, monkeypatch):

@@ -57,6 +57,9 @@ def test_learning_rate_scales_with_processes_and_accumulated_batches(monkeypatch
         launch.scale_learning_rate(cfg, True)
         assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr)
         assert not cfg.auto_scale_lr.enable  # or MMEngine would scale again
+        launch.scale_learning_rate(cfg, True)  # as the written config is
+        assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr)
+        assert launch.scale_learning_rate(cfg, False) is None
     cfg = main_config(**{'train_dataloader.batch_size': 2})
     assert '2 videos a step' in launch.scale_learning_rate(cfg, False)
     assert cfg.optim_wrapper.optimizer.lr == 2.4e-3
@@ -89,6 +92,24 @@ def test_schedule_follows_max_epochs():
     # Both given: nothing is scaled.
     given = {'train_cfg.max_epochs': 20, 'param_scheduler.0.end': 5}
     assert epochs(**given) == [(0, 5), (10, None)]
+
+
+def test_all_numbers_of_a_schedule_follow(tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        'train_cfg = dict(max_epochs=100)\n'
+        'param_scheduler = [\n'
+        '    dict(type="MultiStepLR", milestones=[40, 80], by_epoch=True),\n'
+        '    dict(type="CosineAnnealingLR", T_max=90, begin=10, convert_to_iter_based=True),\n'
+        '    dict(type="LinearLR", end=500, by_epoch=False),\n'
+        ']\n'
+    )
+    options = {'train_cfg.max_epochs': 5}
+    steps, cosine, warm_up = launch.load_config(
+        arguments(config, cfg_options=options)
+    ).param_scheduler
+    assert steps.milestones == [2, 4] and warm_up.end == 500
+    assert (cosine.T_max, cosine.begin) == (4.5, 0.5)
 
 
 @pytest.mark.parametrize('iters, expected', [(60, [(0, 10), (10, None)]), (2, [(0, None)])])
@@ -130,20 +151,17 @@ def test_cpu_processes(monkeypatch):
 def test_resume(tmp_path):
     cfg = main_config()
     cfg.work_dir = str(tmp_path)
-    launch.set_resume(cfg, None)
-    assert not cfg.resume
-    launch.set_resume(cfg, 'auto')
-    assert cfg.resume and cfg.load_from is None
+    assert launch.find_resumed(cfg, None) is None
+    assert launch.find_resumed(cfg, 'auto') is None
     (tmp_path / 'epoch_5.pth').touch()
     # The folder was moved since the checkpoint was written.
     (tmp_path / 'last_checkpoint').write_text('/long/gone/epoch_5.pth')
-    launch.set_resume(cfg, 'auto')
-    assert cfg.load_from == str(tmp_path / 'epoch_5.pth')
+    assert launch.find_resumed(cfg, 'auto') == str(tmp_path / 'epoch_5.pth')
     (tmp_path / 'epoch_5.pth').unlink()
     with pytest.raises(CheckpointError, match='epoch_5.pth; remove'):
-        launch.set_resume(cfg, 'auto')
+        launch.find_resumed(cfg, 'auto')
     with pytest.raises(CheckpointError, match='no checkpoint .*epoch_9.pth'):
-        launch.set_resume(cfg, str(tmp_path / 'epoch_9.pth'))
+        launch.find_resumed(cfg, str(tmp_path / 'epoch_9.pth'))
 
 
 def test_missing_data_and_checkpoints_are_named(tmp_path, monkeypatch):

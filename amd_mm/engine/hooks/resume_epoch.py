@@ -30,7 +30,7 @@ class ResumeEpochHook(Hook):
         """Remember the position.
 
         Raises:
-            CheckpointError: If the checkpoint to resume holds only weights.
+            CheckpointError: If the checkpoint to resume holds only weights, or another seed.
         """
         if not runner._resume:
             return
@@ -38,6 +38,13 @@ class ResumeEpochHook(Hook):
             raise CheckpointError(
                 f'{runner._load_from} holds weights, and not the state of a run. Start from them: '
                 f'--cfg-options load_from={runner._load_from}, without --resume'
+            )
+        asked = getattr(runner, '_randomness_cfg', {}).get('seed')
+        seed = checkpoint['meta'].get('seed', asked)
+        if asked not in (None, seed):  # MMEngine takes over the seed, but not for the samplers
+            raise CheckpointError(
+                f'the run of {runner._load_from} has the seed {seed}, this one {asked}: resume '
+                f'with --seed {seed}'
             )
         self.position = checkpoint['meta'].get(POSITION)
 

@@ -7,26 +7,56 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
+
+from .. import settings
 
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):
-    """Logs, before training, batch size, learning rate, tokens, parameters and precision.
+    """Logs, before training, batch size, optimiser, schedule, tokens, parameters and precision.
 
-    Batch size and learning rate are those of an optimiser step over all processes.
+    Batch size and learning rate are those of an optimiser step over all processes. Warns of
+    settings that a resumed checkpoint replaced, and of a schedule that does not end with the run.
     """
 
     priority = 'LOWEST'  # after all hooks have set themselves up
 
+    def __init__(self) -> None:
+        self.asked: dict[str, list] = {}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the settings, which the checkpoint is about to replace.
+
+        Raises:
+            CheckpointError: If it has another schedule.
+        """
+        if runner._resume:
+            settings.check_schedule(runner, checkpoint)
+            self.asked = settings.in_force(runner)
+
     def before_train(self, runner: Runner) -> None:
-        """Log the summary."""
+        """Log the summary and the warnings."""
         lines = summarise(runner)
         width = max(map(len, lines))
         text = '\n'.join(f'  {name:<{width}}  {value}' for name, value in lines.items())
         runner.logger.info(f'This run:\n{text}')
+        if replaced := settings.differences(self.asked, settings.in_force(runner)):
+            runner.logger.warning(
+                'a resumed run keeps the settings of its checkpoint. For new ones start from its '
+                f'weights: --cfg-options load_from={runner._load_from}, without --resume\n  '
+                + '\n  '.join(replaced)
+            )
+        batch = next(iter(lines.values()))
+        former = runner.message_hub.get_info('clips_per_step', batch)  # of the checkpoint
+        runner.message_hub.update_info('clips_per_step', batch)
+        if former != batch:
+            runner.logger.warning(
+                f'the checkpoint was trained with other clips per step: {former}; now {batch}'
+            )
+        if end := settings.schedule_end(runner):
+            runner.logger.warning(end)
 
 
 def summarise(runner: Runner) -> dict[str, str]:
@@ -35,7 +65,12 @@ def summarise(runner: Runner) -> dict[str, str]:
     transforms = list(_transforms(runner.train_dataloader.dataset))
     images = any(isinstance(transform, LoadImageFromFile) for transform in transforms)
     lines = {'images per step' if images else 'clips per step': _batch(runner, transforms, images)}
-    lines['learning rate'] = _learning_rate(runner)
+    if groups := settings.optimizer_groups(runner):
+        rates = [group['lr'] for group in groups]
+        lowest = f', {min(rates):.3e} in the lowest group' if min(rates) < max(rates) else ''
+        lines['learning rate'] = f'{max(rates):.3e} at its peak{lowest}'
+        lines['optimiser'] = settings.describe_optimizer(runner)
+    lines['schedule'] = settings.describe_schedule(runner) or 'none'
     if hasattr(model, 'token_counts'):
         counts = model.token_counts()
         tokens = f'{counts["total"]}: the student sees {counts["visible"]}'
@@ -70,19 +105,6 @@ def _batch(runner: Runner, transforms: list, images: bool) -> str:
         f'{size * count * world * accumulated} = {size} {"images" if images else "videos"} x '
         f'{count} views x {world} processes x {accumulated} accumulated'
     )
-
-
-def _learning_rate(runner: Runner) -> str:
-    if not isinstance(runner.optim_wrapper, OptimWrapper):
-        return 'of several optimisers'
-    # The optimiser's own groups: those of the wrapper include the unscaled base_lr.
-    groups = runner.optim_wrapper.optimizer.param_groups
-    peak = max(group.get('initial_lr', group['lr']) for group in groups)
-    text = f'{peak:.3e} at its peak'
-    for one in runner.param_schedulers if isinstance(runner.param_schedulers, list) else []:
-        unit, last = ('epochs', runner.max_epochs) if one.by_epoch else ('steps', runner.max_iters)
-        text += f', {type(one).__name__} ({unit} {one.begin} to {min(one.end, last)})'
-    return text
 
 
 def _parameters(model: Any) -> str:

@@ -1,0 +1,115 @@
+"""Settings that are in force in a run, which a resumed checkpoint may have replaced."""
+
+from typing import Any
+
+from amd_mm.errors import CheckpointError
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+
+# State of a schedule that changes while it runs.
+_PROGRESS = (
+    *('base_values', 'last_step', 'verbose', 'best', 'cooldown_counter', 'num_bad_epochs'),
+    *('min_values', 'rule_worse'),
+)
+_OPEN = 10**9  # MMEngine's default end of a schedule
+
+
+def optimizer_groups(runner: Runner) -> list[dict[str, Any]]:
+    """The optimiser's groups with the values before any schedule; empty for several optimisers."""
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
+        return []
+    # The optimiser's own groups: those of the wrapper include the unscaled base_lr.
+    return [
+        {
+            key: group.get(f'initial_{key}', value)
+            for key, value in group.items()
+            if not key.startswith('initial_')
+        }
+        for group in wrapper.optimizer.param_groups
+    ]
+
+
+def schedule(runner: Runner) -> list:
+    """The schedulers; empty for several optimisers."""
+    return runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+
+
+def in_force(runner: Runner) -> dict[str, list]:
+    """Config key -> values, of the optimiser (one for each group) and of the schedule."""
+    found: dict[str, list] = {}
+    for group in optimizer_groups(runner):
+        for key, value in group.items():
+            if key not in ('params', 'param_names'):
+                found.setdefault(f'optim_wrapper.optimizer.{key}', []).append(value)
+    for number, one in enumerate(schedule(runner)):
+        for key, value in one.state_dict().items():
+            if not key.startswith('_') and key not in _PROGRESS:
+                found[f'param_scheduler.{number}.{key}'] = [value]
+    return found
+
+
+def differences(asked: dict[str, list], now: dict[str, list]) -> list[str]:
+    """What was asked for and what is in force, where they differ."""
+    lines = []
+    for key in asked.keys() & now.keys():
+        pair = next(((a, b) for a, b in zip(asked[key], now[key]) if a != b), None)
+        if pair:
+            lines.append(f'{key}: {pair[0]} was asked for, {pair[1]} is in force')
+    return sorted(lines)
+
+
+def check_schedule(runner: Runner, checkpoint: dict) -> None:
+    """Check that the states of a resumed schedule belong to the schedule of the config.
+
+    Raises:
+        CheckpointError: If not; MMEngine would give them to any scheduler, in their order.
+    """
+    states = checkpoint.get('param_schedulers') or []
+    mine = [set(one.state_dict()) for one in schedule(runner)]
+    if isinstance(states, list) and [set(one) for one in states] != mine:
+        raise CheckpointError(
+            f'{runner._load_from} has {len(states)} schedulers and param_scheduler {len(mine)}, or '
+            'others. Resume with the same param_scheduler and train_cfg as before, or start from '
+            f'the weights: --cfg-options load_from={runner._load_from}, without --resume'
+        )
+
+
+def schedule_end(runner: Runner) -> str | None:
+    """A sentence if the schedule does not end with the run."""
+    ends = []
+    for one in schedule(runner):
+        last = runner.max_epochs if one.by_epoch else runner.max_iters
+        # Iterations are rounded.
+        late = one.end >= _OPEN or abs(one.end - last) <= (not one.by_epoch)
+        ends.append((1.0 if late else one.end / last, one, last))
+    share, one, last = max(ends, key=lambda end: end[0], default=(1.0, None, 0))
+    if share == 1.0:
+        return None
+    key, unit = ('max_epochs', 'epoch') if one.by_epoch else ('max_iters', 'iteration')
+    return f'param_scheduler ends at {unit} {one.end}, and the run at {last} (train_cfg.{key})'
+
+
+def describe_schedule(runner: Runner) -> str:
+    """The schedulers and where they begin and end."""
+    parts = []
+    for one in schedule(runner):
+        unit, last = ('epochs', runner.max_epochs) if one.by_epoch else ('steps', runner.max_iters)
+        end = last if one.end >= _OPEN else one.end
+        parts.append(f'{type(one).__name__} ({unit} {one.begin} to {end})')
+    return ', '.join(parts)
+
+
+def describe_optimizer(runner: Runner) -> str:
+    """The optimiser, its values and the clipping of gradients."""
+    groups = optimizer_groups(runner)
+    parts = []
+    for key in ('weight_decay', 'betas', 'momentum'):
+        if key in groups[0]:
+            top = max(group[key] for group in groups)
+            some = sum(len(group['params']) for group in groups if group[key] == top)
+            count = sum(len(group['params']) for group in groups)
+            parts.append(f'{key} {top}' + (f' (for {some} of {count} tensors)' * (some < count)))
+    for key, value in (getattr(runner.optim_wrapper, 'clip_grad_kwargs', None) or {}).items():
+        parts.append(f'clip_grad.{key} {value}')
+    return ', '.join([type(runner.optim_wrapper.optimizer).__name__, *parts])

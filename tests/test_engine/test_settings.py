@@ -1,0 +1,90 @@
+"""What was asked for is compared with what is in force."""
+
+from pathlib import Path
+
+import pytest
+from amd_mm.engine.settings import describe_optimizer, schedule_end
+from amd_mm.errors import CheckpointError
+
+from .toy import ToyData, toy_runner
+
+SCHEDULE = [dict(type='LinearLR', start_factor=0.1, end=1), dict(type='CosineAnnealingLR', begin=1)]
+
+
+def run(folder, epochs=2, lr=0.1, decay=0.05, batch=2, schedule=SCHEDULE, **changes):
+    runner = toy_runner(
+        folder,
+        train_dataloader=dict(
+            dataset=ToyData(),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+            batch_size=batch,
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=decay)),
+        param_scheduler=schedule,
+        custom_hooks=[dict(type='amd_mm.RunSummaryHook'), dict(type='amd_mm.ResumeEpochHook')],
+        default_hooks=dict(checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=1)),
+        log_level='INFO',
+        **changes,
+    )
+    runner.train()
+    return runner
+
+
+def warnings_of(runner):
+    text = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+    return text[text.index('This run:') :]
+
+
+@pytest.fixture(scope='module')
+def former(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('former')
+    run(folder, 2)
+    return str(folder / 'epoch_1.pth')
+
+
+def test_a_resumed_run_says_nothing_if_nothing_changed(former, tmp_path):
+    log = warnings_of(run(tmp_path, resume=True, load_from=former))
+    assert 'in force' not in log and 'other clips' not in log and 'ends at' not in log
+
+
+def test_a_resumed_run_names_the_settings_that_its_checkpoint_replaced(former, tmp_path):
+    runner = run(tmp_path, 4, 0.2, 0.1, 4, resume=True, load_from=former)
+    log = warnings_of(runner)
+    for key, asked, now in (
+        ('optim_wrapper.optimizer.lr', 0.2, 0.1),
+        ('optim_wrapper.optimizer.weight_decay', 0.1, 0.05),
+        ('param_scheduler.1.end', 4, 2),
+        ('param_scheduler.1.T_max', 3, 1),
+    ):
+        assert f'{key}: {asked} was asked for, {now} is in force' in log
+    assert 'betas' not in log.partition('in force')[2]
+    assert 'per step: 2 = 2 videos x 1 views x 1 processes x 1 accumulated; now 4 = 4' in log
+    assert 'ends at epoch 2, and the run at 4 (train_cfg.max_epochs)' in log
+    assert 'learning rate   1.000e-01 at its peak' in log
+    assert describe_optimizer(runner) == 'AdamW, weight_decay 0.05, betas (0.9, 0.999)'
+
+
+@pytest.mark.parametrize('schedule', [SCHEDULE[1:], SCHEDULE[::-1], None])
+def test_the_state_of_one_schedule_is_not_given_to_another(former, tmp_path, schedule):
+    with pytest.raises(CheckpointError, match='2 schedulers .* without --resume'):
+        run(tmp_path, schedule=schedule, resume=True, load_from=former)
+
+
+def test_another_seed_would_read_other_data(former, tmp_path):
+    with pytest.raises(CheckpointError, match='has the seed 0, this one 1: .* --seed 0'):
+        run(tmp_path, resume=True, load_from=former, randomness=dict(seed=1))
+
+
+@pytest.mark.parametrize(
+    'schedule, says',
+    [
+        ([dict(type='LinearLR', end=3, by_epoch=False), dict(type='StepLR', step_size=1)], None),
+        ([dict(type='ConstantLR', end=9, by_epoch=False)], 'at iteration 9, and the run at 4 (tra'),
+        ([dict(type='ConstantLR', end=2, convert_to_iter_based=True)], 'at iteration 8, and the'),
+    ],
+)
+def test_a_schedule_that_does_not_end_with_the_run(tmp_path, schedule, says):
+    said = schedule_end(run(tmp_path, 1, schedule=schedule))
+    assert said is None if says is None else says in said
