@@ -17,10 +17,11 @@ import importlib
 import inspect
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
 from amd_mm.checkpoints.architecture import infer_backbone
@@ -28,6 +29,7 @@ from amd_mm.datasets.inference import (
     ClipSampling,
     Pixels,
     find_pipeline,
+    is_image,
     read_sample,
     stride_of,
     video_steps,
@@ -40,6 +42,7 @@ from amd_mm.registry import MODELS
 from mmaction.models.backbones import VisionTransformer as MMActionViT
 from mmaction.models.losses import BCELossWithLogits
 from mmaction.models.recognizers import Recognizer3D
+from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
@@ -188,10 +191,13 @@ def extract_features(
         VideoError: if the input cannot be read.
     """
     encoder = model if isinstance(model, Encoder) else encoder_of(model)
-    inputs = _sample(encoder.cfg, source, sampling, backend)['inputs']
-    if encoder.frames is None:
-        inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
-    return encoder.encode(inputs, keep_tokens=keep_tokens)
+    features = []
+    for sample in _samples(encoder.cfg, source, sampling, backend):
+        inputs = sample['inputs']
+        if encoder.frames is None:
+            inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
+        features.append(encoder.encode(inputs, keep_tokens=keep_tokens))
+    return torch.cat(features)
 
 
 def _has_sigmoid(model: Any) -> bool:
@@ -239,9 +245,13 @@ def predict(
             'the model has no classifier, as after pre-training: fine-tune it first '
             '(configs/amd/recognition), or use extract_features'
         )
-    sample = _sample(model.cfg, source, sampling, backend)
-    with torch.no_grad():
-        scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
+    total, views = torch.zeros(()), 0
+    for sample in _samples(model.cfg, source, sampling, backend):
+        with torch.no_grad():
+            scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
+        total = total + len(sample['inputs']) * scores  # the mean of these views
+        views += len(sample['inputs'])
+    scores = total / views
     if _has_sigmoid(model):
         scores = scores.sigmoid()
     labels = labels or model.dataset_meta.get('classes')
@@ -252,12 +262,18 @@ def predict(
     return [(labels[at], value) for at, value in zip(index.tolist(), values.tolist())]
 
 
-def _sample(
+def _samples(
     cfg: Config, source: Pixels, sampling: ClipSampling | None, backend: str | None
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
+    """One packed sample, or the many clips of a video file in several samples."""
+    if sampling and not isinstance(source, np.ndarray) and not is_image(source):
+        for clips in sampling.read(source, backend or 'pyav'):
+            yield dict(inputs=clips, data_samples=ActionDataSample())
+        return
     pipeline = sampling.pipeline() if sampling else cfg.test_pipeline
     with DefaultScope.overwrite_default_scope(_scope(cfg)):
-        return read_sample(pipeline, source, backend)
+        sample = read_sample(pipeline, source, backend)
+    yield sample
 
 
 # -- where a model comes from ------------------------------------------------------------------

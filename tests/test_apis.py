@@ -1,6 +1,8 @@
 """The Python front door: models of all sources, their features and predictions."""
 
+import dataclasses
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,11 @@ from amd_mm.checkpoints.architecture import infer_backbone
 from amd_mm.datasets import UnreadableVideoError, open_video
 from amd_mm.errors import ConfigError, VideoError
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from PIL import Image
 
 from tests import tiny, tiny_image, tiny_tinymim
+from tests.conftest import write_video
 from tests.test_checkpoints.states import encoder as encoder_shapes
 from tests.test_checkpoints.states import fill
 from tests.test_evaluation import models
@@ -239,6 +243,29 @@ def test_a_file_and_its_frames_are_the_same(run, video):
     # an image is a video of one frame
     still = extract_features(model, frames[0])
     torch.testing.assert_close(still, extract_features(model, frames[:1]))
+
+
+def test_many_clips_of_a_video(run, tmp_path):
+    """They are encoded a few at a time; memory does not grow with their number."""
+    video = write_video(tmp_path / 'long.mp4', frames=60, size=(320, 240))
+    model, many = load_model(run), dataclasses.replace(SAMPLING, stride=1, clips=50)
+    sample = read_sample(many.pipeline(), video)
+    torch.testing.assert_close(
+        extract_features(model, video, many), encoder_of(model).encode(sample['inputs'])
+    )
+    with torch.no_grad():
+        whole = model.test_step(pseudo_collate([sample]))[0].pred_score
+    found = dict(predict(model, video, many, top=len(whole)))
+    for label, value in enumerate(whole.tolist()):
+        assert found[f'class {label}'] == pytest.approx(value, abs=1e-6)
+    for sampling in (many, dataclasses.replace(many, stride=None), SAMPLING):
+        whole = read_sample(sampling.pipeline(), video)['inputs']
+        assert torch.equal(torch.cat(list(sampling.read(video, batch_size=7))), whole)
+    tracemalloc.start()
+    for clips in many.read(video):
+        del clips
+    assert tracemalloc.get_traced_memory()[1] < 20 * 320 * 240 * 3  # 20 of 400 frames
+    tracemalloc.stop()
 
 
 def test_images(tmp_path, video):

@@ -33,7 +33,9 @@ import argparse
 import os
 import os.path as osp
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
@@ -41,7 +43,7 @@ import torch
 from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of
 from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
-from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, NamedVideos, extract, file_names
+from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, extract, file_names
 from mmengine.config import Config
 
 
@@ -118,6 +120,13 @@ def choose_sampling(args: argparse.Namespace, encoder: Encoder, cfg: Config | No
     return sampling
 
 
+def read_clips(
+    paths: list[str], sampling: ClipSampling, args: argparse.Namespace, index: int
+) -> Iterator[torch.Tensor]:
+    """The clips of one of the videos, in parts."""
+    return sampling.read(paths[index], args.backend, args.batch_size)
+
+
 def run(args: argparse.Namespace) -> int:
     """Extract features; return the exit code."""
     cfg, checkpoint = find_source(args.source)
@@ -148,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     )
     problems = extract(
         lambda clips: encoder.encode(clips, getattr(torch, args.dtype), args.tokens),
-        NamedVideos(paths, sampling.pipeline(args.backend)),
+        partial(read_clips, paths, sampling, args),
         files,
         folder,
         args.batch_size,

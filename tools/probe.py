@@ -29,6 +29,7 @@ import os
 import os.path as osp
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import _venv  # noqa: F401, first: finds the packages
@@ -112,6 +113,11 @@ def sample_names(dataset: ReplaceUnreadableMixin) -> list[str]:
     return names
 
 
+def read_views(dataset: ReplaceUnreadableMixin, index: int) -> list[torch.Tensor]:
+    """The clips (V, C, T, H, W) of a sample, in one part."""
+    return [dataset.prepare_data(index)['inputs']]
+
+
 def labelled_features(
     dataset: ReplaceUnreadableMixin,
     title: str,
@@ -128,7 +134,8 @@ def labelled_features(
     files = file_names(sample_names(dataset))
     done = sum(folder.has(file) for file in files)
     print(f'{title}: {len(files)} videos, features of {done} are there')
-    problems = dict(extract(encode, dataset, files, folder, args.batch_size, args.workers))
+    read = partial(read_views, dataset)
+    problems = dict(extract(encode, read, files, folder, args.batch_size, args.workers))
     for index, reason in list(problems.items())[:20]:
         print(f'left out: {files[index]}: {reason}')
     print(f'{title}: {len(problems)} unreadable')

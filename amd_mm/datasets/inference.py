@@ -1,7 +1,7 @@
 """Test pipelines: prepare one video, image or array for a trained model."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,55 @@ class ClipSampling:
     def pipeline(self, backend: str = 'pyav') -> list[dict]:
         """Transforms from a file name to ``inputs`` (clips, C, frames, size, size), uint8, RGB."""
         return [
-            dict(type='amd_mm.VideoInit', backend=backend),
-            clips_for_testing(self.frames, self.stride, self.clips),
+            *self._open_and_sample(backend),
             dict(type='amd_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(-1, self.size)),
-            dict(type='mmaction.CenterCrop', crop_size=self.size),
+            *self._resize_and_crop(),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
             dict(type='mmaction.PackActionInputs'),
         ]
+
+    def _open_and_sample(self, backend: str) -> list[dict]:
+        return [
+            dict(type='amd_mm.VideoInit', backend=backend),
+            clips_for_testing(self.frames, self.stride, self.clips),
+        ]
+
+    def _resize_and_crop(self) -> list[dict]:
+        return [
+            dict(type='mmaction.Resize', scale=(-1, self.size)),
+            dict(type='mmaction.CenterCrop', crop_size=self.size),
+        ]
+
+    def read(
+        self, path: str | os.PathLike, backend: str = 'pyav', batch_size: int = 8
+    ) -> Iterator[Tensor]:
+        """The clips of a video, a few at a time: memory does not grow with their number.
+
+        Each frame is decoded once, cropped at once, and kept until no clip needs it. The values are
+        those of :meth:`pipeline`.
+
+        Yields:
+            (B, 3, frames, size, size) of at most ``batch_size`` clips, uint8, RGB.
+
+        Raises:
+            UnreadableVideoError: the video cannot be opened or decoded.
+        """
+        opened = Compose(self._open_and_sample(backend))(dict(filename=os.fspath(path)))
+        prepare = Compose(self._resize_and_crop())
+        clips = opened['frame_inds'].reshape(self.clips, self.frames)  # (V, T)
+        kept: dict[int, np.ndarray] = {}
+        with opened['video_reader'] as reader:
+            decoded = reader.stream(clips.flat)
+            for start in range(0, self.clips, batch_size):
+                wanted, later = np.split(clips[start:], [batch_size])
+                while max(kept, default=-1) < wanted.max():
+                    position, frame = next(decoded)
+                    shown = prepare(dict(imgs=[frame], img_shape=frame.shape[:2]))
+                    kept[position] = shown['imgs'][0]
+                pixels = np.stack([[kept[position] for position in clip] for clip in wanted])
+                yield torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).contiguous()
+                first = later.min(initial=reader.length)
+                kept = {position: frame for position, frame in kept.items() if position >= first}
 
 
 def stride_of(cfg: Config, default: int | None = 4) -> int | None:
@@ -108,12 +149,11 @@ def read_sample(
         path = os.fspath(source)
         if not os.path.isfile(path):
             raise VideoError(f'there is no video or image {path}')
-        is_image = path.lower().endswith(IMAGE_EXTENSIONS)
-        if takes_video and not is_image:
+        if takes_video and not is_image(path):
             return Compose(video_steps(pipeline, backend))(dict(video, filename=path))
-        if is_image and not takes_video:
+        if is_image(path) and not takes_video:
             return Compose(pipeline)(dict(img_path=path))
-        source = _read_image(path) if is_image else _middle_frame(path, backend)
+        source = _read_image(path) if is_image(path) else _middle_frame(path, backend)
     if takes_video:
         frames = source if source.ndim == 4 else source[None]  # (T, H, W, 3)
         steps = video_steps(pipeline, 'array')
@@ -174,6 +214,11 @@ def video_steps(
     if backend is not None:
         opener['backend'] = backend
     return [opener, *start, dict(type='amd_mm.VideoDecode'), *rest]
+
+
+def is_image(path: str | os.PathLike) -> bool:
+    """Whether a file is an image, by its ending."""
+    return os.fspath(path).lower().endswith(IMAGE_EXTENSIONS)
 
 
 def _read_image(path: str) -> np.ndarray:

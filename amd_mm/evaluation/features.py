@@ -4,34 +4,22 @@ import json
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from amd_mm.datasets import ReplaceUnreadableMixin, UnreadableVideoError
+from amd_mm.datasets import UnreadableVideoError
+from amd_mm.datasets.replace_unreadable import raise_open_file_limit
 from amd_mm.errors import ConfigError
-from mmaction.datasets.base import BaseActionDataset
 from mmengine.utils import ProgressBar
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 SETTINGS = 'features.json'
 UNREADABLE = 'unreadable.txt'
-
-
-class NamedVideos(ReplaceUnreadableMixin, BaseActionDataset):
-    """Videos by their paths, without labels."""
-
-    def __init__(self, paths: Sequence[str], pipeline: list[dict]) -> None:
-        self.paths = list(paths)
-        super().__init__('', pipeline=pipeline, test_mode=True)
-
-    def load_data_list(self) -> list[dict]:
-        """``filename`` and ``label``, which is -1."""
-        return [dict(filename=path, label=-1) for path in self.paths]
 
 
 def file_names(names: Sequence[str]) -> list[str]:
@@ -137,81 +125,105 @@ class FeatureFolder:
             raise
 
 
-class _Checked(Dataset):
-    """Some samples of a dataset, as (index, clips, ''), or (index, None, reason)."""
+class Part(NamedTuple):
+    """Some clips of a sample.
 
-    def __init__(self, dataset: ReplaceUnreadableMixin, indices: Sequence[int]) -> None:
-        self.dataset = dataset
+    Attributes:
+        index: of the sample.
+        clips: (V, C, T, H, W), uint8; None if the sample is unreadable.
+        last: whether it is the last part of the sample.
+        problem: why the sample is unreadable.
+    """
+
+    index: int
+    clips: Tensor | None
+    last: bool = False
+    problem: str = ''
+
+
+class _Parts(IterableDataset):
+    """The parts of samples; each worker reads every n-th sample."""
+
+    def __init__(self, read: Callable[[int], Iterable[Tensor]], indices: Sequence[int]) -> None:
+        self.read = read
         self.indices = indices
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> tuple[int, Tensor | None, str]:
-        index = self.indices[position]
-        try:
-            return index, self.dataset.prepare_data(index)['inputs'], ''
-        except UnreadableVideoError as error:
-            return index, None, str(error.reason)
+    def __iter__(self) -> Iterator[Part]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for index in self.indices[first::step]:
+            try:
+                for clips in self.read(index):
+                    yield Part(index, clips)
+                yield Part(index, None, last=True)
+            except UnreadableVideoError as error:
+                yield Part(index, None, last=True, problem=str(error.reason))
 
 
 def extract(
     encode: Callable[[Tensor], Tensor],
-    dataset: ReplaceUnreadableMixin,
+    read: Callable[[int], Iterable[Tensor]],
     names: Sequence[str],
     folder: FeatureFolder,
     batch_size: int = 8,
     workers: int = 2,
 ) -> list[tuple[int, str]]:
-    """Encode the videos of a dataset that are not yet in a folder, with a progress bar.
+    """Encode the samples that are not yet in a folder, with a progress bar.
 
     Args:
         encode: from clips (B, C, T, H, W), uint8, to features (B, ...) on the CPU.
-        dataset: gives packed samples of clips (V, C, T, H, W).
+        read: gives the clips (V, C, T, H, W) of a sample, in parts, or an UnreadableVideoError.
         names: the file of each sample, see :func:`file_names`; it gets (V, ...).
         folder: where features are kept.
-        batch_size: clips at a time, of several videos if these have fewer.
+        batch_size: clips at a time, of several samples if these have fewer.
         workers: decoding processes.
 
     Returns:
-        (index, reason) of each unreadable video.
+        (index, reason) of each unreadable sample.
     """
     missing = [index for index, name in enumerate(names) if not folder.has(name)]
     if not missing:
         return []
-    samples = DataLoader(
-        _Checked(dataset, missing), batch_size=None, num_workers=min(workers, len(missing))
+    raise_open_file_limit()
+    parts = DataLoader(
+        _Parts(read, missing), batch_size=None, num_workers=min(workers, len(missing))
     )
     problems: list[tuple[int, str]] = []
+    features: dict[int, list[Tensor]] = defaultdict(list)
     bar = ProgressBar(len(missing), file=sys.stderr)
-
-    def readable() -> Iterator[tuple[int, Tensor]]:
-        for index, clips, problem in samples:
+    for group in _groups(parts, batch_size):
+        for index, values in _encode(encode, group, batch_size):
+            features[index].append(values)
+        for part in filter(lambda part: part.last, group):
             bar.update()
-            if problem:
-                problems.append((index, problem))
+            found = features.pop(part.index, [])
+            if part.problem:
+                problems.append((part.index, part.problem))
             else:
-                yield index, clips
-
-    for group in _groups(readable(), batch_size):
-        indices, clips = zip(*group)
-        parts = torch.cat(clips).split(batch_size)
-        features = torch.cat([encode(part) for part in parts])
-        for index, values in zip(indices, features.split([len(one) for one in clips])):
-            folder.save(names[index], values.numpy())
+                folder.save(names[part.index], torch.cat(found).numpy())
     print(file=sys.stderr)
     return sorted(problems)
 
 
-def _groups(
-    samples: Iterator[tuple[int, Tensor]], batch_size: int
-) -> Iterator[list[tuple[int, Tensor]]]:
-    """Group samples until their clips fill a batch."""
-    group: list[tuple[int, Tensor]] = []
-    for sample in samples:
-        group.append(sample)
-        if sum(len(clips) for _, clips in group) >= batch_size:
+def _groups(parts: Iterable[Part], batch_size: int) -> Iterator[list[Part]]:
+    """Group parts until their clips fill a batch."""
+    group: list[Part] = []
+    for part in parts:
+        group.append(part)
+        if sum(len(one.clips) for one in group if one.clips is not None) >= batch_size:
             yield group
             group = []
     if group:
         yield group
+
+
+def _encode(
+    encode: Callable[[Tensor], Tensor], group: Sequence[Part], batch_size: int
+) -> list[tuple[int, Tensor]]:
+    """Indices of samples and the features of their clips."""
+    parts = [(part.index, part.clips) for part in group if part.clips is not None]
+    if not parts:
+        return []
+    indices, clips = zip(*parts)
+    features = torch.cat([encode(some) for some in torch.cat(clips).split(batch_size)])
+    return list(zip(indices, features.split([len(one) for one in clips])))
