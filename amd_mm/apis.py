@@ -122,7 +122,8 @@ def load_model(
     if _has_sigmoid(model):
         model.cls_head.average_clips = 'score'  # MMAction2's 'prob' is the softmax
     if checkpoint:
-        load_into(model, content, name=checkpoint, logger='silent')
+        remedy = 'Give a checkpoint of the whole model.'
+        load_into(model, content, name=checkpoint, remedy=remedy, logger='silent')
     else:
         _initialise(model)
     model.cfg = copy.deepcopy(cfg)
@@ -393,7 +394,13 @@ def build_encoder(
         _initialise(built)
     else:
         load_into(
-            built, state, allow_missing=allow_missing, fmt='amd_mm', name=name, logger='silent'
+            built,
+            state,
+            allow_missing=allow_missing,
+            fmt='amd_mm',
+            name=name,
+            remedy='Give a checkpoint of the whole encoder.',
+            logger='silent',
         )
     cfg = copy.deepcopy(cfg)
     cfg.test_pipeline = find_pipeline(cfg, built)

@@ -97,6 +97,16 @@ def test_weights_of_all_formats_need_no_config(tmp_path, make, fmt):
             assert torch.equal(encoder.backbone.state_dict()[name], value)
 
 
+@pytest.mark.parametrize('load', [load_model, load_encoder])
+def test_messages_name_no_option_that_tools_lack(tmp_path, load):
+    state = models.pretrained().state_dict()
+    del state['backbone.patch_embed.projection.bias']
+    torch.save(state, tmp_path / 'model.pth')
+    with pytest.raises(CheckpointMismatchError, match='Give a checkpoint of the whole') as error:
+        load(tmp_path / 'model.pth', frames=8)
+    assert 'allow_missing' not in str(error.value)
+
+
 def test_tokens_and_dtypes(tmp_path):
     encoder = load_encoder(models.save(models.pretrained(), tmp_path / 'model.pth'), frames=8)
     tokens = encoder.encode(clips(), keep_tokens=True)

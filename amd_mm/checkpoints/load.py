@@ -89,6 +89,7 @@ def load_encoder(
     *,
     allow_missing: Sequence[str] = (),
     prefix: str | None = None,
+    remedy: str | None = None,
     logger: MMLogger | str | None = 'current',
 ) -> LoadReport:
     """Load the encoder of a checkpoint into a backbone, strictly.
@@ -99,6 +100,7 @@ def load_encoder(
         backbone: In the names of MMAction2's ``VisionTransformer``, or for images of MMPretrain's.
         source: See :func:`load_into`.
         allow_missing: See :func:`load_into`.
+        remedy: See :func:`load_into`.
         logger: See :func:`load_into`.
         prefix: Beginning of the encoder's names in the file, as in MMEngine's ``Pretrained``. Only
             needed if the file holds several encoders and this one is not ``'backbone.'``.
@@ -118,7 +120,13 @@ def load_encoder(
                 f'No name in {name} begins with {prefix}; it has {collapse(state, brief=True)}.'
             )
     return load_into(
-        backbone, checkpoint, prefix=ENCODER, allow_missing=allow_missing, name=name, logger=logger
+        backbone,
+        checkpoint,
+        prefix=ENCODER,
+        allow_missing=allow_missing,
+        name=name,
+        remedy=remedy,
+        logger=logger,
     )
 
 

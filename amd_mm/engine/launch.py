@@ -261,21 +261,28 @@ def check_training(cfg: Config) -> None:
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not cfg.get(key):
             raise ConfigError(f'{cfg.filename} has no {key}: it only tests')
-    epochs = cfg.train_cfg.get('max_epochs')
-    ends = [one.get('end', epochs) for one in _schedulers(cfg.get('param_scheduler'))]
-    for one, end in zip(_schedulers(cfg.get('param_scheduler')), ends):
-        if epochs and one.get('begin', 0) >= end:
-            raise ConfigError(
-                f'param_scheduler: {one["type"]} begins at epoch {one["begin"]} and ends at epoch '
-                f'{end}, with train_cfg.max_epochs={epochs}: change begin and end too, or only '
-                '--cfg-options train_cfg.max_epochs=N, which scales them'
-            )
+    for unit, key in (('epoch', 'max_epochs'), ('iteration', 'max_iters')):
+        if last := cfg.train_cfg.get(key):
+            schedule = _schedulers(cfg.get('param_scheduler'), by_epoch=unit == 'epoch')
+            _check_schedule(schedule, unit, key, last)
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f'cannot make the work folder {cfg.work_dir}: {error.strerror}. Use another --work-dir'
         ) from error
+
+
+def _check_schedule(schedule: list[dict], unit: str, key: str, last: int) -> None:
+    """Check that every scheduler begins before it ends, at the latest with training."""
+    for one in schedule:
+        end = one.get('end', last)
+        if one.get('begin', 0) >= end:
+            raise ConfigError(
+                f'param_scheduler: {one["type"]} begins at {unit} {one["begin"]} and ends at '
+                f'{unit} {end}, with train_cfg.{key}={last}: change begin and end too, or only '
+                f'--cfg-options train_cfg.{key}=N, which scales them'
+            )
 
 
 def check_paths(cfg: Config, loader: str) -> None:
@@ -338,16 +345,16 @@ def building(cfg: Config) -> Iterator[None]:
         raise ConfigError(f'{cfg.filename}: {type(error).__name__}: {words}') from error
 
 
+# Lines of MMEngine's and MMAction2's constructors of optimisers, several for each parameter.
+_OPTIONS_OF_PARAMETERS = ('paramwise_options', 'set param ', 'Param groups')
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, without hundreds of lines about parameters on the terminal."""
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
         if not isinstance(handler, logging.FileHandler):
-            handler.addFilter(
-                lambda record: (
-                    not record.getMessage().startswith(('paramwise_options', 'Param groups'))
-                )
-            )
+            handler.addFilter(lambda one: not one.getMessage().startswith(_OPTIONS_OF_PARAMETERS))
     return runner
 
 

@@ -82,7 +82,12 @@ class FrozenTeacher(BaseModule):
         else:
             from amd_mm.checkpoints import load_encoder
 
-            load_encoder(self.backbone, checkpoint, allow_missing=self.backbone.closing_norms)
+            load_encoder(
+                self.backbone,
+                checkpoint,
+                allow_missing=self.backbone.closing_norms,
+                remedy='Give a file with every weight of teacher.backbone except the final norm.',
+            )
         del self.backbone.blocks[self.layers[-1] :]
         for module in self.backbone.modules():
             if isinstance(module, nn.Linear):
@@ -195,7 +200,8 @@ class FrozenClassifier(BaseModule):
         else:
             from amd_mm.checkpoints import load_into
 
-            load_into(self.classifier, checkpoint)
+            remedy = 'Give a file with every weight of teacher.classifier.'
+            load_into(self.classifier, checkpoint, remedy=remedy)
         self.requires_grad_(False)
         self.eval()
 

@@ -10,6 +10,7 @@ from amd_mm.engine import launch
 from amd_mm.errors import CheckpointError, ConfigError
 from mmengine.config import Config
 
+from tests import tiny
 from tests.test_configs.shrink import CONFIGS
 from tests.test_tools.tool_scripts import load_tool
 
@@ -49,12 +50,13 @@ def test_amp():
 
 def test_learning_rate_scales_with_processes_and_accumulated_batches(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '4')
-    for counts, lr in ((8, 2.4e-3), (1, 2.4e-3 / 8)):
+    for counts, lr, option in ((8, 2.4e-3, True), (1, 2.4e-3 / 8, True), (1, 2.4e-3 / 8, False)):
         # 16 videos x 4 processes x 8 = 512.
         cfg = main_config(**{'optim_wrapper.accumulative_counts': counts})
+        cfg.auto_scale_lr.enable = not option
         cfg.launcher = 'pytorch'
         cfg.train_dataloader.batch_size = 16
-        launch.scale_learning_rate(cfg, True)
+        launch.scale_learning_rate(cfg, option)
         assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr)
         assert not cfg.auto_scale_lr.enable  # or MMEngine would scale again
         launch.scale_learning_rate(cfg, True)  # as the written config is
@@ -124,6 +126,43 @@ def test_schedule_that_contradicts_max_epochs_is_named():
     cfg = main_config(**{'train_cfg.max_epochs': 2, 'param_scheduler.1.begin': 10})
     with pytest.raises(ConfigError, match='begins at epoch 10 and ends at epoch 2.*max_epochs'):
         launch.check_training(cfg)
+
+
+def test_schedule_that_contradicts_max_iters_is_named(tmp_path):
+    """In a file of one's own nothing is scaled."""
+    base = CONFIGS / 'quickstart/quickstart_videomae_student.py'
+    (tmp_path / 'mine.py').write_text(f'_base_ = {str(base)!r}\ntrain_cfg = dict(max_iters=5)')
+    cfg = launch.load_config(arguments(tmp_path / 'mine.py'))
+    with pytest.raises(ConfigError, match='begins at iteration 100 and ends at iteration 5.*max_'):
+        launch.check_training(cfg)
+
+
+def test_options_of_parameters_are_in_the_log_file_only(tmp_path, capfd):
+    """With the fine-tuning's optimiser; test_hooks.py has that of pre-training."""
+    schedule = Config.fromfile(CONFIGS / '_base_/schedules/finetune_30e.py')
+    model = dict(
+        type='mmaction.Recognizer3D',
+        backbone=tiny.backbone(),
+        cls_head=dict(type='mmaction.TimeSformerHead', num_classes=3, in_channels=48),
+    )
+    loader = dict(dataset=dict(), batch_size=1)  # not built
+    cfg = Config(
+        dict(
+            model=model,
+            work_dir=str(tmp_path),
+            train_dataloader=loader,
+            train_cfg=schedule.train_cfg,
+            optim_wrapper=schedule.optim_wrapper,
+            default_scope='mmaction',
+        )
+    )
+    runner = launch.build_runner(cfg)
+    runner.build_optim_wrapper(runner.optim_wrapper)
+    printed = ''.join(capfd.readouterr())
+    (log,) = tmp_path.glob('*/*.log')
+    for line in ('set param backbone.blocks.0', 'Param groups = '):
+        assert line in log.read_text() and line not in printed
+    assert 'Runtime environment' in printed
 
 
 def test_cpu_processes(monkeypatch):

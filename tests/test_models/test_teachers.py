@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from amd_mm.errors import CheckpointError
 from amd_mm.models import teachers
 from amd_mm.models.utils import supports_fast_bf16
 from mmengine.model import ExponentialMovingAverage
@@ -109,3 +110,19 @@ def test_teacher_loads_its_checkpoint(tmp_path):
     cfg['teacher']['random_init'] = True
     with pytest.raises(ValueError, match='the teacher needs weights'):
         build(cfg)
+
+
+def test_teacher_needs_every_weight_except_the_final_norm(tmp_path):
+    cfg = backbone(64, 6, 1)
+    state = {f'backbone.{name}': one for name, one in build(cfg).state_dict().items()}
+    path = str(tmp_path / 'teacher.pth')
+    state = {name: one for name, one in state.items() if not name.startswith('backbone.norm')}
+    torch.save(state, path)
+    teachers.FrozenTeacher(cfg, [6], path)
+    del state['backbone.patch_embed.projection.bias']
+    torch.save(state, path)
+    with pytest.raises(
+        CheckpointError, match='missing.*projection.bias(.|\n)*Give a file'
+    ) as error:
+        teachers.FrozenTeacher(cfg, [6], path)
+    assert 'allow_missing' not in str(error.value)  # an option of Python, not of tools/train.py

@@ -138,6 +138,7 @@ class TokenSubsetMixin:
                 self.pretrained,
                 allow_missing=(self.pooled_norm,),
                 prefix=self.pretrained_prefix,
+                remedy=f'Give a file with every weight of the backbone except {self.pooled_norm}.',
             )
 
 
