@@ -33,7 +33,10 @@ version_of() { # version_of EXE: its Python version, for example 3.11
 }
 
 pip_install() { # pip_install ARGUMENTS...
-    "$python" -m pip install "$@" | sed '/^Requirement already satisfied/d' ||
+    # Compiling every module takes longer than the rest, so Python compiles those that it imports.
+    local bytecode=--no-compile
+    [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || bytecode=--compile
+    "$python" -m pip install $bytecode "$@" | sed '/^Requirement already satisfied/d' ||
         stop 'pip failed, see above. Run the same command again when the reason is removed'
 }
 
