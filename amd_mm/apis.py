@@ -66,6 +66,7 @@ __all__ = [
     'extract_features',
     'find_config',
     'find_source',
+    'has_sigmoid',
     'inference_config',
     'load_encoder',
     'load_model',
@@ -119,7 +120,7 @@ def load_model(
     if model_cfg.get('cls_head'):
         model_cfg['cls_head']['average_clips'] = 'prob'
     model = _build(model_cfg, cfg)
-    if _has_sigmoid(model):
+    if has_sigmoid(model):
         model.cls_head.average_clips = 'score'  # MMAction2's 'prob' is the softmax
     if checkpoint:
         remedy = 'Give a checkpoint of the whole model.'
@@ -201,7 +202,7 @@ def extract_features(
     return torch.cat(features)
 
 
-def _has_sigmoid(model: Any) -> bool:
+def has_sigmoid(model: Any) -> bool:
     """Whether a video may have several classes, each with a probability of its own."""
     head = getattr(model, 'cls_head', None)
     return isinstance(getattr(head, 'loss_cls', None), BCELossWithLogits)
@@ -253,7 +254,7 @@ def predict(
         total = total + len(sample['inputs']) * scores  # the mean of these views
         views += len(sample['inputs'])
     scores = total / views
-    if _has_sigmoid(model):
+    if has_sigmoid(model):
         scores = scores.sigmoid()
     labels = labels or model.dataset_meta.get('classes')
     labels = labels or [f'class {number}' for number in range(len(scores))]

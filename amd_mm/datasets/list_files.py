@@ -15,9 +15,9 @@ from ..errors import VideoError
 from .files import IMAGE_EXTENSIONS, read_lines
 from .video_reader import VIDEO_EXTENSIONS
 
+_ENDINGS = VIDEO_EXTENSIONS + IMAGE_EXTENSIONS
 # 'clip.mp4 x3' has a bad label; 'my clip.mp4' and 'one.mp4 two.mp4' are names.
-_ENDING = '(?i:' + '|'.join(map(re.escape, VIDEO_EXTENSIONS + IMAGE_EXTENSIONS)) + ')'
-_NAME_AND_REST = re.compile(rf'(.*{_ENDING})[\s,;]+(?!.*{_ENDING}$)\S')
+_NAME_AND_REST = re.compile(rf'(.*(?i:{"|".join(map(re.escape, _ENDINGS))}))[\s,;]+\S')
 
 
 class ListEntry(NamedTuple):
@@ -124,7 +124,8 @@ def parse_line(
         raise ValueError(
             f'an offset must not be negative and a number of frames must be positive, got {counts}'
         )
-    if misread := _NAME_AND_REST.match(name):
+    misread = not name.lower().endswith(_ENDINGS) and _NAME_AND_REST.match(name)
+    if misread:
         found = line.strip()[misread.end(1) :].strip()
         kind = 'a list of integers' if multi_class else 'an integer label'
         raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from amd_mm.apis import has_sigmoid
 from amd_mm.checkpoints import file_sha256
 from amd_mm.errors import ConfigError
 from amd_mm.version import __version__
@@ -147,6 +148,7 @@ def _describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[st
     if model.input == 'image':
         axes.remove('frame')
     inside = model.takes == 'uint8'
+    function = 'sigmoid' if has_sigmoid(model.core) else 'softmax over the last axis'
     versions = dict(amd_mm=__version__)
     for package in ('torch', 'mmengine', 'mmaction2', 'mmpretrain', 'onnx', 'onnxruntime'):
         try:
@@ -172,8 +174,7 @@ def _describe(model: PortableModel, fmt: str, name: str, digest: str) -> dict[st
             name=model.output,
             shape=['batch', model.num_outputs()],
             dtype='float32',
-            meaning='softmax over the last axis gives probabilities; average them over the views '
-            'of a video'
+            meaning=f'{function} gives probabilities; average them over the views of a video'
             if model.output == 'logits'
             else 'one feature for each input',
         ),
