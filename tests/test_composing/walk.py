@@ -47,6 +47,7 @@ def train(config: str, options: list) -> str:
 def main() -> None:
     """Walk over the configs."""
     torch.set_num_threads(1)
+    sys.path.insert(0, str(TRAIN.parent))  # as Python does for a script
     runner.collect_env = dict  # each run would ask for compilers, which takes a second
     plan, tests = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
     results = {name: train(name, plan[name]) for name in plan}
