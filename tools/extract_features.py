@@ -42,6 +42,7 @@ import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
 from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of
 from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
+from amd_mm.datasets.inference import input_size
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, extract, file_names
 from mmengine.config import Config
@@ -64,7 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="from one frame of a clip to the next (default: the config's, or 4); 0: one frame "
         'from each equal part of the video',
     )
-    add('--size', type=int, help='height and width, pixels (default: as in training)')
+    add('--size', type=int, help='height and width of a square, pixels (default: as in training)')
     add('--heads', type=int, help='attention heads, if they are not 64 wide and without config')
     add('--batch-size', type=int, default=8, help='clips at a time (8)')
     add('--workers', type=int, default=min(4, os.cpu_count() or 1), help='decoding processes')
@@ -109,10 +110,10 @@ def choose_sampling(args: argparse.Namespace, encoder: Encoder, cfg: Config | No
         raise ConfigError('the model is for images: this tool reads videos')
     stride = stride_of(cfg or Config()) if args.stride is None else args.stride or None
     sampling = ClipSampling(
-        args.frames or encoder.frames, stride, args.clips, args.size or encoder.size[0]
+        args.frames or encoder.frames, stride, args.clips, args.size or input_size(encoder.backbone)
     )
     frames, size, _ = encoder.backbone.patch_shape
-    if sampling.frames % frames or sampling.size % size:
+    if sampling.frames % frames or (args.size or 0) % size:
         raise ConfigError(
             f'--frames {sampling.frames} must be a multiple of {frames} and --size '
             f'{sampling.size} of {size}, the size of a patch'

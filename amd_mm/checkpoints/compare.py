@@ -209,7 +209,8 @@ def explain_mismatch(
         lines.append(
             f'learned position table in the file, fixed in the model: {_first(found.learned)}'
         )
-    lines.append(f'The file has {theirs}; the model {mine}.')
+    if mine != theirs:
+        lines.append(f'The file has {theirs}; the model {mine}.')
     lines += _config_remedies(found, same_size=mine == theirs)
     if remedy is not None:
         return '\n'.join([*lines, remedy])
@@ -254,6 +255,11 @@ def _config_remedies(found: Comparison, same_size: bool) -> list[str]:
         lines.append(
             f'The file distinguishes {theirs} classes, the model {ours}: set num_classes={theirs} '
             'of the head, or give the file that was trained for this config.'
+        )
+    elif found.mismatched and all(one.endswith('pos_embed') for one in found.mismatched):
+        lines.append(
+            "The file's position table is for other clips: set the model's img_size and num_frames "
+            'to those it was trained with.'
         )
     elif found.mismatched or not same_size:
         lines.append(

@@ -63,7 +63,7 @@ def first_few(names: Iterable[str], limit: int = 8) -> str:
 
 
 def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> str:
-    """An encoder by its size: "ViT-B: 12 blocks, 768 wide, patch 2x16x16, 3 channels".
+    """An encoder by its size: "ViT-B: 12 blocks, 768 wide, patch 2x16x16, 3 channels, 1568 tokens".
 
     Args:
         state: Weights in our names.
@@ -77,4 +77,6 @@ def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> 
     width, channels, *size = patch.shape
     kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
     sides = 'x'.join(map(str, size))
-    return f'{kind}: {depth} blocks, {width} wide, patch {sides}, {channels} channels'
+    table = state.get(f'{prefix}pos_embed')
+    tokens = '' if table is None or table.ndim != 3 else f', {table.shape[1]} tokens'
+    return f'{kind}: {depth} blocks, {width} wide, patch {sides}, {channels} channels{tokens}'

@@ -30,16 +30,17 @@ class ClipSampling:
         stride: frames from one frame of a clip to the next; None divides the video into equal
             parts and takes one frame from each.
         clips: clips per video, evenly spaced; a single clip is from the middle.
-        size: the shorter side is resized to this many pixels, then a centre square is cropped.
+        size: the shorter side is resized to this many pixels, then a centre square is cropped. Or
+            (height, width): the whole frame is resized to it.
     """
 
     frames: int = 16
     stride: int | None = 4
     clips: int = 1
-    size: int = 224
+    size: int | tuple[int, int] = 224
 
     def pipeline(self, backend: str = 'pyav') -> list[dict]:
-        """Transforms from a file name to ``inputs`` (clips, C, frames, size, size), uint8, RGB."""
+        """Transforms from a file name to ``inputs`` (clips, C, frames, H, W), uint8, RGB."""
         return [
             *self._open_and_sample(backend),
             dict(type='amd_mm.VideoDecode'),
@@ -55,6 +56,8 @@ class ClipSampling:
         ]
 
     def _resize_and_crop(self) -> list[dict]:
+        if not isinstance(self.size, int):
+            return [dict(type='mmaction.Resize', scale=self.size[::-1], keep_ratio=False)]
         return [
             dict(type='mmaction.Resize', scale=(-1, self.size)),
             dict(type='mmaction.CenterCrop', crop_size=self.size),
@@ -69,7 +72,7 @@ class ClipSampling:
         those of :meth:`pipeline`.
 
         Yields:
-            (B, 3, frames, size, size) of at most ``batch_size`` clips, uint8, RGB.
+            (B, 3, frames, H, W) of at most ``batch_size`` clips, uint8, RGB.
 
         Raises:
             UnreadableVideoError: the video cannot be opened or decoded.
@@ -90,6 +93,13 @@ class ClipSampling:
                 yield torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).contiguous()
                 first = later.min(initial=reader.length)
                 kept = {position: frame for position, frame in kept.items() if position >= first}
+
+
+def input_size(backbone: Any) -> int | tuple[int, int]:
+    """Pixels that a backbone was trained with: the side of a square, or height and width."""
+    (_, rows, columns), (_, height, width) = backbone.token_grid, backbone.patch_shape
+    size = rows * height, columns * width
+    return size[0] if size[0] == size[1] else size
 
 
 def stride_of(cfg: Config, default: int | None = 4) -> int | None:
@@ -113,16 +123,18 @@ def find_pipeline(cfg: Config, backbone: Any) -> list[dict]:
             return pipeline
     if cfg.get('test_pipeline'):
         return cfg.test_pipeline
-    grid, patch = backbone.token_grid, backbone.patch_shape
-    size = grid[1] * patch[1]
+    size = input_size(backbone)
     if backbone.input_dims == 5:
-        return ClipSampling(grid[0] * patch[0], stride_of(cfg), size=size).pipeline()
-    return [
-        dict(type='amd_mm.LoadImage'),
-        dict(type='mmpretrain.ResizeEdge', scale=size, edge='short', backend='pillow'),
-        dict(type='mmpretrain.CenterCrop', crop_size=size),
-        dict(type='mmpretrain.PackInputs'),
-    ]
+        frames = backbone.token_grid[0] * backbone.patch_shape[0]
+        return ClipSampling(frames, stride_of(cfg), size=size).pipeline()
+    if isinstance(size, int):
+        resizing = [
+            dict(type='mmpretrain.ResizeEdge', scale=size, edge='short', backend='pillow'),
+            dict(type='mmpretrain.CenterCrop', crop_size=size),
+        ]
+    else:
+        resizing = [dict(type='mmpretrain.Resize', scale=size, backend='pillow')]
+    return [dict(type='amd_mm.LoadImage'), *resizing, dict(type='mmpretrain.PackInputs')]
 
 
 def read_sample(
@@ -183,8 +195,8 @@ def read_clips(
     Raises:
         VideoError: if a file cannot be read.
     """
-    (steps, rows, _), (tubelet, side, _) = backbone.token_grid, backbone.patch_shape
-    pipeline = ClipSampling(steps * tubelet, stride, size=rows * side).pipeline(backend)
+    frames = backbone.token_grid[0] * backbone.patch_shape[0]
+    pipeline = ClipSampling(frames, stride, size=input_size(backbone)).pipeline(backend)
     clips = torch.cat([read_sample(pipeline, path)['inputs'] for path in paths])  # (B, 3, T, H, W)
     return clips if backbone.input_dims == 5 else clips[:, :, 0]
 

@@ -98,8 +98,8 @@ def test_wrong_width_names_the_first_weights_and_both_shapes():
         'patch_embed.projection.weight: file (24, 3, 2, 8, 8), model (12, 3, 2, 8, 8)',
         'blocks.{0-2}.norm1.weight: file (24,), model (12,)',
         'and 35 more',
-        'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels; '
-        'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels.',
+        'The file has ViT: 3 blocks, 24 wide, patch 2x8x8, 3 channels, 32 tokens; '
+        'the model ViT: 3 blocks, 12 wide, patch 2x8x8, 3 channels, 32 tokens.',
         'embed_dims',
     ):
         assert line in text
@@ -211,8 +211,10 @@ def test_a_learned_table_is_resampled(cls, changes, old, new):
     target = backbone(cls, use_learnable_pos_emb=True, **changes)
     state = weights(source)
     if old is None:
-        with pytest.raises(CheckpointMismatchError, match='pos_embed'):
+        with pytest.raises(CheckpointMismatchError, match='pos_embed') as error:
             load_encoder(target, state, logger=None)
+        for part in ('3 channels, 32 tokens; the model', '3 channels, 144 tokens.', 'num_frames'):
+            assert part in str(error.value)
         return
     report = load_encoder(target, state, logger=None)
     assert report.recomputed == {'pos_embed': f'resampled from {old} to {new} tokens'}
