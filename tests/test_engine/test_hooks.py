@@ -100,6 +100,16 @@ def test_throughput_counts_clips_and_waiting(tmp_path, monkeypatch):
     assert list(shares) == pytest.approx([0.01 / 0.04] * 8)
 
 
+def test_times_do_not_follow_the_wall_clock(tmp_path, monkeypatch):
+    wall = itertools.count(2e9, -100)
+    monkeypatch.setattr('time.time', lambda: next(wall))
+    runner = toy_runner(tmp_path, custom_hooks=[dict(type='amd_mm.ThroughputHook')])
+    runner.train()
+    for name in ('time', 'data_time', 'clips_per_s'):
+        assert min(runner.message_hub.get_scalar(f'train/{name}').data[0]) >= 0
+    assert len(runner.message_hub.get_scalar('train/clips_per_s').data[0]) == 8
+
+
 def test_every_step_is_seeded(tmp_path):
 
     class Draw(Hook):

@@ -1,9 +1,15 @@
+import time
+from types import SimpleNamespace
+
 from amd_mm.registry import HOOKS
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, iter_timer_hook
 from mmengine.runner import Runner
 
 from ..utils import DataBatch, count_clips
+
+# MMEngine's IterTimerHook takes the wall clock, which may be set while a run lasts.
+iter_timer_hook.time = SimpleNamespace(time=time.monotonic)
 
 
 @HOOKS.register_module()
@@ -37,9 +43,9 @@ class ThroughputHook(Hook):
         hub = runner.message_hub
         if 'train/time' not in hub.log_scalars:
             return
-        time = float(hub.get_scalar('train/time').mean(self.window))
-        data_time = float(hub.get_scalar('train/data_time').mean(self.window))
-        if time > 0:
+        seconds = float(hub.get_scalar('train/time').mean(self.window))
+        waiting = float(hub.get_scalar('train/data_time').mean(self.window))
+        if seconds > 0:
             clips = count_clips(data_batch) * get_world_size()
-            hub.update_scalar('train/clips_per_s', clips / time)
-            hub.update_scalar('train/data_share', data_time / time)
+            hub.update_scalar('train/clips_per_s', clips / seconds)
+            hub.update_scalar('train/data_share', waiting / seconds)
