@@ -92,6 +92,18 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> object:
         return (yield)
 
 
+@pytest.fixture
+def name_not_utf8(tmp_path: Path) -> str:
+    """A file name whose bytes are not UTF-8; skips where file systems refuse it."""
+    name = os.fsdecode(b'caf\xe9.mp4')
+    try:
+        (tmp_path / name).touch()
+    except OSError:
+        pytest.skip('this file system has UTF-8 names only')
+    (tmp_path / name).unlink()
+    return name
+
+
 def real_data_folder() -> Path:
     """The folder of real test inputs, ``$AMD_MM_TEST_DATA`` or ``../shared/data``; or skip."""
     named = os.environ.get('AMD_MM_TEST_DATA')

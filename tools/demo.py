@@ -18,6 +18,7 @@ import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import ClipSampling, load_model, predict
 from amd_mm.datasets import BACKENDS
+from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.label_map import read_label_map
 from amd_mm.visualization.video import check_output, write_annotated_video
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     head = getattr(model, 'cls_head', None) or getattr(model, 'head', None)
     labels = args.labels and read_label_map(args.labels, getattr(head, 'num_classes', None))
     rows = predict(model, args.video, sampling, labels=labels, backend=args.backend)
-    print(f'{args.video}:')
+    print(printable(f'{args.video}:'))
     for name, value in rows:
         print(f'  {100 * value:5.1f} %  {name}')
     if args.out is not None:

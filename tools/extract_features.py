@@ -43,6 +43,7 @@ import torch
 from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of
 from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
 from amd_mm.datasets.inference import input_size
+from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, extract, file_names
 from mmengine.config import Config
@@ -167,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
     named = [(names[index], reason) for index, reason in problems]
     folder.list_unreadable(named)
     for name, reason in named[:20]:
-        print(f'unreadable: {name}: {reason}')
+        print(printable(f'unreadable: {name}: {reason}'))
     print(f'{missing - len(named)} written, {len(named)} unreadable', end='')
     print(f', see {osp.join(args.out, UNREADABLE)}' if named else '')
     return int(len(named) == len(files) or bool(args.strict and named))

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
+from amd_mm.datasets.video_reader import printable
 from mmengine.utils import ProgressBar
 
 
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, outcome in sorted(outcomes.items()):
         if outcome.remark:
             result = 'kept, but damaged' if outcome.finished else 'failed'
-            print(f'{result}: {name}: {outcome.remark}')
+            print(printable(f'{result}: {name}: {outcome.remark}'))
     failed = sum(not outcome.finished for outcome in outcomes.values())
     print(f'{len(names) - failed} of {len(names)} videos are in {args.dst}, {failed} failed')
     return 1 if failed else 0

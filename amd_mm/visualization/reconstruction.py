@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor, nn
 
+from ..datasets.video_reader import printable
 from ..errors import ConfigError
 from ..models.algorithms import Reconstruction
 from ..models.utils import token_mask
@@ -163,7 +164,7 @@ def reconstruction_figure(
         for axes, frame in zip(panels[-1], frames):
             axes.set_xlabel(f'frame {frame + 1}', fontsize=8, color='.3')
         if names is not None:
-            block.suptitle(names[number], fontsize=10, color='.3')
+            block.suptitle(printable(names[number]), fontsize=10, color='.3')
     figure.suptitle(title)
     figure.supxlabel(note, fontsize=8, color='.3')
     return figure
@@ -185,7 +186,7 @@ def _still_figure(
     for column, (caption, clips) in zip(panels.T, views.items()):
         shown += [(_show(axes, clip[:, 0]), clip) for axes, clip in zip(column, clips)]
         column[0].set_title(caption, fontsize=9)
-    for row, name in zip(panels, names or ()):
+    for row, name in zip(panels, map(printable, names or ())):
         # The ends of file names distinguish them.
         row[0].set_ylabel(name if len(name) <= 24 else f'…{name[-23:]}', color='.3')
     figure.suptitle(title)

@@ -131,6 +131,12 @@ def test_a_list_with_bad_videos(tmp_path, tiny_video_folder, checkpoint, capsys)
     assert not (tmp_path / 'out/unreadable.txt').exists()
 
 
+def test_a_name_that_is_not_utf8(tmp_path, checkpoint, name_not_utf8, capsys):
+    (tmp_path / name_not_utf8).write_bytes(b'no video')
+    assert extract(checkpoint, tmp_path, '--out', tmp_path / 'out') == 1
+    assert 'unreadable: caf\ufffd.mp4: ' in capsys.readouterr().out
+
+
 def test_wrong_calls(tmp_path, tiny_video_folder, checkpoint, capsys):
     out = ('--out', tmp_path / 'out')
     for call, said in (

@@ -1,6 +1,7 @@
 """tools/demo.py: the right classes, in print and in the picture."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +90,12 @@ def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
         out = capsys.readouterr().out
         assert f'config: {tmp_path}/config.py' in out
         check(out, video)
+
+
+def test_a_name_that_is_not_utf8(video, checkpoint, tmp_path, name_not_utf8, capsys):
+    path = shutil.copy(video, tmp_path / name_not_utf8)
+    assert demo(path, checkpoint, '--frames', 8, '--clips', 1) == 0
+    assert '/caf\ufffd.mp4:\n' in capsys.readouterr().out
 
 
 def test_errors_are_sentences(video, checkpoint, tmp_path, capsys):

@@ -64,6 +64,13 @@ def test_the_tree_is_kept_and_sides_shrink(needs_ffmpeg, tmp_path, make_video, c
     assert '3 of 4 videos are in' in out and '1 failed' in out
 
 
+def test_a_name_that_is_not_utf8(needs_ffmpeg, tmp_path, name_not_utf8, capsys):
+    (tmp_path / 'src').mkdir()
+    (tmp_path / 'src' / name_not_utf8).write_text('text')
+    assert run(tmp_path / 'src', tmp_path / 'dst') == 1
+    assert 'failed: caf\ufffd.mp4: ' in capsys.readouterr().out
+
+
 def test_covers_are_left_out(needs_ffmpeg, tmp_path, make_video):
     (tmp_path / 'src').mkdir()
     clip = make_video(tmp_path / 'clip.mp4', frames=10)

@@ -68,7 +68,7 @@ def test_frames_are_evenly_spaced(most: int, shown: range) -> None:
 def test_pictures_with_names_and_note(tmp_path: Path, end: str) -> None:
     path = tmp_path / 'new' / f'picture{end}'
     result = reconstruction(frames=2, clips=2)
-    draw_reconstruction(result, PATCH, path, ['first', 'an $1$'], BORROWED)
+    draw_reconstruction(result, PATCH, path, ['caf\udce9.mp4', 'an $1$'], BORROWED)
     if end == '.png':
         assert cv2.imread(str(path)).min() == 0
     elif end == '.gif':

@@ -128,8 +128,7 @@ class GeneratingNeck(AlignmentNeck):
         teacher_dims: Width of the teacher.
         num_pairs: Pairs of layers.
         grid: The clip's tokens along (time, height, width).
-        generator_depth: Blocks of a generator.
-        generator_heads: Attention heads of a generator; of width 64 by default.
+        generator_depth: Blocks of a generator, whose attention heads are 64 wide.
         pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
         fused_attention: False uses MMAction2's own attention.
         loss: Config of the distance.
@@ -153,7 +152,6 @@ class GeneratingNeck(AlignmentNeck):
         num_pairs: int,
         grid: Grid,
         generator_depth: int = 2,
-        generator_heads: int | None = None,
         pos_embed_type: str = 'sincos_1d',
         fused_attention: bool = True,
         loss: dict = L2,
@@ -174,7 +172,7 @@ class GeneratingNeck(AlignmentNeck):
             MaskTokenBlocks(
                 teacher_dims,
                 generator_depth,
-                generator_heads or max(teacher_dims // 64, 1),
+                max(teacher_dims // 64, 1),
                 grid,
                 pos_embed_type=pos_embed_type,
                 fused_attention=fused_attention,
