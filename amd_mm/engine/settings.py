@@ -55,8 +55,23 @@ def differences(asked: dict[str, list], now: dict[str, list]) -> list[str]:
     for key in asked.keys() & now.keys():
         pair = next(((a, b) for a, b in zip(asked[key], now[key]) if a != b), None)
         if pair:
-            lines.append(f'{key}: {pair[0]} was asked for, {pair[1]} is in force')
+            lines.append(_difference(key, *pair))
     return sorted(lines)
+
+
+def _difference(key: str, asked: Any, now: Any) -> str:
+    return f'{key}: {asked} was asked for, {now} is in force'
+
+
+def unused(runner: Runner) -> list[str]:
+    """Values of the config's optimiser that no group of the optimiser has."""
+    asked = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    lines = []
+    for key, value in asked.items():
+        found = [group[key] for group in optimizer_groups(runner) if key in group]
+        if found and value not in found:
+            lines.append(_difference(f'optim_wrapper.optimizer.{key}', value, max(found)))
+    return lines
 
 
 def check_schedule(runner: Runner, checkpoint: dict) -> None:

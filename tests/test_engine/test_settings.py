@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from amd_mm.engine.settings import describe_optimizer, schedule_end
 from amd_mm.errors import CheckpointError
+from mmengine.config import Config
 
 from .toy import ToyData, toy_runner
 
@@ -64,6 +65,16 @@ def test_a_resumed_run_names_the_settings_that_its_checkpoint_replaced(former, t
     assert 'ends at epoch 2, and the run at 4 (train_cfg.max_epochs)' in log
     assert 'learning rate   1.000e-01 at its peak' in log
     assert describe_optimizer(runner) == 'AdamW, weight_decay 0.05, betas (0.9, 0.999)'
+
+
+def test_a_rate_that_no_parameter_has_is_named(tmp_path):
+    """MMEngine scales the rate; a run by train.py is told the scaled one."""
+    optimizer = dict(type='AdamW', lr=0.1, weight_decay=0.05, betas=(0.9, 0.999))
+    cfg = Config(dict(optim_wrapper=dict(optimizer=optimizer)))
+    scale = dict(enable=True, base_batch_size=4)
+    log = warnings_of(run(tmp_path, cfg=cfg, auto_scale_lr=scale))
+    assert 'optim_wrapper.optimizer.lr: 0.1 was asked for, 0.05 is in force' in log
+    assert log.count('in force') == 1
 
 
 @pytest.mark.parametrize('schedule', [SCHEDULE[1:], SCHEDULE[::-1], None])

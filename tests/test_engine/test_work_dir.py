@@ -5,8 +5,12 @@ import sys
 import time
 
 import pytest
+from amd_mm.engine import launch
 from amd_mm.engine.work_dir import locked
 from amd_mm.errors import ConfigError
+from mmengine.config import Config
+
+from tests.test_tools.tool_scripts import load_tool
 
 FORK = multiprocessing.get_context('fork')
 
@@ -42,6 +46,28 @@ def test_the_second_run_refuses_and_a_killed_one_leaves_no_lock(tmp_path):
     with locked(tmp_path):
         assert try_to_hold(tmp_path) == 7
     assert try_to_hold(tmp_path) == 0
+
+
+def test_the_training_tool_holds_its_work_folder(tmp_path, monkeypatch):
+    cfg = Config(dict(launcher='none', work_dir=str(tmp_path)))
+    tool = load_tool('train')
+    monkeypatch.setattr(tool, 'build_config', lambda args: cfg)
+    monkeypatch.setattr(launch, 'scale_learning_rate', lambda *arguments: None)
+    tried = []
+
+    def build(*arguments):
+        tried.append(try_to_hold(tmp_path))
+        raise ConfigError('enough')
+
+    monkeypatch.setattr(launch, 'build_training', build)
+    with pytest.raises(SystemExit, match='enough'):
+        tool.main(['config.py'])
+    assert tried == [7]
+    monkeypatch.setenv('RANK', '1')
+    cfg.launcher = 'pytorch'
+    with pytest.raises(SystemExit, match='enough'):
+        tool.main(['config.py', '--launcher', 'pytorch'])
+    assert tried == [7, 0]  # only the first process holds it
 
 
 @pytest.mark.parametrize('error', [OSError, None])

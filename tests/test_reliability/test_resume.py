@@ -119,6 +119,8 @@ def test_killed_and_resumed(config, whole, tmp_path):
     assert process.exitcode == -signal.SIGKILL
     train(config, tmp_path, '--resume')
     assert_same_run(tmp_path, whole, [*range(1, 9), *range(7, 13)])
+    written = Config.fromfile(tmp_path / config.name)  # starts the run again
+    assert not written.resume and written.load_from is None
 
 
 def test_stopped_twice_and_resumed(config, whole, tmp_path, monkeypatch, capfd):

@@ -48,6 +48,8 @@ class RunSummaryHook(Hook):
                 f'weights: --cfg-options load_from={runner._load_from}, without --resume\n  '
                 + '\n  '.join(replaced)
             )
+        elif lacking := settings.unused(runner):
+            runner.logger.warning('\n  '.join(['the optimiser has other values:', *lacking]))
         batch = next(iter(lines.values()))
         former = runner.message_hub.get_info('clips_per_step', batch)  # of the checkpoint
         runner.message_hub.update_info('clips_per_step', batch)
