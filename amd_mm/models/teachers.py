@@ -52,6 +52,9 @@ class FrozenTeacher(BaseModule):
             autocast; norms and the residual stream stay in float32. A device without bfloat16 units
             uses ``float32`` instead.
         random_init: Use random weights, for tests.
+        standardize: Give each channel of a layer mean 0 and variance 1 over the tokens of the
+            batch, for teachers whose features are large and nearly constant. Then predicting the
+            mean costs 1 (L2). The papers do not.
 
     Raises:
         ConfigError: If there is neither a checkpoint nor ``random_init``, or both; or if a layer is
@@ -65,10 +68,12 @@ class FrozenTeacher(BaseModule):
         checkpoint: str | None = None,
         dtype: str = 'float32',
         random_init: bool = False,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         check_weights(checkpoint, random_init, 'a pre-trained VideoMAE, MAE, AMD or MMAction2 file')
         self.dtype = choose_dtype(dtype)
+        self.standardize = standardize
         self.backbone = MODELS.build(backbone)
         self.layers = list(layers)
         if self.layers[-1] > self.backbone.depth:
@@ -129,7 +134,8 @@ class FrozenTeacher(BaseModule):
         """
         with self.autocast(patches.device):
             encoded = self.backbone.encode(patches, token_ids, layers=self.layers, stop_early=True)
-        return [layer.float() for layer in encoded.layers]
+        layers = [layer.float() for layer in encoded.layers]
+        return [standardize_channels(layer) for layer in layers] if self.standardize else layers
 
 
 @MODELS.register_module()
@@ -225,6 +231,12 @@ class FrozenClassifier(BaseModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images: (B, C, H, W) -> (B, classes), float32."""
         return self.classifier(images, mode='tensor').float()
+
+
+def standardize_channels(tokens: Tensor) -> Tensor:
+    """Mean 0 and variance 1 of each channel of (B, K, C)."""
+    deviation, mean = torch.std_mean(tokens, dim=(0, 1))  # -> (C,)
+    return (tokens - mean) / (deviation + 1e-6)
 
 
 def check_weights(checkpoint: str | None, random_init: bool, example: str) -> None:

@@ -1,4 +1,6 @@
-# Quickstart: the teacher, larger than the student and pre-trained for longer.
+# Quickstart: the shipped teacher, larger than the student and pre-trained for much longer, on other
+# videos.
 _base_ = 'quickstart_videomae_student.py'
 model = dict(backbone=dict(embed_dims=144, depth=5))
-train_cfg = dict(max_iters=1000)
+train_dataloader = dict(dataset=dict(data_root='work_dirs/quickstart/teacher-videos/unlabelled'))
+train_cfg = dict(max_iters=4000)

@@ -4,8 +4,8 @@
 
 A teacher (MAE) and then its small student (TinyMIM) learn from 1297 digits without labels. The
 student is fine-tuned with three labels per class, and so is the same network from scratch, with the
-same labels, steps and settings. The digits come with scikit-learn. Interrupted, the same command
-continues; finished steps are skipped.
+same labels, steps and settings. The digits come with scikit-learn. Installs what is missing first.
+Interrupted, the same command continues; finished steps are skipped.
 """
 
 import argparse
@@ -16,9 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import Runner, Step, StepError
+from steps import ROOT, Runner, Step, StepError, ensure_installed
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs' / 'quickstart_image'
 PRETRAINED, FINETUNED = 'epoch_40.pth', 'epoch_300.pth'  # the last checkpoints of the runs
 CAPTIONS = dict(scratch='from scratch', tinymim='TinyMIM, then fine-tuned')
@@ -115,9 +114,7 @@ def run(out: Path, seeds: Sequence[int]) -> str:
     if not (out / 'images').exists():
         write_images(out / 'images')
     tuned, scratch = ([finetune(out, s, seed) for seed in seeds] for s in ('tinymim', 'scratch'))
-    runner = Runner(sys.executable)
-    runner.run(pretrain(out), scratch)
-    runner.run(*([step] for step in tuned))
+    Runner().run([pretrain(out), scratch], [[step] for step in tuned])
     scores = {start: [accuracy(out / f'{start}-{seed}') for seed in seeds] for start in CAPTIONS}
     text = table(scores, seeds)
     (out / 'results.md').write_text(text)
@@ -127,10 +124,11 @@ def run(out: Path, seeds: Sequence[int]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run everything and show the table."""
     args = parse_args(arguments)
+    ensure_installed()
     started = time.monotonic()
     try:
         text = run(args.out.resolve(), args.seeds)
-    except (StepError, ImportError) as error:
+    except StepError as error:
         sys.exit(f'\ndigits.py: {error}')
     except KeyboardInterrupt:
         sys.exit('\ndigits.py: interrupted; the same command continues')

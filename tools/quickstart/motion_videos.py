@@ -2,9 +2,9 @@
 
     python tools/quickstart/motion_videos.py OUT [--videos DIR]
 
-Every video shows textured shapes over a textured background. Their look and their places do not
-depend on the class: the class is their motion, which a single frame does not show. Played
-backwards, a video shows the opposite class.
+Every video shows three shapes over a dark background. Colours are the same in all videos; forms,
+sizes and places do not depend on the class. The class is the motion of the shapes, which a single
+frame does not show. Played backwards, a video shows the opposite class.
 
 OUT gets `unlabelled/motions` (training videos), `heldout`, and the lists `train.txt` and
 `heldout.txt` in MMAction2's format; with --videos also `unlabelled/yours`, small excerpts of the
@@ -15,44 +15,43 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import amd_mm  # noqa: F401, its import-time fixes come first
 import av
 import cv2
 import numpy as np
-from amd_mm.datasets import UnreadableVideoError, find_videos, open_video
 
 MOTIONS = ('left', 'right', 'up', 'down', 'clockwise', 'counter-clockwise', 'grow', 'shrink')
 DIRECTIONS = dict(left=(-1, 0), right=(1, 0), up=(0, -1), down=(0, 1))
+COLOURS = ((240, 180, 60), (90, 190, 250), (250, 120, 130))  # of the three shapes, RGB
+BACKGROUND = (32, 34, 44)
 SIDE = 64  # pixels of a frame
 NUM_FRAMES = 20
 FPS = 10
-NUM_SHAPES = 3
-RADIUS = (7.0, 24.0)  # pixels
+RADIUS = (6.0, 22.0)  # pixels
 SPEED = (3.0, 5.0)  # pixels per frame
-ORBIT = (6.0, 9.0)  # radius of rotations, pixels
-GROWTH = (0.12, 0.18)  # of the radius' logarithm, per frame
-CONTRAST = 0.8  # of a shape's texture
+ORBIT = (7.0, 10.0)  # radius of rotations, pixels
+GROWTH = (0.11, 0.15)  # of the radius' logarithm, per frame
+FADE = 0.15  # shapes fade in and out over this share of the range of sizes
 EXCERPT = 64  # frames of an excerpt
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A textured shape.
+    """A shape.
 
     Attributes:
         sprite: (64, 64, 4) float32: RGB up to 255 and opacity up to 1.
         place: (2,), x and y in pixels at time 0.
-        log_radius: Logarithm of the radius in pixels at time 0.
+        size: Place in the range of sizes at time 0, from 0 to 1.
     """
 
     sprite: np.ndarray
     place: np.ndarray
-    log_radius: float
+    size: float
 
 
 @dataclass(frozen=True)
@@ -87,59 +86,42 @@ class Pace:
         return self.growth * time * dict(grow=1, shrink=-1).get(motion, 0)
 
 
-def make_noise(random: np.random.Generator, cells: int, side: int) -> np.ndarray:
-    """Smooth colour noise (side, side, 3)."""
-    grid = random.standard_normal((cells, cells, 3)).astype(np.float32)
-    return cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
-
-
-def make_background(random: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) float32."""
-    level = random.uniform(40, 80, 3).astype(np.float32)
-    return level + 9 * make_noise(random, 4, SIDE) + 5 * make_noise(random, 16, SIDE)
-
-
-def make_sprite(random: np.random.Generator) -> np.ndarray:
-    """A random form with a random texture, (64, 64, 4) float32."""
+def make_sprite(random: np.random.Generator, colour: Sequence[int]) -> np.ndarray:
+    """A random form with stripes in two tones of a colour, (64, 64, 4) float32."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j].astype(np.float32)
     tilt = random.uniform(0, 2 * np.pi)
     u, v = (x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt))
-    form = random.integers(4)
     distance = (
         np.hypot(u, v),  # circle
         np.maximum(abs(u), abs(v)) * 1.3,  # square
         np.maximum(abs(u) * 1.2 + v * 0.6, -v) * 1.5,  # triangle
         abs(np.hypot(u, v) - 0.6) * 2.5,  # ring
-    )[form]
+    )[random.integers(4)]
     opacity = np.clip((0.95 - distance) * 8, 0, 1)
-    waves = random.uniform(2, 5)
-    texture = (
-        np.sin(u * waves * 2),
-        np.sin(u * waves) * np.sin(v * waves),
-        make_noise(random, 5, 64)[..., 0],
-    )[random.integers(3)]
-    first, second = random.uniform(130, 255, (2, 3))
-    mix = np.clip(texture[..., None] * CONTRAST + 0.5, 0, 1)
-    return np.dstack([first * mix + second * (1 - mix), opacity]).astype(np.float32)
+    tone = 0.8 + 0.2 * np.sin(6 * u)
+    return np.dstack([tone[..., None] * np.float32(colour), opacity]).astype(np.float32)
 
 
 def paint(frame: np.ndarray, shape: Shape, pace: Pace, motion: str, time: int) -> None:
     """Paint a shape at a time.
 
     A shape that leaves the picture enters on the opposite side, and one that has reached the
-    largest size starts again at the smallest, so the distribution of places and sizes is the same
-    at every time and for every motion.
+    largest size fades out and starts again at the smallest, so the distribution of places and
+    sizes is the same at every time and for every motion.
     """
     low, high = np.log(RADIUS)
-    size = shape.log_radius + pace.log_growth(motion, time) - low
-    radius = np.exp(low + size % (high - low))
+    size = (shape.size + pace.log_growth(motion, time) / (high - low)) % 1
+    radius = np.exp(low + size * (high - low))
+    opacity = min(1.0, size / FADE, (1 - size) / FADE)
     place = (shape.place + pace.shift(motion, time)) % SIDE
     for x in (place[0] - SIDE, place[0], place[0] + SIDE):
         for y in (place[1] - SIDE, place[1], place[1] + SIDE):
-            paint_sprite(frame, shape.sprite, x, y, radius)
+            paint_sprite(frame, shape.sprite, x, y, radius, opacity)
 
 
-def paint_sprite(frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radius: float) -> None:
+def paint_sprite(
+    frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radius: float, opacity: float
+) -> None:
     """Paint a sprite centred at (x, y), as far as it is inside the frame."""
     left, top = (max(int(value - radius), 0) for value in (x, y))
     right, bottom = (min(int(value + radius) + 2, SIDE) for value in (x, y))
@@ -149,7 +131,7 @@ def paint_sprite(frame: np.ndarray, sprite: np.ndarray, x: float, y: float, radi
     matrix = np.array([[scale, 0, x - radius - left], [0, scale, y - radius - top]])
     layer = cv2.warpAffine(sprite, matrix, (right - left, bottom - top))
     part = frame[top:bottom, left:right]
-    part += (layer[..., :3] - part) * layer[..., 3:]
+    part += (layer[..., :3] - part) * layer[..., 3:] * opacity
 
 
 def render(motion: str, seed: int) -> np.ndarray:
@@ -157,21 +139,19 @@ def render(motion: str, seed: int) -> np.ndarray:
 
     Args:
         motion: One of ``MOTIONS``.
-        seed: Decides background, shapes, places and pace. All videos of a seed have the same
-            middle frame.
+        seed: Decides shapes, places and pace. All videos of a seed have the same middle frame.
 
     Returns:
         (T, H, W, 3), uint8, RGB.
     """
     random = np.random.default_rng(seed)
-    background = make_background(random)
     shapes = [
         Shape(
-            sprite=make_sprite(random),
+            sprite=make_sprite(random, colour),
             place=random.uniform(0, SIDE, 2),
-            log_radius=random.uniform(*np.log(RADIUS)),
+            size=random.uniform(),
         )
-        for _ in range(NUM_SHAPES)
+        for colour in COLOURS
     ]
     pace = Pace(
         speed=random.uniform(*SPEED),
@@ -181,10 +161,10 @@ def render(motion: str, seed: int) -> np.ndarray:
     )
     frames = []
     for index in range(NUM_FRAMES):
-        frame = background.copy()
+        frame = np.full((SIDE, SIDE, 3), BACKGROUND, np.float32)
         for shape in shapes:
             paint(frame, shape, pace, motion, index - NUM_FRAMES // 2)
-        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+        frames.append(frame.astype(np.uint8))
     return np.stack(frames)
 
 
@@ -228,6 +208,8 @@ def make_excerpts(source: Path, folder: Path, limit: int) -> list[str]:
     Returns:
         The reason for each video that could not be read.
     """
+    from amd_mm.datasets import find_videos
+
     names = find_videos(str(source))
     chosen = [names[int(place)] for place in np.linspace(0, len(names) - 1, min(len(names), limit))]
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,6 +223,8 @@ def make_excerpts(source: Path, folder: Path, limit: int) -> list[str]:
 
 def make_excerpt(source: Path, path: Path) -> str | None:
     """Write the middle of a video with a short side of 64 pixels; returns an error message."""
+    from amd_mm.datasets import UnreadableVideoError, open_video
+
     if path.exists():
         return None
     try:
@@ -259,23 +243,29 @@ def make_excerpt(source: Path, path: Path) -> str | None:
 
 
 def run_parallel(jobs: Sequence[Callable], title: str) -> list:
-    """Run jobs on all cores and print the progress; their results in any order."""
+    """Run jobs on all cores and print the progress; their results in order."""
     results = []
     workers = ProcessPoolExecutor(os.cpu_count(), initializer=partial(cv2.setNumThreads, 1))
     with workers as pool:
-        for number, job in enumerate(as_completed([pool.submit(job) for job in jobs]), start=1):
-            results.append(job.result())
-            if number % max(1, len(jobs) // 5) == 0:
-                print(f'{title}: {100 * number // len(jobs)} %', flush=True)
+        for result in pool.map(run_job, jobs, chunksize=8):
+            results.append(result)
+            if len(results) % max(1, len(jobs) // 10) == 0:
+                print(f'{title}: {100 * len(results) // len(jobs)} %', flush=True)
     return results
+
+
+def run_job(job: Callable) -> object:
+    """Call a job, in a process of the pool."""
+    return job()
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Read the command line and make the videos."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder for the videos')
-    parser.add_argument('--train', type=int, default=2048, help='training videos')
-    parser.add_argument('--heldout', type=int, default=1024, help='held-out videos')
+    parser.add_argument('--train', type=int, default=1024, help='training videos')
+    parser.add_argument('--heldout', type=int, default=768, help='held-out videos')
+    parser.add_argument('--first-seed', type=int, default=0, help='of the videos, see render()')
     parser.add_argument('--videos', type=Path, help='a folder of your own videos')
     parser.add_argument('--max-videos', type=int, default=256, help='maximum of your own videos')
     args = parser.parse_args(arguments)
@@ -286,8 +276,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
             sys.exit(f'--videos: {error}')
         for problem in problems:
             print(f'left out: {problem}')
-    make_labelled(args.out, 'unlabelled/motions', args.train, 0, 'train.txt')
-    make_labelled(args.out, 'heldout', args.heldout, 10**6, 'heldout.txt')  # the last file
+    first = args.first_seed
+    make_labelled(args.out, 'unlabelled/motions', args.train, first, 'train.txt')
+    make_labelled(args.out, 'heldout', args.heldout, first + 10**6, 'heldout.txt')  # the last file
 
 
 if __name__ == '__main__':

@@ -1,31 +1,40 @@
 """Show on small videos, on two CPU cores, that distillation works.
 
-Makes videos whose classes differ only in motion, pre-trains a tiny teacher on them (VideoMAE),
-distils a smaller student from it (AMD), and reports loss curves, reconstructions and how well
-frozen features separate the classes, compared with the same student pre-trained by VideoMAE alone
-and with random weights. Takes about six minutes after the installation, which it runs if needed.
-Interrupted, the same command continues; finished steps are skipped.
+Makes videos whose classes differ only in motion, distils a small student from a shipped teacher
+(AMD), trains the same student without a teacher for as many steps (VideoMAE), and reports losses,
+reconstructions, and what the frozen features know about the motions. Takes minutes after the
+installation, which it runs if needed. Interrupted, the same command continues; finished steps are
+skipped.
 """
 
 import argparse
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import Runner, Step, StepError
+from steps import ROOT, Chain, Runner, Step, StepError, ensure_installed
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
 CONFIGS = ROOT / 'configs' / 'quickstart'
+TEACHER = CONFIGS / 'quickstart_teacher.safetensors'
 # The last checkpoints of the configs' runs.
-TEACHER_CHECKPOINT = 'iter_1000.pth'
+TEACHER_CHECKPOINT = 'iter_4000.pth'
 STUDENT_CHECKPOINT = 'iter_600.pth'
-FINETUNED_CHECKPOINT = 'epoch_30.pth'
+# Seeds and numbers of the teacher's videos; none is among the student's.
+TEACHER_VIDEOS = ('--train', '4096', '--heldout', '0', '--first-seed', '5000000')
+NEXT = """
+Next, your own videos, with a public teacher (docs/model_zoo.md lists them):
+
+source .venv/bin/activate
+python tools/check_videos.py /my/videos
+python tools/train.py \\
+    configs/amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x4x1-200e_folder.py \\
+    --cfg-options train_dataloader.dataset.data_root=/my/videos \\
+    model.teacher.checkpoint=videomae-base.safetensors
+"""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,16 +48,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--videos', type=Path, help='a folder of your own videos to pre-train on as well'
     )
     parser.add_argument(
-        '--fine-tune',
-        action='store_true',
-        help='also fine-tune the students with few labels and test them (takes minutes more)',
-    )
-    parser.add_argument(
         '--seeds',
         type=int,
         nargs='+',
         default=[0],
-        help='repeat everything with these seeds (default: 0)',
+        help='train the students with each of these seeds (default: 0)',
+    )
+    parser.add_argument(
+        '--train-teacher',
+        action='store_true',
+        help='train the teacher too instead of using the shipped one (takes half an hour more)',
     )
     parser.add_argument(
         '--out',
@@ -66,135 +75,116 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def make_videos(out: Path, own: Path | None = None) -> Step:
-    """The step that makes the videos."""
-    command = [str(TOOLS / 'quickstart' / 'motion_videos.py'), str(out / 'videos')]
-    if own is not None:
-        command += ['--videos', str(own.resolve())]
-    return Step('videos', command, out / 'videos' / 'heldout.txt')
+def make_videos(folder: Path, options: Sequence[str] = ()) -> Step:
+    """The step that makes videos."""
+    command = [str(TOOLS / 'quickstart' / 'motion_videos.py'), str(folder), *options]
+    return Step(folder.name, command, folder / 'heldout.txt', seconds=10)
 
 
-def train(run: Path, config: str, seed: int, checkpoint: str, options: Sequence[str]) -> Step:
+def train(
+    run: Path,
+    config: str,
+    videos: Path,
+    checkpoint: str,
+    seconds: float,
+    seed: int = 0,
+    options: Sequence[str] = (),
+) -> Step:
     """The step that trains a config in the folder ``run``; resumes if it was interrupted."""
     command = [str(TOOLS / 'train.py'), str(CONFIGS / config), '--work-dir', str(run), '--resume']
-    command += ['--seed', str(seed), '--cfg-options', *options]
-    return Step(f'{run.name} ({run.parent.name})', command, run / checkpoint)
+    command += ['--seed', str(seed), '--cfg-options']
+    command += [f'train_dataloader.dataset.data_root={videos / "unlabelled"}', *options]
+    name = f'{run.name} {seed}' if seed else run.name
+    return Step(name, command, run / checkpoint, seconds)
 
 
-def pretrain(out: Path, seed: int) -> tuple[Step, Step, Step]:
-    """The steps that train teacher, AMD's student and VideoMAE's student of a seed."""
-    runs = out / f'seed{seed}'
-    data = f'train_dataloader.dataset.data_root={out / "videos" / "unlabelled"}'
-    teacher = train(
-        runs / 'teacher', 'quickstart_videomae_teacher.py', seed, TEACHER_CHECKPOINT, [data]
-    )
+def train_teacher(out: Path) -> list[Step]:
+    """The steps that make the teacher's file in OUT/teacher."""
+    videos, run = out / 'teacher-videos', out / 'teacher'
+    training = train(run, 'quickstart_videomae_teacher.py', videos, TEACHER_CHECKPOINT, 1200)
+    export = [str(TOOLS / 'quickstart' / 'export_teacher.py')]
+    file = run / TEACHER.name
+    return [
+        make_videos(videos, TEACHER_VIDEOS),
+        training,
+        Step('teacher file', [*export, str(training.output), str(file)], file, seconds=5),
+    ]
+
+
+def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
+    """A chain of one step each for AMD's and VideoMAE's student."""
+    runs, videos = out / f'seed{seed}', out / 'videos'
     amd = train(
         runs / 'student-amd',
         'quickstart_amd_student.py',
-        seed,
+        videos,
         STUDENT_CHECKPOINT,
-        [data, f'model.teacher.checkpoint={teacher.output}'],
+        seconds=75,
+        seed=seed,
+        options=[f'model.teacher.checkpoint={teacher}'],
     )
     videomae = train(
         runs / 'student-videomae',
         'quickstart_videomae_student.py',
-        seed,
+        videos,
         STUDENT_CHECKPOINT,
-        [data],
+        seconds=50,
+        seed=seed,
     )
-    return teacher, amd, videomae
+    return [[amd], [videomae]]
 
 
-def finetune(out: Path, seed: int, start: str, pretrained: Path | None) -> list[Step]:
-    """The steps that fine-tune a student with few labels and test it.
-
-    Args:
-        out: The quickstart's folder.
-        seed: Also decides which videos have a label.
-        start: ``scratch``, ``videomae`` or ``amd``.
-        pretrained: The student's checkpoint.
-    """
-    options = [
-        f'train_dataloader.dataset.data_root={out / "videos"}',
-        f'train_dataloader.dataset.subset_seed={seed}',
-    ]
-    if pretrained is not None:
-        options.append(f'model.backbone.pretrained={pretrained}')
-    tuning = train(
-        out / f'seed{seed}' / f'finetune-{start}',
-        'quickstart_finetune.py',
-        seed,
-        FINETUNED_CHECKPOINT,
-        options,
-    )
-    folder = out / f'seed{seed}' / f'test-{start}'
-    command = [
-        str(TOOLS / 'test.py'),
-        str(CONFIGS / 'quickstart_finetune.py'),
-        str(tuning.output),
-        '--work-dir',
-        str(folder),
-        '--dump',
-        str(folder / 'predictions.pkl'),
-        '--cfg-options',
-        f'test_dataloader.dataset.data_root={out / "videos"}',
-    ]
-    return [tuning, Step(f'test-{start} (seed{seed})', command, folder / 'predictions.pkl')]
-
-
-def chains_of(out: Path, seeds: Sequence[int], fine_tune: bool) -> list[list[Step]]:
-    """All trainings, as chains whose steps need the one before."""
-    chains = []
-    for seed in seeds:
-        teacher, amd, videomae = pretrain(out, seed)
-        longest, other = [teacher, amd], [videomae]
-        if fine_tune:
-            longest += finetune(out, seed, 'amd', amd.output)
-            other += finetune(out, seed, 'videomae', videomae.output)
-            other += finetune(out, seed, 'scratch', None)
-        chains += [longest, other]
-    return chains
-
-
-def make_report(out: Path, seeds: Sequence[int], fine_tune: bool) -> Step:
+def make_report(out: Path, seeds: Sequence[int], teacher: Path) -> Step:
     """The step that draws and probes."""
-    command = [str(TOOLS / 'quickstart' / 'report.py'), str(out), '--seeds', *map(str, seeds)]
-    if fine_tune:
-        command.append('--fine-tuned')
-    return Step('report', command, out / 'report' / 'results.md')
+    command = [str(TOOLS / 'quickstart' / 'report.py'), str(out), '--teacher', str(teacher)]
+    return Step(
+        'report',
+        [*command, '--seeds', *map(str, seeds)],
+        out / 'report' / 'results.md',
+        seconds=20 + 10 * len(seeds),
+    )
 
 
-def run(args: argparse.Namespace, python: str) -> Path:
-    """Run everything that is not finished; returns the table."""
-    out = args.out
+def plan(args: argparse.Namespace) -> list[list[Chain]]:
+    """All steps, as :meth:`Runner.run` takes them."""
+    out, teacher = args.out, TEACHER
+    own = [] if args.videos is None else ['--videos', str(args.videos.resolve())]
+    phases: list[list[Chain]] = [[[make_videos(out / 'videos', own)]]]
+    if args.train_teacher:
+        phases.append([train_teacher(out)])
+        teacher = phases[-1][0][-1].output
+    phases.append([chain for seed in args.seeds for chain in train_students(out, seed, teacher)])
+    phases.append([[make_report(out, args.seeds, teacher)]])
+    return phases
+
+
+def run(args: argparse.Namespace) -> Path:
+    """Run everything that is not finished; returns the report's folder."""
     if args.force:
-        for name in ('videos', *(f'seed{seed}' for seed in args.seeds)):
-            shutil.rmtree(out / name, ignore_errors=True)
-    shutil.rmtree(out / 'report', ignore_errors=True)  # always made anew
-    runner = Runner(python)
-    runner.run([make_videos(out, args.videos)])
-    runner.run(*chains_of(out, args.seeds, args.fine_tune))
-    report = make_report(out, args.seeds, args.fine_tune)
-    runner.run([report])
-    return report.output
+        for name in ('videos', 'teacher', *(f'seed{seed}' for seed in args.seeds)):
+            shutil.rmtree(args.out / name, ignore_errors=True)
+    shutil.rmtree(args.out / 'report', ignore_errors=True)  # always made anew
+    Runner().run(*plan(args))
+    return args.out / 'report'
 
 
 def main() -> None:
     """Install what is missing, run all steps and show the table."""
     args = parse_args()
+    ensure_installed()
     # Ended from outside, end the steps as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if subprocess.call(['bash', str(TOOLS / 'install.sh'), '--quickstart', '--again']):
-        sys.exit(1)
-    venv = os.environ.get('VIRTUAL_ENV') or ROOT / '.venv'
     started = time.monotonic()
     try:
-        table = run(args, str(Path(venv, 'bin', 'python')))
+        folder = run(args)
     except StepError as error:
         sys.exit(f'\nquickstart.sh: {error}')
     except KeyboardInterrupt:
         sys.exit('\nquickstart.sh: interrupted; the same command continues')
-    print(f'\n{table.read_text()}\nPictures and numbers: {table.parent}')
+    print(f'\n{(folder / "results.md").read_text()}')
+    for name in ('report.html', *(path.name for path in sorted(folder.glob('*.png')))):
+        print(folder / name)
+    print(NEXT)
     print(f'Took {time.monotonic() - started:.0f} s.')
 
 

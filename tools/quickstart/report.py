@@ -6,37 +6,58 @@ reads the runs below OUT and writes OUT/report.
 """
 
 import argparse
+import base64
+import html
 import json
 import logging
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import amd_mm  # noqa: F401, its import-time fixes come first
+import numpy as np
 import torch
+import torch.nn.functional as F
 from amd_mm.apis import Encoder, load_encoder, load_model, normalisation_of
-from amd_mm.evaluation.predictions import read_predictions
+from amd_mm.datasets import open_video
 from amd_mm.evaluation.probes import linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS, MODELS
 from amd_mm.visualization import draw_training_curves, save_figure, styled
-from amd_mm.visualization.reconstruction import borrowed_note, draw_reconstruction
+from amd_mm.visualization.plots import COLOURS
+from amd_mm.visualization.reconstruction import draw_reconstruction, reconstruct
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.config import Config
+from motion_videos import MOTIONS, NUM_FRAMES
 from torch import Tensor
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'quickstart'
-STUDENT, TEACHER, AMD = 'student-videomae', 'teacher', 'student-amd'
+RANDOM, VIDEOMAE, AMD, TEACHER = 'random', 'student-videomae', 'student-amd', 'teacher'
 CAPTIONS = {
-    'random': 'student, random weights',
-    STUDENT: 'student, VideoMAE alone',
+    RANDOM: 'student, random weights',
+    VIDEOMAE: 'student, VideoMAE alone',
     AMD: 'student, AMD',
-    TEACHER: 'teacher, VideoMAE',
+    TEACHER: 'teacher',
 }
-STARTS = {'random': 'scratch', STUDENT: 'videomae', AMD: 'amd'}  # of fine-tuning
-PROBES = {'linear': 'linear probe', 'neighbours': 'nearest neighbours', 'finetuned': 'fine-tuned'}
-CLASSES = 8
+BARS = {RANDOM: '.7', VIDEOMAE: COLOURS[0], AMD: COLOURS[1], TEACHER: COLOURS[2]}
+PROBES = dict(linear='linear probe', neighbours='nearest neighbours')
+PENALTIES = (1e-4, 1e-3, 1e-2)  # of the linear probe; smaller ones are never the best here
+NEIGHBOURS = 5
+FRAMES = 8  # of a clip
+SHOWN = (8, 28, 38)  # held-out clips in the pictures: left, clockwise, grow
+PICTURES = {
+    'accuracies.png': 'What the frozen features know about the motion',
+    'retrieval.png': 'The five nearest held-out clips',
+    'losses.png': 'Losses of pre-training',
+    'reconstruction.png': "What AMD's student sees and reconstructs",
+    'features.png': "The teacher's features, as far as the students know them",
+}
 
 Scores = dict[str, dict[str, list[float]]]
 """Accuracies from 0 to 1: model, then probe, then one value for each seed."""
+
+
+# ---------------------------------------------------------------- models and clips
 
 
 def random_student(folder: Path, seed: int) -> Encoder:
@@ -46,6 +67,17 @@ def random_student(folder: Path, seed: int) -> Encoder:
     model = MODELS.build(cfg.model)
     model.init_weights()
     return Encoder(model.backbone, **normalisation_of(cfg.model, images=False))
+
+
+def load_encoders(out: Path, seed: int, teacher: Path) -> dict[str, Encoder]:
+    """The students of a seed and the teacher."""
+    runs = out / f'seed{seed}'
+    return {
+        RANDOM: random_student(runs / VIDEOMAE, seed),
+        VIDEOMAE: load_encoder(runs / VIDEOMAE),
+        AMD: load_encoder(runs / AMD),
+        TEACHER: load_encoder((CONFIGS / 'quickstart_videomae_teacher.py', teacher)),
+    }
 
 
 def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
@@ -61,113 +93,266 @@ def read_clips(dataset: torch.utils.data.Dataset) -> tuple[Tensor, Tensor]:
     return torch.cat([sample['inputs'] for sample in samples]), torch.tensor(labels)
 
 
-def probe_all(out: Path, seeds: list[int]) -> Scores:
-    """Probe every model of every seed."""
-    clips = [
-        read_clips(labelled_videos(out / 'videos', name)) for name in ('train.txt', 'heldout.txt')
-    ]
-    scores: Scores = {name: dict(linear=[], neighbours=[]) for name in CAPTIONS}
-    for index, seed in enumerate(seeds, start=1):
-        runs = out / f'seed{seed}'
-        models = {'random': random_student(runs / STUDENT, seed)}
-        models.update({name: load_encoder(runs / name) for name in (STUDENT, AMD, TEACHER)})
-        for name, model in models.items():
-            train, test = (
-                (torch.cat([model.encode(part) for part in inputs.split(128)]), labels)
-                for inputs, labels in clips
-            )
-            scores[name]['linear'].append(linear_probe(train, test).accuracy)
-            scores[name]['neighbours'].append(nearest_neighbours(train, test).accuracy)
-        print(f'probes: {100 * index // len(seeds)} %', flush=True)
-    return scores
+def features_of(encoder: Encoder, clips: Tensor) -> Tensor:
+    """(N, C)."""
+    return torch.cat([encoder.encode(part) for part in clips.split(128)])
 
 
-def add_finetuned(scores: Scores, out: Path, seeds: list[int]) -> None:
-    """Add the accuracies after fine-tuning."""
-    for name, start in STARTS.items():
-        tests = [
-            read_predictions(out / f'seed{seed}' / f'test-{start}' / 'predictions.pkl')
-            for seed in seeds
-        ]
-        accuracies = [float((test.predicted == test.labels).mean()) for test in tests]
-        scores[name]['finetuned'] = accuracies
+# ---------------------------------------------------------------- numbers
 
 
-def mean_and_deviation(values: list[float]) -> str:
+def whitening(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (C,) of (N, C), and a matrix (C, C) after which no direction varies most.
+
+    Without it, the colours of a clip decide what is near. Directions that hardly vary stay small.
+    """
+    mean = features.mean(0)
+    _, scales, directions = torch.linalg.svd(features - mean, full_matrices=False)
+    return mean, directions.T / (scales + 0.01 * scales[0])
+
+
+def five_nearest(features: Tensor) -> Tensor:
+    """For each of (N, C), the numbers of the others with the most similar direction: (N, 5)."""
+    similar = F.normalize(features, dim=1)
+    similar = similar @ similar.T  # -> (N, N), cosines
+    return similar.fill_diagonal_(-1).topk(NEIGHBOURS).indices
+
+
+def probe_all(
+    models: Mapping[str, Encoder],
+    train: tuple[Tensor, Tensor],
+    heldout: tuple[Tensor, Tensor],
+    scores: Scores,
+) -> dict[str, Tensor]:
+    """Add the accuracies of the models of a seed; returns what is nearest to each held-out clip."""
+    nearest = {}
+    for name, model in models.items():
+        fit, test = (features_of(model, clips) for clips, _ in (train, heldout))
+        mean, matrix = whitening(fit)
+        fit, test = ((features - mean) @ matrix for features in (fit, test))
+        nearest[name] = five_nearest(test)
+        pairs = (fit, train[1]), (test, heldout[1])
+        scores[name]['linear'].append(linear_probe(*pairs, PENALTIES).accuracy)
+        scores[name]['neighbours'].append(nearest_neighbours(*pairs).accuracy)
+    return nearest
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
     """In per cent."""
     text = f'{100 * statistics.mean(values):.1f}'
     return text if len(values) == 1 else f'{text} ± {100 * statistics.stdev(values):.1f}'
 
 
-def probes_in(scores: Scores) -> dict[str, str]:
-    """The probes that were made, with their titles."""
-    return {probe: title for probe, title in PROBES.items() if probe in scores[AMD]}
-
-
 def table(scores: Scores) -> str:
     """The scores as an aligned Markdown table, and a note."""
-    probes = probes_in(scores)
-    rows = [['', *probes.values()]]
+    rows = [['', *PROBES.values()]]
     for name, caption in CAPTIONS.items():
-        values = (scores[name].get(probe) for probe in probes)
-        rows.append([caption, *(mean_and_deviation(v) if v else '-' for v in values)])
+        rows.append([caption, *(mean_and_deviation(scores[name][probe]) for probe in PROBES)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
         for row in rows
     ]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
-    note = f'Accuracy on held-out videos in %; chance is {100 / CLASSES:.1f}.'
-    for probe, title in probes.items():
-        pairs = list(zip(scores[AMD][probe], scores[STUDENT][probe]))
+    lines += ['', f'Per cent of held-out videos; chance is {100 / len(MOTIONS):.1f}.']
+    lines.append('Nearest neighbours: a vote of the 20 most similar training videos.')
+    for probe, title in PROBES.items():
+        pairs = list(zip(scores[AMD][probe], scores[VIDEOMAE][probe]))
         if len(pairs) > 1:
-            gains = ', '.join(f'{100 * (mine - alone):+.1f}' for mine, alone in pairs)
-            note += f'\nAMD minus VideoMAE alone, {title}, for each seed: {gains}.'
-    return '\n'.join([*lines, '', note, ''])
+            gains = ', '.join(f'{100 * (amd - alone):+.1f}' for amd, alone in pairs)
+            lines.append(f'AMD minus VideoMAE alone, {title}, for each seed: {gains}.')
+    return '\n'.join([*lines, ''])
+
+
+# ---------------------------------------------------------------- pictures
 
 
 @styled
 def draw_scores(scores: Scores, path: Path) -> None:
     """Draw a bar for each mean and a dot for each seed."""
-    figure, probes = Figure(figsize=(10, 4.4)), probes_in(scores)
-    panels = figure.subplots(1, len(probes), sharey=True)
-    for panel, (probe, title) in zip(panels, probes.items()):
+    figure = Figure(figsize=(9, 3.8))
+    panels = figure.subplots(1, len(PROBES), sharey=True)
+    names = [caption.replace(', ', '\n').replace(' ', '\n', 1) for caption in CAPTIONS.values()]
+    for panel, (probe, title) in zip(panels, PROBES.items()):
         for index, name in enumerate(CAPTIONS):
-            values = [100 * value for value in scores[name].get(probe, [])]
-            if values:
-                panel.bar(index, statistics.mean(values), color=f'C{index}')
-                panel.plot([index] * len(values), values, 'k.')
-        panel.axhline(100 / CLASSES, color='grey', linestyle=':')
-        captions = [text.replace(',', '').replace(' ', '\n') for text in CAPTIONS.values()]
-        panel.set_xticks(range(len(CAPTIONS)), captions, fontsize=7)
-        panel.set(title=title, xlim=(-0.6, len(CAPTIONS) - 0.4), ylim=(0, 100))
-    panels[0].set_ylabel('accuracy on held-out videos, %')
-    figure.suptitle('Dotted: chance. Black dots: seeds.')
+            values = [100 * value for value in scores[name][probe]]
+            mean = statistics.mean(values)
+            panel.bar(index, mean, width=0.7, color=BARS[name])
+            if len(values) > 1:
+                panel.plot([index] * len(values), values, '.', color='.2')
+            panel.text(index, max(values) + 1.5, f'{mean:.1f}', ha='center', fontsize=9)
+        panel.axhline(100 / len(MOTIONS), color='.4', linestyle=':', linewidth=1)
+        panel.set_xticks(range(len(CAPTIONS)), names)
+        panel.set(title=title, ylim=(0, 108))
+        panel.grid(axis='x', visible=False)
+    panels[0].set_ylabel('per cent of held-out videos')
+    figure.suptitle('Dotted: chance. Dots: seeds.', fontsize=9, color='.3')
     save_figure(figure, path)
 
 
-def draw_models(out: Path, seed: int) -> None:
-    """Draw the loss curves and the reconstructions of a seed."""
+def trail(video: str) -> np.ndarray:
+    """The middle clip of a video in one picture (H, W, 3): the earlier a frame, the darker."""
+    with open_video(video) as reader:
+        start = (NUM_FRAMES - FRAMES) // 2
+        frames = np.stack(reader.read(range(start, start + FRAMES)))[1::2]
+    light = np.linspace(0.25, 1, len(frames))[:, None, None, None]
+    return (frames * light).max(0).astype(np.uint8)
+
+
+@styled
+def draw_retrieval(
+    videos: torch.utils.data.Dataset, labels: Tensor, nearest: Mapping[str, Tensor], path: Path
+) -> None:
+    """Draw the first clip of each motion and the clips that are nearest to it for each model."""
+    figure = Figure(figsize=(11.5, 8.6))
+    query_block, *blocks = figure.subfigures(1, 1 + len(nearest), width_ratios=[1.7, 5, 5])
+    query_block.suptitle('query', fontsize=10)
+    count = len(MOTIONS)
+    for row, axes in enumerate(query_block.subplots(count, 1)):
+        axes.set_ylabel(MOTIONS[row].replace('-', '-\n'), rotation=0, ha='right', va='center')
+        show_trail(axes, videos, row, '.6')
+    for block, (name, found) in zip(blocks, nearest.items()):
+        same = labels[found] == labels[:, None]  # (N, 5)
+        block.suptitle(f'{CAPTIONS[name]}: {same.float().mean():.0%} right', fontsize=10)
+        for row, panels in enumerate(block.subplots(count, NEIGHBOURS)):
+            for axes, index, right in zip(panels, found[row].tolist(), same[row]):
+                show_trail(axes, videos, index, COLOURS[2] if right else COLOURS[1])
+    figure.suptitle('The five nearest held-out clips. Green: same motion. Later frames are lighter')
+    save_figure(figure, path)
+
+
+def show_trail(axes: Axes, videos: torch.utils.data.Dataset, index: int, colour: str) -> None:
+    """Show a clip with a coloured frame."""
+    axes.imshow(trail(videos.get_data_info(index)['filename']))
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=colour, linewidth=2.5)
+
+
+@torch.no_grad()
+def dense_tokens(encoder: Encoder, clips: Tensor, step: int = 2) -> Tensor:
+    """Tokens at every second pixel: (B, C, T, H, W) -> (B, T', H / 2, W / 2, C).
+
+    The clips are shifted under the grid of patches; a shape that leaves a video enters on the
+    opposite side, so shifted clips look like other clips. The mean of each place is subtracted.
+    """
+    side = encoder.backbone.patch_shape[1]
+    rows = []
+    for down in range(0, side, step):
+        row = []
+        for right in range(0, side, step):
+            tokens = encoder.encode(clips.roll((-down, -right), (-2, -1)), keep_tokens=True)
+            row.append(tokens - tokens.mean(0))  # (B, T', H / side, W / side, C)
+        rows.append(torch.stack(row, 4).flatten(3, 4))  # -> (B, T', H / side, W / step, C)
+    return torch.stack(rows, 3).flatten(2, 3)
+
+
+def match_features(
+    models: Mapping[str, Encoder], clips: Tensor, shown: int
+) -> dict[str, tuple[Tensor, float]]:
+    """The three principal components of the teacher's tokens, and as the students know them.
+
+    A student's tokens are mapped to these components by least squares on all but the first
+    ``shown`` clips.
+
+    Returns:
+        Of each model the values of the first clips (shown, T', H', W', 3), and the share of the
+        teacher's variance in them that it explains.
+    """
+    tokens = {name: dense_tokens(model, clips) for name, model in models.items()}
+    truth = tokens[TEACHER].flatten(0, -2)  # -> (M, C)
+    axes = torch.linalg.eigh(truth.T @ truth).eigenvectors[:, -3:]  # -> (C, 3)
+    target = tokens[TEACHER] @ axes  # -> (B, T', H', W', 3)
+    matched = {}
+    for name, found in tokens.items():
+        inputs, outputs = (part[shown:].flatten(0, -2) for part in (found, target))
+        gram = inputs.T @ inputs  # -> (C, C)
+        gram.diagonal().add_(1e-4 * gram.diagonal().mean())  # a norm leaves C - 1 dimensions
+        values = found[:shown] @ torch.linalg.solve(gram, inputs.T @ outputs)
+        error = (values - target[:shown]).square().sum() / target[:shown].square().sum()
+        matched[name] = (values, 1 - float(error))
+    return matched
+
+
+@styled
+def draw_features(
+    clips: Tensor, matched: Mapping[str, tuple[Tensor, float]], names: Sequence[str], path: Path
+) -> None:
+    """Draw what :func:`match_features` returns as colours, below the clips (B, C, T, H, W)."""
+    order = [TEACHER, AMD, VIDEOMAE]
+    truth = matched[TEACHER][0].flatten(0, -2)
+    low, high = truth.quantile(0.02, 0), truth.quantile(0.98, 0)
+    rows = {'clip': clips.permute(0, 2, 3, 4, 1)[:, ::2]}
+    for name in order:
+        values, share = matched[name]
+        caption = CAPTIONS[name].replace(', ', '\n')
+        if name != TEACHER:
+            caption += f'\n{share:.0%} of variance'
+        rows[caption] = (values - low) / (high - low)
+    times = rows['clip'].shape[1]
+    figure = Figure(figsize=(10.4, 0.9 + 0.8 * len(rows)))
+    blocks = figure.subfigures(1, len(names), width_ratios=[1.28] + [1] * (len(names) - 1))
+    for number, (block, name) in enumerate(zip(blocks, names)):
+        panels = block.subplots(len(rows), times, squeeze=False)
+        for row, (caption, pictures) in zip(panels, rows.items()):
+            for axes, picture in zip(row, pictures[number]):
+                if caption != 'clip':
+                    picture = picture.clamp(0, 1)
+                axes.imshow(picture.numpy(), interpolation='nearest')
+                axes.set(xticks=[], yticks=[])
+            if number == 0:
+                row[0].set_ylabel(caption, rotation=0, ha='right', va='center')
+        block.suptitle(name, fontsize=10, color='.3')
+    figure.suptitle("Three principal components of the teacher's features, as colours")
+    save_figure(figure, path)
+
+
+def draw_models(
+    out: Path,
+    seed: int,
+    models: Mapping[str, Encoder],
+    videos: torch.utils.data.Dataset,
+    heldout: tuple[Tensor, Tensor],
+    nearest: Mapping[str, Tensor],
+) -> None:
+    """Draw the pictures of a seed."""
     runs, folder = out / f'seed{seed}', out / 'report'
     draw_training_curves(
-        {CAPTIONS[name]: runs / name for name in (TEACHER, STUDENT, AMD)},
+        {CAPTIONS[name]: runs / name for name in (VIDEOMAE, AMD)},
         folder / 'losses.png',
         ('loss_rec', 'loss_direct', 'loss_generation'),
-        title='Losses of pre-training',
+        title='Losses of pre-training. Predicting the mean costs 1 in both alignment losses',
     )
-    student, videos = load_model(runs / AMD), labelled_videos(out / 'videos', 'heldout.txt')
-    chosen = {8: 'moving left', 20: 'turning clockwise', 14: 'growing'}
-    batch = student.data_preprocessor(
-        dict(inputs=[videos[index]['inputs'] for index in chosen], data_samples=None)
-    )
-    torch.manual_seed(seed)
+    clips, labels = heldout
+    shown = list(SHOWN)
+    names = [MOTIONS[labels[index]] for index in shown]
+    rows = {name: nearest[name] for name in (AMD, VIDEOMAE)}
+    draw_retrieval(videos, labels, rows, folder / 'retrieval.png')
+    student = load_model(runs / AMD)
+    batch = student.data_preprocessor(dict(inputs=list(clips[shown]), data_samples=None))
     draw_reconstruction(
-        student.reconstruct(batch['inputs']),
+        reconstruct(student, batch['inputs'], seed),
         student.backbone.patch_shape,
         folder / 'reconstruction.png',
-        names=list(chosen.values()),
-        note=borrowed_note(student),
-        title="AMD's student on held-out clips",
+        names=names,
+        max_frames=4,
+        title=PICTURES['reconstruction.png'] + ', held-out clips',
+    )
+    others = [index for index in range(32) if index not in shown]
+    matched = match_features(models, clips[shown + others], len(shown))
+    draw_features(clips[shown], matched, names, folder / 'features.png')
+
+
+def write_html(folder: Path, text: str) -> None:
+    """Write the table and all pictures into one file."""
+    parts = [f'<pre>{html.escape(text)}</pre>']
+    for name, title in PICTURES.items():
+        picture = base64.b64encode((folder / name).read_bytes()).decode()
+        parts.append(f'<h2>{html.escape(title)}</h2>')
+        parts.append(f'<img alt="{html.escape(title)}" src="data:image/png;base64,{picture}">')
+    style = 'body{font-family:sans-serif;max-width:72em;margin:2em auto}img{max-width:100%}'
+    (folder / 'report.html').write_text(
+        f'<!doctype html><meta charset="utf-8"><title>amd_mm quickstart</title>'
+        f'<style>{style}</style><h1>amd_mm quickstart</h1>\n' + '\n'.join(parts)
     )
 
 
@@ -175,19 +360,27 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and write OUT/report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help="the quickstart's output folder")
+    parser.add_argument('--teacher', type=Path, required=True, help='its weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument('--fine-tuned', action='store_true', help='include fine-tuning')
     args = parser.parse_args(arguments)
     folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
     logging.disable(logging.INFO)  # how each model was initialised and loaded
-    draw_models(args.out, args.seeds[0])
-    scores = probe_all(args.out, args.seeds)
-    if args.fine_tuned:
-        add_finetuned(scores, args.out, args.seeds)
+    videos = [labelled_videos(args.out / 'videos', f'{name}.txt') for name in ('train', 'heldout')]
+    train, heldout = map(read_clips, videos)
+    print('clips read: 30 %', flush=True)
+    scores: Scores = {name: {probe: [] for probe in PROBES} for name in CAPTIONS}
+    for index, seed in enumerate(args.seeds, start=1):
+        models = load_encoders(args.out, seed, args.teacher)
+        nearest = probe_all(models, train, heldout, scores)
+        if index == 1:
+            draw_models(args.out, seed, models, videos[1], heldout, nearest)
+        print(f'seed {seed}: {30 + 65 * index // len(args.seeds)} %', flush=True)
     draw_scores(scores, folder / 'accuracies.png')
     (folder / 'results.json').write_text(json.dumps(dict(seeds=args.seeds, accuracy=scores)))
-    (folder / 'results.md').write_text(table(scores))
+    text = table(scores)
+    write_html(folder, text)
+    (folder / 'results.md').write_text(text)  # the last file
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Run commands one after the other, or two side by side, and skip finished ones.
+"""Install, then run commands one after the other or two side by side, and skip finished ones.
 
 Needs nothing but Python's standard library.
 """
@@ -6,6 +6,7 @@ Needs nothing but Python's standard library.
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +14,20 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRESS = re.compile(r'Iter\(train\) *\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
+ROOT = Path(__file__).resolve().parents[2]
+TRAINING = re.compile(r'Iter\(train\) *\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
+PER_CENT = re.compile(r'(\d+) %$')
+LINE_INTERVAL = 10  # seconds between lines of progress where lines cannot be overwritten
+
+
+def ensure_installed() -> None:
+    """Install what is missing, and restart the program in the virtual environment."""
+    if subprocess.call(['bash', str(ROOT / 'tools' / 'install.sh'), '--quickstart', '--again']):
+        sys.exit(1)
+    venv = Path(os.environ.get('VIRTUAL_ENV') or ROOT / '.venv')
+    if Path(sys.prefix).resolve() != venv.resolve():
+        python = str(venv / 'bin' / 'python')
+        os.execv(python, [python, *sys.argv])
 
 
 class StepError(Exception):
@@ -25,59 +39,118 @@ class Step:
     """A command that makes a file.
 
     Attributes:
-        name: Shown before each line of progress.
+        name: Shown in the progress.
         command: Arguments of Python.
         output: The file that the command writes last. A step is skipped if it exists.
+        seconds: What it takes on a fast core, to estimate the time left.
     """
 
     name: str
     command: Sequence[str]
     output: Path
+    seconds: float = 60
 
     @property
     def log(self) -> Path:
         """The file with everything that the command prints."""
         return self.output.parent / 'quickstart.log'
 
-    def say(self, text: str) -> None:
-        """Print a line about this step."""
-        print(f'{self.name:>26} | {text}', flush=True)
+
+Chain = Sequence[Step]
+"""Steps that follow each other."""
+
+
+class Progress:
+    """One line about all steps: the share that is done, the time left, and the running steps.
+
+    Args:
+        phases: See :meth:`Runner.run`.
+    """
+
+    def __init__(self, phases: Sequence[Sequence[Chain]]) -> None:
+        self.phases = phases
+        self.done = {
+            step.output: float(step.output.exists())
+            for phase in phases
+            for chain in phase
+            for step in chain
+        }
+        self.planned = self.work_left()
+        self.started = self.printed = time.monotonic()
+        self.notes: dict[str, str] = {}
+        self.lock = threading.Lock()
+
+    def work_left(self) -> float:
+        """Seconds on two fast cores."""
+        total = 0.0
+        for phase in self.phases:
+            rest = [sum((1 - self.done[s.output]) * s.seconds for s in chain) for chain in phase]
+            total += max(max(rest), sum(rest) / 2)
+        return total
+
+    def seconds_left(self, elapsed: float) -> float:
+        """Seconds on this machine, by its speed so far; one of the planned speed has a weight."""
+        left = self.work_left()
+        return left * (elapsed + 5) / (self.planned - left + 5)
+
+    def update(self, step: Step, share: float, note: str) -> None:
+        """A step has come this far."""
+        with self.lock:
+            self.done[step.output] = share
+            self.notes[step.name] = f'{step.name} {note}'
+            now = time.monotonic()
+            if sys.stdout.isatty():
+                print(f'\r\033[K{self.line(now)}', end='', flush=True)
+            elif now - self.printed > LINE_INTERVAL:
+                self.printed = now
+                print(self.line(now), flush=True)
+
+    def line(self, now: float) -> str:
+        """The line."""
+        share = 1 - self.work_left() / self.planned
+        minutes, seconds = divmod(round(self.seconds_left(now - self.started)), 60)
+        return f'{share:4.0%} | {minutes}:{seconds:02} left | ' + ' | '.join(self.notes.values())
+
+    def finish(self, step: Step, note: str) -> None:
+        """Print that a step has ended."""
+        with self.lock:
+            self.done[step.output] = 1.0
+            self.notes.pop(step.name, None)
+            start = '\r\033[K' if sys.stdout.isatty() else ''
+            print(f'{start}{step.name}: {note}', flush=True)
 
 
 class Runner:
-    """Runs chains of steps; tiny models gain little from a second core, so two chains at a time.
+    """Runs chains of steps; tiny models gain little from a second core, so two chains at a time."""
 
-    Args:
-        python: The Python that runs the steps.
-    """
-
-    def __init__(self, python: str) -> None:
-        self.python = python
+    def __init__(self) -> None:
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 2
         self.processes: list[subprocess.Popen] = []
-        self.unfinished = 0  # chains
+        self.unfinished = 0  # chains of the phase
         self.stopped = False
         self.lock = threading.Lock()
 
-    def run(self, *chains: Sequence[Step]) -> None:
-        """Run all chains; the steps of a chain follow each other.
+    def run(self, *phases: Sequence[Chain]) -> None:
+        """Run all phases in turn; the chains of a phase run side by side.
 
         Raises:
             StepError: If a step fails; the others are ended.
         """
-        self.unfinished = len(chains)
-        with ThreadPoolExecutor(2) as pool:
-            try:
-                for chain in as_completed([pool.submit(self._run_chain, c) for c in chains]):
-                    chain.result()
-            finally:
-                self._stop()
-        self.stopped = False
+        self.progress = Progress(phases)
+        for chains in phases:
+            self.unfinished = len(chains)
+            with ThreadPoolExecutor(2) as pool:
+                try:
+                    for chain in as_completed([pool.submit(self._run_chain, c) for c in chains]):
+                        chain.result()
+                finally:
+                    self._stop()
+            self.stopped = False
 
-    def _run_chain(self, chain: Sequence[Step]) -> None:
+    def _run_chain(self, chain: Chain) -> None:
         for step in chain:
             if step.output.exists():
-                step.say(f'skipped, {step.output} exists')
+                self.progress.finish(step, f'skipped, {step.output} exists')
             else:
                 self._run_step(step)
         self.unfinished -= 1
@@ -90,7 +163,7 @@ class Runner:
             if self.stopped:
                 return
             process = subprocess.Popen(
-                [self.python, *step.command],
+                [sys.executable, *step.command],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -98,15 +171,17 @@ class Runner:
                 env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
             )
             self.processes.append(process)
-        step.say(f'log: {step.log}')
+        self.progress.update(step, 0.0, 'starts')
         with open(step.log, 'a') as log:
             for line in process.stdout:
                 log.write(line)
                 log.flush()
-                if found := PROGRESS.search(line):
-                    step.say('step {} of {}, loss {}'.format(*found.groups()))
-                elif line.endswith(' %\n'):
-                    step.say(line.strip())
+                if found := TRAINING.search(line):
+                    iteration, last, loss = found.groups()
+                    share = int(iteration) / int(last)
+                    self.progress.update(step, share, f'{iteration}/{last}, loss {loss}')
+                elif found := PER_CENT.search(line):
+                    self.progress.update(step, int(found[1]) / 100, line.strip())
         code = process.wait()
         if self.stopped:
             return
@@ -117,7 +192,7 @@ class Runner:
                 + '\n    | '.join(last)
                 + f'\nWhole log: {step.log}. The same command continues from here.'
             )
-        step.say(f'done in {time.monotonic() - started:.0f} s')
+        self.progress.finish(step, f'done in {time.monotonic() - started:.0f} s')
 
     def _stop(self) -> None:
         with self.lock:
