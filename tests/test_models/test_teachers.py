@@ -53,6 +53,22 @@ def test_teacher_moves_with_the_model():
     assert model.teacher.backbone.pos_embed.device.type == 'meta'
 
 
+def test_standardized_features():
+    """Predicting the mean costs 1, and the order of the values in a channel is the same."""
+    plain = build(amd())
+    other = build(amd())
+    other.teacher.load_state_dict(plain.teacher.state_dict())
+    other.teacher.standardize = True
+    patches, token_ids = patches_and_ids(plain)
+    for before, after in zip(plain.teacher(patches, token_ids), other.teacher(patches, token_ids)):
+        torch.testing.assert_close(after.mean((0, 1)), torch.zeros(after.shape[-1]))
+        torch.testing.assert_close(
+            after.var((0, 1)), torch.ones(after.shape[-1]), atol=1e-3, rtol=0
+        )
+        values = torch.stack([before[..., 5].flatten(), after[..., 5].flatten()])
+        assert torch.corrcoef(values)[0, 1] > 0.9999
+
+
 def test_teacher_stops_at_its_last_layer():
     full, short = build(amd()), build(amd(layer_pairs=[(2, 3)]))
     assert short.teacher.backbone.depth == 3

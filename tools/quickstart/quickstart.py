@@ -161,7 +161,8 @@ def plan(args: argparse.Namespace) -> list[list[Chain]]:
 def run(args: argparse.Namespace) -> Path:
     """Run everything that is not finished; returns the report's folder."""
     if args.force:
-        for name in ('videos', 'teacher', *(f'seed{seed}' for seed in args.seeds)):
+        runs = [f'seed{seed}' for seed in args.seeds]
+        for name in ('videos', 'teacher-videos', 'teacher', *runs):
             shutil.rmtree(args.out / name, ignore_errors=True)
     shutil.rmtree(args.out / 'report', ignore_errors=True)  # always made anew
     Runner().run(*plan(args))
