@@ -1,7 +1,7 @@
 r"""Test a checkpoint with a config file.
 
     python tools/test.py CONFIG CHECKPOINT
-    python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl \\
+    python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl \
         --report work_dirs/report --labels label_map.txt
     bash tools/dist_test.sh CONFIG CHECKPOINT GPUS ...
 

@@ -335,7 +335,7 @@ def _paths(part: Any, key: str, root: str = '') -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def building(cfg: Config) -> Iterator[None]:
-    """Make a ConfigError of what goes wrong while a config is built, in its own words."""
+    """Raise errors of building a config as a ConfigError, in their own words."""
     try:
         yield
     except (AssertionError, ImportError, KeyError, RuntimeError, TypeError) as error:

@@ -73,7 +73,9 @@ def nearest_neighbours(train: Labelled, test: Labelled, neighbours: int = 20) ->
 def _check(data: Labelled) -> Arrays:
     values, labels = np.asarray(data[0], np.float64), np.asarray(data[1])
     if len(values) != len(labels) or not len(labels):
-        raise ValueError(f'{len(values)} features and {len(labels)} labels: as many are needed')
+        raise ValueError(
+            f'{len(values)} features and {len(labels)} labels: the numbers must be equal'
+        )
     if labels.min() < 0:
         raise ValueError('a clip has no label: the list file needs one in every line')
     return values, labels

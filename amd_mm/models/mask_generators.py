@@ -66,7 +66,7 @@ class TokenPartition:
         """Build a partition from boolean masks, for tools and tests.
 
         Args:
-            student: (B, N), true where the student does not see; as many in every row.
+            student: (B, N), true where the student does not see; the same number in all rows.
             teacher: (B, N), true where the teacher does not see; the student's mask by default.
 
         Raises:
@@ -83,7 +83,7 @@ class TokenPartition:
             counts = chosen.sum(1)
             if (counts != counts[0]).any():
                 raise ValueError(
-                    'every clip of a batch must have as many tokens masked, '
+                    'all clips of a batch must have the same number of masked tokens, '
                     f'got sets of {counts.tolist()} tokens'
                 )
             sets.append(chosen.nonzero()[:, 1].reshape(len(chosen), -1))

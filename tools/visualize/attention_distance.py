@@ -12,7 +12,7 @@ CHECKPOINT has any known format, pre-trained or fine-tuned. CONFIG is its config
 mostly need none, and the config that training left beside a checkpoint is found. To compare with
 an untrained model, give `--model untrained random CONFIG`.
 
-INPUT is a video, an image, or a folder, of which the first few are taken. Ten clips are enough.
+INPUT is a video, an image, or a folder (its first few files). Ten clips are enough.
 """
 
 import argparse

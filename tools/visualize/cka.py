@@ -12,7 +12,7 @@ All models see all patches. Features are taken after each block. CKA is exact fo
 are compared (--rows); it is too high if they are fewer than four times the width of the features.
 The values are also written to cka.csv.
 
-INPUT is a video, an image, or a folder, of which the first few are taken.
+INPUT is a video, an image, or a folder (its first few files).
 """
 
 import argparse

@@ -8,7 +8,7 @@ CHECKPOINT comes from pre-training and has a decoder: of this package (VideoMAE,
 of the public programs. CONFIG is the config of that pre-training; the one that training left beside
 a checkpoint is found. The teacher's weights are not needed.
 
-INPUT is a video, an image, or a folder, of which the first few are taken. Of a video the middle is
+INPUT is a video, an image, or a folder (its first few files). The middle of a video is
 drawn.
 """
 
