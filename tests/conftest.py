@@ -162,6 +162,18 @@ def write_video(
     return path
 
 
+@pytest.fixture(scope='session')
+def ffmpeg() -> Callable[..., None]:
+    """Run imageio-ffmpeg's program with arguments; the machine's own may be too old."""
+    program = pytest.importorskip('imageio_ffmpeg').get_ffmpeg_exe()
+
+    def run(*arguments: object) -> None:
+        subprocess.run([program, '-nostdin', '-v', 'error', '-y', *map(str, arguments)], check=True)
+
+    run.program = program
+    return run
+
+
 def with_cover(video: str | None, path: str, ffmpeg: str) -> None:
     """Write an mp4 whose first stream is a cover picture; without a video, it has sound only."""
     run = [ffmpeg, '-v', 'error', '-y']

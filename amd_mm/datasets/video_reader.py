@@ -5,6 +5,8 @@ given positions to RGB arrays. Its package is imported when the first reader is 
 """
 
 import errno
+import functools
+import logging
 import os
 import re
 from abc import ABC, abstractmethod
@@ -16,8 +18,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..errors import VideoError
+from .frame_index import frames_from_index
 
 VIDEO_EXTENSIONS = (
     '.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv'
@@ -26,6 +30,7 @@ VIDEO_EXTENSIONS = (
 
 # A seek costs about as much as decoding this many frames: the decoder starts anew.
 _SEEK_COST = 8
+_LARGE = 64 * 2**20  # bytes of a file that takes long to read
 _BATCH = 64  # frames that decord and torchcodec decode at once
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 _DECORD_PREFIX = re.compile(r'\[\d\d:\d\d:\d\d\] \S+:\d+: ')
@@ -226,10 +231,10 @@ class VideoReader(ABC):
 class PyAVReader(VideoReader):
     """Reads everything that ffmpeg reads.
 
-    Listing the packets, without decoding, gives the true number of frames and their timestamps.
-    To read a frame, decoding starts at the last keyframe before it and goes on to its timestamp.
-    In H.264 and HEVC, frames that are not asked for and that no other frame depends on (many of
-    the B-frames) are not decoded.
+    The index of the file, or else the list of its packets, gives the true number of frames and
+    their timestamps. To read a frame, decoding starts at the last keyframe before it and goes on to
+    its timestamp. In H.264 and HEVC, frames that are not asked for and that no other frame depends
+    on (many of the B-frames) are not decoded.
     """
 
     package = 'av'
@@ -247,11 +252,9 @@ class PyAVReader(VideoReader):
         self._restart()
         self._size = self._stream.codec_context.width, self._stream.codec_context.height
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        packets = [
-            (packet.pts, packet.is_keyframe)
-            for packet in self._container.demux(self._stream)
-            if packet.size and not packet.is_discard  # holds a frame to be shown
-        ]
+        packets = frames_from_index(self.path, self._container, self._stream)
+        if packets is None:
+            packets = self._list_packets()
         self.length = len(packets)
         times = {time: is_key for time, is_key in packets if time is not None}
         if len(times) == len(packets):
@@ -261,6 +264,17 @@ class PyAVReader(VideoReader):
         context = self._stream.codec_context
         guessed = self._container.format.name == 'avi' and context.has_b_frames
         self._seekable = bool(self._times) and not (guessed and context.name != 'mpeg4')
+
+    def _list_packets(self) -> list[tuple[int | None, bool]]:
+        """Timestamp and whether it is a keyframe, of each frame; reads the whole file."""
+        if os.path.getsize(self.path) > _LARGE:
+            _warn_of_slow_files(self._container.format.name, self.path)
+        self._restart()
+        return [
+            (packet.pts, packet.is_keyframe)
+            for packet in self._container.demux(self._stream)
+            if packet.size and not packet.is_discard  # holds a frame to be shown
+        ]
 
     @property
     def times(self) -> np.ndarray:
@@ -350,6 +364,16 @@ class PyAVReader(VideoReader):
         container, self._container, self._stream = self._container, None, None
         if container is not None:
             container.close()
+
+
+@functools.cache  # once for each kind of file
+def _warn_of_slow_files(kind: str, path: str) -> None:
+    print_log(
+        f'{printable(path)} ({kind}) has no complete index of its frames: each clip reads the '
+        'whole file. `ffmpeg -i OLD -c copy NEW.mp4` makes such files faster without a loss',
+        'current',
+        logging.WARNING,
+    )
 
 
 class DecordReader(VideoReader):

@@ -2,7 +2,6 @@
 
 import functools
 import pickle
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -19,18 +18,6 @@ from tests.conftest import with_cover
 
 BACKENDS_HERE = list(available_backends())
 every_backend = pytest.mark.parametrize('backend', BACKENDS_HERE)
-
-
-@pytest.fixture(scope='module')
-def ffmpeg():
-    """Run the package's ffmpeg with arguments; the machine's own may be too old."""
-    program = pytest.importorskip('imageio_ffmpeg').get_ffmpeg_exe()
-
-    def run(*arguments):
-        subprocess.run([program, '-v', 'error', '-y', *map(str, arguments)], check=True)
-
-    run.program = program
-    return run
 
 
 @pytest.fixture(scope='module')
