@@ -162,5 +162,5 @@ def test_bad_ratios_and_masks_are_refused():
     with pytest.raises(ValueError, match='must cover'):
         TokenPartition.from_masks(student, ~student)
     ragged = torch.tensor([[True, False], [True, True]])
-    with pytest.raises(ValueError, match='as many tokens'):
+    with pytest.raises(ValueError, match='same number of masked tokens'):
         TokenPartition.from_masks(ragged)
