@@ -101,8 +101,8 @@ def schedule_end(runner: Runner) -> str | None:
     share, one, last = max(ends, key=lambda end: end[0], default=(1.0, None, 0))
     if share == 1.0:
         return None
-    key, unit = ('max_epochs', 'epoch') if one.by_epoch else ('max_iters', 'iteration')
-    return f'param_scheduler ends at {unit} {one.end}, and the run at {last} (train_cfg.{key})'
+    unit = 'epoch' if one.by_epoch else 'iteration'
+    return f'param_scheduler ends at {unit} {one.end}, and the run at {last}'
 
 
 def describe_schedule(runner: Runner) -> str:

@@ -102,6 +102,7 @@ def test_trains_and_tests_in_a_runner(name, data, tmp_path):
         assert metrics and all(0 <= value <= 100 for value in metrics.values())
     (log,) = (tmp_path / 'work').glob('*/*.log')
     assert 'Failed to search registry' not in log.read_text()
+    assert 'was asked for' not in log.read_text()
 
 
 @pytest.mark.parametrize(
