@@ -6,6 +6,7 @@ two files, or a folder one level too deep, then shows as an mAP of 0. Here the f
 when the dataset is built: mismatches are counted and named, and it is an error if nothing matches.
 """
 
+import functools
 import os
 import os.path as osp
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from .ava_files import (
 from .replace_unreadable import ReplaceUnreadableMixin
 from .video_reader import VIDEO_EXTENSIONS, UnreadableVideoError, open_video
 
+_AVA_TIMES = 900, 1800  # seconds of a film that AVA shows
+
 
 class CheckedAVAMixin(ReplaceUnreadableMixin):
     """List it before an AVA dataset of MMAction2.
@@ -45,6 +48,11 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         proposal_file: None if ``amd_mm.GroundTruthProposals`` makes the proposals.
         start_index: number of the first frame in ``filename_tmpl``; by default 1, and 0 for
             videos.
+        timestamp_start: timestamp at which each video begins. By default AVA's 900 for videos that
+            are cut as AVA's are, else 0: for times before 900 or after 1800, or if the first
+            video is so long that it is not cut.
+        timestamp_end: timestamp at which each video ends; by default AVA's 1800, else the last
+            annotated one.
         **host: further arguments of MMAction2's dataset, which rejects unknown names.
 
     Raises:
@@ -68,6 +76,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
         exclude_file: str | None = None,
         label_file: str | None = None,
         start_index: int | None = None,
+        timestamp_start: int | None = None,
+        timestamp_end: int | None = None,
         **host: Any,
     ) -> None:
         if ('img' in data_prefix) == ('video' in data_prefix):
@@ -82,6 +92,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             osp.join(data_root, path) if path else None
             for path in (exclude_file, label_file, proposal_file)
         )
+        self._times_are_open = timestamp_start is None and timestamp_end is None
+        self._counts_frames = False  # of folders, as no end is given
         # MMAction2's dataset would unpickle anything.
         self._proposals = read_proposals(proposal_file) if proposal_file else None
         super().__init__(
@@ -93,6 +105,8 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             proposal_file=None,
             exclude_file=exclude_file,
             label_file=label_file,
+            timestamp_start=_AVA_TIMES[0] if timestamp_start is None else timestamp_start,
+            timestamp_end=_AVA_TIMES[1] if timestamp_end is None else timestamp_end,
             **host,
         )
         self.proposal_file, self.proposals = proposal_file, self._proposals
@@ -109,18 +123,47 @@ class CheckedAVAMixin(ReplaceUnreadableMixin):
             data_list = super().load_data_list()
         self.ann_file = ann_file
         media = self._find_videos() if self.reads_videos else {}
+        if self._times_are_open:
+            self._choose_times([one for one in data_list if 'timestamp_start' not in one], media)
+        count_frames = functools.cache(lambda folder: len(_list(folder)))
         for info in data_list:
             info.setdefault('timestamp_start', self.timestamp_start)
             info.setdefault('timestamp_end', self.timestamp_end)
-            seconds = info['timestamp_end'] - info['timestamp_start']
+            length = (info['timestamp_end'] - info['timestamp_start']) * info['fps']
+            if self._counts_frames:
+                length = max(length, count_frames(info['frame_dir']))
             # Positions from 0; MMAction2's two datasets differ in this.
-            info['shot_info'] = (0, seconds * info['fps'])
+            info['shot_info'] = (0, length)
             if self.reads_videos:
                 del info['frame_dir']
                 video = info['video_id']
                 info['filename'] = media.get(video, osp.join(self.data_prefix['video'], video))
                 info['shot_info'] = None
         return data_list
+
+    def _choose_times(self, data_list: list[dict], media: dict[str, str]) -> None:
+        """Whether the videos begin at AVA's 900 s or at 0."""
+        times = [info['timestamp'] for info in data_list]
+        first, last = min(times, default=_AVA_TIMES[0]), max(times, default=_AVA_TIMES[1])
+        is_ava = _AVA_TIMES[0] <= first and last <= _AVA_TIMES[1]
+        if is_ava and self._first_duration(media) < last:
+            return
+        self.timestamp_start, self.timestamp_end = 0, last
+        self._counts_frames = not self.reads_videos
+        MMLogger.get_current_instance().info(
+            f'{self.ann_file} has the times {first} to {last}: they are read as seconds from the '
+            'beginning of each video. If videos begin at another time, set timestamp_start'
+        )
+
+    def _first_duration(self, media: dict[str, str]) -> float:
+        """Seconds of the first video that can be read; 0 for frames."""
+        for path in sorted(media.values())[: self.videos_to_open]:
+            try:
+                with open_video(path) as reader:
+                    return reader.duration
+            except UnreadableVideoError:
+                continue
+        return 0
 
     def _find_videos(self) -> dict[str, str]:
         """Video id -> path of its file."""

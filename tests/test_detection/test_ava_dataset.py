@@ -1,12 +1,14 @@
 """AVA-style datasets: clips, boxes, and the checks that files match."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from amd_mm.datasets.ava import CheckedAVAMixin
 from amd_mm.datasets.ava_files import read_proposals, scan_annotations, write_proposals
 from amd_mm.errors import VideoError
 from amd_mm.registry import DATASETS, METRICS
@@ -240,6 +242,30 @@ def test_missing_media(paths, media, log):
 def test_times_that_no_video_has(people, media, message):
     with pytest.raises(VideoError, match=f'3 of 3 videos.*\n.*{message}'):
         build(people, media, timestamp_start=890)
+
+
+@pytest.mark.parametrize('media', ['videos', 'frames'])
+def test_own_videos_begin_at_0(people, paths, media, log):
+    """Times that AVA does not have are seconds from the beginning."""
+    for name in ('ann_file', 'exclude_file'):
+        edit(paths[name], lambda text: re.sub(r',0?90(?=\d)', ',000', text))
+    edit_proposals(
+        paths['proposal_file'],
+        lambda boxes: {key.replace(',090', ',000'): one for key, one in boxes.items()},
+    )
+    own, original = build(paths, media), build(people, media)
+    assert 'has the times 1 to 3' in log()
+    for index in range(len(original)):
+        one, other = own[index], original[index]
+        assert torch.equal(one['inputs'], other['inputs'])
+        assert one['data_samples'].timestamp == other['data_samples'].timestamp - made.START
+
+
+def test_videos_that_are_not_cut(people, monkeypatch):
+    """In a long video AVA's times are seconds from the beginning, too."""
+    monkeypatch.setattr(CheckedAVAMixin, '_first_duration', lambda self, media: 2000)
+    with pytest.raises(VideoError, match='903 s into'):
+        build(people)
 
 
 def test_frames_from_0(paths):

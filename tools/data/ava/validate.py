@@ -55,9 +55,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--shown',
         nargs=2,
         type=int,
-        default=[900, 1800],
         metavar=('START', 'END'),
-        help='timestamps at which a video begins and ends (default: 900 1800)',
+        help="timestamps at which a video begins and ends (default: AVA's 900 and 1800 if the "
+        'annotations are in between, else 0 and the last one)',
     )
     add(
         '--kinetics',
@@ -204,8 +204,8 @@ class Validator:
                 proposal_file=args.proposals,
                 person_det_score_thr=args.confidence,
                 num_classes=args.num_classes,
-                timestamp_start=args.shown[0],
-                timestamp_end=args.shown[1],
+                timestamp_start=args.shown and args.shown[0],
+                timestamp_end=args.shown and args.shown[1],
                 fps=args.fps,
             )
         except VideoError as error:
