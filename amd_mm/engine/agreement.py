@@ -39,11 +39,19 @@ def check_numbers(cfg: Config, parts: Sequence[str] = TRAINED) -> None:
         parts: Dotted keys of the parts to look into.
 
     Raises:
-        ConfigError: If one differs; the message has the settings for all of them.
+        ConfigError: If one differs; the message has the settings for all of them. Or if a head
+            for detection counts more of the best actions than there are.
     """
     key, classes = classifier(cfg)
     if classes is None:
         return
+    head = _at(cfg, 'model.roi_head.bbox_head') or {}
+    topk = head.get('topk', (3, 5))  # BBoxHeadAVA's default
+    if head and np.max(topk or (), initial=0) >= classes:  # class 0 is the background
+        raise ConfigError(
+            f'topk={topk} of model.roi_head.bbox_head must be less than {key}={classes}: use '
+            '--cfg-options "model.roi_head.bbox_head.topk=(1,)"'
+        )
     found = {name: count for part in parts for name, count in _numbers(_at(cfg, part), part)}
     others = [name for name in found if found[name] != classes]
     if not others:

@@ -47,6 +47,16 @@ def test_the_remedy_of_a_message_makes_the_numbers_agree(config, key, other):
     check_numbers(cfg)
 
 
+def test_detection_of_few_actions():
+    cfg = Config.fromfile(CONFIGS / DETECTION)
+    parts = ('model.roi_head.bbox_head',)
+    cfg.model.roi_head.bbox_head.num_classes = 5
+    with pytest.raises(ConfigError, match=r'topk=\(3, 5\) of model.roi_head.*=5'):
+        check_numbers(cfg, parts)
+    cfg.model.roi_head.bbox_head.topk = (1,)
+    check_numbers(cfg, parts)
+
+
 def test_a_test_ignores_mixup_and_the_training_set():
     cfg = Config.fromfile(CONFIGS / RECOGNITION)
     cfg.merge_from_dict(
