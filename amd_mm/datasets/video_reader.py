@@ -252,9 +252,8 @@ class PyAVReader(VideoReader):
         self._restart()
         self._size = self._stream.codec_context.width, self._stream.codec_context.height
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        packets = frames_from_index(self.path, self._container, self._stream)
-        if packets is None:
-            packets = self._list_packets()
+        indexed = frames_from_index(self.path, self._container, self._stream)
+        packets = self._list_packets() if indexed is None else indexed
         self.length = len(packets)
         times = {time: is_key for time, is_key in packets if time is not None}
         if len(times) == len(packets):

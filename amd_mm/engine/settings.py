@@ -98,9 +98,9 @@ def schedule_end(runner: Runner) -> str | None:
         # Iterations are rounded.
         late = one.end >= _OPEN or abs(one.end - last) <= (not one.by_epoch)
         ends.append((1.0 if late else one.end / last, one, last))
-    share, one, last = max(ends, key=lambda end: end[0], default=(1.0, None, 0))
-    if share == 1.0:
+    if not ends or max(share for share, _, _ in ends) == 1.0:
         return None
+    _, one, last = max(ends, key=lambda end: end[0])
     unit = 'epoch' if one.by_epoch else 'iteration'
     return f'param_scheduler ends at {unit} {one.end}, and the run at {last}'
 

@@ -129,13 +129,13 @@ class Part(NamedTuple):
     """Some clips of a sample.
 
     Attributes:
-        index: of the sample.
+        sample: its number.
         clips: (V, C, T, H, W), uint8; None if the sample is unreadable.
         last: whether it is the last part of the sample.
         problem: why the sample is unreadable.
     """
 
-    index: int
+    sample: int
     clips: Tensor | None
     last: bool = False
     problem: str = ''
@@ -196,11 +196,11 @@ def extract(
             features[index].append(values)
         for part in filter(lambda part: part.last, group):
             bar.update()
-            found = features.pop(part.index, [])
+            found = features.pop(part.sample, [])
             if part.problem:
-                problems.append((part.index, part.problem))
+                problems.append((part.sample, part.problem))
             else:
-                folder.save(names[part.index], torch.cat(found).numpy())
+                folder.save(names[part.sample], torch.cat(found).numpy())
     print(file=sys.stderr)
     return sorted(problems)
 
@@ -221,7 +221,7 @@ def _encode(
     encode: Callable[[Tensor], Tensor], group: Sequence[Part], batch_size: int
 ) -> list[tuple[int, Tensor]]:
     """Indices of samples and the features of their clips."""
-    parts = [(part.index, part.clips) for part in group if part.clips is not None]
+    parts = [(part.sample, part.clips) for part in group if part.clips is not None]
     if not parts:
         return []
     indices, clips = zip(*parts)
