@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo
 from amd_mm import mmcv_operators  # first: its fixes serve torchvision
 from torch import Tensor
 
@@ -32,14 +33,32 @@ def test_roi_align_is_that_of_mmcv(aligned: bool, sampling_ratio: int) -> None:
     compiled = pytest.importorskip('mmcv._ext', reason='mmcv is not compiled')
     if compiled is mmcv_operators:
         pytest.skip('mmcv is not compiled')
-    boxes, _ = boxes_and_scores(7, seed=0)
-    rois = torch.cat([torch.arange(7.0)[:, None] % 2, boxes], 1)
+    boxes, _ = boxes_and_scores(9, seed=0)
+    boxes[7] -= 60  # partly outside
+    boxes[8, 2:] = boxes[8, :2]  # without extent
+    rois = torch.cat([torch.arange(9.0)[:, None] % 2, boxes], 1)
     maps = torch.randn(2, 5, 12, 9)
     options = dict(aligned=aligned, sampling_ratio=sampling_ratio)
     found = roi_align(mmcv_operators, maps, rois, **options)
     expected = roi_align(compiled, maps, rois, **options)
-    torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found[1], expected[1], atol=4e-5, rtol=0)
+    torch.testing.assert_close(found[0], expected[0], atol=4e-6, rtol=0)
+    torch.testing.assert_close(found[1], expected[1], atol=4e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('sampling_ratio', [0, 2])
+@pytest.mark.parametrize('aligned', [True, False])
+def test_roi_align_by_hand_is_that_of_torchvision(
+    monkeypatch: pytest.MonkeyPatch, aligned: bool, sampling_ratio: int
+) -> None:
+    monkeypatch.setattr(torchvision.extension, '_has_ops', lambda: False)
+    rois = torch.cat([torch.arange(7.0)[:, None] % 2, boxes_and_scores(7, seed=2)[0]], 1)
+    maps = torch.randn(2, 5, 12, 12)
+    options = ((8, 7), 1 / 16, sampling_ratio, aligned)
+    found = mmcv_operators._roi_align(maps, rois, *options)
+    with torch._dynamo.config.patch(disable=True):
+        expected = torchvision.ops.roi_align(maps, rois, *options)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert mmcv_operators._roi_align(maps, rois[:0], *options).shape == (0, 5, 8, 7)
 
 
 @pytest.mark.parametrize('offset', [0, 1])

@@ -14,6 +14,7 @@ import common
 import torch
 import torch.nn.functional as F
 from amd_mm.models import MaskedAutoencoder, SerialAlignment, TokenPartition, VideoVisionTransformer
+from amd_mm.models.teachers import standardize_channels
 from amd_mm.models.utils import patchify, token_mask
 from amd_mm.registry import MODELS
 from mmengine.config import ConfigDict
@@ -135,6 +136,8 @@ class PlainStep:
             tokens = block(tokens)
             if number in self.model.teacher.layers:
                 layers.append(tokens)
+        if self.model.teacher.standardize:
+            layers = [standardize_channels(layer) for layer in layers]
         return layers
 
     def reconstruction_loss(
