@@ -73,7 +73,7 @@ def _roi_align(
     # torchvision's Python form takes minutes for a batch of MMDetection.
     pooled = [input.new_zeros(0, input.shape[1], *size)]
     boxes = (rois[:, 1:] * spatial_scale - 0.5 * aligned).tolist()
-    for image, (left, top, right, bottom) in zip(rois[:, 0].long(), boxes):
+    for image, (left, top, right, bottom) in zip(rois[:, 0].long().tolist(), boxes):
         rows = _bin_weights(input, top, bottom, size[0], input.shape[2], sampling_ratio, aligned)
         columns = _bin_weights(input, left, right, size[1], input.shape[3], sampling_ratio, aligned)
         y, x = rows.any(0), columns.any(0)  # the pixels inside the box

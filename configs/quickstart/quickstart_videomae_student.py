@@ -14,7 +14,7 @@ _clip = dict(img_size=32, patch_size=8, num_frames=8, pos_embed_type='sincos_3d'
 model = dict(
     backbone=dict(embed_dims=96, depth=4, num_heads=3, **_clip),
     mask_generator=dict(type='amd_mm.AsymmetricRandomMaskGenerator', student_ratio=0.75),
-    decoder=dict(embed_dims=64, depth=1, num_heads=2),
+    decoder=dict(embed_dims=96, depth=1, num_heads=3),
     head=dict(target='pixels'),
 )
 
@@ -37,9 +37,9 @@ param_scheduler = [
     dict(type='mmengine.LinearLR', start_factor=0.01, end=100, by_epoch=False),
     dict(type='mmengine.CosineAnnealingLR', eta_min=0.0, begin=100, by_epoch=False),
 ]
-train_cfg = dict(_delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=600)
+train_cfg = dict(_delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=700)
 log_processor = dict(by_epoch=False, window_size=50)
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=300, max_keep_ckpts=1)
+    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=350, max_keep_ckpts=1)
 )
 auto_scale_lr = dict(base_batch_size=8)

@@ -2,8 +2,8 @@
 
     python tools/quickstart/motion_videos.py OUT [--videos DIR]
 
-Every video shows three shapes over a dark background. Colours are the same in all videos; forms,
-sizes and places do not depend on the class. The class is the motion of the shapes, which a single
+Every video shows a shape over a dark background. Its colour is the same in all videos; its form,
+size and place do not depend on the class. The class is the motion of the shape, which a single
 frame does not show. Played backwards, a video shows the opposite class.
 
 OUT gets `unlabelled/motions` (training videos), `heldout`, and the lists `train.txt` and
@@ -26,12 +26,12 @@ import numpy as np
 
 MOTIONS = ('left', 'right', 'up', 'down', 'clockwise', 'counter-clockwise', 'grow', 'shrink')
 DIRECTIONS = dict(left=(-1, 0), right=(1, 0), up=(0, -1), down=(0, 1))
-COLOURS = ((240, 180, 60), (90, 190, 250), (250, 120, 130))  # of the three shapes, RGB
+COLOUR = (240, 180, 60)  # RGB
 BACKGROUND = (32, 34, 44)
 SIDE = 64  # pixels of a frame
 NUM_FRAMES = 20
 FPS = 10
-RADIUS = (6.0, 22.0)  # pixels
+RADIUS = (8.0, 20.0)  # pixels
 SPEED = (3.0, 5.0)  # pixels per frame
 ORBIT = (7.0, 10.0)  # radius of rotations, pixels
 GROWTH = (0.11, 0.15)  # of the radius' logarithm, per frame
@@ -56,7 +56,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Pace:
-    """The speed of a video's shapes, whatever the motion.
+    """The speed of a video's shape, whatever the motion.
 
     Attributes:
         speed: Pixels per frame.
@@ -86,8 +86,8 @@ class Pace:
         return self.growth * time * dict(grow=1, shrink=-1).get(motion, 0)
 
 
-def make_sprite(random: np.random.Generator, colour: Sequence[int]) -> np.ndarray:
-    """A random form with stripes in two tones of a colour, (64, 64, 4) float32."""
+def make_sprite(random: np.random.Generator) -> np.ndarray:
+    """A circle, square or triangle, (64, 64, 4) float32."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j].astype(np.float32)
     tilt = random.uniform(0, 2 * np.pi)
     u, v = (x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt))
@@ -95,11 +95,9 @@ def make_sprite(random: np.random.Generator, colour: Sequence[int]) -> np.ndarra
         np.hypot(u, v),  # circle
         np.maximum(abs(u), abs(v)) * 1.3,  # square
         np.maximum(abs(u) * 1.2 + v * 0.6, -v) * 1.5,  # triangle
-        abs(np.hypot(u, v) - 0.6) * 2.5,  # ring
-    )[random.integers(4)]
+    )[random.integers(3)]
     opacity = np.clip((0.95 - distance) * 8, 0, 1)
-    tone = 0.8 + 0.2 * np.sin(6 * u)
-    return np.dstack([tone[..., None] * np.float32(colour), opacity]).astype(np.float32)
+    return np.dstack([np.full((64, 64, 3), COLOUR), opacity]).astype(np.float32)
 
 
 def paint(frame: np.ndarray, shape: Shape, pace: Pace, motion: str, time: int) -> None:
@@ -139,20 +137,15 @@ def render(motion: str, seed: int) -> np.ndarray:
 
     Args:
         motion: One of ``MOTIONS``.
-        seed: Decides shapes, places and pace. All videos of a seed have the same middle frame.
+        seed: Decides form, place, size and pace. All videos of a seed have the same middle frame.
 
     Returns:
         (T, H, W, 3), uint8, RGB.
     """
     random = np.random.default_rng(seed)
-    shapes = [
-        Shape(
-            sprite=make_sprite(random, colour),
-            place=random.uniform(0, SIDE, 2),
-            size=random.uniform(),
-        )
-        for colour in COLOURS
-    ]
+    shape = Shape(
+        sprite=make_sprite(random), place=random.uniform(0, SIDE, 2), size=random.uniform()
+    )
     pace = Pace(
         speed=random.uniform(*SPEED),
         growth=random.uniform(*GROWTH),
@@ -162,8 +155,7 @@ def render(motion: str, seed: int) -> np.ndarray:
     frames = []
     for index in range(NUM_FRAMES):
         frame = np.full((SIDE, SIDE, 3), BACKGROUND, np.float32)
-        for shape in shapes:
-            paint(frame, shape, pace, motion, index - NUM_FRAMES // 2)
+        paint(frame, shape, pace, motion, index - NUM_FRAMES // 2)
         frames.append(frame.astype(np.uint8))
     return np.stack(frames)
 

@@ -22,7 +22,7 @@ CONFIGS = ROOT / 'configs' / 'quickstart'
 TEACHER = CONFIGS / 'quickstart_teacher.safetensors'
 # The last checkpoints of the configs' runs.
 TEACHER_CHECKPOINT = 'iter_4000.pth'
-STUDENT_CHECKPOINT = 'iter_600.pth'
+STUDENT_CHECKPOINT = 'iter_700.pth'
 # Seeds and numbers of the teacher's videos; none is among the student's.
 TEACHER_VIDEOS = ('--train', '4096', '--heldout', '0', '--first-seed', '5000000')
 NEXT = """
@@ -119,7 +119,7 @@ def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
         'quickstart_amd_student.py',
         videos,
         STUDENT_CHECKPOINT,
-        seconds=75,
+        seconds=130,
         seed=seed,
         options=[f'model.teacher.checkpoint={teacher}'],
     )
@@ -128,7 +128,7 @@ def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
         'quickstart_videomae_student.py',
         videos,
         STUDENT_CHECKPOINT,
-        seconds=50,
+        seconds=75,
         seed=seed,
     )
     return [[amd], [videomae]]

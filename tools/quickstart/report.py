@@ -205,11 +205,13 @@ def draw_retrieval(
 ) -> None:
     """Draw the first clip of each motion and the clips that are nearest to it for each model."""
     figure = Figure(figsize=(11.5, 8.6))
-    query_block, *blocks = figure.subfigures(1, 1 + len(nearest), width_ratios=[1.7, 5, 5])
+    query_block, *blocks = figure.subfigures(1, 1 + len(nearest), width_ratios=[2, 5, 5])
     query_block.suptitle('query', fontsize=10)
     count = len(MOTIONS)
     for row, axes in enumerate(query_block.subplots(count, 1)):
-        axes.set_ylabel(MOTIONS[row].replace('-', '-\n'), rotation=0, ha='right', va='center')
+        axes.set_ylabel(
+            MOTIONS[row].replace('-', '-\n'), rotation=0, ha='right', va='center', size=9
+        )
         show_trail(axes, videos, row, '.6')
     for block, (name, found) in zip(blocks, nearest.items()):
         same = labels[found] == labels[:, None]  # (N, 5)
@@ -300,7 +302,7 @@ def draw_features(
                 axes.imshow(picture.numpy(), interpolation='nearest')
                 axes.set(xticks=[], yticks=[])
             if number == 0:
-                row[0].set_ylabel(caption, rotation=0, ha='right', va='center')
+                row[0].set_ylabel(caption, rotation=0, ha='right', va='center', size=9)
         block.suptitle(name, fontsize=10, color='.3')
     figure.suptitle("Three principal components of the teacher's features, as colours")
     save_figure(figure, path)
