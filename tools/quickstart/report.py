@@ -208,7 +208,7 @@ def draw_retrieval(
     query_block, *blocks = figure.subfigures(1, 1 + len(nearest), width_ratios=[2, 5, 5])
     query_block.suptitle('query', fontsize=10)
     count = len(MOTIONS)
-    for row, axes in enumerate(query_block.subplots(count, 1)):
+    for row, axes in enumerate(query_block.subplots(count, 1, gridspec_kw=dict(left=0.4))):
         axes.set_ylabel(
             MOTIONS[row].replace('-', '-\n'), rotation=0, ha='right', va='center', size=9
         )
