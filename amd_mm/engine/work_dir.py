@@ -1,4 +1,4 @@
-"""One run in a work folder at a time."""
+"""The work folder of a run: its lock, and the checkpoint of a run that ends early."""
 
 import fcntl
 import os
@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from amd_mm.checkpoints import write_atomically
+from amd_mm.checkpoints.io import ATOMIC_BACKEND
 from amd_mm.errors import ConfigError
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+# In the meta of a checkpoint: dict(batches=finished ones of the epoch, of=all of them).
+POSITION = 'amd_mm_stopped'
 
 
 @contextmanager
@@ -40,3 +47,29 @@ def locked(work_dir: str) -> Iterator[None]:
             file.truncate(0)
             print(f'process {os.getpid()} of {socket.gethostname()}', file=file, flush=True)
         yield
+
+
+def save_position(runner: Runner, finished: dict[str, int], reason: str) -> None:
+    """Save ``stopped_at_iter_N.pth``, which ``--resume`` continues exactly.
+
+    Args:
+        runner: The runner.
+        finished: The epochs (``epoch``), iterations (``iter``) and ``batches`` of the epoch so far.
+        reason: For the log.
+    """
+    meta = dict(finished)
+    steps, batches = meta['iter'], meta.pop('batches')
+    path = os.path.join(runner.work_dir, f'stopped_at_iter_{steps}.pth')
+    runner.save_checkpoint(
+        runner.work_dir,
+        os.path.basename(path),
+        meta={POSITION: dict(batches=batches, of=len(runner.train_dataloader)), **meta},
+        by_epoch=meta['epoch'] > runner.epoch,  # FlexibleRunner takes no epoch from the meta
+        backend_args=dict(backend=ATOMIC_BACKEND),
+    )
+    if is_main_process():
+        write_atomically(os.path.join(runner.work_dir, 'last_checkpoint'), path.encode())
+    runner.logger.info(
+        f'{reason}: stopped after iteration {steps} and saved {path}. '
+        'The same command with --resume continues'
+    )

@@ -7,8 +7,7 @@ from amd_mm.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-# In the meta of a checkpoint: dict(batches=finished ones of the epoch, of=all of them).
-POSITION = 'amd_mm_stopped'
+from ..work_dir import POSITION
 
 
 @HOOKS.register_module()

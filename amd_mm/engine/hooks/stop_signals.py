@@ -4,8 +4,6 @@ import threading
 from pathlib import Path
 
 import torch
-from amd_mm.checkpoints import write_atomically
-from amd_mm.checkpoints.io import ATOMIC_BACKEND
 from amd_mm.registry import HOOKS
 from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import EMAHook, Hook
@@ -14,7 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..signals import SignalFlag, shield_workers
 from ..utils import DataBatch
-from .resume_epoch import POSITION
+from ..work_dir import save_position
 
 
 @HOOKS.register_module()
@@ -100,7 +98,7 @@ class StopOnSignalHook(Hook):
         # No checkpoint holds the gradients of an unfinished step.
         if not number or (isinstance(wrapper, OptimWrapper) and not wrapper.should_update()):
             return
-        self.save(runner, signal.Signals(number).name)
+        save_position(runner, self.finished, signal.Signals(number).name)
         barrier()  # a launcher ends all processes when the first has ended
         runner.visualizer.close()
         self.after_train(runner)
@@ -112,24 +110,6 @@ class StopOnSignalHook(Hook):
         # The model holds the average while EMAHook validates; all processes save shards.
         if self.finished and isinstance(runner, Runner) and is_main_process() and not averaged:
             whole = runner.optim_wrapper.should_update()
-            self.save(runner, 'error' if whole else 'error (the gradients so far are lost)')
+            reason = 'error' if whole else 'error (the gradients so far are lost)'
+            save_position(runner, self.finished, reason)
         self.after_train(runner)
-
-    def save(self, runner: Runner, reason: str) -> None:
-        """Save the finished steps."""
-        meta = dict(self.finished)
-        steps, batches = meta['iter'], meta.pop('batches')
-        path = os.path.join(runner.work_dir, f'stopped_at_iter_{steps}.pth')
-        runner.save_checkpoint(
-            runner.work_dir,
-            os.path.basename(path),
-            meta={POSITION: dict(batches=batches, of=len(runner.train_dataloader)), **meta},
-            by_epoch=meta['epoch'] > runner.epoch,  # FlexibleRunner takes no epoch from the meta
-            backend_args=dict(backend=ATOMIC_BACKEND),
-        )
-        if is_main_process():
-            write_atomically(os.path.join(runner.work_dir, 'last_checkpoint'), path.encode())
-        runner.logger.info(
-            f'{reason}: stopped after iteration {steps} and saved {path}. '
-            'The same command with --resume continues'
-        )
