@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import torch
+from mmengine.dist import all_reduce
 from torch.utils.data import DataLoader
 
 _SAME_KEYSTROKE = 1.0  # seconds: torchrun repeats the Ctrl-C that the terminal sent
@@ -40,6 +42,12 @@ class SignalFlag:
                 os.write(2, f'\n{signal.Signals(number).name}: {text}\n'.encode())
         elif number == signal.SIGINT and time.monotonic() - self.time > _SAME_KEYSTROKE:
             signal.default_int_handler(number, frame)
+
+    def agreed(self) -> int:
+        """The signal that any process got, on all processes."""
+        told = torch.tensor(self.number)
+        all_reduce(told, 'max')
+        return int(told)
 
 
 def shield_workers(loader: DataLoader) -> None:

@@ -1,6 +1,10 @@
 """The content of a collated batch, for hooks."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 DataBatch = dict | Sequence | None
 
@@ -31,3 +35,16 @@ def batch_names(data_batch: DataBatch) -> list[str]:
         )
         for sample in samples
     ]
+
+
+def first_inputs(model: Any, loader: DataLoader, count: int) -> tuple[Tensor, list[str]]:
+    """The first view of the first samples of a training set, normalised, and the samples' names."""
+    count = min(count, len(loader.dataset))  # type: ignore[arg-type]
+    batch = loader.collate_fn([loader.dataset[index] for index in range(count)])
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    if not isinstance(inputs, Tensor):  # views of images
+        inputs = inputs[0]
+    if inputs.ndim > model.backbone.input_dims:  # (B, V, ...) -> (B * V, ...)
+        inputs = inputs.flatten(0, 1)
+    names = batch_names(batch)
+    return inputs[:: len(inputs) // count], names[:: max(1, len(names) // count)]

@@ -73,3 +73,12 @@ def save_position(runner: Runner, finished: dict[str, int], reason: str) -> None
         f'{reason}: stopped after iteration {steps} and saved {path}. '
         'The same command with --resume continues'
     )
+
+
+def remove_former_stops(work_dir: str) -> None:
+    """Remove the checkpoints of stops, except for the one that ``last_checkpoint`` names."""
+    note = Path(work_dir, 'last_checkpoint')
+    if note.is_file():
+        for path in note.parent.glob('stopped_at_iter_*.pth'):
+            if path.name != os.path.basename(note.read_text()):
+                path.unlink()

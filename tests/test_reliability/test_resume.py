@@ -275,11 +275,11 @@ def test_a_nan_saves_nothing_and_a_first_step_has_nothing(tmp_path):
 
 
 def agreements(rank):
-    hook, said = StopOnSignalHook(), []
+    flag, said = SignalFlag(), []
     for step in range(4):
         if (rank, step) == (1, 2):  # one of them is told
-            hook.flag.number = int(signal.SIGTERM)
-        said.append(hook.agreed())
+            flag.number = int(signal.SIGTERM)
+        said.append(flag.agreed())
     return said
 
 

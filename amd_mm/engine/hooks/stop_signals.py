@@ -1,18 +1,15 @@
-import os
 import signal
 import threading
-from pathlib import Path
 
-import torch
 from amd_mm.registry import HOOKS
-from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..signals import SignalFlag, shield_workers
 from ..utils import DataBatch
-from ..work_dir import save_position
+from ..work_dir import remove_former_stops, save_position
 
 
 @HOOKS.register_module()
@@ -31,7 +28,6 @@ class StopOnSignalHook(Hook):
     def __init__(self) -> None:
         self.flag = SignalFlag()
         self.finished: dict[str, int] = {}  # epochs, iterations and batches of the epoch so far
-        self.validating = False
 
     def before_train(self, runner: Runner) -> None:
         """Handle signals, before data loaders start their processes."""
@@ -69,32 +65,15 @@ class StopOnSignalHook(Hook):
         if runner.epoch + 1 < runner.max_epochs:
             self.stop_if_told(runner)
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Note that validation runs."""
-        self.validating = True
-
-    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Note that validation ended."""
-        self.validating = False
-
     def after_train(self, runner: Runner) -> None:
         """Restore the handlers, and remove the checkpoints of former stops."""
         self.flag.restore()
-        note = Path(runner.work_dir, 'last_checkpoint')
-        if is_main_process() and note.is_file():
-            for path in note.parent.glob('stopped_at_iter_*.pth'):
-                if path.name != os.path.basename(note.read_text()):
-                    path.unlink()
-
-    def agreed(self) -> int:
-        """The signal that any process got, on all processes."""
-        told = torch.tensor(self.flag.number)
-        all_reduce(told, 'max')
-        return int(told)
+        if is_main_process():
+            remove_former_stops(runner.work_dir)
 
     def stop_if_told(self, runner: Runner) -> None:
         """Save and exit, if a process got a signal."""
-        number, wrapper = self.agreed(), runner.optim_wrapper
+        number, wrapper = self.flag.agreed(), runner.optim_wrapper
         # No checkpoint holds the gradients of an unfinished step.
         if not number or (isinstance(wrapper, OptimWrapper) and not wrapper.should_update()):
             return
@@ -106,8 +85,9 @@ class StopOnSignalHook(Hook):
 
     def save_after_error(self, runner: Runner) -> None:
         """Save the finished steps, on the first process, which waits for no other one."""
-        averaged = self.validating and any(isinstance(one, EMAHook) for one in runner.hooks)
         # The model holds the average while EMAHook validates; all processes save shards.
+        ema = any(isinstance(one, EMAHook) for one in runner.hooks)
+        averaged = ema and not runner.model.training
         if self.finished and isinstance(runner, Runner) and is_main_process() and not averaged:
             whole = runner.optim_wrapper.should_update()
             reason = 'error' if whole else 'error (the gradients so far are lost)'

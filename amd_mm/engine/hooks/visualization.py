@@ -16,7 +16,7 @@ from ...errors import ConfigError
 from ...registry import HOOKS
 from ...visualization.plots import figure_pixels
 from ...visualization.reconstruction import borrowed_note, reconstruct, reconstruction_figure
-from ..utils import batch_names
+from ..utils import first_inputs
 
 
 @HOOKS.register_module()
@@ -32,7 +32,6 @@ class ReconstructionVisualizationHook(Hook):
         num_clips: number of clips: the first ones of the training set, augmented once.
         files: videos or images to draw instead: their middle, in the config's frame stride.
         num_frames: largest number of frames of a clip to draw.
-        name: of the picture in the backends.
 
     Raises:
         ConfigError: before training, if the model has no decoder or is sharded (FSDP).
@@ -48,11 +47,10 @@ class ReconstructionVisualizationHook(Hook):
         num_clips: int = 2,
         files: Sequence[str] = (),
         num_frames: int = 8,
-        name: str = 'reconstruction',
     ) -> None:
         self.interval, self.by_epoch = interval, by_epoch
         self.num_clips, self.files = num_clips, files
-        self.num_frames, self.name = num_frames, name
+        self.num_frames = num_frames
 
     def before_train(self, runner: Runner) -> None:
         """Check the model, and read the clips."""
@@ -65,8 +63,12 @@ class ReconstructionVisualizationHook(Hook):
         if reason:
             raise ConfigError(f'{type(self).__name__}: {reason}: remove it from custom_hooks')
         with seeded_randomness(np.random.SeedSequence(0)):
-            read = self._read_files if self.files else self._first_clips
-            self.inputs, names = read(runner)
+            if self.files:
+                self.inputs, names = self._read_files(runner), self.files
+            else:
+                self.inputs, names = first_inputs(
+                    self.model, runner.train_dataloader, self.num_clips
+                )
         self.names = [osp.basename(name) for name in names]
 
     def after_train_iter(
@@ -88,23 +90,10 @@ class ReconstructionVisualizationHook(Hook):
         patch, note = self.model.backbone.patch_shape, borrowed_note(self.model)
         title = f'After {step} iterations'
         figure = reconstruction_figure(result, patch, self.names, note, self.num_frames, title)
-        runner.visualizer.add_image(self.name, figure_pixels(figure), step)
+        runner.visualizer.add_image('reconstruction', figure_pixels(figure), step)
 
-    def _read_files(self, runner: Runner) -> tuple[Tensor, Sequence[str]]:
+    def _read_files(self, runner: Runner) -> Tensor:
         pixels = read_clips(self.model.backbone, self.files, stride_of(runner.cfg))
         shape = (-1, *[1] * (pixels.ndim - 2))
         mean, std = (one.view(shape) for one in self.model.pixel_stats())
-        return (pixels.to(mean.device) - mean) / std, self.files
-
-    def _first_clips(self, runner: Runner) -> tuple[Tensor, Sequence[str]]:
-        """The first view of the first samples of the training set, normalised."""
-        loader = runner.train_dataloader
-        count = min(self.num_clips, len(loader.dataset))
-        batch = loader.collate_fn([loader.dataset[index] for index in range(count)])
-        inputs = self.model.data_preprocessor(batch, False)['inputs']
-        if not isinstance(inputs, Tensor):  # views of images
-            inputs = inputs[0]
-        if inputs.ndim > self.model.backbone.input_dims:  # (B, V, ...) -> (B * V, ...)
-            inputs = inputs.flatten(0, 1)
-        names = batch_names(batch)
-        return inputs[:: len(inputs) // count], names[:: max(1, len(names) // count)]
+        return (pixels.to(mean.device) - mean) / std
