@@ -4,6 +4,9 @@ MMEngine imports this module for a scoped name such as ``amd_mm.AMD``, and then 
 ``locations``. So ``type='amd_mm.AMD'`` works from any scope and folder without ``custom_imports``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 
@@ -37,3 +40,9 @@ EVALUATOR = _child(root.EVALUATOR, 'evaluation')
 INFERENCERS = _child(root.INFERENCERS, 'evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'engine')
 VISBACKENDS = _child(root.VISBACKENDS, 'engine')
+
+
+def type_name(part: Mapping[str, Any]) -> str:
+    """Name of the class that a dict of a config builds, without its scope; '' if it has none."""
+    kind = part.get('type') or ''
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2]

@@ -34,6 +34,7 @@ from amd_mm.datasets import BACKENDS, open_video
 from amd_mm.datasets.ava_files import read_label_map, read_proposals, some_of
 from amd_mm.datasets.detector_boxes import read_box_csv
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
+from amd_mm.registry import type_name
 from amd_mm.visualization.video import (
     Person,
     check_output,
@@ -209,7 +210,7 @@ def clip_pipeline(dataset: Config, backend: str) -> list:
     samplers = ('SampleAVAClip', 'SampleAVAFrames')
     steps = [
         dict(step, type='amd_mm.SampleAVAClip', test_mode=True)
-        if str(step['type']).split('.')[-1] in samplers
+        if type_name(step) in samplers
         else step
         for step in dataset.pipeline
     ]

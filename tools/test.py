@@ -20,6 +20,7 @@ from amd_mm.engine import launch
 from amd_mm.engine.agreement import TESTED, check_data, check_metrics, check_numbers
 from amd_mm.errors import CheckpointError, ConfigError
 from amd_mm.evaluation.label_map import read_label_map
+from amd_mm.registry import type_name
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
@@ -101,7 +102,7 @@ def check_views(cfg: Config) -> None:
     """
     model = cfg.get('model') or {}
     head, test_cfg = model.get('cls_head'), model.get('test_cfg') or {}
-    if launch.class_name(model) not in ('Recognizer2D', 'Recognizer3D') or not head:
+    if type_name(model) not in ('Recognizer2D', 'Recognizer3D') or not head:
         return
     averaged = head.get('average_clips') or test_cfg.get('average_clips')
     if averaged is None:
@@ -109,7 +110,7 @@ def check_views(cfg: Config) -> None:
             "a video's scores of all views are not averaged: --cfg-options "
             'model.cls_head.average_clips=prob'
         )
-    loss = launch.class_name(head.get('loss_cls') or {})
+    loss = type_name(head.get('loss_cls') or {})
     if (averaged, loss) == ('prob', 'BCELossWithLogits'):
         raise ConfigError(
             'model.cls_head.average_clips=prob is the softmax, which a model trained with '
@@ -125,7 +126,7 @@ def check_views(cfg: Config) -> None:
 def load_strictly(cfg: Config) -> None:
     """Add a ``StrictLoadHook`` unless the config has one."""
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any('StrictLoadHook' in launch.class_name(hook) for hook in hooks):
+    if not any('StrictLoadHook' in type_name(hook) for hook in hooks):
         hooks.append(dict(type='amd_mm.StrictLoadHook'))
     cfg.custom_hooks = hooks
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from amd_mm.errors import ConfigError, VideoError
+from amd_mm.registry import type_name
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
@@ -107,7 +108,7 @@ def stride_of(cfg: Config, default: int | None = 4) -> int | None:
     for part in ('val', 'test', 'train'):
         loader = cfg.get(f'{part}_dataloader') or {}
         for transform in loader.get('dataset', {}).get('pipeline', []):
-            name = _name(transform)
+            name = type_name(transform)
             if name == 'SparseSampleFrames':
                 return None
             if name.endswith('SampleFrames') and 'frame_interval' in transform:
@@ -155,7 +156,7 @@ def read_sample(
     Raises:
         VideoError: the input does not exist or cannot be read.
     """
-    takes_video = any(_name(step).endswith('Decode') for step in pipeline)
+    takes_video = any(type_name(step).endswith('Decode') for step in pipeline)
     video = dict(start_index=0, modality='RGB', label=-1)
     if not isinstance(source, np.ndarray):
         path = os.fspath(source)
@@ -172,7 +173,7 @@ def read_sample(
         return Compose(steps)(dict(video, array=frames, total_frames=len(frames)))
     image = source if source.ndim == 3 else source[len(source) // 2]  # (H, W, 3)
     bgr = np.ascontiguousarray(image[..., ::-1])  # as LoadImage reads it
-    steps = [step for step in pipeline if not _name(step).startswith('LoadImage')]
+    steps = [step for step in pipeline if not type_name(step).startswith('LoadImage')]
     return Compose(steps)(dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2]))
 
 
@@ -209,18 +210,18 @@ def video_steps(
     Raises:
         ConfigError: it has no sampler or no decoder.
     """
-    decoders = [at for at, step in enumerate(pipeline) if _name(step).endswith('Decode')]
+    decoders = [at for at, step in enumerate(pipeline) if type_name(step).endswith('Decode')]
     if not decoders or decoders[0] == 0:
         raise ConfigError(
             'a test pipeline needs a sampler and a decoder; this one has '
-            + ', '.join(map(_name, pipeline))
+            + ', '.join(map(type_name, pipeline))
         )
-    start = [step for step in pipeline[: decoders[0]] if not _name(step).endswith('Init')]
+    start = [step for step in pipeline[: decoders[0]] if not type_name(step).endswith('Init')]
     rest = pipeline[decoders[-1] + 1 :]
     if backend == 'array':
         return [*start, dict(type='mmaction.ArrayDecode'), *rest]
     opener = next(
-        (dict(step) for step in pipeline if _name(step) == 'VideoInit'),
+        (dict(step) for step in pipeline if type_name(step) == 'VideoInit'),
         dict(type='amd_mm.VideoInit'),
     )
     if backend is not None:
@@ -244,8 +245,3 @@ def _read_image(path: str) -> np.ndarray:
 def _middle_frame(path: str, backend: str | None) -> np.ndarray:
     with open_video(path, backend or 'pyav') as reader:
         return np.asarray(reader.read([len(reader) // 2])[0])
-
-
-def _name(transform: Mapping[str, Any]) -> str:
-    kind = transform['type']
-    return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]

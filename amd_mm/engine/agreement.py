@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from amd_mm.errors import ConfigError
+from amd_mm.registry import type_name
 from mmengine.config import Config
 from torch import Tensor
 
@@ -99,7 +100,7 @@ def check_metrics(cfg: Config, part: str) -> None:
     evaluator = cfg.get(f'{part}_evaluator') or []
     evaluator = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
     for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-        name = str(metric.get('type')).rpartition('.')[2]
+        name = type_name(metric)
         if name == 'AccMetric':
             names = metric.get('metric_list', ('top_k_accuracy', 'mean_class_accuracy'))
             name = names if isinstance(names, str) else ', '.join(names)

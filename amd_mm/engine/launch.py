@@ -15,6 +15,7 @@ import torch
 from amd_mm.apis import read_config
 from amd_mm.arguments import LAUNCHERS
 from amd_mm.errors import CheckpointError, ConfigError
+from amd_mm.registry import type_name
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -179,7 +180,7 @@ def use_amp(cfg: Config) -> None:
     Raises:
         ConfigError: For other wrappers.
     """
-    name = class_name(cfg.optim_wrapper) or 'OptimWrapper'
+    name = type_name(cfg.optim_wrapper) or 'OptimWrapper'
     if name == 'GuardedOptimWrapper':
         cfg.optim_wrapper.precision = 'bf16'
     elif name in ('OptimWrapper', 'AmpOptimWrapper'):
@@ -189,12 +190,6 @@ def use_amp(cfg: Config) -> None:
         raise ConfigError(f'--amp does not support optim_wrapper.type={name}')
 
 
-def class_name(part: dict) -> str:
-    """Name of the class that a dict builds, without its scope."""
-    name = part.get('type') or ''
-    return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
-
-
 def keep_runtime_hooks(cfg: Config) -> str | None:
     """Add the hooks of our runtime that a config's own ``custom_hooks`` replaced.
 
@@ -202,13 +197,10 @@ def keep_runtime_hooks(cfg: Config) -> str | None:
         A note for the log, if some were added.
     """
     hooks = list(cfg.get('custom_hooks') or [])
-    present = [class_name(hook) for hook in hooks]
-    sharded = 'FSDP' in class_name(cfg.get('strategy') or {})
-    missing = [
-        'FSDP' * (sharded and name == 'StrictLoadHook') + name
-        for name in RUNTIME_HOOKS
-        if not any(one.endswith(name) for one in present)
-    ]
+    present = [type_name(hook) for hook in hooks]
+    missing = [name for name in RUNTIME_HOOKS if not any(one.endswith(name) for one in present)]
+    if 'FSDP' in type_name(cfg.get('strategy') or {}):
+        missing = [name.replace('StrictLoadHook', 'FSDPStrictLoadHook') for name in missing]
     cfg.custom_hooks = [dict(type=f'amd_mm.{name}') for name in missing] + hooks
     return f'custom_hooks lacks, and gets, {", ".join(missing)}' if missing else None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amd_mm.errors import ConfigError
+from amd_mm.registry import type_name
 from torch import Tensor, nn
 
 from ..utils import Grid, patchify
@@ -175,7 +176,7 @@ def pop_pretrained(
     Raises:
         ConfigError: If two checkpoints are given.
     """
-    if not isinstance(init_cfg, dict) or str(init_cfg.get('type')).split('.')[-1] != 'Pretrained':
+    if not isinstance(init_cfg, dict) or type_name(init_cfg) != 'Pretrained':
         return init_cfg, pretrained, None
     if pretrained:
         raise ConfigError(
