@@ -3,7 +3,7 @@
 A line of a video list is ``name label``, of a raw-frame list ``folder total_frames label`` or
 ``folder offset total_frames label``. Either all lines have labels or none. Numbers are read from
 the end of the line, so names may contain spaces and the delimiter. Empty lines are skipped. There
-are not comments, because some names of HMDB51 begin with ``#``.
+are no comments, because some names of HMDB51 begin with ``#``.
 """
 
 import re
