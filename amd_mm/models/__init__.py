@@ -8,8 +8,13 @@ from .algorithms import (
 )
 from .backbones import FeatureMapVisionTransformer, ImageVisionTransformer, VideoVisionTransformer
 from .data_preprocessors import ClipPreprocessor, PaddedClipPreprocessor
-from .heads import FeatureTargetHead, PixelReconstructionHead, TokenRelationHead
-from .losses import FeatureAlignmentLoss, TokenRelationLoss
+from .heads import (
+    FeatureAlignmentLoss,
+    FeatureTargetHead,
+    PixelReconstructionHead,
+    TokenRelationHead,
+    TokenRelationLoss,
+)
 from .mask_generators import (
     AsymmetricRandomMaskGenerator,
     AsymmetricTubeMaskGenerator,

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from amd_mm.checkpoints import detect_format, from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
-from amd_mm.models.losses import token_relation
+from amd_mm.models.heads import token_relation
 from amd_mm.models.utils import position_table
 from amd_mm.registry import MODELS
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from amd_mm.models.heads import PixelReconstructionHead
-from amd_mm.models.losses import FeatureAlignmentLoss
+from amd_mm.models.heads import FeatureAlignmentLoss, PixelReconstructionHead
 from amd_mm.models.mask_generators import AsymmetricTubeMaskGenerator
 from amd_mm.models.necks import ParallelAlignment
 from amd_mm.models.utils import patchify

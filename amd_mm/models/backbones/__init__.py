@@ -1,6 +1,5 @@
 from .image_vit import ImageVisionTransformer
-from .video_vit import FeatureMapVisionTransformer, VideoVisionTransformer
-from .vit import EncoderOutput, check_layers
+from .vit import EncoderOutput, FeatureMapVisionTransformer, VideoVisionTransformer, check_layers
 
 __all__ = [
     'EncoderOutput',
