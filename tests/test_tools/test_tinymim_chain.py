@@ -10,8 +10,6 @@ import torch
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 
-from tests.conftest import process_of_its_own
-
 from .tool_scripts import TOOLS, load_tool, run_tool
 
 STAGE = """
@@ -57,8 +55,7 @@ def test_a_student_teaches_the_next_and_finished_stages_are_skipped(
     chain, arguments, tmp_path, monkeypatch, capfd
 ):
     def train(command):
-        with process_of_its_own():
-            done = run_tool('train', *command[2:])
+        done = run_tool('train', *command[2:])
         print(done.stdout, done.stderr)
         return done
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
 
+from tests.conftest import process_of_its_own
+
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
@@ -32,7 +34,8 @@ def run_tool(name: str, *arguments: object) -> CompletedProcess:
     """
     argv = [str(one) for one in arguments]
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with redirect_stdout(out), redirect_stderr(err):
+    # MMEngine finds a run's logger by its name and second, which two runs may share.
+    with process_of_its_own(), redirect_stdout(out), redirect_stderr(err):
         try:
             found = load_tool(name).main(argv)
             code = found if isinstance(found, int) else 0
