@@ -4,9 +4,24 @@ Importing this package is light: models, datasets and the OpenMMLab codebases
 they build on are imported by :mod:`amd_mm.registry` when a config names them.
 """
 
+from importlib import import_module
+
 from .compat import apply_import_fixes
 from .version import __version__
 
 apply_import_fixes()
 
-__all__ = ['__version__']
+# Public name -> the module that has it, which is imported at the first use.
+_MODULES = dict(fetch='zoo', list_configs='zoo', list_models='zoo')
+
+__all__ = ['__version__', *_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__} has no attribute {name}')
+    return getattr(import_module(f'.{_MODULES[name]}', __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

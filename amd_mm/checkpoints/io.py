@@ -62,7 +62,7 @@ def read_checkpoint(path: str | os.PathLike, unsafe: bool = False) -> dict[str, 
     """
     path = os.fspath(path)
     if re.match(r'https?://', path):
-        path = _download(path)
+        path = download(path)
     elif '://' in path:
         try:
             content = get_file_backend(path).get(path)
@@ -78,22 +78,32 @@ def read_checkpoint(path: str | os.PathLike, unsafe: bool = False) -> dict[str, 
         return _read_stream(stream, path, unsafe)
 
 
-def _download(address: str) -> str:
-    """Download to torch's hub cache, once; returns the path there."""
-    # The whole address decides about the name: many files are called pytorch_model.bin.
-    mark = hashlib.sha256(address.encode()).hexdigest()[:10]
-    name = f'{mark}-{Path(address.partition("?")[0]).name}'
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / name
+def download(address: str, sha256: str = '', folder: str = '') -> str:
+    """Download to torch's hub cache, once; returns the path there.
+
+    Args:
+        address: Of a file.
+        sha256: Its digest or the first digits of it, which are checked.
+        folder: In the cache. By default the whole address decides about the file's name there,
+            because many files are called pytorch_model.bin.
+
+    Raises:
+        CheckpointError: If it cannot be downloaded, or has another digest.
+    """
+    name = Path(address.partition('?')[0]).name
+    if not folder:
+        name = f'{hashlib.sha256(address.encode()).hexdigest()[:10]}-{name}'
+    target = Path(torch.hub.get_dir()) / 'checkpoints' / folder / name
     if target.is_file():
         return str(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         # It renames a temporary file, so several processes may download at once.
-        torch.hub.download_url_to_file(address, str(target), progress=True)
-    except OSError as error:
+        torch.hub.download_url_to_file(address, str(target), sha256 or None, progress=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: another digest
         raise CheckpointError(
-            f'Cannot download {address}: {error}. Download it by other means and give the path of '
-            'the file.'
+            f'Cannot download {address}: {error}. Download it by other means to {target}, or give '
+            'the path of the file.'
         ) from error
     return str(target)
 

@@ -102,7 +102,7 @@ def test_code_in_a_file_is_not_run(tmp_path, version, monkeypatch, zipped, loade
     path, mark = tmp_path / 'evil.pth', tmp_path / 'mark'
     content = dict(model=WEIGHTS, extra=Evil(f'touch {mark}'))
     save(content, path, _use_new_zipfile_serialization=zipped)
-    monkeypatch.setattr('amd_mm.checkpoints.io._download', lambda address: str(path))
+    monkeypatch.setattr('amd_mm.checkpoints.io.download', lambda address: str(path))
     load = read_checkpoint if loader == 'file' else CheckpointLoader.load_checkpoint
     with pytest.raises(CheckpointError, match=r'evil.pth (.|\n)*(posix|nt).system(.|\n)*--unsafe'):
         load('https://x.org/evil.pth' if 'address' in loader else str(path))
@@ -225,7 +225,7 @@ def test_an_address_is_downloaded_once(tmp_path, monkeypatch):
     source = save(WEIGHTS, tmp_path / 'a.pth')
     calls = []
 
-    def download(address, target, progress):
+    def download(address, target, sha256, progress):
         calls.append(address)
         if 'away' in address:
             raise OSError('no route to host')
