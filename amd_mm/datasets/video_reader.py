@@ -105,6 +105,7 @@ class VideoReader(ABC):
     requirement: str  # installed with pip
     length = 0
     avg_fps = 0.0  # 0 if the file does not say
+    resized = False  # a frame was scaled to the size of the first one
 
     def __init__(self, path: str, num_threads: int = 1) -> None:
         self.path = path
@@ -352,6 +353,7 @@ class PyAVReader(VideoReader):
 
     def _to_rgb(self, frame: Any) -> np.ndarray:
         width, height = self._size  # of the first frame; later ones may differ
+        self.resized |= (frame.width, frame.height) != self._size
         image = self._reformatter.reformat(
             frame, width, height, format='rgb24', **self._threads
         ).to_ndarray()

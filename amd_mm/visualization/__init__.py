@@ -1,7 +1,8 @@
 """Plots, reconstructions, attention distances, similarity of features, annotated videos.
 
 Drawn without a display. Import from ``plots`` (training curves, classes), ``reconstruction``,
-``features`` and ``video``; the plots that need no model are here too.
+``features``, ``video`` and
+``video_summary``; the plots that need no model are here too.
 """
 
 from .plots import (
