@@ -9,6 +9,8 @@ from amd_mm.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .utils import bf16_autocast
+
 PIXEL_TARGETS = ('per_channel', 'per_patch', 'pixels')
 TOKENS = ('all', 'class')
 
@@ -211,7 +213,7 @@ def token_relation(qkv: Tensor, relation: str) -> Tensor:
         (B, H, N, N), float32.
     """
     first, second = RELATIONS[relation]
-    with torch.autocast(qkv.device.type, enabled=False):
+    with bf16_autocast(qkv.device, enabled=False):
         left, right = qkv[first].float(), qkv[second].float()  # (B, H, N, d)
         logits = left * left.shape[-1] ** -0.5 @ right.transpose(-2, -1)  # -> (B, H, N, N)
         return logits.log_softmax(-1)

@@ -105,9 +105,11 @@ class StepSeededGenerator:
         self._calls = 0
         self._generators: dict[torch.device, torch.Generator] = {}
 
-    def get(self, device: str | torch.device) -> torch.Generator:
-        """The generator of this step on a device."""
+    def get(self, device: str | torch.device) -> torch.Generator | None:
+        """The generator of this step on a device; none on the meta device, which draws nothing."""
         device = torch.device(device)
+        if device.type == 'meta':
+            return None
         if device not in self._generators:
             self._generators[device] = torch.Generator(device)
         words = np.random.SeedSequence(self._entropy()).generate_state(2)
@@ -264,7 +266,7 @@ class AsymmetricTubeMaskGenerator(AsymmetricRandomMaskGenerator):
 
 
 def running_cells(
-    tokens: Tensor, keep: int, grid: Grid, generator: torch.Generator
+    tokens: Tensor, keep: int, grid: Grid, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Choose tokens evenly over space and time by running cells, VideoMAE v2 section 3.2.
 

@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .backbones import check_layers
-from .utils import supports_fast_bf16
+from .utils import bf16_autocast, supports_fast_bf16
 
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16)
 
@@ -118,8 +118,7 @@ class FrozenTeacher(BaseModule):
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """Autocast with the teacher's dtype, independent of the student's."""
-        enabled = self.dtype == torch.bfloat16
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+        return bf16_autocast(device, self.dtype == torch.bfloat16)
 
     @torch.no_grad()
     def forward(self, patches: Tensor, token_ids: Tensor | None = None) -> list[Tensor]:

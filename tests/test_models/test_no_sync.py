@@ -59,6 +59,18 @@ def test_no_operator_waits(name):
     assert waits_of(MODELS.build(cfg), torch.randn(shape)) == []
 
 
+@pytest.mark.parametrize('name', CASES)
+def test_a_step_without_values(name):
+    """The meta device has shapes alone: what reads a value, or was left on the CPU, fails."""
+    cfg, shape = CASES[name]
+    model = MODELS.build(cfg).to('meta')
+    clips = torch.empty(shape, dtype=torch.uint8, device='meta')
+    data = model.data_preprocessor(dict(inputs=[clips], data_samples=[]), True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert all(p.grad.is_meta for p in model.parameters() if p.requires_grad)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU: torch watches its own')
 @pytest.mark.parametrize('name', CASES)
 def test_torch_sees_no_wait_on_a_gpu(name):

@@ -23,7 +23,7 @@ RUNS = ('--repeats', '1', '--warmup', '1', '--threads', '1')
 STEP = (*RUNS, '--batch', '1', '--loss-steps', '2')
 VIT = (*RUNS, '--size', 'tiny', '--frames', '4', '--side', '32')
 MEMORY = dict(before=100.0, peak=250.0)
-NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline')
+NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline', 'cost')
 
 
 @pytest.fixture(scope='module')
@@ -153,6 +153,60 @@ def test_step_errors(
     with pytest.raises(SystemExit) as caught:
         bench.pretrain_step.main([*map(str, arguments[:1]), *STEP, *map(str, arguments[1:])])
     assert message in f'{caught.value}{capsys.readouterr().err}'
+
+
+# ---------------------------------------------------------------- cost
+
+
+def block_flops(tokens: int, width: int, attention: int = 14) -> int:
+    """Forward and backward pass of a block; flash attention computes its scores once more."""
+    return 3 * 24 * tokens * width**2 + attention * tokens**2 * width
+
+
+def test_cost_by_hand(bench: SimpleNamespace) -> None:
+    cfg = bench.pretrain_step.pretraining_config(str(AMD), {})
+    cost = bench.cost.compute(cfg)
+    model = bench.cost.build_on_meta(cfg)
+    counts, student, teacher = model.token_counts(), model.backbone, model.teacher
+    seen, width, patch = counts['visible'], student.embed_dims, student.patch_dims
+    # The clip needs no gradient.
+    embedding = 2 * 2 * seen * patch * width
+    assert cost.flops['student'] == embedding + student.depth * block_flops(seen, width)
+    known, wide = seen + counts['teacher_only'], teacher.embed_dims
+    forward = 24 * known * wide**2 + 4 * known**2 * wide
+    layers = len(teacher.backbone.blocks)
+    assert cost.flops['teacher'] == 2 * known * patch * wide + layers * forward
+    assert cost.saved['teacher'] == 0 < cost.saved['student']
+    assert cost.parameters['student'] == sum(p.numel() for p in student.parameters())
+    memory = cost.constant + 10 * cost.saved.total()
+    assert cost.largest_batch(memory / (1 - bench.cost.RESERVED) + 1) == 10
+
+
+# One of each algorithm; every config: tools/benchmarks/results/cost.md
+REAL = (
+    'amd/pretrain/amd_vit-small-p16_vit-base_32xb16v4-16x2x1-200e_sthv2',
+    'videomae/pretrain/videomae_vit-base-p16_32xb16v4-16x4x1-400e_k400',
+    'dmae/pretrain/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k',
+    'tinymim/pretrain/tinymim_vit-tiny-p16_vit-small_16xb256-300e_in1k',
+)
+
+
+def test_cost_of_real_configs(bench: SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    bench.cost.main([str(ROOT / 'configs' / f'{name}.py') for name in REAL])
+    rows = rows_of(capsys.readouterr().out)
+    assert all(float(rows[Path(name).name][-2]) > 1 for name in REAL)
+
+
+def test_days_of_a_training(bench: SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    path = ROOT / 'configs' / f'{REAL[0]}.py'
+    more = ['--samples', '168913', '--utilisation', '50', '--gpus', '1']
+    bench.cost.main([str(path), *more])
+    rows = rows_of(capsys.readouterr().out)
+    _, speed, days = rows['1 x H100 80 GB']
+    # 200 epochs of 4 views
+    assert float(days) == pytest.approx(800 * 168913 / float(speed) / 86400, rel=0.05)
+    with pytest.raises(SystemExit, match=f'{AMD.parent.name}.*not a pre-training config'):
+        bench.cost.main([str(QUICKSTART / 'quickstart_finetune.py')])
 
 
 # ---------------------------------------------------------------- recognition

@@ -33,29 +33,33 @@ TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)  # relative, of the losses
 
 
 def load_config(args: argparse.Namespace, name: str) -> Config:
-    """The config of one of the two steps, with random weights and a constant learning rate.
-
-    Raises:
-        ValueError: If the config does not pre-train.
-    """
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    if name == OPTION:
-        cfg.merge_from_dict(args.other_options)
-    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
-    if not kind or not issubclass(kind, (MaskedAutoencoder, TinyMIM)):
-        raise ValueError(
-            f'{args.config} is not a pre-training config: model.type is '
-            f'{cfg.get("model", {}).get("type")}'
-        )
-    if cfg.model.get('teacher'):
-        cfg.model.teacher.update(checkpoint=None, random_init=True)
-        if args.dtype == 'fp32':
-            cfg.model.teacher.dtype = 'float32'
+    """The config of one of the two steps, with random weights and a constant learning rate."""
+    options = {**args.cfg_options, **(args.other_options if name == OPTION else {})}
+    cfg = pretraining_config(args.config, options)
+    if cfg.model.get('teacher') and args.dtype == 'fp32':
+        cfg.model.teacher.dtype = 'float32'
     if name == PLAIN:
         cfg.model = plain_config(cfg.model)
     cfg.optim_wrapper.optimizer.lr = args.lr
     cfg.optim_wrapper.pop('accumulative_counts', None)
+    return cfg
+
+
+def pretraining_config(path: str, options: dict) -> Config:
+    """A pre-training config whose teacher has random weights.
+
+    Raises:
+        ValueError: If the config does not pre-train.
+    """
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options)
+    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
+    if not kind or not issubclass(kind, (MaskedAutoencoder, TinyMIM)):
+        raise ValueError(
+            f'{path} is not a pre-training config: model.type is {cfg.get("model", {}).get("type")}'
+        )
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.update(checkpoint=None, random_init=True)
     return cfg
 
 
@@ -95,23 +99,24 @@ class Step:
             cfg.optim_wrapper.precision = args.dtype
             self.wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
 
-    def batch(self) -> dict:
-        """The inputs as a data loader gives them: preprocessors change the dictionary."""
-        views = 2 if isinstance(self.model, TinyMIM) else 1
-        if self.inputs.ndim == 5 or views > 1:
-            return dict(inputs=[self.inputs.clone() for _ in range(views)], data_samples=[])
-        return dict(inputs=self.inputs, data_samples=[])
-
     def clip(self) -> Tensor:
         """The preprocessed inputs, (B, C, T, H, W)."""
-        inputs = self.model.data_preprocessor(self.batch(), True)['inputs']
+        inputs = self.model.data_preprocessor(batch_of(self.model, self.inputs), True)['inputs']
         return inputs.flatten(0, 1) if inputs.ndim > 5 else inputs
 
     def __call__(self) -> Tensor:
         """Train; the loss."""
         if self.train is not None:
             return self.train(self.clip())
-        return self.model.train_step(self.batch(), self.wrapper)['loss']
+        return self.model.train_step(batch_of(self.model, self.inputs), self.wrapper)['loss']
+
+
+def batch_of(model: nn.Module, inputs: Tensor) -> dict:
+    """The inputs as a data loader gives them, copied because preprocessors change them."""
+    views = 2 if isinstance(model, TinyMIM) else 1
+    if inputs.ndim == 5 or views > 1:
+        return dict(inputs=[inputs.clone() for _ in range(views)], data_samples=[])
+    return dict(inputs=inputs, data_samples=[])
 
 
 def synthetic_inputs(model: nn.Module, batch: int) -> Tensor:

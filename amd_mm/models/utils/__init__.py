@@ -1,4 +1,4 @@
-from .bf16 import supports_fast_bf16
+from .bf16 import bf16_autocast, supports_fast_bf16
 from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, compile_blocks
 from .position import POSITION_TABLES, position_table, resize_position_table
 from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
@@ -8,6 +8,7 @@ __all__ = [
     'POSITION_TABLES',
     'FusedAttention',
     'Grid',
+    'bf16_autocast',
     'build_blocks',
     'compile_blocks',
     'gather_tokens',

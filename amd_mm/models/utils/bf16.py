@@ -1,4 +1,5 @@
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,3 +17,10 @@ def supports_fast_bf16(device: str | torch.device) -> bool:
         info = Path('/proc/cpuinfo')  # x86: avx512_bf16, amx_bf16; Arm: bf16
         return info.exists() and bool(re.search(r'\b(avx512_|amx_)?bf16\b', info.read_text()))
     return True
+
+
+def bf16_autocast(device: torch.device, enabled: bool) -> AbstractContextManager:
+    """Autocast to bfloat16, or float32 also under autocast. The meta device has no autocast."""
+    if device.type == 'meta':
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
