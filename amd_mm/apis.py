@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from amd_mm.checkpoints import load_into, read_checkpoint, to_amd_mm
-from amd_mm.checkpoints.architecture import infer_backbone
+from amd_mm.checkpoints import infer_backbone, load_into, read_checkpoint, to_amd_mm
 from amd_mm.datasets.inference import (
     ClipSampling,
     Pixels,

@@ -19,8 +19,7 @@ from amd_mm.apis import (
     read_sample,
     stride_of,
 )
-from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
-from amd_mm.checkpoints.architecture import infer_backbone
+from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm, infer_backbone
 from amd_mm.datasets import UnreadableVideoError, open_video
 from amd_mm.errors import ConfigError, VideoError
 from mmengine.config import Config

@@ -3,6 +3,7 @@
 from amd_mm.errors import CheckpointError
 
 from .convert import Converted, from_amd_mm, to_amd_mm
+from .describe import collapse, describe_encoder, group_by_reason, infer_backbone
 from .formats import FORMATS, Format, detect_format, get_format, known_formats, unwrap
 from .io import (
     CODEBASES,
@@ -16,7 +17,6 @@ from .io import (
     write_atomically,
 )
 from .load import CheckpointMismatchError, LoadReport, load_encoder, load_into
-from .messages import collapse, describe_encoder, group_by_reason
 
 __all__ = [
     'CODEBASES',
@@ -34,6 +34,7 @@ __all__ = [
     'from_amd_mm',
     'get_format',
     'group_by_reason',
+    'infer_backbone',
     'known_formats',
     'load_encoder',
     'load_into',

@@ -1,7 +1,7 @@
 """From the names of any known format to ours, and back."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -9,8 +9,16 @@ import torch.nn.functional as F
 from amd_mm.errors import CheckpointError
 from torch import Tensor
 
-from .formats import FORMATS, Format, Rule, detect_format, get_format, is_image_vit, match, unwrap
-from .messages import first_few
+from .formats import (
+    FORMATS,
+    Format,
+    detect_format,
+    first_few,
+    get_format,
+    is_image_vit,
+    match,
+    unwrap,
+)
 
 Grid = tuple[int, int, int]  # tokens along (time, height, width)
 
@@ -43,8 +51,6 @@ def to_amd_mm(checkpoint: Mapping[str, Any], fmt: str | None = None) -> Converte
     spec = get_format(fmt or detect_format(checkpoint))
     state = unwrap(checkpoint)
     _check_kind(state, spec)
-    if spec.joint_bias:
-        state = _split_biases(state)
     state, dropped = _clean(state, spec)
     renamed, unknown = _rename(state, spec.rules)
     foreign = [name for name in unknown if name.startswith(spec.encoder)]
@@ -81,10 +87,10 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
         dropped = {
             name: 'the fixed sin-cos table, which the other program computes'
             for name, tensor in state.items()
-            if is_table(name) and is_sincos_table(tensor, kinds=('1d',))
+            if is_table(name) and is_sincos_table(tensor, 'sincos_1d')
         }
         state = {name: tensor for name, tensor in state.items() if name not in dropped}
-    renamed, unknown = _rename_back(state, spec.rules)
+    renamed, unknown = _rename(state, ((rule.ours, rule.theirs) for rule in spec.rules))
     foreign = [name for name in unknown if name.startswith('backbone.')]
     if foreign:
         raise CheckpointError(
@@ -99,7 +105,7 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
                 dropped[name] = reason
     _add_unused_norms(renamed, spec)
     _add_decoder_table(renamed, spec)
-    return Converted(_join_biases(renamed) if spec.joint_bias else renamed, dropped)
+    return Converted(renamed, dropped)
 
 
 def _check_kind(state: Mapping[str, Tensor], spec: Format) -> None:
@@ -142,75 +148,33 @@ def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], d
 
 
 def _rename(
-    state: Mapping[str, Tensor], rules: Iterable[Rule]
+    state: Mapping[str, Tensor], rules: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Their names to ours; returns also the names that no rule knows."""
-    sources: dict[str, list[str]] = {}  # our name -> their names
-    unknown = []
-    for name in state:
-        for rule in rules:
-            fields = next((f for one in rule.theirs if (f := match(one, name)) is not None), None)
-            if fields is not None:
-                sources[rule.ours.format(**fields)] = [one.format(**fields) for one in rule.theirs]
-                break
-        else:
-            unknown.append(name)
-    renamed = {}
-    for ours, theirs in sources.items():
-        if absent := [name for name in theirs if name not in state]:
-            raise CheckpointError(
-                f'{ours} consists of {", ".join(theirs)}, but the file lacks {", ".join(absent)}.'
-            )
-        tensors = [state[name] for name in theirs]
-        renamed[ours] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-    return renamed, unknown
-
-
-def _rename_back(
-    state: Mapping[str, Tensor], rules: Iterable[Rule]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Our names to theirs; returns also the names that no rule knows."""
+    """Names of one side of the rules to those of the other; returns also the unknown names."""
+    rules = list(rules)
     renamed: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in state.items():
         for rule in rules:
-            if (fields := match(rule.ours, name)) is not None:
-                theirs = [one.format(**fields) for one in rule.theirs]
-                parts = [tensor] if len(theirs) == 1 else tensor.chunk(len(theirs))
-                renamed.update(zip(theirs, parts, strict=True))
+            fields = next((f for one in rule[0] if (f := match(one, name)) is not None), None)
+            if fields is not None:
                 break
         else:
             unknown.append(name)
+            continue
+        old, new = ([one.format(**fields) for one in side] for side in rule)
+        if any(one in renamed for one in new):  # by another part of the same tensor
+            continue
+        if absent := [one for one in old if one and one not in state]:
+            raise CheckpointError(
+                f'{new[0]} consists of {", ".join(filter(None, old))}, but the file lacks '
+                f'{", ".join(absent)}.'
+            )
+        parts = [state[one] if one else torch.zeros_like(tensor) for one in old]
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        pieces = [whole] if len(new) == 1 else whole.chunk(len(new))
+        renamed |= {one: piece for one, piece in zip(new, pieces, strict=True) if one}
     return renamed, unknown
-
-
-def _split_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One bias of query, key and value as VideoMAE's two.
-
-    The key's bias can be left out: it adds the same number to all logits of a query, and softmax
-    does not change.
-    """
-    split: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if name.endswith('qkv.bias'):
-            block = name.removesuffix('qkv.bias')
-            split[f'{block}q_bias'], _, split[f'{block}v_bias'] = tensor.chunk(3)
-        else:
-            split[name] = tensor
-    return split
-
-
-def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The reverse of :func:`_split_biases`, with zeros for the key."""
-    joined: dict[str, Tensor] = {}
-    for name, query in state.items():
-        if name.endswith('q_bias'):
-            block = name.removesuffix('q_bias')
-            value = state[f'{block}v_bias']
-            joined[f'{block}qkv.bias'] = torch.cat([query, torch.zeros_like(query), value])
-        elif not name.endswith('v_bias'):
-            joined[name] = query
-    return joined
 
 
 def _add_unused_norms(state: dict[str, Tensor], spec: Format) -> None:
@@ -230,7 +194,7 @@ def _add_decoder_table(state: dict[str, Tensor], spec: Format) -> None:
     side = math.isqrt(state['pos_embed'].shape[1] - 1)
     if 1 + side**2 != state['pos_embed'].shape[1]:
         return
-    from amd_mm.models.utils import position_table  # slow to import, and seldom needed
+    from amd_mm.models.utils import position_table
 
     places = position_table((1, side, side), mask_token.shape[-1], 'sincos_2d').to(mask_token)
     state[name] = torch.cat([torch.zeros_like(places[:, :1]), places], 1)
@@ -241,33 +205,34 @@ def is_table(name: str) -> bool:
     return name.rpartition('.')[2] == 'pos_embed'
 
 
-def is_sincos_table(
-    tensor: Tensor, grid: Grid | None = None, kinds: Sequence[str] = ('1d', '2d', '3d')
-) -> bool:
-    """Whether a position table (1, N, C) is a fixed sin-cos table, up to rounding.
+def is_sincos_table(tensor: Tensor, kind: str, grid: Grid | None = None) -> bool:
+    """Whether a position table (1, N, C) is a fixed one, up to rounding.
 
     Args:
         tensor: The table. A class token, whose position is zero, may come first.
-        grid: Its tokens; without it, only 1-D and square 2-D tables are recognised.
-        kinds: The kinds of table that count.
+        kind: One of ``POSITION_TABLES``.
+        grid: Its tokens; without it, those of square frames are tried.
     """
     if tensor.ndim != 3:
         return False
-    from amd_mm.models.utils import position_table
+    from amd_mm.models.utils import position_table  # slow to import, and seldom needed
 
     tokens, dims = tensor.shape[1:]
-    sides = math.isqrt(tokens), math.isqrt(tokens - 1)
-    candidates = [('1d', (1, 1, tokens)), *(('2d', (1, side, side)) for side in sides)]
-    candidates += [(kind, grid) for kind in ('2d', '3d') if grid is not None]
-    for kind, places in candidates:
-        try:
-            table = position_table(places, dims, f'sincos_{kind}') if kind in kinds else None
-        except ValueError:  # the width or the grid does not suit this kind
-            continue
-        if table is None or tokens - table.shape[1] not in (0, 1):
-            continue
-        if same_table(tensor, F.pad(table, (0, 0, tokens - table.shape[1], 0))):
-            return True
+    for extra in (0, 1):
+        count = tokens - extra
+        sides = [one for one in range(1, math.isqrt(count) + 1) if count % one**2 == 0]
+        grids = [(count // side**2, side, side) for side in sides]
+        if kind == 'sincos_1d':  # it does not depend on the grid
+            grids = grids[:1]
+        elif grid is not None and math.prod(grid) == count:
+            grids = [grid]
+        for places in grids:
+            try:
+                table = position_table(places, dims, kind)
+            except ValueError:  # the width or the grid does not suit this kind
+                continue
+            if same_table(tensor, F.pad(table, (0, 0, extra, 0))):
+                return True
     return False
 
 

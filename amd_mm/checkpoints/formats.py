@@ -9,8 +9,9 @@ How to add a format:
 
 1. Write its rules with :func:`_rules`, as pairs (their name, our name). ``{i}`` and ``{j}`` stand
    for a number, ``{n}`` for 1 or 2, ``{p}`` for ``weight`` or ``bias``, ``{rest}`` for anything.
-   Every pair is used in both directions. Where several of their tensors are one tensor of ours,
-   concatenated along the first axis, the left side is a tuple of names.
+   Every pair is used in both directions. Where several tensors of one side are one tensor of the
+   other, concatenated along the first axis, a side is a tuple of names; an empty name in it stands
+   for a part that is zero, or is left out.
 2. Add a :class:`Format` to ``FORMATS``. The first format whose ``marks`` are all found in a file is
    taken, so a format comes before those that it extends.
 3. Add it to ``our_states`` in ``tests/test_checkpoints/test_formats.py``: the property tests there
@@ -18,7 +19,7 @@ How to add a format:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -26,31 +27,30 @@ from typing import Any, NamedTuple
 from amd_mm.errors import CheckpointError
 from torch import Tensor
 
-from .messages import first_few
-
 _FIELDS = {'i': r'\d+', 'j': r'\d+', 'n': '[12]', 'p': 'weight|bias', 'rest': '.+'}
 
 
 class Rule(NamedTuple):
-    """Templates of their names (several if they are concatenated) and of our name."""
+    """Templates of their names and of ours; the tensors of each side form one, concatenated."""
 
     theirs: tuple[str, ...]
-    ours: str
+    ours: tuple[str, ...]
 
 
-def _rules(
-    *pairs: str | tuple[str | tuple[str, ...], str], theirs: str = '', ours: str = ''
-) -> tuple[Rule, ...]:
+_Side = str | tuple[str, ...]
+
+
+def _rules(*pairs: str | tuple[_Side, _Side], theirs: str = '', ours: str = '') -> tuple[Rule, ...]:
     """Rules from pairs (their template, our template), each below a prefix.
 
     A single template stands for a pair of equals.
     """
-    rules = []
-    for pair in pairs:
-        left, right = (pair, pair) if isinstance(pair, str) else pair
-        lefts = (left,) if isinstance(left, str) else left
-        rules.append(Rule(tuple(theirs + one for one in lefts), ours + right))
-    return tuple(rules)
+
+    def below(prefix: str, side: _Side) -> tuple[str, ...]:
+        return tuple(one and prefix + one for one in ((side,) if isinstance(side, str) else side))
+
+    both = [(pair, pair) if isinstance(pair, str) else pair for pair in pairs]
+    return tuple(Rule(below(theirs, left), below(ours, right)) for left, right in both)
 
 
 @cache
@@ -77,7 +77,11 @@ _PLAIN = (
     ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
     ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
 )
-_BLOCK = (*_PLAIN, 'attn.q_bias', 'attn.v_bias', 'attn.qkv.weight', 'gamma_{n}')
+_VIDEO = (*_PLAIN, 'attn.qkv.weight', 'gamma_{n}')
+_BLOCK = (*_VIDEO, 'attn.q_bias', 'attn.v_bias')
+# The key's bias can be left out: it adds the same number to all logits of a query, and softmax
+# does not change.
+_TIMM_BLOCK = (*_VIDEO, ('attn.qkv.bias', ('attn.q_bias', '', 'attn.v_bias')))
 _IMAGE_DECODER_BLOCK = (*_PLAIN, 'attn.qkv.{p}')
 _IMAGE_BLOCK = (
     ('norm{n}.{p}', 'ln{n}.{p}'),
@@ -120,11 +124,11 @@ _AMD = (
     ),
     *_rules(*_BLOCK, theirs='generators.{i}.blocks.{j}.', ours='neck.generators.{i}.blocks.{j}.'),
 )
-_FINETUNED = (
+_CLASSIFIER = (
     *_rules(_PATCH, 'pos_embed', 'norm.{p}', 'fc_norm.{p}', ours='backbone.'),
-    *_rules(*_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
     *_rules(('head.{p}', 'cls_head.fc_cls.{p}')),
 )
+_FINETUNED = (*_CLASSIFIER, *_rules(*_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'))
 _HUGGING_FACE = (
     *_rules(
         ('embeddings.patch_embeddings.projection.{p}', 'patch_embed.projection.{p}'),
@@ -201,8 +205,6 @@ class Format:
         decoder_table: Name of the decoder's fixed table, where it is part of the state dict. It is
             never part of ours.
         images: Whether the encoder is an image ViT (True), a video ViT (False) or either (None).
-        joint_bias: Whether query, key and value share one bias, ``qkv.bias``, where the rules have
-            ``q_bias`` and ``v_bias``.
     """
 
     name: str
@@ -219,7 +221,6 @@ class Format:
     stores_tables: bool = False
     decoder_table: str | None = None
     images: bool | None = False
-    joint_bias: bool = False
 
 
 _FORMATS = (
@@ -276,12 +277,14 @@ _FORMATS = (
     Format(
         name='timm_video',
         description="a video ViT in timm's names, with one bias of query, key and value",
-        rules=_FINETUNED,
+        rules=(
+            *_CLASSIFIER,
+            *_rules(*_TIMM_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
+        ),
         marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$'),
         encoder=_VIT,
         wrapper='model',
         stores_tables=True,
-        joint_bias=True,
     ),
     Format(
         name='videomae_finetune',
@@ -379,6 +382,13 @@ _FORMATS = (
     ),
 )
 FORMATS = {one.name: one for one in _FORMATS}
+
+
+def first_few(names: Iterable[str], limit: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')
 
 
 def known_formats() -> str:

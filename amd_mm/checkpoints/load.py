@@ -1,23 +1,30 @@
 """The strict loader: every weight is loaded, or its name is reported."""
 
 import logging
+import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from amd_mm.errors import CheckpointError
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 
-from .compare import ENCODER, compare, explain_mismatch
-from .convert import Converted, to_amd_mm
-from .formats import detect_format, unwrap
+from .convert import Converted, Grid, is_sincos_table, is_table, same_table, to_amd_mm
+from .describe import collapse, describe_encoder, group_by_reason
+from .formats import detect_format, is_image_vit, unwrap
 from .io import read_checkpoint
-from .messages import collapse, group_by_reason
 
+ENCODER = 'backbone.'
+# The norms after the last block: a pre-training file has one, a fine-tuned file the other. A norm
+# that the module lacks is ignored, because it changes nothing in the blocks before.
+_CLOSING_NORMS = ('norm.', 'fc_norm.', 'ln1.', 'ln2.')
+_HEADS = ('cls_head.', 'head.')
 OWN_NAMES = "the model's own names"  # the format in messages if no name was converted
 
 Source = str | os.PathLike | Mapping[str, Any]
@@ -146,8 +153,8 @@ def load_into(
     The file must have every weight of the module in its shape, and the module every weight of the
     file's encoder. Otherwise nothing is loaded. Exceptions, all of them reported:
 
-    - A fixed sin-cos table is kept by a video ViT, and taken from the file by an image ViT. If the
-      file has a learned table where the module keeps a fixed one, it does not fit.
+    - A fixed sin-cos table is kept by a video ViT, and taken from the file by an image ViT. A table
+      of the file that is learned or of another kind than the module's fixed one does not fit.
     - A learned position table of another size is resampled, bicubic in space and linear in time,
       if its grid differs in space only and is square, or differs in time only.
     - A closing norm of the file (``norm``, ``fc_norm``) and parts outside of the encoder may be
@@ -159,8 +166,9 @@ def load_into(
         prefix: Beginning of the names (ours) that belong to the module: ``'backbone.'`` for a
             backbone, ``''`` for a whole model. Default: ``''`` if the module has a ``backbone``.
         allow_missing: Weights of the module that may keep their values if the file lacks them or
-            has them in another shape (for a fixed position table: if the file has a learned one):
-            beginnings of names (``'fc_norm'``) or patterns (``'neck.generators.*.mask_token'``).
+            has them in another shape (a fixed position table: if the file has a table of another
+            kind): beginnings of names (``'fc_norm'``) or patterns
+            (``'neck.generators.*.mask_token'``).
         fmt: A key of :data:`FORMATS`. Default: recognised; names of the module's own are kept.
         name: Name of the source in messages.
         remedy: Advice that ends the message of an error about missing weights. Default: which
@@ -173,8 +181,8 @@ def load_into(
         CheckpointMismatchError: If it does not fit. The message names the first few weights that
             are missing or have another shape, and a remedy.
     """
-    found, checkpoint = _read(source)
-    name = name or found
+    path, checkpoint = _read(source)
+    name = name or path
     if is_model_wrapper(module):
         module = module.get_submodule('module')
     if prefix is None:
@@ -188,35 +196,34 @@ def load_into(
         except CheckpointError as error:
             raise CheckpointError(f'{name}: {error}') from error
         state, dropped = to_amd_mm(checkpoint, fmt)
-    result = compare(module, state, prefix, allow_missing)
-    if not result.fits:
+    found = _compare(module, state, prefix, allow_missing)
+    if found.problems:
         raise CheckpointMismatchError(
-            f'{name} ({fmt}) '
-            + explain_mismatch(type(module).__name__, module.state_dict(), state, result, remedy),
-            result.lacking,
-            result.mismatched,
-            result.foreign,
+            f'{name} ({fmt}) {_explain(module, state, found, remedy)}',
+            found.lacking,
+            found.mismatched,
+            found.foreign,
         )
-    if not result.copies:
+    if not found.copies:
         raise CheckpointError(
             f'{name} ({fmt}) holds nothing for {type(module).__name__}; it has '
             f'{collapse(state, brief=True)}.'
         )
     targets = module.state_dict(keep_vars=True)
     with torch.no_grad():
-        for key, tensor in result.copies.items():
+        for key, tensor in found.copies.items():
             targets[key].copy_(tensor)
     report = LoadReport(
         source=name,
         fmt=fmt,
         module=type(module).__name__,
-        loaded=tuple(result.copies),
-        missing=tuple(result.missing),
-        unexpected=tuple(result.unexpected),
+        loaded=tuple(found.copies),
+        missing=tuple(found.missing),
+        unexpected=tuple(found.unexpected),
         dropped=dropped,
-        recomputed=result.recomputed,
+        recomputed=found.recomputed,
     )
-    level = logging.WARNING if result.other_table else logging.INFO
+    level = logging.WARNING if found.other_grid else logging.INFO
     print_log(f'Loaded {report}', logger=logger, level=level)
     return report
 
@@ -231,3 +238,256 @@ def _has_own_names(module: nn.Module, checkpoint: Mapping[str, Any]) -> bool:
     """Whether most of a model's own names are in the checkpoint."""
     state, names = unwrap(checkpoint), module.state_dict().keys()
     return 2 * sum(one in state for one in names) > len(names)
+
+
+# -- comparison of a file with a module --------------------------------------------------------
+
+
+@dataclass
+class _Comparison:
+    """Weights to copy, weights to report, and weights that do not fit."""
+
+    encoder: str  # beginning of the encoder's names in the module
+    copies: dict[str, Tensor] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    recomputed: dict[str, str] = field(default_factory=dict)
+    other_grid: bool = False  # the file has a fixed table of another grid than the module
+    # These do not fit:
+    lacking: list[str] = field(default_factory=list)  # not in the file
+    mismatched: dict[str, tuple] = field(default_factory=dict)  # name -> (file's shape, module's)
+    foreign: list[str] = field(default_factory=list)  # parts of the encoder not in the module
+    tables: dict[str, tuple] = field(default_factory=dict)  # name -> (file's kind, module's)
+
+    @property
+    def problems(self) -> bool:
+        return bool(self.lacking or self.mismatched or self.foreign or self.tables)
+
+
+def _compare(
+    module: nn.Module, state: Mapping[str, Tensor], prefix: str, allow_missing: Sequence[str]
+) -> _Comparison:
+    """Compare weights in our names with a module; arguments as in :func:`load_into`."""
+    encoder = ENCODER.removeprefix(prefix)
+    found = _Comparison(encoder, unexpected=[one for one in state if not one.startswith(prefix)])
+    given = {
+        name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)
+    }
+    targets = module.state_dict(keep_vars=True)
+    for name, target in targets.items():
+        tensor, allowed = given.get(name), _is_allowed(name, allow_missing)
+        if is_table(name):
+            owner = module.get_submodule(name.rpartition('.')[0])
+            fixed = not isinstance(target, nn.Parameter)
+            if fixed and not getattr(owner, 'takes_position_table', False):
+                if tensor is not None:
+                    _keep_table(found, name, target, tensor, _grid_of(owner, target), allowed)
+                continue
+            if tensor is not None:
+                tensor = _resample(found, name, owner, target, tensor)
+        if tensor is not None and tensor.shape == target.shape:
+            found.copies[name] = tensor
+        elif allowed:
+            found.missing.append(name)
+        elif tensor is None:
+            found.lacking.append(name)
+        else:
+            found.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
+    for name in given:
+        if name in targets:
+            continue
+        own = _unsaved_table(module, name) if is_table(name) else None
+        if own is not None:
+            grid = _grid_of(getattr(module, 'backbone', module), own)
+            found.recomputed[name] = 'the model computes the same'
+            allowed = _is_allowed(name, allow_missing)
+            _keep_table(found, name, own, given[name], grid, allowed)
+        elif not name.startswith(encoder) or name[len(encoder) :].startswith(_CLOSING_NORMS):
+            found.unexpected.append(name)
+        else:
+            found.foreign.append(name)
+    return found
+
+
+def _is_allowed(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name equals, is below, or matches one of the patterns."""
+    return any(
+        name == one or name.startswith(one.rstrip('.') + '.') or fnmatchcase(name, one)
+        for one in patterns
+    )
+
+
+def _unsaved_table(module: nn.Module, name: str) -> Tensor | None:
+    """The fixed table of a decoder, which is not in its state dict."""
+    path, _, attribute = name.rpartition('.')
+    try:
+        return getattr(module.get_submodule(path), attribute, None)
+    except AttributeError:
+        return None
+
+
+def _keep_table(
+    found: _Comparison,
+    name: str,
+    own: Tensor,  # (1, N, C)
+    given: Tensor,  # (1, N, C); a class token may come first
+    grid: Grid | None,
+    allowed: bool,
+) -> None:
+    """Keep the module's fixed table, unless one of another kind in the file would be lost."""
+    extra = given.shape[1] - own.shape[1] if given.ndim == 3 else 0
+    if same_table(given[:, extra:] if extra == 1 else given, own):
+        return
+    from amd_mm.models.utils import POSITION_TABLES  # slow to import, and seldom needed
+
+    theirs, ours = (
+        next((kind for kind in POSITION_TABLES if is_sincos_table(table, kind, grid)), 'learned')
+        for table in (given, own)
+    )
+    if (theirs == 'learned' or theirs != ours) and not allowed:
+        found.tables[name] = (theirs, ours)
+        return
+    found.other_grid = True
+    found.recomputed[name] = (
+        f"kept the model's fixed table {tuple(own.shape)}; the file has another, "
+        f'{tuple(given.shape)}. Check img_size, num_frames and pos_embed_type'
+    )
+
+
+def _resample(
+    found: _Comparison, name: str, owner: nn.Module, target: Tensor, given: Tensor
+) -> Tensor:
+    """A position table in the shape of the target, or unchanged if the grids are not known."""
+    new = _grid_of(owner, target)
+    extra = getattr(owner, 'num_extra_tokens', 0)  # class tokens come first
+    if given.shape == target.shape or new is None or given.ndim != 3:
+        return given
+    tokens = given.shape[1] - extra
+    side = math.isqrt(max(tokens, 0) // new[0])
+    old = (new[0], side, side)
+    if math.prod(old) != tokens:
+        old = (tokens // math.prod(new[1:]), *new[1:])
+    if tokens <= 0 or math.prod(old) != tokens or given.shape[2] != target.shape[2]:
+        return given
+    from amd_mm.models.utils import resize_position_table  # slow to import, and seldom needed
+
+    given = given.float()
+    places = resize_position_table(given[:, extra:], old, new)
+    found.recomputed[name] = f'resampled from {old} to {new} tokens'
+    return torch.cat([given[:, :extra], places], 1)
+
+
+def _grid_of(backbone: nn.Module, table: Tensor) -> Grid | None:
+    """Tokens (time, height, width) of a backbone, None if unknown."""
+    grid = getattr(backbone, 'token_grid', None)
+    if grid is not None:
+        return grid
+    plane = getattr(backbone, 'grid_size', None)  # of MMAction2's ViT
+    plane = plane or getattr(backbone, 'patch_resolution', None)  # of MMPretrain's
+    return (table.shape[1] // (plane[0] * plane[1]), *plane) if plane else None
+
+
+# -- the message of an error -------------------------------------------------------------------
+
+
+def _explain(
+    module: nn.Module, state: Mapping[str, Tensor], found: _Comparison, remedy: str | None
+) -> str:
+    """Name the first weights that do not fit, and the remedy."""
+    model, targets = type(module).__name__, module.state_dict()
+    mine, theirs = describe_encoder(targets, found.encoder), describe_encoder(state)
+    images = is_image_vit(state), is_image_vit(targets)
+    if None not in images and images[0] != images[1]:
+        kinds = ['an image ViT' if one else 'a video ViT' for one in images]
+        return (
+            f'holds {kinds[0]} ({theirs}), and {model} is {kinds[1]} ({mine}); nothing was loaded. '
+            'Give a checkpoint of the other kind.'
+        )
+    lines = [f'does not fit {model}; nothing was loaded.']
+    if found.lacking:
+        lines.append(f'missing in the file ({len(found.lacking)}): {_first(found.lacking)}')
+    if found.mismatched:
+        lines += _list_shapes(found.mismatched)
+    if found.foreign:
+        lines.append(f'not in the model ({len(found.foreign)}): {_first(found.foreign)}')
+    for name, (kind, own) in found.tables.items():
+        own = 'fixed' if own == 'learned' else own  # none of ours
+        lines.append(f'{kind} position table in the file, {own} in the model: {name}')
+    if mine != theirs:
+        lines.append(f'The file has {theirs}; the model {mine}.')
+    lines += _config_remedies(found, same_size=mine == theirs)
+    if remedy is not None:
+        return '\n'.join([*lines, remedy])
+    patterns = _patterns(found.lacking, targets)
+    patterns += tuple(name for name in found.tables if name.startswith('decoder.'))
+    if patterns and not any(re.search(r'(blocks|layers)\b', one) for one in patterns):
+        lines.append(
+            f'If {", ".join(patterns)} may keep the initial values: allow_missing={patterns!r}.'
+        )
+    return '\n'.join(lines)
+
+
+def _first(names: Iterable[str], limit: int = 4) -> str:
+    """The first few weights, those of all blocks as one."""
+    groups = collapse(names).split(', ')
+    return ', '.join(groups[:limit]) + (' and others' if len(groups) > limit else '')
+
+
+def _list_shapes(mismatched: Mapping[str, tuple], limit: int = 4) -> list[str]:
+    """The first few weights of another shape, those of all blocks in one line."""
+    groups: dict[tuple, list[str]] = {}
+    for name, shapes in mismatched.items():
+        groups.setdefault((*shapes, _any_number(name)), []).append(name)
+    shown = list(groups.items())[:limit]
+    lines = [f'of another shape ({len(mismatched)}):']
+    lines += [
+        f'  {collapse(names)}: file {theirs}, model {ours}' for (theirs, ours, _), names in shown
+    ]
+    more = len(mismatched) - sum(len(names) for _, names in shown)
+    return [*lines, f'  and {more} more'] if more else lines
+
+
+def _config_remedies(found: _Comparison, same_size: bool) -> list[str]:
+    """Keys of the config that can make a model fit."""
+    lines = []
+    if any(name.endswith('cls_token') for name in found.foreign):
+        lines.append('The model has no class token: set its with_cls_token=True.')
+    elif any(name.endswith('cls_token') for name in found.lacking):
+        lines.append("The file has no class token: set the model's with_cls_token=False.")
+    elif found.mismatched and all(one.startswith(_HEADS) for one in found.mismatched):
+        (theirs, *_), (ours, *_) = next(iter(found.mismatched.values()))
+        lines.append(
+            f'The file distinguishes {theirs} classes, the model {ours}: set num_classes={theirs} '
+            'of the head, or give the file that was trained for this config.'
+        )
+    elif found.mismatched and all(one.endswith('pos_embed') for one in found.mismatched):
+        lines.append(
+            "The file's position table is for other clips: set the model's img_size and num_frames "
+            'to those it was trained with.'
+        )
+    elif found.mismatched or not same_size:
+        lines.append(
+            "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
+            "tubelet_size and in_channels to the file's."
+        )
+    kind, _ = found.tables.get(f'{found.encoder}pos_embed', (None, None))
+    if kind is not None:
+        key = 'use_learnable_pos_emb=True' if kind == 'learned' else f'pos_embed_type={kind!r}'
+        lines.append(f"Set the model's {key}.")
+    return lines
+
+
+def _patterns(lacking: Sequence[str], targets: Iterable[str]) -> tuple[str, ...]:
+    """Values of ``allow_missing`` that permit the missing weights: whole parts, or single names."""
+    present = set(targets) - set(lacking)
+    patterns = set()
+    for name in lacking:
+        parts = name.split('.')
+        parents = ['.'.join(parts[:count]) for count in range(1, len(parts))]
+        whole = (one for one in parents if not any(key.startswith(f'{one}.') for key in present))
+        patterns.add(_any_number(next(whole, name)))
+    return tuple(sorted(patterns))
+
+
+def _any_number(name: str) -> str:
+    return re.sub(r'\.\d+(?=\.|$)', '.*', name)

@@ -147,8 +147,8 @@ def test_no_name_fits_two_rules(fmt):
     numbers = dict(i='3', j='1', n='2', p='bias', rest='some.thing')
     rules = FORMATS[fmt].rules
     for templates in (
-        [one for rule in rules for one in rule.theirs],
-        [rule.ours for rule in rules],
+        [one for rule in rules for one in rule.theirs if one],
+        [one for rule in rules for one in rule.ours if one],
     ):
         for template in templates:
             name = template.format(**numbers)

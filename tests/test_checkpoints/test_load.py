@@ -149,7 +149,7 @@ def test_a_file_for_something_else():
 
 
 def test_fixed_tables(caplog):
-    """The model's is kept; another fixed table in the file is a warning."""
+    """The model's is kept; one of another grid in the file is a warning."""
     logger = logging.getLogger('test_load')
     target = backbone()
     table = target.pos_embed.clone()
@@ -159,7 +159,6 @@ def test_fixed_tables(caplog):
         (state, None),
         (weights(backbone()), None),
         (weights(backbone(img_size=48, num_frames=8)), '(1, 144, 12)'),
-        (weights(backbone(pos_embed_type='sincos_3d')), 'pos_embed_type'),
     ):
         caplog.clear()
         with caplog.at_level(logging.INFO, logger='test_load'):
@@ -168,6 +167,21 @@ def test_fixed_tables(caplog):
         assert [one.levelname for one in caplog.records] == ['WARNING' if other else 'INFO']
         assert other is None or other in report.recomputed['pos_embed']
         assert other or not report.recomputed
+
+
+@pytest.mark.parametrize('grid', [{}, dict(img_size=48, num_frames=8), dict(img_size=(32, 64))])
+def test_a_fixed_table_of_another_kind_does_not_fit(grid):
+    """The weights were trained with its positions: any other table gives wrong features."""
+    for ours, theirs in (('sincos_1d', 'sincos_3d'), ('sincos_3d', 'sincos_1d')):
+        target, state = backbone(pos_embed_type=ours), weights(backbone(pos_embed_type=theirs))
+        state |= weights(backbone(pos_embed_type=theirs, **grid))
+        with pytest.raises(CheckpointMismatchError) as error:
+            load_encoder(target, state, logger=None)
+        if grid != dict(img_size=(32, 64)):  # not square: its kind is found for the model's grid
+            assert f'{theirs} position table in the file, {ours} in the model' in str(error.value)
+            assert f"pos_embed_type='{theirs}'" in str(error.value)
+        report = load_encoder(target, state, allow_missing=('pos_embed',), logger=None)
+        assert list(report.recomputed) == ['pos_embed']
 
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])
@@ -193,8 +207,9 @@ def test_half_precision_is_no_other_table(dtype, kind):
     }
     same = load_encoder(backbone(pos_embed_type=kind), state, logger=None)
     assert not same.recomputed
-    if kind == 'sincos_3d':  # fixed, though not the model's: a warning
-        assert load_encoder(backbone(), state, logger=None).recomputed
+    if kind == 'sincos_3d':
+        with pytest.raises(CheckpointMismatchError, match='sincos_3d position table'):
+            load_encoder(backbone(), state, logger=None)
 
 
 @pytest.mark.parametrize('cls', [VideoVisionTransformer, VisionTransformer])

@@ -1,7 +1,7 @@
-"""The backbone's config, read from the shapes of its weights."""
+"""Weights in a few words, and the config of the encoder that they belong to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from amd_mm.errors import ConfigError
@@ -9,8 +9,71 @@ from torch import Tensor
 
 from .convert import Grid, is_sincos_table
 
-HEAD_WIDTH = 64  # in all published ViTs
-PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
+_SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
+_HEAD_WIDTH = 64  # in all published ViTs
+
+
+def collapse(names: Iterable[str], brief: bool = False) -> str:
+    """Shorten many names: ``blocks.{0-11}.norm1.bias``.
+
+    Args:
+        names: Names of weights.
+        brief: Name only the blocks and layers, not the weights in them.
+    """
+    groups: dict[str, set[int]] = {}
+    for name in names:
+        if brief:
+            block = re.match(r'.*?(?:blocks|layers?|generators)\.\d+(?=\.)', name)
+            name = block.group() if block else re.sub(r'\.(weight|bias)$', '', name)
+        number = re.search(r'\.(\d+)(?=\.|$)', name)
+        if number is None:
+            groups.setdefault(name, set())
+        else:
+            key = f'{name[: number.start(1)]}{{}}{name[number.end(1) :]}'
+            groups.setdefault(key, set()).add(int(number.group(1)))
+    return ', '.join(
+        key.replace('{}', _ranges(numbers), 1) if numbers else key
+        for key, numbers in groups.items()
+    )
+
+
+def _ranges(numbers: set[int]) -> str:
+    """``{0-3,7}``, or the number itself if there is only one."""
+    starts = sorted(one for one in numbers if one - 1 not in numbers)
+    ends = sorted(one for one in numbers if one + 1 not in numbers)
+    text = ','.join(str(a) if a == b else f'{a}-{b}' for a, b in zip(starts, ends))
+    return text if len(numbers) == 1 else f'{{{text}}}'
+
+
+def group_by_reason(dropped: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Summarise dropped weights: (count, "names (reason)") for each reason."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in dropped.items():
+        groups.setdefault(reason, []).append(name)
+    return [
+        (len(names), f'{collapse(names, brief=True)} ({reason})')
+        for reason, names in groups.items()
+    ]
+
+
+def describe_encoder(state: Mapping[str, Tensor], prefix: str = 'backbone.') -> str:
+    """An encoder by its size: "ViT-B: 12 blocks, 768 wide, patch 2x16x16, 3 channels, 1568 tokens".
+
+    Args:
+        state: Weights in our names.
+        prefix: Beginning of the encoder's names.
+    """
+    block = re.compile(re.escape(prefix) + r'(?:blocks|layers)\.(\d+)\.')
+    depth = len({found.group(1) for found in map(block.match, state) if found})
+    patch = state.get(f'{prefix}patch_embed.projection.weight')
+    if patch is None or patch.ndim not in (4, 5):
+        return f'{depth} blocks, no patch embedding'
+    width, channels, *size = patch.shape
+    kind = f'ViT-{_SIZES[width]}' if width in _SIZES else 'ViT'
+    sides = 'x'.join(map(str, size))
+    table = state.get(f'{prefix}pos_embed')
+    tokens = '' if table is None or table.ndim != 3 else f', {table.shape[1]} tokens'
+    return f'{kind}: {depth} blocks, {width} wide, patch {sides}, {channels} channels{tokens}'
 
 
 def infer_backbone(
@@ -34,19 +97,19 @@ def infer_backbone(
         ConfigError: if these are not the weights of a video ViT, or they leave something open;
             the message names the argument to give.
     """
-    patch = state.get(PATCH_WEIGHT)
+    patch = state.get('backbone.patch_embed.projection.weight')
     if patch is None or patch.ndim != 5:
         found = 'no video ViT' if patch is None else 'an image ViT'
         raise ConfigError(
-            f'the checkpoint holds {found} ({PATCH_WEIGHT} with 5 dimensions is needed): '
-            'give its config'
+            f'the checkpoint holds {found} (patch_embed.projection.weight with 5 dimensions is '
+            'needed): give its config'
         )
     width, channels, tubelet, side, other_side = patch.shape
     if side != other_side:
         raise ConfigError(f'patches of {side}x{other_side} pixels: only square ones are supported')
-    if heads is None and width % HEAD_WIDTH:
+    if heads is None and width % _HEAD_WIDTH:
         raise ConfigError(
-            f'tokens are {width} wide, not a multiple of {HEAD_WIDTH}, so the weights do not tell '
+            f'tokens are {width} wide, not a multiple of {_HEAD_WIDTH}, so the weights do not tell '
             'the number of attention heads: give it (--heads), or the config'
         )
     blocks = {
@@ -66,7 +129,7 @@ def infer_backbone(
         in_channels=channels,
         embed_dims=width,
         depth=len(blocks),
-        num_heads=heads or width // HEAD_WIDTH,
+        num_heads=heads or width // _HEAD_WIDTH,
         mlp_ratio=state[f'{first}mlp.layers.0.0.weight'].shape[0] / width,
         qkv_bias=f'{first}attn.q_bias' in state,
         # any value but 0 creates the parameters, which the file then fills
@@ -105,7 +168,9 @@ def _infer_table(table: Tensor | None, grid: Grid) -> dict[str, Any]:
     """The arguments for the position table: fixed (which kind) or learned."""
     if table is None:
         return {}
-    for kind in ('1d', '3d'):
-        if is_sincos_table(table, grid, kinds=(kind,)):
-            return dict(pos_embed_type=f'sincos_{kind}')
+    from amd_mm.models.utils import POSITION_TABLES  # slow to import
+
+    for kind in POSITION_TABLES:
+        if is_sincos_table(table, kind, grid):
+            return dict(pos_embed_type=kind)
     return dict(use_learnable_pos_emb=True)
