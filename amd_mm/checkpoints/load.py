@@ -25,34 +25,13 @@ ENCODER = 'backbone.'
 # that the module lacks is ignored, because it changes nothing in the blocks before.
 _CLOSING_NORMS = ('norm.', 'fc_norm.', 'ln1.', 'ln2.')
 _HEADS = ('cls_head.', 'head.')
+_KEPT = "kept the model's fixed table"
 OWN_NAMES = "the model's own names"  # the format in messages if no name was converted
 
 Source = str | os.PathLike | Mapping[str, Any]
 
 
-class CheckpointMismatchError(CheckpointError):
-    """The weights do not fit the module. The message names the first of them, attributes all.
-
-    Attributes:
-        missing: Weights of the module that are not in the file.
-        mismatched: Name -> (shape in the file, shape in the module).
-        unexpected: Encoder weights of the file that the module lacks.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        missing: Sequence[str],
-        mismatched: Mapping[str, tuple],
-        unexpected: Sequence[str],
-    ) -> None:
-        super().__init__(message)
-        self.missing = tuple(missing)
-        self.mismatched = dict(mismatched)
-        self.unexpected = tuple(unexpected)
-
-
-@dataclass(frozen=True)
+@dataclass
 class LoadReport:
     """The result of loading a checkpoint into a module; ``str`` gives a table.
 
@@ -72,9 +51,9 @@ class LoadReport:
     source: str
     fmt: str
     module: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     recomputed: dict[str, str] = field(default_factory=dict)
 
@@ -88,6 +67,32 @@ class LoadReport:
         rows += [('table', 1, f'{name}: {text}') for name, text in self.recomputed.items()]
         lines = [f'{kind:>10} {count:>4}  {text}' for kind, count, text in rows if count]
         return '\n'.join([f'{self.source} ({self.fmt}) -> {self.module}', *lines])
+
+
+@dataclass
+class _Mismatch:
+    """Weights that do not fit."""
+
+    missing: list[str] = field(default_factory=list)  # not in the file
+    shapes: dict[str, tuple] = field(default_factory=dict)  # name -> (file's shape, module's)
+    unexpected: list[str] = field(default_factory=list)  # parts of the encoder not in the module
+    tables: dict[str, tuple] = field(default_factory=dict)  # name -> (file's kind, module's)
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The weights do not fit the module. The message names the first of them, attributes all.
+
+    Attributes:
+        missing: Weights of the module that are not in the file.
+        mismatched: Name -> (shape in the file, shape in the module).
+        unexpected: Encoder weights of the file that the module lacks.
+    """
+
+    def __init__(self, message: str, found: _Mismatch) -> None:
+        super().__init__(message)
+        self.missing = tuple(found.missing)
+        self.mismatched = found.shapes
+        self.unexpected = tuple(found.unexpected)
 
 
 def load_encoder(
@@ -196,34 +201,23 @@ def load_into(
         except CheckpointError as error:
             raise CheckpointError(f'{name}: {error}') from error
         state, dropped = to_amd_mm(checkpoint, fmt)
-    found = _compare(module, state, prefix, allow_missing)
-    if found.problems:
-        raise CheckpointMismatchError(
-            f'{name} ({fmt}) {_explain(module, state, found, remedy)}',
-            found.lacking,
-            found.mismatched,
-            found.foreign,
-        )
-    if not found.copies:
+    report = LoadReport(name, fmt, type(module).__name__, dropped=dropped)
+    copies, bad = _compare(module, state, prefix, allow_missing, report)
+    if bad != _Mismatch():
+        text = _explain(module, state, ENCODER.removeprefix(prefix), bad, remedy)
+        raise CheckpointMismatchError(f'{name} ({fmt}) {text}', bad)
+    if not copies:
         raise CheckpointError(
-            f'{name} ({fmt}) holds nothing for {type(module).__name__}; it has '
+            f'{name} ({fmt}) holds nothing for {report.module}; it has '
             f'{collapse(state, brief=True)}.'
         )
     targets = module.state_dict(keep_vars=True)
     with torch.no_grad():
-        for key, tensor in found.copies.items():
+        for key, tensor in copies.items():
             targets[key].copy_(tensor)
-    report = LoadReport(
-        source=name,
-        fmt=fmt,
-        module=type(module).__name__,
-        loaded=tuple(found.copies),
-        missing=tuple(found.missing),
-        unexpected=tuple(found.unexpected),
-        dropped=dropped,
-        recomputed=found.recomputed,
-    )
-    level = logging.WARNING if found.other_grid else logging.INFO
+    report.loaded += copies
+    other_grid = any(text.startswith(_KEPT) for text in report.recomputed.values())
+    level = logging.WARNING if other_grid else logging.INFO
     print_log(f'Loaded {report}', logger=logger, level=level)
     return report
 
@@ -243,70 +237,54 @@ def _has_own_names(module: nn.Module, checkpoint: Mapping[str, Any]) -> bool:
 # -- comparison of a file with a module --------------------------------------------------------
 
 
-@dataclass
-class _Comparison:
-    """Weights to copy, weights to report, and weights that do not fit."""
-
-    encoder: str  # beginning of the encoder's names in the module
-    copies: dict[str, Tensor] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    recomputed: dict[str, str] = field(default_factory=dict)
-    other_grid: bool = False  # the file has a fixed table of another grid than the module
-    # These do not fit:
-    lacking: list[str] = field(default_factory=list)  # not in the file
-    mismatched: dict[str, tuple] = field(default_factory=dict)  # name -> (file's shape, module's)
-    foreign: list[str] = field(default_factory=list)  # parts of the encoder not in the module
-    tables: dict[str, tuple] = field(default_factory=dict)  # name -> (file's kind, module's)
-
-    @property
-    def problems(self) -> bool:
-        return bool(self.lacking or self.mismatched or self.foreign or self.tables)
-
-
 def _compare(
-    module: nn.Module, state: Mapping[str, Tensor], prefix: str, allow_missing: Sequence[str]
-) -> _Comparison:
-    """Compare weights in our names with a module; arguments as in :func:`load_into`."""
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    prefix: str,
+    allow_missing: Sequence[str],
+    report: LoadReport,
+) -> tuple[dict[str, Tensor], _Mismatch]:
+    """The weights to copy, and those that do not fit; fills in the report."""
     encoder = ENCODER.removeprefix(prefix)
-    found = _Comparison(encoder, unexpected=[one for one in state if not one.startswith(prefix)])
+    report.unexpected += [name for name in state if not name.startswith(prefix)]
     given = {
         name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)
     }
+    copies, bad = {}, _Mismatch()
     targets = module.state_dict(keep_vars=True)
     for name, target in targets.items():
-        tensor, allowed = given.get(name), _is_allowed(name, allow_missing)
+        tensor = given.get(name)
         if is_table(name):
             owner = module.get_submodule(name.rpartition('.')[0])
             fixed = not isinstance(target, nn.Parameter)
             if fixed and not getattr(owner, 'takes_position_table', False):
-                if tensor is not None:
-                    _keep_table(found, name, target, tensor, _grid_of(owner, target), allowed)
                 continue
             if tensor is not None:
-                tensor = _resample(found, name, owner, target, tensor)
+                tensor = _resample(report, name, owner, target, tensor)
         if tensor is not None and tensor.shape == target.shape:
-            found.copies[name] = tensor
-        elif allowed:
-            found.missing.append(name)
+            copies[name] = tensor
+        elif _is_allowed(name, allow_missing):
+            report.missing.append(name)
         elif tensor is None:
-            found.lacking.append(name)
+            bad.missing.append(name)
         else:
-            found.mismatched[name] = (tuple(tensor.shape), tuple(target.shape))
-    for name in given:
-        if name in targets:
+            bad.shapes[name] = (tuple(tensor.shape), tuple(target.shape))
+    for name, tensor in given.items():
+        if name in copies or name in bad.shapes or name in report.missing:
             continue
-        own = _unsaved_table(module, name) if is_table(name) else None
+        own = _fixed_table(module, name) if is_table(name) else None
         if own is not None:
             grid = _grid_of(getattr(module, 'backbone', module), own)
-            found.recomputed[name] = 'the model computes the same'
-            allowed = _is_allowed(name, allow_missing)
-            _keep_table(found, name, own, given[name], grid, allowed)
+            text, kinds = _compare_tables(own, tensor, grid)
+            if kinds and not _is_allowed(name, allow_missing):
+                bad.tables[name] = kinds
+            elif text or name not in targets:
+                report.recomputed[name] = text or 'the model computes the same'
         elif not name.startswith(encoder) or name[len(encoder) :].startswith(_CLOSING_NORMS):
-            found.unexpected.append(name)
+            report.unexpected.append(name)
         else:
-            found.foreign.append(name)
-    return found
+            bad.unexpected.append(name)
+    return copies, bad
 
 
 def _is_allowed(name: str, patterns: Iterable[str]) -> bool:
@@ -317,8 +295,8 @@ def _is_allowed(name: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def _unsaved_table(module: nn.Module, name: str) -> Tensor | None:
-    """The fixed table of a decoder, which is not in its state dict."""
+def _fixed_table(module: nn.Module, name: str) -> Tensor | None:
+    """The fixed table of an encoder, or of a decoder, which is not in its state dict."""
     path, _, attribute = name.rpartition('.')
     try:
         return getattr(module.get_submodule(path), attribute, None)
@@ -326,36 +304,30 @@ def _unsaved_table(module: nn.Module, name: str) -> Tensor | None:
         return None
 
 
-def _keep_table(
-    found: _Comparison,
-    name: str,
+def _compare_tables(
     own: Tensor,  # (1, N, C)
     given: Tensor,  # (1, N, C); a class token may come first
     grid: Grid | None,
-    allowed: bool,
-) -> None:
-    """Keep the module's fixed table, unless one of another kind in the file would be lost."""
+) -> tuple[str, tuple[str, str] | None]:
+    """What to report of a fixed table that is kept, and both kinds if the file's is another."""
     extra = given.shape[1] - own.shape[1] if given.ndim == 3 else 0
     if same_table(given[:, extra:] if extra == 1 else given, own):
-        return
+        return '', None
     from amd_mm.models.utils import POSITION_TABLES  # slow to import, and seldom needed
 
     theirs, ours = (
         next((kind for kind in POSITION_TABLES if is_sincos_table(table, kind, grid)), 'learned')
         for table in (given, own)
     )
-    if (theirs == 'learned' or theirs != ours) and not allowed:
-        found.tables[name] = (theirs, ours)
-        return
-    found.other_grid = True
-    found.recomputed[name] = (
-        f"kept the model's fixed table {tuple(own.shape)}; the file has another, "
-        f'{tuple(given.shape)}. Check img_size, num_frames and pos_embed_type'
+    text = (
+        f'{_KEPT} {tuple(own.shape)}; the file has another, {tuple(given.shape)}. Check img_size, '
+        'num_frames and pos_embed_type'
     )
+    return text, None if theirs == ours != 'learned' else (theirs, ours)
 
 
 def _resample(
-    found: _Comparison, name: str, owner: nn.Module, target: Tensor, given: Tensor
+    report: LoadReport, name: str, owner: nn.Module, target: Tensor, given: Tensor
 ) -> Tensor:
     """A position table in the shape of the target, or unchanged if the grids are not known."""
     new = _grid_of(owner, target)
@@ -373,7 +345,7 @@ def _resample(
 
     given = given.float()
     places = resize_position_table(given[:, extra:], old, new)
-    found.recomputed[name] = f'resampled from {old} to {new} tokens'
+    report.recomputed[name] = f'resampled from {old} to {new} tokens'
     return torch.cat([given[:, :extra], places], 1)
 
 
@@ -391,11 +363,11 @@ def _grid_of(backbone: nn.Module, table: Tensor) -> Grid | None:
 
 
 def _explain(
-    module: nn.Module, state: Mapping[str, Tensor], found: _Comparison, remedy: str | None
+    module: nn.Module, state: Mapping[str, Tensor], encoder: str, bad: _Mismatch, remedy: str | None
 ) -> str:
     """Name the first weights that do not fit, and the remedy."""
     model, targets = type(module).__name__, module.state_dict()
-    mine, theirs = describe_encoder(targets, found.encoder), describe_encoder(state)
+    mine, theirs = describe_encoder(targets, encoder), describe_encoder(state)
     images = is_image_vit(state), is_image_vit(targets)
     if None not in images and images[0] != images[1]:
         kinds = ['an image ViT' if one else 'a video ViT' for one in images]
@@ -404,22 +376,22 @@ def _explain(
             'Give a checkpoint of the other kind.'
         )
     lines = [f'does not fit {model}; nothing was loaded.']
-    if found.lacking:
-        lines.append(f'missing in the file ({len(found.lacking)}): {_first(found.lacking)}')
-    if found.mismatched:
-        lines += _list_shapes(found.mismatched)
-    if found.foreign:
-        lines.append(f'not in the model ({len(found.foreign)}): {_first(found.foreign)}')
-    for name, (kind, own) in found.tables.items():
+    if bad.missing:
+        lines.append(f'missing in the file ({len(bad.missing)}): {_first(bad.missing)}')
+    if bad.shapes:
+        lines += _list_shapes(bad.shapes)
+    if bad.unexpected:
+        lines.append(f'not in the model ({len(bad.unexpected)}): {_first(bad.unexpected)}')
+    for name, (kind, own) in bad.tables.items():
         own = 'fixed' if own == 'learned' else own  # none of ours
         lines.append(f'{kind} position table in the file, {own} in the model: {name}')
     if mine != theirs:
         lines.append(f'The file has {theirs}; the model {mine}.')
-    lines += _config_remedies(found, same_size=mine == theirs)
+    lines += _config_remedies(bad, encoder, same_size=mine == theirs)
     if remedy is not None:
         return '\n'.join([*lines, remedy])
-    patterns = _patterns(found.lacking, targets)
-    patterns += tuple(name for name in found.tables if name.startswith('decoder.'))
+    patterns = _patterns(bad.missing, targets)
+    patterns += tuple(name for name in bad.tables if name.startswith('decoder.'))
     if patterns and not any(re.search(r'(blocks|layers)\b', one) for one in patterns):
         lines.append(
             f'If {", ".join(patterns)} may keep the initial values: allow_missing={patterns!r}.'
@@ -447,30 +419,30 @@ def _list_shapes(mismatched: Mapping[str, tuple], limit: int = 4) -> list[str]:
     return [*lines, f'  and {more} more'] if more else lines
 
 
-def _config_remedies(found: _Comparison, same_size: bool) -> list[str]:
+def _config_remedies(bad: _Mismatch, encoder: str, same_size: bool) -> list[str]:
     """Keys of the config that can make a model fit."""
     lines = []
-    if any(name.endswith('cls_token') for name in found.foreign):
+    if any(name.endswith('cls_token') for name in bad.unexpected):
         lines.append('The model has no class token: set its with_cls_token=True.')
-    elif any(name.endswith('cls_token') for name in found.lacking):
+    elif any(name.endswith('cls_token') for name in bad.missing):
         lines.append("The file has no class token: set the model's with_cls_token=False.")
-    elif found.mismatched and all(one.startswith(_HEADS) for one in found.mismatched):
-        (theirs, *_), (ours, *_) = next(iter(found.mismatched.values()))
+    elif bad.shapes and all(one.startswith(_HEADS) for one in bad.shapes):
+        (theirs, *_), (ours, *_) = next(iter(bad.shapes.values()))
         lines.append(
             f'The file distinguishes {theirs} classes, the model {ours}: set num_classes={theirs} '
             'of the head, or give the file that was trained for this config.'
         )
-    elif found.mismatched and all(one.endswith('pos_embed') for one in found.mismatched):
+    elif bad.shapes and all(one.endswith('pos_embed') for one in bad.shapes):
         lines.append(
             "The file's position table is for other clips: set the model's img_size and num_frames "
             'to those it was trained with.'
         )
-    elif found.mismatched or not same_size:
+    elif bad.shapes or not same_size:
         lines.append(
             "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
             "tubelet_size and in_channels to the file's."
         )
-    kind, _ = found.tables.get(f'{found.encoder}pos_embed', (None, None))
+    kind, _ = bad.tables.get(f'{encoder}pos_embed', (None, None))
     if kind is not None:
         key = 'use_learnable_pos_emb=True' if kind == 'learned' else f'pos_embed_type={kind!r}'
         lines.append(f"Set the model's {key}.")
