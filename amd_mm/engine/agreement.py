@@ -8,6 +8,7 @@ import numpy as np
 from amd_mm.errors import ConfigError
 from amd_mm.registry import type_name
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from torch import Tensor
 
 _CLASSIFIERS = ('model.cls_head', 'model.head', 'model.roi_head.bbox_head')
@@ -148,7 +149,8 @@ def check_data(cfg: Config, **datasets: Any) -> None:
                 f'({", ".join(names[:5])}, ...): {remedy}, or use other data'
             )
         known = known or (loader, names) if names else known
-        _check_labels(dataset, loader, key, classes)
+        if is_main_process():  # the others read the same lists, and it takes a while
+            _check_labels(dataset, loader, key, classes)
 
 
 def check_checkpoint(checkpoint: dict, dataset: Any) -> None:

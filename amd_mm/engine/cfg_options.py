@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from typing import Any
 
 from amd_mm import registry
@@ -77,3 +78,19 @@ def _our_class(name: str) -> type | None:
             if name in one.module_dict:
                 return one.module_dict[name]
     return None
+
+
+def similar_type(message: str) -> str:
+    """A hint at the type of ours that is similar to the one that MMEngine does not know, or ''."""
+    found = re.search(r'([\w.]+) is not in the \w+::([\w ]+) registry', message)
+    if not found:
+        return ''
+    wanted, kind = found[1].rpartition('.')[2], found[2]
+    names = [
+        name
+        for one in vars(registry).values()
+        if isinstance(one, Registry) and one.name == kind
+        for name in one.module_dict
+    ]
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.8)
+    return f"; did you mean type='amd_mm.{close[0]}'?" if close else ''

@@ -23,7 +23,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .agreement import check_data
-from .cfg_options import check_options
+from .cfg_options import check_options, similar_type
 from .hooks import RUNTIME_HOOKS, StopOnSignalHook
 from .optim_wrapper import NonFiniteError
 from .work_dir import locked
@@ -334,6 +334,7 @@ def building(cfg: Config) -> Iterator[None]:
         words = str(error)
         if isinstance(error, KeyError) and error.args:  # MMEngine: the name is not registered
             words = str(error.args[0]).partition('. Please check')[0]
+            words += similar_type(words)
         raise ConfigError(f'{cfg.filename}: {type(error).__name__}: {words}') from error
 
 

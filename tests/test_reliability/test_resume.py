@@ -263,6 +263,32 @@ def test_an_error_saves_what_ctrl_c_would(
     assert_same_end(broken, whole, 2)
 
 
+class Fails(Hook):
+    """An error in the validation, before or after EMAHook has swapped the weights back."""
+
+    def __init__(self, place):
+        self.priority = 'LOW'
+        setattr(self, place, self.fail)
+
+    def fail(self, runner, *args, **kwargs):
+        if runner.epoch == 1:
+            raise VideoError('no video')
+
+
+@pytest.mark.parametrize('place', ['after_val_iter', 'after_val_epoch'])
+def test_an_error_in_the_validation_of_an_average_saves_the_trained_weights(tmp_path, place):
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    ema = dict(type='mmengine.EMAHook', momentum=0.5)
+    validation = dict(val_dataloader=toy_loader(ToyData()), val_cfg={}, val_evaluator=[])
+    train_toy(whole, 1, ema, **validation)
+    with pytest.raises(VideoError):
+        train_toy(broken, 1, ema, Fails(place), **validation)
+    train_toy(broken, 1, ema, resume=True, **validation)
+    assert_same_end(broken, whole, 2)
+    mine, theirs = (torch.load(one / 'epoch_2.pth')['ema_state_dict'] for one in (broken, whole))
+    assert equal(mine, theirs)
+
+
 def test_a_nan_saves_nothing_and_a_first_step_has_nothing(tmp_path):
     data = toy_loader(ToyData(bad=(5,)))
     with pytest.raises(NonFiniteError):

@@ -1,11 +1,13 @@
 import signal
 import threading
 
+import torch
 from amd_mm.registry import HOOKS
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
 
 from ..signals import SignalFlag, shield_workers
 from ..utils import DataBatch
@@ -28,6 +30,7 @@ class StopOnSignalHook(Hook):
     def __init__(self) -> None:
         self.flag = SignalFlag()
         self.finished: dict[str, int] = {}  # epochs, iterations and batches of the epoch so far
+        self.validated: Tensor | None = None  # sample of the weights of the last validation
 
     def before_train(self, runner: Runner) -> None:
         """Handle signals, before data loaders start their processes."""
@@ -44,6 +47,10 @@ class StopOnSignalHook(Hook):
         """Let the loader report a killed process where it waits for a batch, not inside a step."""
         if self.flag.former:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises at once
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Remember the validated weights: EMAHook has swapped in the average."""
+        self.validated = _sample(runner.model)
 
     def after_train_iter(
         self,
@@ -84,12 +91,20 @@ class StopOnSignalHook(Hook):
         raise SystemExit(128 + number)
 
     def save_after_error(self, runner: Runner) -> None:
-        """Save the finished steps, on the first process, which waits for no other one."""
-        # The model holds the average while EMAHook validates; all processes save shards.
-        ema = any(isinstance(one, EMAHook) for one in runner.hooks)
-        averaged = ema and not runner.model.training
-        if self.finished and isinstance(runner, Runner) and is_main_process() and not averaged:
+        """Save the finished steps, on the first process, which waits for no other one.
+
+        Not with FSDP: all processes would have to send their shards, and some may have failed.
+        """
+        if self.finished and isinstance(runner, Runner) and is_main_process():
+            if self.validated is not None and torch.equal(self.validated, _sample(runner.model)):
+                for one in runner.hooks:
+                    if isinstance(one, EMAHook):
+                        one.after_val_epoch(runner)  # swaps the trained weights back
             whole = runner.optim_wrapper.should_update()
             reason = 'error' if whole else 'error (the gradients so far are lost)'
             save_position(runner, self.finished, reason)
         self.after_train(runner)
+
+
+def _sample(model: nn.Module) -> Tensor:
+    return torch.cat([one.detach().flatten()[:1].float() for one in model.parameters()])
