@@ -12,7 +12,9 @@ from .version import __version__
 apply_import_fixes()
 
 # Public name -> the module that has it, which is imported at the first use.
-_MODULES = dict(fetch='zoo', list_configs='zoo', list_models='zoo')
+_MODULES = dict(
+    Model='inference', fetch='zoo', list_configs='zoo', list_models='zoo', load='inference'
+)
 
 __all__ = ['__version__', *_MODULES]
 

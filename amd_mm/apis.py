@@ -1,15 +1,13 @@
-"""Load a trained model; get features and predictions of videos, images and arrays.
+"""Build trained models from configs and checkpoints.
 
-    from amd_mm.apis import extract_features, load_model, predict
+    from amd_mm.apis import load_encoder, load_model
 
     model = load_model('work_dirs/run')              # training folder: its config and checkpoint
     model = load_model(('config.py', 'epoch.pth'))   # config and checkpoint
     model = load_model('vit-s.pth')                  # weights of any known format
 
-    predict(model, 'clip.mp4')                       # [(label, probability), ...]
-    extract_features(model, 'clip.mp4')              # (views, C)
-
-``load_encoder`` loads the backbone alone, of models of any task.
+``load_encoder`` loads the backbone alone, of models of any task. :func:`amd_mm.load` adds the
+preprocessing.
 """
 
 import copy
@@ -17,22 +15,13 @@ import importlib
 import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from amd_mm.checkpoints import infer_backbone, load_into, read_checkpoint, to_amd_mm
-from amd_mm.datasets.inference import (
-    ClipSampling,
-    Pixels,
-    find_pipeline,
-    is_image,
-    read_sample,
-    stride_of,
-    video_steps,
-)
+from amd_mm.datasets.inference import find_pipeline
 from amd_mm.errors import ConfigError
 from amd_mm.models.algorithms import MaskedAutoencoder
 from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
@@ -41,9 +30,7 @@ from amd_mm.registry import MODELS
 from mmaction.models.backbones import VisionTransformer as MMActionViT
 from mmaction.models.losses import BCELossWithLogits
 from mmaction.models.recognizers import Recognizer3D
-from mmaction.structures import ActionDataSample
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from mmpretrain.models.backbones import VisionTransformer as MMPretrainViT
@@ -57,12 +44,10 @@ Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike
 """
 
 __all__ = [
-    'ClipSampling',
     'Encoder',
     'build_encoder',
     'choose_device',
     'encoder_of',
-    'extract_features',
     'find_config',
     'find_source',
     'has_sigmoid',
@@ -70,11 +55,8 @@ __all__ = [
     'load_encoder',
     'load_model',
     'normalisation_of',
-    'predict',
     'read_config',
-    'read_sample',
-    'stride_of',
-    'video_steps',
+    'scope_of',
 ]
 
 
@@ -164,43 +146,6 @@ def load_encoder(
     return build_encoder(backbone, state, checkpoint, cfg, allow_missing).to(choose_device(device))
 
 
-# -- features and predictions ------------------------------------------------------------------
-
-
-def extract_features(
-    model: Any,
-    source: Pixels,
-    sampling: ClipSampling | None = None,
-    *,
-    keep_tokens: bool = False,
-    backend: str | None = None,
-) -> Tensor:
-    """Features of a video, an image or an array.
-
-    Args:
-        model: from :func:`load_model` or :func:`load_encoder`.
-        source: see :data:`Pixels`.
-        sampling: the clips of a video; by default those of the model's test pipeline.
-        keep_tokens: return every token instead of their mean.
-        backend: see :func:`read_sample`.
-
-    Returns:
-        (views, C), or (views, T', H', W', C) with ``keep_tokens``; on the CPU, float32. A view
-        is a clip of the test pipeline; an image is one view.
-
-    Raises:
-        VideoError: if the input cannot be read.
-    """
-    encoder = model if isinstance(model, Encoder) else encoder_of(model)
-    features = []
-    for sample in _samples(encoder.cfg, source, sampling, backend):
-        inputs = sample['inputs']
-        if encoder.frames is None:
-            inputs = inputs.flip(0)[None]  # BGR (C, H, W) -> RGB (1, C, H, W)
-        features.append(encoder.encode(inputs, keep_tokens=keep_tokens))
-    return torch.cat(features)
-
-
 def has_sigmoid(model: Any) -> bool:
     """Whether a video may have several classes, each with a probability of its own."""
     head = getattr(model, 'cls_head', None)
@@ -212,69 +157,6 @@ def encoder_of(model: Any) -> Encoder:
     images = model.backbone.input_dims == 4
     encoder = Encoder(model.backbone, **normalisation_of(model.cfg.model, images), cfg=model.cfg)
     return encoder.to(next(model.parameters()).device)
-
-
-def predict(
-    model: Any,
-    source: Pixels,
-    sampling: ClipSampling | None = None,
-    *,
-    labels: Sequence[str] | None = None,
-    top: int = 5,
-    backend: str | None = None,
-) -> list[tuple[str, float]]:
-    """The most likely classes of a video, an image or an array.
-
-    Args:
-        model: a classifier from :func:`load_model`.
-        source: see :data:`Pixels`.
-        sampling: the clips of a video, whose probabilities are averaged; by default those of the
-            model's test pipeline.
-        labels: names of the classes; by default the checkpoint's, else ``class 0`` and so on.
-        top: how many classes.
-        backend: see :func:`read_sample`.
-
-    Returns:
-        (label, probability), the most likely first.
-
-    Raises:
-        ConfigError: if the model has no classifier, or another number of classes.
-        VideoError: if the input cannot be read.
-    """
-    if not getattr(model, 'with_cls_head', False) and not getattr(model, 'with_head', False):
-        raise ConfigError(
-            'the model has no classifier, as after pre-training: fine-tune it first '
-            '(configs/amd/recognition), or use extract_features'
-        )
-    total, views = torch.zeros(()), 0
-    for sample in _samples(model.cfg, source, sampling, backend):
-        with torch.no_grad():
-            scores = model.test_step(pseudo_collate([sample]))[0].pred_score.float().cpu()
-        total = total + len(sample['inputs']) * scores  # the mean of these views
-        views += len(sample['inputs'])
-    scores = total / views
-    if has_sigmoid(model):
-        scores = scores.sigmoid()
-    labels = labels or model.dataset_meta.get('classes')
-    labels = labels or [f'class {number}' for number in range(len(scores))]
-    if len(labels) != len(scores):
-        raise ConfigError(f'{len(labels)} labels for a model of {len(scores)} classes')
-    values, index = scores.topk(min(top, len(scores)))
-    return [(labels[at], value) for at, value in zip(index.tolist(), values.tolist())]
-
-
-def _samples(
-    cfg: Config, source: Pixels, sampling: ClipSampling | None, backend: str | None
-) -> Iterator[dict[str, Any]]:
-    """One packed sample, or the many clips of a video file in several samples."""
-    if sampling and not isinstance(source, np.ndarray) and not is_image(source):
-        for clips in sampling.read(source, backend or 'pyav'):
-            yield dict(inputs=clips, data_samples=ActionDataSample())
-        return
-    pipeline = sampling.pipeline() if sampling else cfg.test_pipeline
-    with DefaultScope.overwrite_default_scope(_scope(cfg)):
-        sample = read_sample(pipeline, source, backend)
-    yield sample
 
 
 # -- where a model comes from ------------------------------------------------------------------
@@ -466,7 +348,8 @@ def normalisation_of(model: Mapping[str, Any], images: bool) -> dict[str, Any]:
     return dict(mean=list(mean), std=list(std), bgr=bgr)
 
 
-def _scope(cfg: Config) -> str:
+def scope_of(cfg: Config) -> str:
+    """The default scope in which a config's model and pipelines are built."""
     model = cfg.get('model') or {}
     video = model.get('cls_head') or model.get('roi_head')
     return cfg.get('default_scope') or ('mmaction' if video else 'mmpretrain')
@@ -476,7 +359,7 @@ def _class_of(part: Mapping[str, Any], cfg: Config) -> type | None:
     kind = part.get('type')
     if kind is None or isinstance(kind, type):
         return kind
-    with DefaultScope.overwrite_default_scope(_scope(cfg)):
+    with DefaultScope.overwrite_default_scope(scope_of(cfg)):
         return MODELS.get(str(kind))
 
 
@@ -499,7 +382,7 @@ def _our_backbone(backbone: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
 
 def _build(part: dict[str, Any], cfg: Config) -> Any:
     try:
-        with DefaultScope.overwrite_default_scope(_scope(cfg)):
+        with DefaultScope.overwrite_default_scope(scope_of(cfg)):
             return MODELS.build(part)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ConfigError(f'the model of {cfg.filename} cannot be built: {error}') from error

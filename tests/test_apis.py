@@ -8,20 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from amd_mm.apis import (
-    ClipSampling,
-    encoder_of,
-    extract_features,
-    find_config,
-    load_encoder,
-    load_model,
-    predict,
-    read_sample,
-    stride_of,
-)
+from amd_mm.apis import encoder_of, find_config, load_encoder, load_model
 from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm, infer_backbone
 from amd_mm.datasets import UnreadableVideoError, open_video
+from amd_mm.datasets.inference import ClipSampling, read_sample, stride_of
 from amd_mm.errors import ConfigError, VideoError
+from amd_mm.inference import Model
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from PIL import Image
@@ -189,14 +181,14 @@ def test_a_training_folder(run, video, tmp_path):
     run = Path(shutil.copytree(run, tmp_path / 'moved'))
     model = load_model(run)
     assert load_model(run / 'epoch_1.pth').cfg.filename == str(run / 'config.py')
-    found = dict(predict(model, video, top=7))
+    found = dict(Model(model).predict(video, top_k=7))
     assert sum(found.values()) == pytest.approx(1, abs=1e-4) and len(found) == 7
-    assert extract_features(model, video).shape == (3, 64)
+    assert Model(model).features(video).shape == (3, 64)
     other = models.fine_tuned()
     torch.nn.init.zeros_(other.cls_head.fc_cls.weight)
     torch.nn.init.zeros_(other.cls_head.fc_cls.bias)
     models.save(other, run / 'best_acc_top1_epoch_2.pth')
-    best = [value for _, value in predict(load_model(run), video)]
+    best = [value for _, value in Model(load_model(run)).predict(video)]
     np.testing.assert_allclose(best, 1 / 7, rtol=1e-5)
 
 
@@ -221,7 +213,7 @@ def test_a_teacher_is_not_needed(tmp_path):
     assert type(loaded).__name__ == 'MaskedAutoencoder'
     torch.testing.assert_close(encoder_of(loaded)(clips()), expected(model, clips()))
     with pytest.raises(ConfigError, match='no classifier'):
-        predict(loaded, 'clip.mp4')
+        Model(loaded).predict('clip.mp4')
 
 
 def test_the_stride_of_a_config():
@@ -247,11 +239,11 @@ def test_a_file_and_its_frames_are_the_same(run, video):
     model = load_model(run)
     with open_video(video) as reader:
         frames = np.stack(reader.read(list(range(len(reader)))))
-    assert predict(model, frames) == predict(model, video)
-    torch.testing.assert_close(extract_features(model, frames), extract_features(model, video))
+    assert Model(model).predict(frames) == Model(model).predict(video)
+    torch.testing.assert_close(Model(model).features(frames), Model(model).features(video))
     # an image is a video of one frame
-    still = extract_features(model, frames[0])
-    torch.testing.assert_close(still, extract_features(model, frames[:1]))
+    still = Model(model).features(frames[0])
+    torch.testing.assert_close(still, Model(model).features(frames[:1]))
 
 
 def test_many_clips_of_a_video(run, tmp_path):
@@ -260,19 +252,21 @@ def test_many_clips_of_a_video(run, tmp_path):
     model, many = load_model(run), dataclasses.replace(SAMPLING, stride=1, clips=50)
     sample = read_sample(many.pipeline(), video)
     torch.testing.assert_close(
-        extract_features(model, video, many), encoder_of(model).encode(sample['inputs'])
+        Model(model).features(video, sampling=many), encoder_of(model).encode(sample['inputs'])
     )
     with torch.no_grad():
         whole = model.test_step(pseudo_collate([sample]))[0].pred_score
-    found = dict(predict(model, video, many, top=len(whole)))
+    found = dict(Model(model).predict(video, sampling=many, top_k=len(whole)))
     for label, value in enumerate(whole.tolist()):
         assert found[f'class {label}'] == pytest.approx(value, abs=1e-6)
     for sampling in (many, dataclasses.replace(many, stride=None), SAMPLING):
         whole = read_sample(sampling.pipeline(), video)['inputs']
-        assert torch.equal(torch.cat(list(sampling.read(video, batch_size=7))), whole)
+        assert torch.equal(
+            torch.cat([one.pixels for one in sampling.read(video, batch_size=7)]), whole
+        )
     tracemalloc.start()
-    for clips in many.read(video):
-        del clips
+    for part in many.read(video):
+        del part
     assert tracemalloc.get_traced_memory()[1] < 20 * 320 * 240 * 3  # 20 of 400 frames
     tracemalloc.stop()
 
@@ -284,14 +278,14 @@ def test_images(tmp_path, video):
     model = load_model((cfg, tiny_models.save(tiny_models.build(cfg.model), tmp_path / 'x.pth')))
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'image.png')
-    found = predict(model, tmp_path / 'image.png')
-    assert found == predict(model, pixels) and len(found) == 5
-    features = extract_features(model, pixels)
+    found = Model(model).predict(tmp_path / 'image.png')
+    assert found == Model(model).predict(pixels) and len(found) == 5
+    features = Model(model).features(pixels)
     assert features.shape == (1, model.backbone.embed_dims)
     torch.testing.assert_close(
-        extract_features(load_encoder((cfg, tmp_path / 'x.pth')), pixels), features
+        Model(load_encoder((cfg, tmp_path / 'x.pth'))).features(pixels), features
     )
-    assert extract_features(model, video).shape == features.shape
+    assert Model(model).features(video).shape == features.shape
 
 
 def test_a_stock_pipeline_without_scopes(run, video):
@@ -309,7 +303,7 @@ def test_a_stock_pipeline_without_scopes(run, video):
             *steps[3:],
         ]
         model = load_model((cfg, run / 'epoch_1.pth'))
-        assert predict(model, video) == predict(ours, video)
+        assert Model(model).predict(video) == Model(ours).predict(video)
 
 
 TINYMIM = tiny_tinymim.tinymim(data_preprocessor=tiny_image.image_preprocessor())
@@ -328,8 +322,8 @@ def test_features_of_pretrained_image_models(tmp_path, cfg):
         tokens = model.backbone.encode(model.backbone.patchify(values)).tokens
     for load in (load_model, load_encoder):
         loaded = load((Config(dict(model=cfg)), path))
-        torch.testing.assert_close(extract_features(loaded, pixels), tokens[:, 0])
-        kept = extract_features(loaded, pixels, keep_tokens=True)
+        torch.testing.assert_close(Model(loaded).features(pixels), tokens[:, 0])
+        kept = Model(loaded).features(pixels, tokens=True)
         torch.testing.assert_close(kept.flatten(1, 3), tokens[:, 1:])
 
 
@@ -348,14 +342,13 @@ def test_inputs_that_cannot_be_read(tmp_path, run):
 def test_labels(run, video):
     model = load_model(run)
     names = [f'doing {number}' for number in range(models.CLASSES)]
-    plain = predict(model, video)
-    assert [(name.replace('class', 'doing'), value) for name, value in plain] == predict(
-        model, video, labels=names
-    )
+    plain = Model(model).predict(video)
+    renamed = [(name.replace('class', 'doing'), value) for name, value in plain]
+    assert Model(model).predict(video, labels=names) == renamed
     model.dataset_meta = dict(classes=names)
-    assert predict(model, video)[0][0].startswith('doing')
+    assert Model(model).predict(video)[0][0].startswith('doing')
     with pytest.raises(ConfigError, match='2 labels for a model of 7'):
-        predict(model, video, labels=['a', 'b'])
+        Model(model).predict(video, labels=['a', 'b'])
 
 
 # -- the hosts' own front doors ----------------------------------------------------------------
@@ -367,7 +360,7 @@ def test_mmaction2_runs_our_models(run, video):
 
     config, checkpoint = str(run / 'config.py'), str(run / 'epoch_1.pth')
     ours = load_model(run)
-    scores = torch.tensor([value for _, value in sorted(predict(ours, video, top=7))])
+    scores = torch.tensor([value for _, value in sorted(Model(ours).predict(video, top_k=7))])
     theirs = init_recognizer(config, checkpoint, device='cpu')
     for model in (theirs, ours):
         torch.testing.assert_close(inference_recognizer(model, video).pred_score, scores)
@@ -386,7 +379,7 @@ def test_mmpretrain_runs_our_models(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'image.png')
     loaded = load_model((config, checkpoint))
-    ours = dict(predict(loaded, tmp_path / 'image.png', top=100))
+    ours = dict(Model(loaded).predict(tmp_path / 'image.png', top_k=100))
     model = get_model(config, pretrained=checkpoint, device='cpu')
     (found,) = ImageClassificationInferencer(model)(str(tmp_path / 'image.png'))
     np.testing.assert_allclose(
@@ -394,4 +387,4 @@ def test_mmpretrain_runs_our_models(tmp_path):
     )
     extractor = FeatureExtractor(config, pretrained=checkpoint, device='cpu')
     ((feature,),) = extractor(str(tmp_path / 'image.png'))
-    torch.testing.assert_close(feature[None], extract_features(loaded, tmp_path / 'image.png'))
+    torch.testing.assert_close(feature[None], Model(loaded).features(tmp_path / 'image.png'))

@@ -3,6 +3,11 @@ r"""Recognise the action in a video: the five most likely classes.
     python tools/demo.py VIDEO CHECKPOINT [--labels label_map.txt]
     python tools/demo.py VIDEO CHECKPOINT --out annotated.mp4
 
+Over time, in a video of any length: windows of so many frames (64) or seconds (2.5s), as a table,
+a picture and an annotated video.
+
+    python tools/demo.py VIDEO CHECKPOINT --window 2s --step 1s --out table.csv times.png seen.mp4
+
 CHECKPOINT is a fine-tuned model: of this package (a file or a training folder), of the public
 VideoMAE and AMD programs, of MMAction2 or of Hugging Face. The config that training left beside
 it is used; without one, the model is read from the weights, and the video is seen in three clips
@@ -16,11 +21,14 @@ import sys
 
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-from amd_mm.apis import ClipSampling, load_model, predict
+from amd_mm import Model
+from amd_mm.apis import load_model
 from amd_mm.datasets import BACKENDS
+from amd_mm.datasets.inference import ClipSampling
 from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.label_map import read_label_map
+from amd_mm.visualization.timeline import check_timeline_output
 from amd_mm.visualization.video import check_output, write_annotated_video
 
 
@@ -34,7 +42,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('checkpoint', help='a file, folder or address')
     add('--config', help='config (default: the one beside the checkpoint, or none)')
     add('--labels', metavar='FILE', help='class names: a text file with one a line, or .json')
-    add('--out', metavar='FILE', help='annotated video: .mp4 or .gif')
+    add(
+        '--out',
+        nargs='+',
+        metavar='FILE',
+        default=[],
+        help='annotated video: .mp4 or .gif; with --window also .csv, .json, .png, .pdf or .svg',
+    )
+    add('--window', help='length of a window: frames (64) or seconds (2.5s)')
+    add('--step', help='from one window to the next (default: the length of a window)')
+    add('--top-k', type=int, default=5, help='classes (5)')
     add('--device', help='default: the GPU if there is one')
     add('--backend', choices=list(BACKENDS), default='pyav')
     add = parser.add_argument_group('for models without a config').add_argument
@@ -51,33 +68,49 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.clips < 1 or args.stride < 0:
         parser.error('--clips must be at least 1 and --stride at least 0')
+    if args.step and not args.window:
+        parser.error('--step is from one window to the next: give --window too')
     return args
 
 
 def run(args: argparse.Namespace) -> None:
     """Recognise, print and write."""
-    if args.out is not None:
-        check_output(args.out)
+    for path in args.out:
+        (check_timeline_output if args.window else check_output)(path)
     source = (args.config, args.checkpoint) if args.config else args.checkpoint
-    model = load_model(source, args.device, frames=args.frames, heads=args.heads)
+    module = load_model(source, args.device, frames=args.frames, heads=args.heads)
     sampling = None
-    if model.cfg.filename is None:
-        backbone = model.cfg.model.backbone
+    if module.cfg.filename is None:
+        backbone = module.cfg.model.backbone
         sampling = ClipSampling(
             args.frames or backbone.num_frames, args.stride or None, args.clips, backbone.img_size
         )
         print(f'read from the weights: {dict(backbone)}; {sampling}')
     else:
-        print(f'config: {model.cfg.filename}')
-    head = getattr(model, 'cls_head', None) or getattr(model, 'head', None)
+        print(f'config: {module.cfg.filename}')
+    head = getattr(module, 'cls_head', None) or getattr(module, 'head', None)
     labels = args.labels and read_label_map(args.labels, getattr(head, 'num_classes', None))
-    rows = predict(model, args.video, sampling, labels=labels, backend=args.backend)
-    print(printable(f'{args.video}:'))
-    for name, value in rows:
-        print(f'  {100 * value:5.1f} %  {name}')
-    if args.out is not None:
-        write_annotated_video(args.video, args.out, rows, args.backend)
-        print(f'wrote {args.out}')
+    model = Model(module)
+    if args.window:
+        timeline = model.timeline(
+            args.video, args.window, args.step, labels=labels, backend=args.backend
+        )
+        for window, (start, end) in enumerate(timeline.times):
+            ((name, value),) = timeline.top(window, 1)
+            print(f'{start:8.2f} to {end:8.2f} s  {100 * value:5.1f} %  {name}')
+        for path in args.out:
+            timeline.write(path, args.video, args.top_k, args.backend)
+    else:
+        rows = model.predict(
+            args.video, args.top_k, labels=labels, sampling=sampling, backend=args.backend
+        )
+        print(printable(f'{args.video}:'))
+        for name, value in rows:
+            print(f'  {100 * value:5.1f} %  {name}')
+        for path in args.out:
+            write_annotated_video(args.video, path, rows, args.backend)
+    for path in args.out:
+        print(f'wrote {path}')
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,10 +29,11 @@ import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import numpy as np
 import torch
-from amd_mm.apis import choose_device, find_source, load_model, read_config, video_steps
+from amd_mm.apis import choose_device, find_source, load_model, read_config
 from amd_mm.datasets import BACKENDS, open_video
 from amd_mm.datasets.ava_files import read_label_map, read_proposals, some_of
 from amd_mm.datasets.detector_boxes import read_box_csv
+from amd_mm.datasets.inference import video_steps
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.registry import type_name
 from amd_mm.visualization.video import (

@@ -40,9 +40,9 @@ from functools import partial
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import torch
-from amd_mm.apis import ClipSampling, Encoder, find_source, load_encoder, stride_of
+from amd_mm.apis import Encoder, find_source, load_encoder
 from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
-from amd_mm.datasets.inference import input_size
+from amd_mm.datasets.inference import ClipSampling, input_size, stride_of
 from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, extract, file_names
@@ -126,7 +126,8 @@ def read_clips(
     paths: list[str], sampling: ClipSampling, args: argparse.Namespace, index: int
 ) -> Iterator[torch.Tensor]:
     """The clips of one of the videos, in parts."""
-    return sampling.read(paths[index], args.backend, args.batch_size)
+    for clips in sampling.read(paths[index], args.backend, args.batch_size):
+        yield clips.pixels
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,24 @@ from torch import Tensor
 
 from .files import IMAGE_EXTENSIONS
 from .transforms import clips_for_testing
-from .video_reader import open_video
+from .video_reader import VideoReader, open_video
 
 Pixels = str | os.PathLike | np.ndarray
 """A file, or RGB uint8 values: (T, H, W, 3) for a video, (H, W, 3) for an image."""
+
+
+class Clips(NamedTuple):
+    """Some clips of a video.
+
+    Attributes:
+        pixels: (N * views, 3, T, H, W), uint8, RGB; the views of a clip, such as three crops, are
+            neighbours.
+        times: (N, 2), start and end of each clip in seconds; NaN if the file has no frame rate. In
+            an array they count frames.
+    """
+
+    pixels: Tensor
+    times: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,23 +54,19 @@ class ClipSampling:
     clips: int = 1
     size: int | tuple[int, int] = 224
 
-    def pipeline(self, backend: str = 'pyav') -> list[dict]:
+    def pipeline(self, backend: str = 'pyav') -> list[Mapping[str, Any]]:
         """Transforms from a file name to ``inputs`` (clips, C, frames, H, W), uint8, RGB."""
         return [
-            *self._open_and_sample(backend),
+            dict(type='amd_mm.VideoInit', backend=backend),
+            clips_for_testing(self.frames, self.stride, self.clips),
             dict(type='amd_mm.VideoDecode'),
-            *self._resize_and_crop(),
+            *self.frame_steps(),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
             dict(type='mmaction.PackActionInputs'),
         ]
 
-    def _open_and_sample(self, backend: str) -> list[dict]:
-        return [
-            dict(type='amd_mm.VideoInit', backend=backend),
-            clips_for_testing(self.frames, self.stride, self.clips),
-        ]
-
-    def _resize_and_crop(self) -> list[dict]:
+    def frame_steps(self) -> list[Mapping[str, Any]]:
+        """The transforms of each frame: resize and crop."""
         if not isinstance(self.size, int):
             return [dict(type='mmaction.Resize', scale=self.size[::-1], keep_ratio=False)]
         return [
@@ -64,36 +74,155 @@ class ClipSampling:
             dict(type='mmaction.CenterCrop', crop_size=self.size),
         ]
 
-    def read(
-        self, path: str | os.PathLike, backend: str = 'pyav', batch_size: int = 8
-    ) -> Iterator[Tensor]:
+    def positions(self, reader: VideoReader) -> tuple[np.ndarray, np.ndarray]:
+        """Frames (N, T) of each clip, and its start and end in seconds (N, 2)."""
+        sampler = Compose([clips_for_testing(self.frames, self.stride, self.clips)])
+        video = dict(total_frames=len(reader), start_index=0, avg_fps=reader.avg_fps)
+        clips = sampler(video)['frame_inds'].reshape(self.clips, self.frames)
+        return clips, _times(reader)[np.stack([clips.min(1), clips.max(1) + 1], 1)]
+
+    def read(self, source: Pixels, backend: str = 'pyav', batch_size: int = 8) -> Iterator[Clips]:
         """The clips of a video, a few at a time: memory does not grow with their number.
 
         Each frame is decoded once, cropped at once, and kept until no clip needs it. The values are
-        those of :meth:`pipeline`.
+        those of a test pipeline with the same transforms.
 
-        Yields:
-            (B, 3, frames, H, W) of at most ``batch_size`` clips, uint8, RGB.
+        Args:
+            source: a video file, or frames (T, H, W, 3), uint8, RGB.
+            backend: see :func:`amd_mm.datasets.open_video`.
+            batch_size: the largest number of clips at a time.
 
         Raises:
             UnreadableVideoError: the video cannot be opened or decoded.
         """
-        opened = Compose(self._open_and_sample(backend))(dict(filename=os.fspath(path)))
-        prepare = Compose(self._resize_and_crop())
-        clips = opened['frame_inds'].reshape(self.clips, self.frames)  # (V, T)
-        kept: dict[int, np.ndarray] = {}
-        with opened['video_reader'] as reader:
-            decoded = reader.stream(clips.flat)
-            for start in range(0, self.clips, batch_size):
-                wanted, later = np.split(clips[start:], [batch_size])
+        prepare = Compose(self.frame_steps())
+        array = isinstance(source, np.ndarray)
+        with ArrayReader(source) if array else open_video(os.fspath(source), backend) as reader:
+            clips, times = self.positions(reader)  # (N, T), (N, 2)
+            decoded = reader.stream(np.unique(clips))
+            # the earliest frame that this clip or a later one needs
+            needed = np.minimum.accumulate(clips.min(1)[::-1])[::-1]
+            kept: dict[int, list[np.ndarray]] = {}
+            for start in range(0, len(clips), batch_size):
+                wanted = clips[start : start + batch_size]
                 while max(kept, default=-1) < wanted.max():
                     position, frame = next(decoded)
-                    shown = prepare(dict(imgs=[frame], img_shape=frame.shape[:2]))
-                    kept[position] = shown['imgs'][0]
-                pixels = np.stack([[kept[position] for position in clip] for clip in wanted])
-                yield torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).contiguous()
-                first = later.min(initial=reader.length)
-                kept = {position: frame for position, frame in kept.items() if position >= first}
+                    kept[position] = prepare(dict(imgs=[frame], img_shape=frame.shape[:2]))['imgs']
+                pixels = np.stack(
+                    [
+                        np.stack(view)  # (T, H, W, 3)
+                        for clip in wanted
+                        for view in zip(*(kept[position] for position in clip))
+                    ]
+                )
+                yield Clips(
+                    torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).contiguous(),
+                    times[start : start + batch_size],
+                )
+                following = start + batch_size
+                first = needed[following] if following < len(clips) else len(reader)
+                kept = {position: views for position, views in kept.items() if position >= first}
+
+
+@dataclass(frozen=True)
+class WindowSampling(ClipSampling):
+    """Windows along a video of any length, each seen as one clip.
+
+    The frames of a clip are the first of equal parts of its window: in a window of ``frames *
+    stride`` frames they are ``stride`` apart. The last window ends with the video. A video shorter
+    than a window is one window, whose last frame is repeated.
+
+    Args:
+        frames: frames of a clip.
+        stride: None takes the middle of each part, as sparse sampling does; other values do not
+            matter.
+        size: see :class:`ClipSampling`.
+        window: length of a window, in frames (``64``) or seconds (``'2.5s'``).
+        step: from one window to the next, in the same unit; None is the length of a window.
+        steps: the transforms of each frame; by default those of :class:`ClipSampling`.
+
+    Raises:
+        ConfigError: a length is not positive, or the units differ.
+    """
+
+    window: int | str = 64
+    step: int | str | None = None
+    steps: tuple[Mapping[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        self.lengths()
+
+    def lengths(self) -> tuple[float, float, bool]:
+        """Length of a window, the step, and whether they are seconds."""
+        step = self.window if self.step is None else self.step
+        found = []
+        for name, value in (('window', self.window), ('step', step)):
+            text = str(value)
+            try:
+                number = float(text.removesuffix('s')) if text.endswith('s') else int(text)
+            except ValueError:
+                number = 0
+            if not number > 0:
+                raise ConfigError(
+                    f'{name}={value!r}: give a number of frames such as 64, or seconds such as '
+                    "'2.5s'"
+                )
+            found.append((number, text.endswith('s')))
+        if found[0][1] != found[1][1]:
+            raise ConfigError(
+                f'window={self.window!r} and step={step!r}: give both in frames or both in seconds'
+            )
+        return found[0][0], found[1][0], found[0][1]
+
+    def pipeline(self, backend: str = 'pyav') -> list[Mapping[str, Any]]:
+        """Not available: the number of windows depends on the video."""
+        raise ConfigError('windows have no test pipeline: use WindowSampling.read')
+
+    def frame_steps(self) -> list[Mapping[str, Any]]:
+        """The transforms of each frame."""
+        return super().frame_steps() if self.steps is None else list(self.steps)
+
+    def positions(self, reader: VideoReader) -> tuple[np.ndarray, np.ndarray]:
+        """Frames (N, T) of each window, and its start and end in seconds (N, 2)."""
+        window, step, seconds = self.lengths()
+        total = reader.duration if seconds else len(reader)
+        last = max(total - window, 0)
+        starts = np.arange(int((last + 1e-6) // step) + 1) * step
+        if last - starts[-1] > 1e-6:
+            starts = np.append(starts, last)
+        parts = np.arange(self.frames) + (0.5 if self.stride is None else 0)
+        places = starts[:, None] + parts * (window / self.frames)  # (N, T)
+        ends = np.minimum(np.stack([starts, starts + window], 1), total)
+        if seconds:
+            return reader.positions_at(places), ends
+        whole = (places + 1e-6).astype(np.int64)  # a little more, against rounding
+        return np.minimum(whole, len(reader) - 1), _times(reader)[ends]
+
+
+class ArrayReader(VideoReader):
+    """Frames (T, H, W, 3) of an array, as a reader gives those of a file; one a second."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.path = 'the array'
+        self.frames = frames
+        self.length = len(frames)
+        self.avg_fps = 1.0
+
+    def _open(self, library: Any) -> None:
+        """Nothing to open."""
+
+    def _decode(self, indices: list[int]) -> Iterator[np.ndarray]:
+        return iter(self.frames[indices])
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _times(reader: VideoReader) -> np.ndarray:
+    """Start of each frame, and the end of the last one (length + 1, ), in seconds."""
+    if reader.avg_fps <= 0:
+        return np.full(len(reader) + 1, np.nan)
+    return np.append(reader.times, reader.duration)
 
 
 def input_size(backbone: Any) -> int | tuple[int, int]:
@@ -227,6 +356,15 @@ def video_steps(
     if backend is not None:
         opener['backend'] = backend
     return [opener, *start, dict(type='amd_mm.VideoDecode'), *rest]
+
+
+def frame_steps(pipeline: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """The transforms of a test pipeline between decoding and formatting: resize and crop."""
+    steps = video_steps(pipeline)
+    decode = next(at for at, step in enumerate(steps) if type_name(step) == 'VideoDecode')
+    rest = steps[decode + 1 :]
+    end = next((at for at, one in enumerate(rest) if type_name(one) == 'FormatShape'), len(rest))
+    return tuple(rest[:end])
 
 
 def is_image(path: str | os.PathLike) -> bool:

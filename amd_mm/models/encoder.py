@@ -20,7 +20,7 @@ class Encoder(nn.Module):
         mean: of red, green and blue, for values up to 255.
         std: of red, green and blue.
         bgr: whether the backbone takes the channels as blue, green, red.
-        cfg: with ``test_pipeline``, for :func:`amd_mm.apis.extract_features`.
+        cfg: with ``test_pipeline``, for :class:`amd_mm.inference.Model`.
     """
 
     backbone: Any
@@ -105,21 +105,46 @@ class Encoder(nn.Module):
         """Features (B, C), see :meth:`features`."""
         return self.features(self.normalise(pixels))
 
+    def layers(self, pixels: Tensor, layers: Sequence[int]) -> Tensor:
+        """Tokens (B, L, T', H', W', C) after some blocks, counted from 1, without a norm."""
+        grid = self.backbone.grid_of(pixels)
+        wanted = sorted(set(layers))
+        patches = self.patches(pixels)
+        found = self.backbone.encode(patches, layers=wanted, stop_early=True, grid=grid).layers
+        tokens = torch.stack([found[wanted.index(layer)] for layer in layers], 1)
+        return tokens[:, :, self.backbone.num_extra_tokens :].unflatten(2, grid)
+
     @torch.inference_mode()
     def encode(
-        self, pixels: Tensor, dtype: torch.dtype = torch.float32, keep_tokens: bool = False
+        self,
+        pixels: Tensor,
+        dtype: torch.dtype = torch.float32,
+        keep_tokens: bool = False,
+        layers: Sequence[int] = (),
     ) -> Tensor:
         """Compute features, or tokens, with autocast to a dtype.
+
+        Args:
+            pixels: (B, C, T, H, W), or (B, C, H, W) for images.
+            dtype: of the network.
+            keep_tokens: return every token (B, T', H', W', C) instead of (B, C).
+            layers: return the outputs of these blocks, counted from 1, without a norm, instead of
+                the last: (B, L, C), the mean over the tokens, or (B, L, T', H', W', C).
 
         Returns:
             On the CPU: float16 if that is the dtype, else float32.
         """
         pixels = pixels.to(self.mean.device)
         with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
-            if keep_tokens or self.frames is not None:
+            if layers:
+                values = self.layers(pixels, layers).float()
+            elif keep_tokens or self.frames is not None:
                 values = self.tokens(pixels).float()
             else:
                 values = self(pixels).float()
-        if self.frames is not None and not keep_tokens:
-            values = self.pool(values)  # the mean over many tokens, in float32
+        if not keep_tokens:  # means over many tokens, in float32
+            if layers:
+                values = values.mean((2, 3, 4))
+            elif self.frames is not None:
+                values = self.pool(values)
         return values.to(torch.float16 if dtype == torch.float16 else torch.float32).cpu()

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amd_mm.apis import ClipSampling, extract_features, load_encoder
+from amd_mm.apis import load_encoder
+from amd_mm.datasets.inference import ClipSampling
 from amd_mm.errors import ConfigError
 from amd_mm.evaluation import features
 from amd_mm.evaluation.features import FeatureFolder, file_names
+from amd_mm.inference import Model
 
 from tests.conftest import write_video
 from tests.test_tools.tool_scripts import load_tool
@@ -211,9 +213,8 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     assert all(one['top1'] == 1 for one in entry['results'])
     # The features are the encoder's.
     (path,) = (labelled / 'work/features').glob('*/test/val/0 clip.npy')
-    expected = extract_features(
-        load_encoder(checkpoint, frames=8), labelled / 'val/0 clip.mp4', ClipSampling(8, 1, 1, 64)
-    )
+    model = Model(load_encoder(checkpoint, frames=8))
+    expected = model.features(labelled / 'val/0 clip.mp4', sampling=ClipSampling(8, 1, 1, 64))
     np.testing.assert_allclose(np.load(path), expected.numpy(), rtol=1e-4, atol=1e-5)
     # Few labels: the features are there, the results are added.
     few = 'train_dataloader.dataset.samples_per_class=2'

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from amd_mm.apis import encoder_of, extract_features, find_source, load_encoder, load_model, predict
+from amd_mm.apis import encoder_of, find_source, load_encoder, load_model
 from amd_mm.datasets.inference import read_clips
 from amd_mm.deployment import portable_classifier
+from amd_mm.inference import Model
 from amd_mm.visualization.features import attention_distances
 from amd_mm.visualization.reconstruction import reconstruct
 from mmengine.config import Config
@@ -69,9 +70,9 @@ def test_features_and_predictions(runs, tmp_path):
     for folder in ('pretrained', 'tuned'):
         encoder = load_encoder(runs / folder)
         assert encoder.size == SIZE
-        tokens = extract_features(encoder, video, keep_tokens=True)
+        tokens = Model(encoder).features(video, tokens=True)
         assert tokens.shape[1:] == (4, 2, 4, 48)
-    assert len(predict(load_model(runs / 'tuned'), video)) == 4
+    assert len(Model(load_model(runs / 'tuned')).predict(video)) == 4
     done = run_tool(
         *('extract_features', runs / 'pretrained', video, '--out', tmp_path / 'features'),
         *('--stride', 1, '--workers', 0, '--tokens'),

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from amd_mm.apis import ClipSampling
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
+from amd_mm.datasets.inference import ClipSampling
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
@@ -92,6 +92,21 @@ def test_the_config_beside_a_checkpoint(video, checkpoint, tmp_path, capsys):
         check(out, video)
 
 
+def test_over_time(video, checkpoint, tmp_path, capsys):
+    files = tmp_path / 'table.csv', tmp_path / 'times.png'
+    call = (video, checkpoint, '--frames', 8, '--window', '0.5s', '--step', '0.25s', '--top-k', 2)
+    assert demo(*call, '--out', *files) == 0
+    lines = [one for one in capsys.readouterr().out.splitlines() if ' s ' in one]
+    rows = files[0].read_text().splitlines()
+    assert len(rows) == 1 + 2 * len(lines) and files[1].is_file()
+    for line, row in zip(lines, rows[1::2]):
+        start, end, rank, name, value = row.split(',')
+        assert (
+            line
+            == f'{float(start):8.2f} to {float(end):8.2f} s  {100 * float(value):5.1f} %  {name}'
+        )
+
+
 def test_a_name_that_is_not_utf8(video, checkpoint, tmp_path, name_not_utf8, capsys):
     path = shutil.copy(video, tmp_path / name_not_utf8)
     assert demo(path, checkpoint, '--frames', 8, '--clips', 1) == 0
@@ -111,7 +126,9 @@ def test_errors_are_sentences(video, checkpoint, tmp_path, capsys):
         ((bad, checkpoint, *frames), f'cannot read {bad}'),
         ((video, tmp_path / 'no.pth'), 'There is no file'),
         ((video, checkpoint, '--config', 'no.py'), 'no config file no.py'),
-        ((video, checkpoint, *frames, '--out', 'x.avi'), '.mp4 or .gif'),
+        ((video, checkpoint, *frames, '--out', 'x.csv'), '.mp4 or .gif'),
+        ((video, checkpoint, *frames, '--window', '9', '--out', 'x.avi'), 'one of .csv'),
+        ((video, checkpoint, *frames, '--window', '2m'), "window='2m'"),
     ):
         assert demo(*call) == 2
         assert said in capsys.readouterr().err

@@ -8,9 +8,11 @@ import mmengine
 import numpy as np
 import pytest
 import torch
-from amd_mm.apis import load_model, predict, read_sample
+from amd_mm.apis import load_model
+from amd_mm.datasets.inference import read_sample
 from amd_mm.evaluation import classification_report
 from amd_mm.evaluation.predictions import read_predictions
+from amd_mm.inference import Model
 from amd_mm.models import VideoVisionTransformer
 from amd_mm.registry import DATASETS, MODELS
 from mmengine.config import Config
@@ -290,7 +292,7 @@ def test_several_labels_per_video(tool, case, folder, tmp_path):
     with torch.no_grad():
         clips = model.data_preprocessor(dict(inputs=[views], data_samples=[]))['inputs'][0]
         expected = model.cls_head(model.backbone(clips)).mean(0).sigmoid()
-    shown = dict(predict(model, str(folder / 'v0.mp4'), top=6))
+    shown = dict(Model(model).predict(str(folder / 'v0.mp4'), top_k=6))
     torch.testing.assert_close(torch.tensor([shown[f'class {at}'] for at in range(6)]), expected)
 
 

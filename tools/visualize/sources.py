@@ -5,9 +5,9 @@ import os.path as osp
 from collections.abc import Sequence
 
 import torch
-from amd_mm.apis import Encoder, load_encoder, stride_of
+from amd_mm.apis import Encoder, load_encoder
 from amd_mm.datasets import BACKENDS, IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, find_videos
-from amd_mm.datasets.inference import read_clips
+from amd_mm.datasets.inference import read_clips, stride_of
 from amd_mm.errors import ConfigError, VideoError
 from mmengine.config import Config
 from torch import Tensor
