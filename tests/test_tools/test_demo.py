@@ -100,7 +100,7 @@ def test_over_time(video, checkpoint, tmp_path, capsys):
     rows = files[0].read_text().splitlines()
     assert len(rows) == 1 + 2 * len(lines) and files[1].is_file()
     for line, row in zip(lines, rows[1::2]):
-        start, end, rank, name, value = row.split(',')
+        start, end, _, name, value = row.split(',')
         assert (
             line
             == f'{float(start):8.2f} to {float(end):8.2f} s  {100 * float(value):5.1f} %  {name}'
