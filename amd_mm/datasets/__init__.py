@@ -7,6 +7,7 @@ from .image_dataset import ImageDataset
 from .list_files import ListEntry, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
 from .samplers import EpochSeededSampler, SampleKey, seeded_randomness
+from .segments import cut_into_segments
 from .subset import class_balanced_subset
 from .video_dataset import RawFrameListDataset, VideoFolderDataset, VideoListDataset, find_videos
 from .video_reader import (
@@ -36,6 +37,7 @@ __all__ = [
     'VideoReader',
     'available_backends',
     'class_balanced_subset',
+    'cut_into_segments',
     'find_videos',
     'flatten_views_collate',
     'open_video',

@@ -4,7 +4,9 @@ import logging
 import os
 import os.path as osp
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
@@ -14,6 +16,9 @@ from .video_reader import printable
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 """File name endings (lower case) of images."""
+
+_Item = TypeVar('_Item')
+_SECONDS_BETWEEN_LOGS = 10
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
@@ -68,19 +73,28 @@ def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -
             logging.WARNING,
         )
 
-    for place, folders, files in os.walk(folder, onerror=skip, followlinks=True):
+    walk = os.walk(folder, onerror=skip, followlinks=True)
+    for place, folders, files in log_progress(walk, f'folders searched in {printable(folder)}'):
         if osp.realpath(place) in visited:
             folders.clear()
             continue
         visited.add(osp.realpath(place))
         # Sorted, so that of two links to a folder the same one is used everywhere.
         folders[:] = sorted(name for name in folders if recursive and name[0] != '.')
-        found += [
-            osp.relpath(osp.join(place, name), folder)
-            for name in files
-            if name[0] != '.' and name.lower().endswith(endings)
-        ]
+        names = [name for name in files if name[0] != '.' and name.lower().endswith(endings)]
+        below = osp.relpath(place, folder)
+        found += names if below == '.' else [f'{below}{os.sep}{name}' for name in names]
     return sorted(found)
+
+
+def log_progress(items: Iterable[_Item], text: str) -> Iterator[_Item]:
+    """Pass the items on; every few seconds, log how many there were, followed by a text."""
+    last = time.monotonic()
+    for count, item in enumerate(items, start=1):
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LOGS:
+            print_log(f'{count} {text}', 'current')
+            last = time.monotonic()
+        yield item
 
 
 def check_frame_names(folder: str, template: str, start_index: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pickle
 import resource
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,15 @@ class ReplaceUnreadableMixin(_Host):
         """Load the data list."""
         raise_open_file_limit()
         super().full_init()
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """As MMEngine's, without an array for each sample, which takes thrice the memory."""
+        data, ends = bytearray(), np.empty(len(self.data_list), np.int64)
+        for index, info in enumerate(self.data_list):
+            data += pickle.dumps(info, protocol=4)
+            ends[index] = len(data)
+        self.data_list.clear()
+        return np.frombuffer(data, np.uint8), ends
 
     def __getitem__(self, idx: int) -> Any:
         """A packed sample, or the list of views of a clip.

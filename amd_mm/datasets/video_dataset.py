@@ -13,6 +13,7 @@ from ..errors import VideoError
 from .files import check_frame_names, find_files
 from .list_files import ListEntry, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
+from .segments import SEGMENT_CACHE, cut_into_segments
 from .subset import class_balanced_subset, describe_subset
 from .video_reader import VIDEO_EXTENSIONS
 
@@ -93,16 +94,33 @@ class _ListDataset(ReplaceUnreadableMixin):
 class VideoListDataset(_ListDataset, VideoDataset):
     """Videos named in a list file: ``some folder/clip.mp4 3`` per line.
 
-    A list for pre-training needs no labels. See :class:`_ListDataset` for the arguments and
+    A list for pre-training needs no labels. See :class:`_ListDataset` for the other arguments and
     :class:`ReplaceUnreadableMixin` for videos that cannot be read.
+
+    Args:
+        segment_seconds: each segment of so many seconds is a sample, with the label of its video;
+            see :func:`~amd_mm.datasets.cut_into_segments`.
+        segment_cache: file that keeps the segments for the next run.
     """
 
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: Pipeline,
+        segment_seconds: float | None = None,
+        segment_cache: str = SEGMENT_CACHE,
+        **host: Any,
+    ) -> None:
+        self.segments = segment_seconds, segment_cache
+        super().__init__(ann_file, pipeline, **host)
+
     def load_data_list(self) -> list[dict]:
-        """``filename`` and ``label`` (-1 without labels)."""
-        return [
+        """``filename``, ``label`` (-1 without labels) and perhaps ``segment``."""
+        videos = [
             dict(filename=self._path('video', entry.name), label=self._label(entry))
             for entry in self._read_entries()
         ]
+        return cut_into_segments(videos, *self.segments)
 
 
 @DATASETS.register_module()
@@ -153,6 +171,9 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         data_prefix: ``dict(video=folder)`` if the videos are in a folder below ``data_root``.
         recursive: also search sub-folders.
         extensions: file name endings of videos, in lower or upper case.
+        segment_seconds: each segment of so many seconds is a sample; see
+            :func:`~amd_mm.datasets.cut_into_segments`.
+        segment_cache: file that keeps the segments for the next run.
         **host: other arguments of MMAction2's dataset, which rejects unknown names.
 
     Raises:
@@ -166,17 +187,21 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         data_prefix: dict = dict(video=''),
         recursive: bool = True,
         extensions: Sequence[str] = VIDEO_EXTENSIONS,
+        segment_seconds: float | None = None,
+        segment_cache: str = SEGMENT_CACHE,
         **host: Any,
     ) -> None:
         self.recursive = recursive
+        self.segments = segment_seconds, segment_cache
         self.extensions = extensions
         super().__init__('', pipeline, data_root=data_root, data_prefix=data_prefix, **host)
 
     def load_data_list(self) -> list[dict]:
-        """``filename`` and ``label`` (-1) of each video."""
+        """``filename``, ``label`` (-1) and perhaps ``segment``."""
         folder = self.data_prefix.get('video') or self.data_root
         names = find_videos(folder, self.recursive, self.extensions)
-        return [dict(filename=osp.join(folder, name), label=-1) for name in names]
+        videos = [dict(filename=osp.join(folder, name), label=-1) for name in names]
+        return cut_into_segments(videos, *self.segments)
 
 
 def find_videos(

@@ -23,7 +23,8 @@ class VideoInit(BaseTransform):
     """Open a local video file; ``mmaction.SampleFrames`` and :class:`VideoDecode` come next.
 
     Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps`` and, if
-    missing, ``start_index`` (0).
+    missing, ``start_index`` (0). Of a video with ``segment`` (position of the first frame, number
+    of frames), sampling sees the segment only.
 
     Args:
         backend: ``'pyav'``, ``'decord'`` or ``'torchcodec'``.
@@ -52,16 +53,24 @@ class VideoInit(BaseTransform):
         Raises:
             UnreadableVideoError: it cannot be opened or is too short.
         """
-        reader = open_video(results['filename'], self.backend, self.num_threads)
+        path = results['filename']
+        reader = open_video(path, self.backend, self.num_threads)
+        first, frames = results.get('segment', (0, len(reader)))
         try:
-            _check_length(results['filename'], len(reader), self.min_frames)
+            _check_length(path, frames, self.min_frames)
+            if first + frames > len(reader):
+                raise UnreadableVideoError(
+                    path, f'{self.backend} finds {len(reader)} frames, not {first + frames}'
+                )
         except UnreadableVideoError:
             reader.close()
             raise
         results['video_reader'] = reader
-        results['total_frames'] = len(reader)
+        results['total_frames'] = frames
         results['avg_fps'] = reader.avg_fps
         results.setdefault('start_index', 0)
+        if 'segment' in results:
+            results['start_index'] = first
         return results
 
 
