@@ -61,6 +61,34 @@ def amd(neck: str = 'SerialAlignment', **other: Any) -> dict:
     return cfg
 
 
+def mvd(**other: Any) -> dict:
+    """Config of MVD, two teachers of random weights: the sizes of the golden ``mvd_video``."""
+    sizes = dict(img_size=48, num_frames=16)
+    video = dict(backbone(80, 3, 2), **sizes)
+    image = dict(
+        type='amd_mm.ImageVisionTransformer',
+        img_size=48,
+        arch=dict(embed_dims=64, num_layers=2, num_heads=4, feedforward_channels=256),
+    )
+    cfg = dict(
+        type='amd_mm.AMD',
+        data_preprocessor=preprocessor(),
+        backbone=dict(backbone(), **sizes, pos_embed_type='sincos_3d_mvd'),
+        mask_generator=dict(
+            type='amd_mm.AsymmetricTubeMaskGenerator', student_ratio=0.7, teacher_ratio=0.0
+        ),
+        teacher=dict(
+            image=dict(type='amd_mm.ImageTeacher', backbone=image, random_init=True),
+            video=dict(type='amd_mm.FrozenTeacher', backbone=video, random_init=True),
+        ),
+        neck=dict(type='amd_mm.MaskedTokenDecoder', num_heads=3),
+        layer_pairs=dict(image=[(4, 2)], video=[(4, 3)]),
+        rec_weight=0.0,
+    )
+    cfg.update(other)
+    return cfg
+
+
 def build(cfg: dict) -> nn.Module:
     """Build a model and initialise it, with seed 0."""
     torch.manual_seed(0)

@@ -8,6 +8,7 @@ from .algorithms import (
 )
 from .backbones import FeatureMapVisionTransformer, ImageVisionTransformer, VideoVisionTransformer
 from .data_preprocessors import ClipPreprocessor, PaddedClipPreprocessor
+from .frame_teachers import FrameTeacher, ImageTeacher, TimmTeacher, TransformersTeacher
 from .heads import (
     FeatureAlignmentLoss,
     FeatureTargetHead,
@@ -23,12 +24,13 @@ from .mask_generators import (
 from .necks import (
     DirectAlignment,
     GenerationAlignment,
+    MaskedTokenDecoder,
     ParallelAlignment,
     PixelDecoder,
     SerialAlignment,
 )
 from .recognition import BatchedAVARoIHead, FrozenBackboneRecognizer, LinearProbeHead
-from .teachers import FrozenClassifier, FrozenTeacher, RelationTeacher
+from .teachers import FrozenClassifier, FrozenTeacher, RelationTeacher, Teacher
 
 __all__ = [
     'AMD',
@@ -42,23 +44,29 @@ __all__ = [
     'FeatureAlignmentLoss',
     'FeatureMapVisionTransformer',
     'FeatureTargetHead',
+    'FrameTeacher',
     'FrozenBackboneRecognizer',
     'FrozenClassifier',
     'FrozenTeacher',
     'GenerationAlignment',
+    'ImageTeacher',
     'ImageVisionTransformer',
     'LinearProbeHead',
     'LogitDistilledClassifier',
     'MaskedAutoencoder',
+    'MaskedTokenDecoder',
     'PaddedClipPreprocessor',
     'ParallelAlignment',
     'PixelDecoder',
     'PixelReconstructionHead',
     'RelationTeacher',
     'SerialAlignment',
+    'Teacher',
+    'TimmTeacher',
     'TinyMIM',
     'TokenPartition',
     'TokenRelationHead',
     'TokenRelationLoss',
+    'TransformersTeacher',
     'VideoVisionTransformer',
 ]

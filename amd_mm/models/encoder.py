@@ -8,8 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+from .utils import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Encoder(nn.Module):

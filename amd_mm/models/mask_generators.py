@@ -28,6 +28,8 @@ class TokenPartition:
         decoded: (B, Kd), the masked tokens to reconstruct; None means all.
         generated: (B, Kg), the teacher-only tokens to generate, which are the last ones of
             ``teacher_only``; None means all.
+        cells: (B, M), the mask generator's cells in the order in which they were drawn; None if the
+            partition was not drawn.
     """
 
     visible: Tensor
@@ -35,6 +37,7 @@ class TokenPartition:
     hidden: Tensor
     decoded: Tensor | None = None
     generated: Tensor | None = None
+    cells: Tensor | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -171,17 +174,20 @@ class AsymmetricRandomMaskGenerator:
         self._check()
 
     def _check(self) -> None:
-        if not 0 <= self.teacher_ratio <= self.student_ratio < 1:
-            raise ConfigError(
-                'mask ratios must satisfy 0 <= teacher_ratio <= student_ratio < 1, got '
-                f'teacher_ratio={self.teacher_ratio}, student_ratio={self.student_ratio}: the '
-                'teacher must see every token that the student sees'
-            )
+        self._check_teacher_ratio(self.teacher_ratio)
         for name in ('decoder_ratio', 'generator_ratio'):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f'{name} must be from 0 to below 1, got {getattr(self, name)}')
         if self.round_down not in ('masked', 'visible'):
             raise ConfigError(f"round_down must be 'masked' or 'visible', got {self.round_down!r}")
+
+    def _check_teacher_ratio(self, teacher_ratio: float) -> None:
+        if not 0 <= teacher_ratio <= self.student_ratio < 1:
+            raise ConfigError(
+                'mask ratios must satisfy 0 <= teacher_ratio <= student_ratio < 1, got '
+                f'teacher_ratio={teacher_ratio}, student_ratio={self.student_ratio}: the '
+                'teacher must see every token that the student sees'
+            )
 
     def cells(self, grid: Grid) -> int:
         """Number of cells of a grid, all of one size."""
@@ -198,18 +204,25 @@ class AsymmetricRandomMaskGenerator:
         starts = torch.arange(times, device=cells.device) * number
         return (starts[:, None] + cells[:, None]).flatten(1)  # (B, times, m) -> (B, times * m)
 
-    def counts(self, grid: Grid) -> dict[str, int]:
+    def counts(self, grid: Grid, teacher_ratio: float | None = None) -> dict[str, int]:
         """Numbers of tokens of a clip.
+
+        Args:
+            grid: Tokens along (time, height, width).
+            teacher_ratio: Of a teacher that has its own.
 
         Returns:
             ``total``, ``visible``, ``teacher_only``, ``hidden``, ``decoded`` and ``generated``.
 
         Raises:
-            ConfigError: If the student does not see any token.
+            ConfigError: If the student does not see any token, or the teacher's ratio is out of
+                range.
         """
         cells, total = self.cells(grid), math.prod(grid)
         student = self._num_masked(self.student_ratio, cells)
-        teacher = self._num_masked(self.teacher_ratio, cells)
+        teacher_ratio = self.teacher_ratio if teacher_ratio is None else teacher_ratio
+        self._check_teacher_ratio(teacher_ratio)
+        teacher = self._num_masked(teacher_ratio, cells)
         if student == cells:
             raise ConfigError(
                 f'student_ratio={self.student_ratio} leaves no visible token on a grid of {grid}'
@@ -237,11 +250,7 @@ class AsymmetricRandomMaskGenerator:
         counts, cells = self.counts(grid), self.cells(grid)
         generator = self.random.get(device)
         order = torch.rand(batch_size, cells, device=device, generator=generator).argsort(dim=1)
-        per_cell = counts['total'] // cells
-        sizes = [counts[name] // per_cell for name in ('visible', 'teacher_only', 'hidden')]
-        visible, teacher_only, hidden = (
-            self.tokens_of(part.sort(dim=1).values, grid) for part in order.split(sizes, dim=1)
-        )
+        visible, teacher_only, hidden = self._split(order, counts, grid)
         decoded = generated = None
         if self.decoder_ratio:
             masked = torch.cat([teacher_only, hidden], 1)
@@ -249,7 +258,32 @@ class AsymmetricRandomMaskGenerator:
         if self.generator_ratio:
             generated, others = running_cells(teacher_only, counts['generated'], grid, generator)
             teacher_only = torch.cat([others, generated], 1)
-        return TokenPartition(visible, teacher_only, hidden, decoded, generated)
+        return TokenPartition(visible, teacher_only, hidden, decoded, generated, order)
+
+    def _split(self, order: Tensor, counts: dict[str, int], grid: Grid) -> list[Tensor]:
+        """Visible, teacher-only and hidden tokens, each rising, of cells (B, M) in drawn order."""
+        per_cell = counts['total'] // self.cells(grid)
+        sizes = [counts[name] // per_cell for name in ('visible', 'teacher_only', 'hidden')]
+        return [self.tokens_of(part.sort(dim=1).values, grid) for part in order.split(sizes, dim=1)]
+
+    def for_teacher(
+        self, partition: TokenPartition, teacher_ratio: float, grid: Grid
+    ) -> TokenPartition:
+        """The partition for another teacher, which sees another share of the same clips.
+
+        The student sees the same tokens. The shares of several teachers are nested. All
+        teacher-only tokens are generated.
+
+        Raises:
+            ValueError: If the partition was not drawn.
+        """
+        if partition.cells is None:
+            raise ValueError(
+                'a teacher with a mask ratio of its own needs a partition from the mask generator: '
+                'leave out partition'
+            )
+        counts = self.counts(grid, teacher_ratio)
+        return TokenPartition(*self._split(partition.cells, counts, grid))
 
 
 @MODELS.register_module()

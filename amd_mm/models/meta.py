@@ -1,5 +1,6 @@
 """Models in their real size without memory for their weights."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -11,6 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .backbones import ImageVisionTransformer, VideoVisionTransformer
+from .teachers import teacher_configs
 
 
 class EmptyOnMeta(TorchFunctionMode):
@@ -30,9 +32,9 @@ def build_on_meta(cfg: Config) -> nn.Module:
 
     A teacher's checkpoint is not read.
     """
-    model = ConfigDict(cfg.model)
-    if model.get('teacher'):
-        model.teacher = dict(model.teacher, checkpoint=None, random_init=True)
+    model = copy.deepcopy(ConfigDict(cfg.model))
+    for teacher in teacher_configs(model):
+        teacher.update(checkpoint=None, random_init=True)
     with (
         EmptyOnMeta(),
         # A teacher with random weights calls it at construction, and MMEngine's reads the weights.

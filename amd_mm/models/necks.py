@@ -45,6 +45,7 @@ class MaskTokenBlocks(BaseModule):
         key_bias: See :class:`amd_mm.models.utils.FusedAttention`.
         pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
         fused_attention: False uses MMAction2's own attention.
+        drop_path_rate: Drop path of the last block; it grows linearly from 0 at the first.
         init_cfg: Xavier uniform by default, as in the public programs.
     """
 
@@ -57,6 +58,7 @@ class MaskTokenBlocks(BaseModule):
         key_bias: bool = False,
         pos_embed_type: str = 'sincos_1d',
         fused_attention: bool = True,
+        drop_path_rate: float = 0.0,
         init_cfg: InitCfg = XAVIER_INIT,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -65,7 +67,12 @@ class MaskTokenBlocks(BaseModule):
         table = position_table(grid, embed_dims, pos_embed_type)
         self.register_buffer('pos_embed', table, persistent=False)
         self.blocks = build_blocks(
-            depth, embed_dims, num_heads, key_bias=key_bias, fused_attention=fused_attention
+            depth,
+            embed_dims,
+            num_heads,
+            key_bias=key_bias,
+            drop_path_rate=drop_path_rate,
+            fused_attention=fused_attention,
         )
 
     def init_weights(self) -> None:
@@ -118,10 +125,19 @@ class PixelDecoder(MaskTokenBlocks):
         pos_embed_type: str = 'sincos_1d',
         fused_attention: bool = True,
         embed_bias: bool = False,
+        drop_path_rate: float = 0.0,
         init_cfg: InitCfg = XAVIER_INIT,
     ) -> None:
         super().__init__(
-            embed_dims, depth, num_heads, grid, key_bias, pos_embed_type, fused_attention, init_cfg
+            embed_dims,
+            depth,
+            num_heads,
+            grid,
+            key_bias,
+            pos_embed_type,
+            fused_attention,
+            drop_path_rate,
+            init_cfg,
         )
         self.embed = nn.Linear(in_dims, embed_dims, bias=embed_bias)
         self.norm = build_norm_layer(DEFAULT_NORM, embed_dims)[1]
@@ -168,12 +184,14 @@ class AlignmentNeck(BaseModule):
     Attributes:
         aligns_visible: Whether there are direct predictions.
         aligns_teacher_only: Whether there are generated predictions.
+        reads_tokens: Whether it takes the student's tokens after the final norm instead of layers.
         optional_losses: ``direct`` or ``generation``, if its weight may be 0 because the other loss
             trains all parameters.
     """
 
     aligns_visible = False
     aligns_teacher_only = False
+    reads_tokens = False
     optional_losses: tuple[str, ...] = ()
 
     def __init__(self, loss: dict = L2, init_cfg: InitCfg = XAVIER_INIT) -> None:
@@ -357,6 +375,73 @@ class SerialAlignment(GeneratingNeck):
         """Make direct predictions, and generate from them."""
         direct = project(self.projections, layers)  # (B, E + Kv, Cs) -> (B, E + Kv, Ct) each
         return Aligned(direct=direct, generated=self.generate(direct, partition))
+
+
+@MODELS.register_module()
+class MaskedTokenDecoder(AlignmentNeck):
+    """A decoder that predicts the teacher's features of masked tokens, MVD section 3.
+
+    It reads the student's tokens after the final norm and predicts one layer of the teacher at the
+    teacher-only tokens: at all masked tokens if the teacher sees everything. MVD has one decoder
+    for each teacher (arXiv 2212.04500).
+
+    Args:
+        student_dims: Width of the student.
+        teacher_dims: Width of the teacher.
+        num_pairs: Must be 1.
+        grid: The clip's tokens along (time, height, width).
+        embed_dims: Width of the decoder; the student's by default.
+        depth: Number of blocks.
+        num_heads: Attention heads, 64 wide by default.
+        drop_path_rate: See :class:`MaskTokenBlocks`.
+        pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
+        loss: Config of the distance; MVD's is smooth L1.
+
+    Raises:
+        ConfigError: If there are several pairs of layers.
+    """
+
+    aligns_teacher_only = True
+    reads_tokens = True
+
+    def __init__(
+        self,
+        student_dims: int,
+        teacher_dims: int,
+        num_pairs: int,
+        grid: Grid,
+        embed_dims: int | None = None,
+        depth: int = 2,
+        num_heads: int | None = None,
+        drop_path_rate: float = 0.0,
+        pos_embed_type: str = 'sincos_1d',
+        loss: dict = dict(type='amd_mm.FeatureAlignmentLoss', distance='smooth_l1'),
+        init_cfg: InitCfg = XAVIER_INIT,
+    ) -> None:
+        super().__init__(loss, init_cfg)
+        if num_pairs != 1:
+            raise ConfigError(
+                f'MaskedTokenDecoder predicts one layer of the teacher, layer_pairs has {num_pairs}'
+            )
+        width = embed_dims or student_dims
+        self.decoder = PixelDecoder(
+            width,
+            depth,
+            num_heads or max(width // 64, 1),
+            in_dims=student_dims,
+            patch_dims=teacher_dims,
+            grid=grid,
+            pos_embed_type=pos_embed_type,
+            embed_bias=True,
+            drop_path_rate=drop_path_rate,
+            init_cfg=init_cfg,
+        )
+
+    def forward(self, layers: Sequence[Tensor], partition: TokenPartition) -> Aligned:
+        """Make generated predictions from the student's tokens, the only layer."""
+        (tokens,) = layers  # (B, E + Kv, Cs)
+        wanted = partition.generation_targets
+        return Aligned(generated=[self.decoder(tokens, partition.visible, wanted)])  # (B, Kg, Ct)
 
 
 def project(projections: ModuleList, layers: Sequence[Tensor]) -> list[Tensor]:

@@ -1,16 +1,15 @@
 """Frozen teachers, and the mixin for models that have one."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .backbones import check_layers
@@ -38,11 +37,64 @@ class TeacherMixin(nn.Module):
         return self
 
 
+class Teacher(nn.Module):
+    """Base of teachers: frozen, in evaluation mode, shared by copies of the student (EMA).
+
+    A subclass of one's own builds its model and calls :meth:`freeze`; AMD passes ``layers``, the
+    blocks of the teacher in ``layer_pairs``. It has ``embed_dims``, the width of its features.
+    """
+
+    embed_dims: int
+
+    def freeze(self) -> None:
+        """Train no parameter; to be called at the end of ``__init__``."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def set_student(self, student: Any, mean: Tensor, std: Tensor) -> None:
+        """Meet the student, once, before training: check or adapt to how its tokens are cut.
+
+        Args:
+            student: The student's backbone, with ``token_grid``, ``patch_shape``, ``in_channels``
+                and ``num_extra_tokens``.
+            mean: (C,), by which the student's clips are normalised, for values up to 255.
+            std: (C,).
+
+        Raises:
+            ConfigError: If the teacher cannot make features for these tokens.
+        """
+
+    def forward(self, patches: Tensor, token_ids: Tensor) -> list[Tensor]:
+        """The teacher's features.
+
+        Args:
+            patches: (B, N, P), all patches of the student's clip, see
+                :func:`amd_mm.models.utils.patchify`.
+            token_ids: (B, K), int64, the tokens that the teacher sees.
+
+        Returns:
+            (B, E + K, C) for each of its layers, float32, in the order of ``token_ids``, after E
+            class tokens if the student has these.
+        """
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights are loaded at construction."""
+
+    def train(self, mode: bool = True) -> 'Teacher':
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'Teacher':
+        """Share the teacher instead of copying it."""
+        return self
+
+
 @MODELS.register_module()
-class FrozenTeacher(BaseModule):
+class FrozenTeacher(Teacher):
     """A frozen encoder whose layers a student learns to predict, AMD section 3.
 
-    Blocks after the last layer are removed. Copies of the student (EMA) share the teacher.
+    It sees the student's tokens and further ones. Blocks after the last layer are removed.
 
     Args:
         backbone: Config of a backbone with ``encode``.
@@ -55,6 +107,7 @@ class FrozenTeacher(BaseModule):
         standardize: Give each channel of a layer mean 0 and variance 1 over the tokens of the
             batch, for teachers whose features are large and nearly constant. Then predicting the
             mean costs 1 (L2). The papers do not.
+        layer_norm: Give each token mean 0 and variance 1 over its channels (an option of MVD; UMT).
 
     Raises:
         ConfigError: If there is neither a checkpoint nor ``random_init``, or both; or if a layer is
@@ -69,56 +122,25 @@ class FrozenTeacher(BaseModule):
         dtype: str = 'float32',
         random_init: bool = False,
         standardize: bool = False,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         check_weights(checkpoint, random_init, 'a pre-trained VideoMAE, MAE, AMD or MMAction2 file')
         self.dtype = choose_dtype(dtype)
         self.standardize = standardize
-        self.backbone = MODELS.build(backbone)
+        self.layer_norm = layer_norm
         self.layers = list(layers)
-        if self.layers[-1] > self.backbone.depth:
-            raise ConfigError(
-                f'layer_pairs names block {self.layers[-1]} of the teacher, the blocks of '
-                f'teacher.backbone are from 1 to {self.backbone.depth}'
-            )
-        check_layers(self.layers, self.backbone.depth)
-        if checkpoint is None:
-            self.backbone.init_weights()
-        else:
-            from amd_mm.checkpoints import load_encoder
-
-            load_encoder(
-                self.backbone,
-                checkpoint,
-                allow_missing=self.backbone.closing_norms,
-                remedy='Give a file with every weight of teacher.backbone except the final norm.',
-            )
-        del self.backbone.blocks[self.layers[-1] :]
-        for module in self.backbone.modules():
-            if isinstance(module, nn.Linear):
-                module.to(self.dtype)
-        self.requires_grad_(False)
-        self.eval()
+        self.backbone = build_stopped(backbone, self.layers, checkpoint, self.dtype)
+        self.freeze()
 
     @property
-    def embed_dims(self) -> int:
+    def embed_dims(self) -> int:  # type: ignore[override]
         """Width of the teacher."""
         return self.backbone.embed_dims
 
-    def init_weights(self) -> None:
-        """Do nothing: the weights are loaded at construction."""
-
-    def train(self, mode: bool = True) -> 'FrozenTeacher':
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
-        """Share the teacher instead of copying it."""
-        return self
-
-    def autocast(self, device: torch.device) -> AbstractContextManager:
-        """Autocast with the teacher's dtype, independent of the student's."""
-        return bf16_autocast(device, self.dtype == torch.bfloat16)
+    def set_student(self, student: Any, mean: Tensor, std: Tensor) -> None:
+        """Require that the student cuts its clips into the same tokens."""
+        check_same_tokens(student, self.backbone)
 
     @torch.no_grad()
     def forward(self, patches: Tensor, token_ids: Tensor | None = None) -> list[Tensor]:
@@ -129,12 +151,18 @@ class FrozenTeacher(BaseModule):
             token_ids: (B, K), int64, the tokens it sees; all by default.
 
         Returns:
-            (B, E + K, C) for each layer, float32, before any norm, E class tokens first.
+            (B, E + K, C) for each layer, float32, before any norm of the backbone, E class tokens
+            first.
         """
-        with self.autocast(patches.device):
+        with bf16_autocast(patches.device, self.dtype == torch.bfloat16):
             encoded = self.backbone.encode(patches, token_ids, layers=self.layers, stop_early=True)
-        layers = [layer.float() for layer in encoded.layers]
-        return [standardize_channels(layer) for layer in layers] if self.standardize else layers
+        return [self.normalised(layer.float()) for layer in encoded.layers]
+
+    def normalised(self, layer: Tensor) -> Tensor:
+        """Apply ``layer_norm`` and ``standardize`` to a layer (B, K, C)."""
+        if self.layer_norm:
+            layer = F.layer_norm(layer, layer.shape[-1:], eps=1e-6)
+        return standardize_channels(layer) if self.standardize else layer
 
 
 @MODELS.register_module()
@@ -175,14 +203,14 @@ class RelationTeacher(FrozenTeacher):
     @torch.no_grad()
     def query_key_value(self, patches: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Query, key and value of the target block: (3, B, H, E + K, d). See :meth:`forward`."""
-        with self.autocast(patches.device):
+        with bf16_autocast(patches.device, self.dtype == torch.bfloat16):
             return self.backbone.query_key_value(
                 patches, self.layers[-1], token_ids, self.num_heads
             )
 
 
 @MODELS.register_module()
-class FrozenClassifier(BaseModule):
+class FrozenClassifier(Teacher):
     """A frozen classifier whose predictions a student learns.
 
     Args:
@@ -207,29 +235,58 @@ class FrozenClassifier(BaseModule):
 
             remedy = 'Give a file with every weight of teacher.classifier.'
             load_into(self.classifier, checkpoint, remedy=remedy)
-        self.requires_grad_(False)
-        self.eval()
+        self.freeze()
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
         return self.classifier.head.num_classes
 
-    def init_weights(self) -> None:
-        """Do nothing: the weights are loaded at construction."""
-
-    def train(self, mode: bool = True) -> 'FrozenClassifier':
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    def __deepcopy__(self, memo: dict) -> 'FrozenClassifier':
-        """Share the teacher instead of copying it."""
-        return self
-
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
         """Logits of images: (B, C, H, W) -> (B, classes), float32."""
         return self.classifier(images, mode='tensor').float()
+
+
+def build_stopped(cfg: dict, layers: list[int], checkpoint: str | None, dtype: torch.dtype) -> Any:
+    """Build a teacher's backbone without the blocks after the last of ``layers``.
+
+    Without a checkpoint its weights are random. Linear layers have the given dtype.
+    """
+    backbone: Any = MODELS.build(cfg)
+    if layers[-1] > backbone.depth:
+        raise ConfigError(
+            f'layer_pairs names block {layers[-1]} of the teacher, the blocks of '
+            f'teacher.backbone are from 1 to {backbone.depth}'
+        )
+    check_layers(layers, backbone.depth)
+    if checkpoint is None:
+        backbone.init_weights()
+    else:
+        from amd_mm.checkpoints import load_encoder
+
+        load_encoder(
+            backbone,
+            checkpoint,
+            allow_missing=backbone.closing_norms,
+            remedy='Give a file with every weight of teacher.backbone except the final norm.',
+        )
+    del backbone.blocks[layers[-1] :]
+    return cast_linear_layers(backbone, dtype)
+
+
+def cast_linear_layers(model: Any, dtype: torch.dtype) -> Any:
+    """Keep the weights of linear layers in a dtype, in place."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
+    return model
+
+
+def teacher_configs(model: dict) -> list[dict]:
+    """Configs of the teachers in a model's config."""
+    teacher = model.get('teacher') or {}
+    return [teacher] if 'type' in teacher else list(teacher.values())
 
 
 def standardize_channels(tokens: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from amd_mm.models.teachers import teacher_configs
 from mmengine.config import Config
 
 from .shrink_detection import is_detection, make_ava, shrink_detection
-from .shrink_image import is_image, make_images, shrink_image
+from .shrink_image import _shrink_backbone, is_image, make_images, shrink_image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / 'configs'
@@ -65,8 +66,8 @@ def shrink(cfg: Config, data: Path) -> Config:
         if not small:
             _shrink_pipeline(loader.dataset.pipeline)
     cfg.model.backbone.pretrained = None
-    if cfg.model.get('teacher'):
-        cfg.model.teacher.update(checkpoint=None, random_init=True)
+    for teacher in teacher_configs(cfg.model):
+        teacher.update(checkpoint=None, random_init=True)
     if not small:
         _shrink_model(cfg.model)
     return cfg
@@ -98,7 +99,20 @@ def _shrink_model(model: dict) -> None:
         elif key == 'cls_head':
             value['in_channels'] = _narrow(value['in_channels'])
         elif key == 'teacher':
-            _shrink_model(value)
+            for teacher in teacher_configs(model):
+                _shrink_teacher(teacher)
+
+
+def _shrink_teacher(teacher: dict) -> None:
+    if 'Frozen' in teacher.type:
+        _shrink_model(teacher)
+        return
+    if 'model' in teacher:  # timm's or transformers': their ViT-B is replaced by one of ours
+        teacher.type = 'amd_mm.ImageTeacher'
+        del teacher['model']
+        teacher.backbone = dict(type='amd_mm.ImageVisionTransformer')
+        teacher.backbone.arch = 'base'
+    _shrink_backbone(teacher.backbone)
 
 
 def _narrow(width: int) -> int:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from amd_mm.models import teachers
 from amd_mm.models.meta import build_on_meta
 from amd_mm.registry import MODELS
 from mmengine.config import Config
@@ -132,7 +133,8 @@ def test_augmentation(name, interval):
         ('amd_vit-small-p16_vit-base_32xb16v4-16x2x1-200e_sthv2', 384, 768, [6, 12]),
     ],
 )
-def test_models_at_full_size(name, student, teacher, layers):
+def test_models_at_full_size(name, student, teacher, layers, monkeypatch):
+    monkeypatch.setattr(teachers, 'supports_fast_bf16', lambda device: True)
     model = build_on_meta(load(f'amd/pretrain/{name}.py'))
     assert model.token_counts() == dict(
         total=1568, visible=160, teacher_only=232, hidden=1176, decoded=1408, generated=232

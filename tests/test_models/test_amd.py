@@ -7,7 +7,8 @@ import torch
 from amd_mm.models import TokenPartition
 from amd_mm.registry import MODELS
 
-from tests.tiny import amd, backbone, batch, build, videomae
+from tests.tiny import amd, backbone, batch, build, mvd, videomae
+from tests.tiny_image import image_backbone
 
 NECKS = ['DirectAlignment', 'GenerationAlignment', 'ParallelAlignment', 'SerialAlignment']
 
@@ -205,3 +206,97 @@ def test_loss_does_not_depend_on_the_order_of_a_set():
     theirs = model.loss(clip, partition=turned)
     for name in ('loss_rec', 'loss_direct', 'loss_generation'):
         torch.testing.assert_close(mine[name], theirs[name], rtol=1e-4, atol=1e-5)
+
+
+IMAGE_TEACHER = dict(
+    type='amd_mm.ImageTeacher', backbone=image_backbone(32, 3, 2), random_init=True
+)
+
+
+def amd_with_image_teacher(**other):
+    """AMD, and an image teacher of whole frames whose features are predicted at visible tokens."""
+    cfg = amd()
+    cfg.update(
+        teacher=dict(video=cfg['teacher'], image=IMAGE_TEACHER),
+        neck=dict(video=cfg['neck'], image=dict(type='amd_mm.DirectAlignment')),
+        layer_pairs=dict(video=cfg['layer_pairs'], image=[(3, 2), (4, 3)]),
+        direct_weight=dict(video=1.0, image=0.5),
+    )
+    return cfg | other
+
+
+def test_a_second_teacher_adds_its_losses_and_changes_no_other():
+    one, two = build(amd()), build(amd_with_image_teacher())
+    for mine, other in ((two.neck['video'], one.neck), (two.decoder, one.decoder)):
+        mine.load_state_dict(other.state_dict())
+    two.backbone.load_state_dict(one.backbone.state_dict())
+    two.teacher['video'].backbone.load_state_dict(teacher_state(one))
+    clip = torch.randn(2, 3, 8, 64, 64)
+    partition = one.draw_partition(one.patches_of(clip))
+    alone, both = one.loss(clip, partition=partition), two.loss(clip, partition=partition)
+    torch.testing.assert_close(both.pop('loss_rec'), alone.pop('loss_rec'))
+    for name, value in alone.items():
+        torch.testing.assert_close(both.pop(f'{name}_video'), value)
+    assert {name.removesuffix('_image') for name in both} == {
+        'loss_direct',
+        *(f'{figure}_layer{n}' for figure in FIGURES for n in (3, 4)),
+    }
+    mean = (both['direct_layer3_image'] + both['direct_layer4_image']) / 2
+    torch.testing.assert_close(both['loss_direct_image'].detach(), 0.5 * mean)
+
+
+FIGURES = 'direct', 'cosine', 'norm_student', 'norm_teacher'
+
+
+def test_several_teachers_train_everything_and_stay_out_of_the_model():
+    for model in (build(mvd()), build(amd_with_image_teacher())):
+        size = model.backbone.token_grid[1] * 16
+        frames = model.backbone.token_grid[0] * 2
+        losses = model.loss(torch.randn(2, 3, frames, size, size))
+        model.parse_losses(losses)[0].backward()
+        assert all(value.grad.abs().sum() > 0 for value in model.parameters())
+        assert not any('teacher' in name for name in model.state_dict())
+        copied = copy.deepcopy(model)
+        for name, teacher in model.teacher.items():
+            assert copied.teacher[name] is teacher and not teacher.training
+            assert not any(one.requires_grad for one in teacher.parameters())
+        assert copied.neck is not model.neck
+        assert model.double().teacher['image'].scale.dtype == torch.float64
+
+
+def test_every_teacher_sees_its_share_of_the_same_clip():
+    ratios = dict(video=None, image=0.25)
+    model = build(amd_with_image_teacher(teacher_ratio=ratios))
+    seen = {}
+    for name, teacher in model.teacher.items():
+        teacher.register_forward_pre_hook(
+            lambda module, inputs, name=name: seen.update({name: inputs[1]})
+        )
+    model.loss(torch.randn(2, 3, 8, 64, 64))
+    assert {name: ids.shape for name, ids in seen.items()} == dict(video=(2, 32), image=(2, 48))
+    assert torch.equal(seen['video'][:, :16], seen['image'][:, :16])  # the student's
+    for few, many in zip(seen['video'].tolist(), seen['image'].tolist()):
+        assert set(few) < set(many) and len(set(many)) == 48
+    patches = torch.zeros(2, 64, 1)
+    fixed = model.draw_partition(patches)
+    with pytest.raises(ValueError, match='ratio of its own needs a partition'):
+        model.loss(
+            torch.randn(2, 3, 8, 64, 64),
+            partition=TokenPartition(fixed.visible, fixed.teacher_only, fixed.hidden),
+        )
+
+
+@pytest.mark.parametrize(
+    'cfg, words',
+    [
+        (lambda: mvd(layer_pairs=dict(image=[(4, 2)])), r"layer_pairs names .*'image'\]"),
+        (lambda: mvd(layer_pairs=[(2, 2)]), 'after block 4, the last one'),
+        (lambda: mvd(layer_pairs=[(2, 1), (4, 2)]), 'one layer of the teacher'),
+        (lambda: mvd(teacher_ratio=0.8), 'teacher_ratio <= student_ratio'),
+        (lambda: mvd(teacher_ratio=dict(image=0.7, video=0.0)), 'equal mask ratios leave'),
+        (lambda: amd(teacher=IMAGE_TEACHER, layer_pairs=[(2, 4)]), 'block 4 of the teacher'),
+    ],
+)
+def test_contradictions_of_several_teachers_are_named(cfg, words):
+    with pytest.raises(ValueError, match=words):
+        build(cfg())

@@ -1,16 +1,18 @@
 """The published programs' numbers and gradients, on their tiny random models."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 from amd_mm.checkpoints import detect_format, from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
 from amd_mm.models.heads import token_relation
-from amd_mm.models.utils import position_table
+from amd_mm.models.utils import gather_tokens, position_table
 from amd_mm.registry import MODELS
 
 from tests.golden import assert_close, draw_input, draw_state, load_golden
-from tests.tiny import amd, backbone
+from tests.tiny import amd, backbone, mvd
 from tests.tiny_image import dmae, image_backbone
 from tests.tiny_tinymim import tinymim, vit
 
@@ -97,6 +99,79 @@ def test_amd_tokens_predictions_targets_and_layers(video):
         visible, teacher_only = teacher_layers[index].split([16, 16], dim=1)
         assert_close(visible, golden[f'teacher_direct.{index}'])
         assert_close(teacher_only, golden[f'teacher_generation.{index}'])
+
+
+def from_mvd(name):
+    """Our name of a parameter of MVD's program."""
+    name = re.sub(r'^down_(img|vid)', r'decoder_\1.embed', name)
+    name = re.sub(r'^mask_token_(img|vid)', r'decoder_\1.mask_token', name)
+    for old, new in (
+        ('patch_embed.proj', 'patch_embed.projection'),
+        ('mlp.fc1', 'mlp.layers.0.0'),
+        ('mlp.fc2', 'mlp.layers.1'),
+        ('decoder_img', 'neck.image.decoder'),
+        ('decoder_vid', 'neck.video.decoder'),
+    ):
+        name = name.replace(old, new)
+    return name if name.startswith('neck') else f'backbone.{name}'
+
+
+@pytest.mark.parametrize('layer_norm', [False, True])
+def test_mvd_losses_features_and_every_gradient(layer_norm):
+    golden = load_golden('mvd_video')
+    cfg = mvd()
+    for teacher in cfg['teacher'].values():
+        teacher['layer_norm'] = layer_norm
+    model = MODELS.build(cfg)
+    state = draw_state(golden['student_names'], 'student')
+    state = {from_mvd(name): value for name, value in state.items()}
+    left = model.load_state_dict(state, strict=False)
+    assert left.missing_keys == ['backbone.pos_embed'] and not left.unexpected_keys
+    assert_close(model.backbone.pos_embed[0], golden['pos_embed'])
+    assert_close(model.neck['image'].decoder.pos_embed[0], golden['pos_embed'])
+    load_mvd_teachers(model, golden)
+    clip = draw_input('inputs', (2, 3, 16, 48, 48))
+    mask = torch.from_numpy(golden['mask_student'])
+    partition = TokenPartition.from_masks(mask, torch.zeros_like(mask))
+    losses = model.loss(clip, partition=partition)
+    prefix = 'norm/' if layer_norm else ''
+    for name in ('image', 'video'):
+        assert_close(losses[f'loss_generation_{name}'], golden[f'{prefix}loss_{name}'])
+    total, _ = model.parse_losses(losses)
+    assert_close(total, golden[f'{prefix}loss_total'])
+    if layer_norm:
+        return
+    total.backward()
+    parameters = dict(model.named_parameters())
+    names = [name.removeprefix('grad_norm/') for name in golden if 'grad_norm' in name]
+    assert {from_mvd(name) for name in names} == parameters.keys()
+    for name in names:
+        assert_close(parameters[from_mvd(name)].grad.norm(), golden[f'grad_norm/{name}'])
+    check_mvd_features(model, golden, model.patches_of(clip), partition)
+
+
+def load_mvd_teachers(model, golden):
+    for name, cfg in (('image', image_backbone(64, 2, 4)), ('video', backbone(80, 3, 2))):
+        size = dict(num_frames=16) if name == 'video' else {}
+        teacher = MODELS.build(dict(cfg, img_size=48, **size))
+        state = draw_state(golden[f'{name}_teacher_names'], f'{name}_teacher')
+        if name == 'image':
+            state['pos_embed'] = F.pad(position_table((1, 3, 3), 64, 'sincos_2d'), (0, 0, 1, 0))
+        load_encoder(teacher, state)
+        model.teacher[name].backbone.load_state_dict(teacher.state_dict())
+
+
+def check_mvd_features(model, golden, patches, partition):
+    everything = torch.arange(72).expand(2, -1)
+    tokens = model.backbone.encode(patches, partition.visible).tokens
+    assert_close(tokens[:, ::3, ::4], golden['tokens'])
+    for name, teacher in model.teacher.items():
+        features = teacher(patches, everything)[0]
+        assert_close(features[:, ::7, ::4], golden[f'{name}_teacher'])
+        (prediction,) = model.neck[name]([tokens], partition).generated
+        assert_close(prediction[:, ::4, ::4], golden[f'pred_{name}'])
+        target = gather_tokens(features, partition.teacher_only)
+        assert_close(target[:, ::4, ::4], golden[f'target_{name}'])
 
 
 def with_tables(state):

@@ -162,7 +162,7 @@ class PlainStep:
         generated: Tensor,
     ) -> dict[str, Tensor]:
         """Direct and generation alignment, averaged over the layer pairs."""
-        neck, weights = self.model.neck, self.model.loss_weights
+        neck, weights = self.model.neck, self.model.lessons[''].weights
         direct, generation = [], []
         for index, (layer, known) in enumerate(zip(layers, teacher_layers)):
             batch, _, dims = known.shape

@@ -73,10 +73,7 @@ class MaskedAutoencoder(BaseModel):
         self.token_counts()  # raises if the ratios do not suit the grid
         if self.reconstructs:
             self._build_decoder(decoder, head)
-        elif self.has_other_losses:
-            # Only the decoder reads the final norm, and DDP waits for every trainable parameter.
-            self.backbone.norm.requires_grad_(False)
-        else:
+        elif not self.has_other_losses:
             raise ConfigError('rec_weight=0 leaves a masked autoencoder without a loss')
         if compile_blocks:
             compile_in_place(self)

@@ -1,10 +1,20 @@
 from .bf16 import bf16_autocast, supports_fast_bf16
 from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, compile_blocks
 from .position import POSITION_TABLES, position_table, resize_position_table
-from .tokens import Grid, gather_tokens, patchify, token_mask, unpatchify
+from .tokens import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Grid,
+    gather_tokens,
+    patchify,
+    token_mask,
+    unpatchify,
+)
 
 __all__ = [
     'DEFAULT_NORM',
+    'IMAGENET_MEAN',
+    'IMAGENET_STD',
     'POSITION_TABLES',
     'FusedAttention',
     'Grid',

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .tokens import Grid
 
-POSITION_TABLES = ('sincos_1d', 'sincos_2d', 'sincos_3d')
+POSITION_TABLES = ('sincos_1d', 'sincos_2d', 'sincos_3d', 'sincos_3d_mvd')
 
 
 def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
@@ -18,7 +18,9 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
         dims: Width of a token.
         kind: ``sincos_1d`` encodes the token's number, as VideoMAE and AMD do. ``sincos_2d``
             is MAE's table for images: half of the channels for the column, then half for the row.
-            ``sincos_3d`` encodes time, row and column in separate channels.
+            ``sincos_3d`` encodes time, row and column in separate channels. ``sincos_3d_mvd`` is
+            MVD's: a quarter of the channels for the time, then 3/8 for the column, then 3/8 for
+            the row.
 
     Returns:
         (1, N, dims), float32.
@@ -32,6 +34,8 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
         return _sincos_2d(grid, dims)
     if kind == 'sincos_3d':
         return _sincos_3d(grid, dims)
+    if kind == 'sincos_3d_mvd':
+        return _sincos_3d_mvd(grid, dims)
     raise ValueError(f'pos_embed_type must be one of {POSITION_TABLES}, got {kind!r}')
 
 
@@ -42,13 +46,29 @@ def _sincos_2d(grid: Grid, dims: int) -> Tensor:
             'pos_embed_type=sincos_2d needs one frame and a width that is a multiple of 4, got '
             f'{frames} frames and a width of {dims}'
         )
-    # Double precision, as in the public program.
-    rate = 10000.0 ** -(torch.arange(dims // 4, dtype=torch.float64) / (dims // 4))
-    row = torch.arange(rows, dtype=torch.float64)[:, None] * rate
-    col = torch.arange(cols, dtype=torch.float64)[:, None] * rate
-    row = torch.cat([row.sin(), row.cos()], 1)[:, None].expand(-1, cols, -1)
-    col = torch.cat([col.sin(), col.cos()], 1)[None].expand(rows, -1, -1)
-    return torch.cat([col, row], 2).reshape(1, rows * cols, dims).float()
+    row = _sines_cosines(rows, dims // 2)[:, None].expand(-1, cols, -1)
+    col = _sines_cosines(cols, dims // 2)[None].expand(rows, -1, -1)
+    return torch.cat([col, row], 2).reshape(1, rows * cols, dims)
+
+
+def _sincos_3d_mvd(grid: Grid, dims: int) -> Tensor:
+    if dims % 16:
+        raise ValueError(
+            f'pos_embed_type=sincos_3d_mvd needs a width that is a multiple of 16, got {dims}'
+        )
+    t, h, w = grid
+    time = _sines_cosines(t, dims // 4).view(t, 1, 1, -1).expand(t, h, w, -1)
+    col = _sines_cosines(w, dims * 3 // 8).view(1, 1, w, -1).expand(t, h, w, -1)
+    row = _sines_cosines(h, dims * 3 // 8).view(1, h, 1, -1).expand(t, h, w, -1)
+    return torch.cat([time, col, row], -1).reshape(1, t * h * w, dims)
+
+
+def _sines_cosines(length: int, dims: int) -> Tensor:
+    """Sines, then cosines of positions: (length, dims), float32."""
+    # Double precision, as in the public programs.
+    rate = 10000.0 ** -(torch.arange(dims // 2, dtype=torch.float64) / (dims // 2))
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], 1).float()
 
 
 def _sincos_3d(grid: Grid, dims: int) -> Tensor:

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+# Of red, green and blue, for values up to 255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 Grid = tuple[int, int, int]
 """Number of tokens of a clip along (time, height, width)."""
 
