@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .backbones import ImageVisionTransformer, VideoVisionTransformer
-from .teachers import teacher_configs
+from .teachers import randomize_teachers
 
 
 class EmptyOnMeta(TorchFunctionMode):
@@ -33,8 +33,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
     A teacher's checkpoint is not read.
     """
     model = copy.deepcopy(ConfigDict(cfg.model))
-    for teacher in teacher_configs(model):
-        teacher.update(checkpoint=None, random_init=True)
+    randomize_teachers(model)
     with (
         EmptyOnMeta(),
         # A teacher with random weights calls it at construction, and MMEngine's reads the weights.

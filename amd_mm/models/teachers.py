@@ -289,6 +289,13 @@ def teacher_configs(model: dict) -> list[dict]:
     return [teacher] if 'type' in teacher else list(teacher.values())
 
 
+def randomize_teachers(model: dict) -> None:
+    """Give the teachers in a model's config random weights, in place: no file is read."""
+    for teacher in teacher_configs(model):
+        teacher.pop('checkpoint', None)
+        teacher['random_init'] = True
+
+
 def standardize_channels(tokens: Tensor) -> Tensor:
     """Mean 0 and variance 1 of each channel of (B, K, C)."""
     deviation, mean = torch.std_mean(tokens, dim=(0, 1))  # -> (C,)

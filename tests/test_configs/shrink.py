@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from amd_mm.models.teachers import teacher_configs
+from amd_mm.models.teachers import randomize_teachers, teacher_configs
 from mmengine.config import Config
 
 from .shrink_detection import is_detection, make_ava, shrink_detection
@@ -66,8 +66,7 @@ def shrink(cfg: Config, data: Path) -> Config:
         if not small:
             _shrink_pipeline(loader.dataset.pipeline)
     cfg.model.backbone.pretrained = None
-    for teacher in teacher_configs(cfg.model):
-        teacher.update(checkpoint=None, random_init=True)
+    randomize_teachers(cfg.model)
     if not small:
         _shrink_model(cfg.model)
     return cfg

@@ -21,6 +21,7 @@ import common
 import torch
 import torch.nn.functional as F
 from amd_mm.models.meta import build_on_meta
+from amd_mm.models.teachers import teacher_configs
 from mmengine.config import Config, DictAction
 from pretrain_step import batch_of, pretraining_config, synthetic_inputs
 from torch import Tensor, nn
@@ -156,7 +157,8 @@ def compute(cfg: Config) -> Cost:
         if isinstance(getattr(model, attribute, None), nn.Module)
     }
     if teacher := parameters.get('teacher'):
-        constant += teacher * (2 if cfg.model.teacher.get('dtype') == 'bfloat16' else 4)
+        half = all(one.get('dtype') == 'bfloat16' for one in teacher_configs(cfg.model))
+        constant += teacher * (2 if half else 4)
     return Cost(one.flops, saved, parameters, constant)
 
 

@@ -21,6 +21,7 @@ import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import torch
 from amd_mm.models import MaskedAutoencoder, TinyMIM
+from amd_mm.models.teachers import randomize_teachers, teacher_configs
 from amd_mm.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
@@ -36,8 +37,8 @@ def load_config(args: argparse.Namespace, name: str) -> Config:
     """The config of one of the two steps, with random weights and a constant learning rate."""
     options = {**args.cfg_options, **(args.other_options if name == OPTION else {})}
     cfg = pretraining_config(args.config, options)
-    if cfg.model.get('teacher') and args.dtype == 'fp32':
-        cfg.model.teacher.dtype = 'float32'
+    for teacher in teacher_configs(cfg.model) if args.dtype == 'fp32' else ():
+        teacher['dtype'] = 'float32'
     if name == PLAIN:
         cfg.model = plain_config(cfg.model)
     cfg.optim_wrapper.optimizer.lr = args.lr
@@ -58,8 +59,7 @@ def pretraining_config(path: str, options: dict) -> Config:
         raise ValueError(
             f'{path} is not a pre-training config: model.type is {cfg.get("model", {}).get("type")}'
         )
-    if cfg.model.get('teacher'):
-        cfg.model.teacher.update(checkpoint=None, random_init=True)
+    randomize_teachers(cfg.model)
     return cfg
 
 
