@@ -84,6 +84,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['amd_mm', 'amd_mm.*']),
     include_package_data=True,
+    entry_points={'console_scripts': ['amd-mm = amd_mm.cli:main']},
     zip_safe=False,
     # The ranges that work; requirements/ has the versions that were tested together. mmcv is
     # missing because pip cannot choose between `mmcv-lite` and `mmcv`, which has to be compiled.

@@ -13,7 +13,12 @@ apply_import_fixes()
 
 # Public name -> the module that has it, which is imported at the first use.
 _MODULES = dict(
-    Model='inference', fetch='zoo', list_configs='zoo', list_models='zoo', load='inference'
+    Model='inference',
+    distill='distillation',
+    fetch='zoo',
+    list_configs='zoo',
+    list_models='zoo',
+    load='inference',
 )
 
 __all__ = ['__version__', *_MODULES]

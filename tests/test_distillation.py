@@ -1,0 +1,272 @@
+"""One call from a folder to a small model: its choices, its config and its run."""
+
+import json
+import logging
+from pathlib import Path
+
+import amd_mm
+import cv2
+import numpy as np
+import pytest
+import torch
+from amd_mm import cli, distillation
+from amd_mm.apis import load_model
+from amd_mm.checkpoints import from_amd_mm
+from amd_mm.distillation import METHODS, distill, largest_batch
+from amd_mm.errors import ConfigError
+from amd_mm.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from .test_tools.tool_scripts import run_tool
+
+SMALL = dict(student='48,6,3', workers=0, dry_run=True)
+RUNS = [
+    (name, kind)
+    for name, method in METHODS.items()
+    for kind in ('video', 'image')
+    if getattr(method, kind)
+]
+
+
+def planned(data: Path, out: Path, **arguments) -> Config:
+    return Config.fromfile(distill(str(data), str(out), **{**SMALL, **arguments}) / 'distill.py')
+
+
+def build(cfg: Config) -> torch.nn.Module:
+    torch.manual_seed(0)
+    logging.disable(logging.INFO)  # a line for each parameter
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    return model
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory, tiny_video_folder) -> dict[str, Path]:
+    """Six videos and twenty images."""
+    images = tmp_path_factory.mktemp('images')
+    for index in range(20):
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        cv2.imwrite(str(images / f'{index}.png'), pixels)
+    return dict(video=tiny_video_folder, image=images)
+
+
+@pytest.fixture(scope='module')
+def teachers(tmp_path_factory, data) -> dict[str, Path]:
+    """Training folders of a video and of an image teacher, of random weights."""
+    found = {}
+    for kind, sizes in dict(video=dict(frames=8, stride=1), image={}).items():
+        found[kind] = folder = tmp_path_factory.mktemp(kind)
+        cfg = planned(data[kind], folder, student='64,4,1', size=64, **sizes)
+        torch.save(dict(state_dict=build(cfg).state_dict(), meta={}), folder / 'iter_1.pth')
+        (folder / 'last_checkpoint').write_text(str(folder / 'iter_1.pth'))
+    return found
+
+
+@pytest.mark.parametrize('name, kind', RUNS)
+def test_every_method_makes_a_config_that_trains(name, kind, data, teachers, tmp_path):
+    more: dict = dict(size=64, **(dict(frames=8) if kind == 'video' else {}))
+    if METHODS[name].teacher:
+        more = dict(teacher=str(teachers[kind]))
+    if name == 'tinymim':
+        more['student'] = '48,6,1'
+    cfg = planned(data[kind], tmp_path / 'run', method=name, **more)
+    model = build(cfg)
+    assert (model.backbone.embed_dims, model.backbone.depth) == (48, 6)
+    assert model.backbone.token_grid == ((4, 4, 4) if kind == 'video' else (1, 4, 4))
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    pairs = cfg.model.get('layer_pairs')
+    if name == 'amd':
+        assert pairs == [(3, 2), (6, 4)]  # of 6 and 4 blocks, as (6, 12) and (12, 24) of 12 and 24
+    if METHODS[name].teacher:
+        names = ('patch_embed.projection.weight', 'backbone.patch_embed.projection.weight')
+        saved = torch.load(teachers[kind] / 'iter_1.pth', weights_only=True)['state_dict']
+        mine = model.teacher.backbone.state_dict()[names[0]]
+        assert torch.equal(mine, saved[names[1]])
+
+
+def test_numbers_follow_the_data(data, tmp_path):
+    """6 videos; VideoMAE's config has 512 videos a step, 1.2e-3, 200 epochs, 10 of warm-up."""
+    cfg = planned(data['video'], tmp_path / 'a', total_batch=12, batch=3)
+    assert cfg.train_dataloader.batch_size == 3 and cfg.optim_wrapper.accumulative_counts == 4
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1.2e-3 * (12 / 512) ** 0.5)
+    assert cfg.train_cfg.max_iters == 200 * 6 // 12 * 4
+    warm_up, cosine = cfg.param_scheduler
+    assert warm_up.end == cosine.begin == 0.05 * 400 and not warm_up.by_epoch
+    cfg = planned(data['video'], tmp_path / 'b', devices=2, steps=7, lr=0.1, frames=4, stride=3)
+    assert cfg.train_dataloader.batch_size == 3  # half of the videos
+    assert cfg.train_cfg.max_iters == 7 * cfg.optim_wrapper.accumulative_counts
+    assert cfg.optim_wrapper.optimizer.lr == 0.1
+    sampling = cfg.train_dataloader.dataset.pipeline[1]
+    assert (sampling.clip_len, sampling.frame_interval) == (4, 3)
+    assert cfg.model.backbone.num_frames == 4
+    full = planned(data['video'], tmp_path / 'c', student='vit-base').model
+    published = Config.fromfile(
+        distillation.shipped('configs') / '_base_/models/videomae_vit-base.py'
+    ).model
+    assert full == published
+
+
+def test_a_list_file_and_options(data, tmp_path):
+    names = sorted(path.name for path in data['image'].iterdir())[:5]
+    listed = data['image'] / 'some.txt'
+    listed.write_text('\n'.join(names))
+    options = {'model.head.target': 'pixels'}
+    cfg = planned(listed, tmp_path / 'run', size=32, options=options)
+    assert cfg.model.head.target == 'pixels'
+    assert len(Runner.build_dataloader(cfg.train_dataloader).dataset) == 5
+    listed.unlink()
+
+
+def test_an_image_teacher_of_weights_alone(data, teachers, tmp_path):
+    state = torch.load(teachers['image'] / 'iter_1.pth', weights_only=True)['state_dict']
+    torch.save(dict(model=from_amd_mm(state, 'mae').state), tmp_path / 'mae.pth')
+    alone = planned(data['image'], tmp_path / 'a', teacher=str(tmp_path / 'mae.pth')).model
+    known = planned(data['image'], tmp_path / 'b', teacher=str(teachers['image'])).model
+    assert alone.backbone == {**known.backbone, 'in_channels': 3, 'with_cls_token': True}
+    assert alone.teacher.backbone.arch == known.teacher.backbone.arch
+    build(Config(dict(model=alone)))
+
+
+def losses_of(folder: Path) -> list[float]:
+    (log,) = folder.rglob('scalars.json')
+    return [json.loads(line)['loss'] for line in log.read_text().splitlines()]
+
+
+def test_the_run_is_that_of_the_config(data, teachers, tmp_path, capsys):
+    """In a process of its own; then again by tools/train.py with the config that it wrote."""
+    out = distill(
+        str(data['video']),
+        str(tmp_path / 'run'),
+        teacher=str(teachers['video']),
+        student='48,6,3',
+        steps=3,
+        batch=1,
+        total_batch=2,
+        workers=0,
+        options={'train_dataloader.dataset.pipeline.3.num_views': 1},
+    )
+    printed = capsys.readouterr().out
+    assert 'steps' in printed and 'loss_generation' in printed and 'Hook' not in printed
+    for name in ('curves.png', 'reconstruction.png'):
+        assert cv2.imread(str(out / name)).std() > 0
+    assert load_model(out).backbone.embed_dims == 48
+    run_tool('train', str(out / 'distill.py'), '--work-dir', str(tmp_path / 'again'))
+    assert losses_of(tmp_path / 'again') == losses_of(out) and len(losses_of(out)) == 6
+    with pytest.raises(ConfigError, match='has a run: continue it with resume'):
+        distill(str(data['video']), str(out))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs tools/train.py in this process."""
+
+    def train(config, folder, devices, *more, quiet=False):
+        run_tool('train', str(config), '--work-dir', str(folder), *more)
+
+    monkeypatch.setattr(distillation, '_train', train)
+
+
+def test_resume_continues_the_run_with_its_config(data, tmp_path, in_process, monkeypatch):
+    small = dict(student='48,2,3', frames=4, size=32, batch=8, total_batch=8)
+    out = planned(data['video'], tmp_path / 'run', steps=2, **small).work_dir
+    calls = []
+    train = distillation._train
+
+    def spy(*arguments: object) -> None:
+        calls.append(arguments[3:])
+        train(*arguments)
+
+    monkeypatch.setattr(distillation, '_train', spy)
+    distill('elsewhere', out, steps=5, resume=True)
+    assert calls == [('--resume',)]
+    assert Config.fromfile(f'{out}/distill.py').train_cfg.max_iters == 2
+    assert len(losses_of(Path(out))) == 2
+    with pytest.raises(ConfigError, match='no run in .*gone'):
+        distill(str(data['video']), str(tmp_path / 'gone'), resume=True)
+
+
+def test_hours_become_steps(data, tmp_path, in_process, monkeypatch):
+    monkeypatch.setattr(distillation.statistics, 'median', lambda times: 2.0)
+    arguments = dict(student='48,2,3', frames=4, size=32, batch=3, total_batch=6, hours=1)
+    cfg = planned(data['video'], tmp_path / 'run', **arguments)
+    # 2 seconds an iteration, two of which are a step: 0.95 of an hour has 855 steps.
+    assert cfg.train_cfg.max_iters == 855 * 2
+    assert not (tmp_path / 'run/last_checkpoint').exists()
+
+
+@pytest.mark.parametrize('fitting, limit, expected', [(5, 64, 4), (100, 64, 64), (100, 6, 4)])
+def test_the_largest_batch_that_fits(fitting, limit, expected):
+    tried = []
+
+    def fits(batch: int) -> bool:
+        tried.append(batch)
+        return batch <= fitting
+
+    assert largest_batch(Config(), limit, fits) == expected
+    assert max(tried) <= limit
+
+
+def test_not_one_sample_fits():
+    with pytest.raises(ConfigError, match='not even one sample'):
+        largest_batch(Config(), 8, lambda batch: False)
+
+
+MISTAKES = [
+    (dict(data='nowhere'), 'no folder or list file nowhere'),
+    (dict(data='.'), 'has no videos and no images'),
+    (dict(method='amdd'), 'there is no amdd, but amd'),
+    (dict(method='amd'), 'needs a teacher: give one, or use videomae or mae'),
+    (dict(method='mae'), 'has no images'),
+    (dict(method='videomae', teacher='image'), 'videomae has no teacher: leave it out'),
+    (dict(teacher='image'), 'the teacher is a model of images'),
+    (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
+    (dict(student='48,6'), 'give width,depth,heads'),
+    (dict(steps=3, hours=2), 'one of epochs, steps and hours'),
+    (dict(options={'model.hed': 1}), 'hed'),
+]
+
+
+@pytest.mark.parametrize('wrong, words', MISTAKES)
+def test_mistakes(wrong, words, data, teachers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if 'teacher' in wrong:
+        wrong = dict(wrong, teacher=str(teachers[wrong['teacher']]))
+    with pytest.raises(ConfigError, match=words):
+        distill(**{**SMALL, 'data': str(data['video']), 'out': 'run', **wrong})
+    assert not (tmp_path / 'run').exists()
+
+
+# -- command -----------------------------------------------------------------------------------
+
+
+def test_the_command_has_the_arguments_of_the_function(data, tmp_path, capsys):
+    words = ['distill', '--data', str(data['video']), '--out', str(tmp_path / 'run'), '--dry-run']
+    words += ['--student', '48,2,3', '--lr', '0.5', '--options', 'model.head.target=pixels']
+    cli.main(words)
+    cfg = Config.fromfile(tmp_path / 'run/distill.py')
+    assert cfg.optim_wrapper.optimizer.lr == 0.5 and cfg.model.head.target == 'pixels'
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words, '--method', 'none'])
+    assert stopped.value.code == (
+        'amd-mm distill: method: there is no none, but amd, dmae, tinymim, videomae, mae'
+    )
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(['distil'])
+    assert stopped.value.code == 2
+    with pytest.raises(SystemExit):
+        cli.main(['distill', '--help'])
+    assert 'Default: amd if there is a' in capsys.readouterr().out
+
+
+def test_lists(capsys):
+    cli.main(['models'])
+    assert 'MCG-NJU/videomae-large' in capsys.readouterr().out
+    cli.main(['configs', '--folder', 'quickstart'])
+    assert capsys.readouterr().out.split() == amd_mm.list_configs('quickstart')
