@@ -27,6 +27,7 @@ from amd_mm.models.algorithms import MaskedAutoencoder
 from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
 from amd_mm.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from amd_mm.registry import MODELS
+from amd_mm.zoo import fetch
 from mmaction.models.backbones import VisionTransformer as MMActionViT
 from mmaction.models.losses import BCELossWithLogits
 from mmaction.models.recognizers import Recognizer3D
@@ -38,7 +39,8 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
 Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike | None]
-"""A training folder, a checkpoint (file, Hugging Face folder, address), or (config, checkpoint).
+"""A training folder, a checkpoint (file, Hugging Face folder, address, public name), or (config,
+checkpoint).
 
 (config, None) gives random weights.
 """
@@ -167,11 +169,13 @@ def find_source(source: Source) -> tuple[Config | None, str | None]:
 
     Raises:
         ConfigError: if there is no such config, or it cannot be read.
+        CheckpointError: if public weights cannot be fetched, see :func:`amd_mm.fetch`.
     """
     if isinstance(source, tuple):
         config, checkpoint = source
         cfg = config if isinstance(config, Config) else read_config(config)
         return cfg, None if checkpoint is None else os.fspath(checkpoint)
+    source = fetch(source)
     path = Path(source)
     last = path / 'last_checkpoint'
     if last.is_file():
@@ -179,7 +183,7 @@ def find_source(source: Source) -> tuple[Config | None, str | None]:
         # by its name alone: the folder may have been moved
         checkpoint = str(best[-1] if best else path / Path(last.read_text().strip()).name)
     else:
-        checkpoint = os.fspath(source)
+        checkpoint = source
     found = find_config(checkpoint)
     return None if found is None else read_config(found), checkpoint
 

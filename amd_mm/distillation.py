@@ -28,7 +28,7 @@ from amd_mm.datasets.list_files import read_list_file
 from amd_mm.engine.cfg_options import check_options
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
-from amd_mm.zoo import fetch, shipped
+from amd_mm.zoo import shipped
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -167,7 +167,7 @@ def distill(
     given = dict(img_size=size) if kind == 'image' else dict(img_size=size, num_frames=frames)
     tokens = {key: value for key, value in given.items() if value}
     if teacher:
-        found = find_source(fetch(teacher))
+        found = find_source(teacher)
         source = (read_config(teacher_config), found[1]) if teacher_config else found
         choices['teacher'] = f'{teacher}: {_use_teacher(cfg, source, kind, tokens)}'
         stride = stride or (stride_of(source[0], None) if source[0] else None)
@@ -409,6 +409,10 @@ def _use_batch(
     wanted = total or min(cfg.auto_scale_lr.base_batch_size, max(8, _power_of_two(count / 8)))
     limit = max(1, min(wanted, count) // devices)
     reason = 'as given'
+    if batch and batch * devices > count:
+        raise ConfigError(
+            f'batch: {batch} on each of {devices} devices is more than the {count} {kind}s'
+        )
     if batch is None:
         batch = largest_batch(cfg, limit) if gpu else min(limit, _CPU_BATCH)
         reason = 'all of a step' if batch == limit else 'as many as fit' if gpu else 'for a CPU'

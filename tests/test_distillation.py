@@ -168,13 +168,14 @@ def in_process(monkeypatch):
     """Runs tools/train.py in this process."""
 
     def train(config, folder, devices, *more, quiet=False):
-        run_tool('train', str(config), '--work-dir', str(folder), *more)
+        result = run_tool('train', str(config), '--work-dir', str(folder), *more)
+        assert not result.returncode, result.stderr
 
     monkeypatch.setattr(distillation, '_train', train)
 
 
 def test_resume_continues_the_run_with_its_config(data, tmp_path, in_process, monkeypatch):
-    small = dict(student='48,2,3', frames=4, size=32, batch=8, total_batch=8)
+    small = dict(student='48,2,3', frames=4, size=32, batch=6, total_batch=6)
     out = planned(data['video'], tmp_path / 'run', steps=2, **small).work_dir
     calls = []
     train = distillation._train
@@ -228,6 +229,7 @@ MISTAKES = [
     (dict(teacher='image'), 'the teacher is a model of images'),
     (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
     (dict(student='48,6'), 'give width,depth,heads'),
+    (dict(batch=4, devices=2), 'batch: 4 on each of 2 devices is more than the 6 videos'),
     (dict(steps=3, hours=2), 'one of epochs, steps and hours'),
     (dict(options={'model.hed': 1}), 'hed'),
 ]
