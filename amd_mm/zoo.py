@@ -207,7 +207,7 @@ def fetch(name: str | os.PathLike) -> str:
     names = list_models()
     close = difflib.get_close_matches(name, names, n=3)
     raise CheckpointError(
-        f'there is no file or folder {name} (working directory: {os.getcwd()}), and no public '
+        f'There is no file or folder {name} (working directory: {os.getcwd()}), and there are no public '
         f'weights of this name; {"did you mean" if close else "there are"} '
         f'{", ".join(close or names)}'
     )
@@ -242,7 +242,7 @@ def _from_hub(repository: str) -> str:
                 continue
         return str(folder)
     raise CheckpointError(
-        f'there is no file or folder {repository} here, and https://huggingface.co/{repository} '
+        f'There is no file or folder {repository} here, and https://huggingface.co/{repository} '
         f'cannot be read: {reasons[0]} Download {" or ".join(_HUB_FILES)} and config.json of it by '
         'other means into a folder, and give the path of that folder'
     )
