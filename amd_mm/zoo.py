@@ -207,8 +207,8 @@ def fetch(name: str | os.PathLike) -> str:
     names = list_models()
     close = difflib.get_close_matches(name, names, n=3)
     raise CheckpointError(
-        f'There is no file or folder {name} (working directory: {os.getcwd()}), and there are no public '
-        f'weights of this name; {"did you mean" if close else "there are"} '
+        f'There is no file or folder {name} (working directory: {os.getcwd()}), and there are no '
+        f'public weights of this name; {"did you mean" if close else "there are"} '
         f'{", ".join(close or names)}'
     )
 
