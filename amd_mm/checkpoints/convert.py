@@ -59,6 +59,8 @@ def to_amd_mm(checkpoint: Mapping[str, Any], fmt: str | None = None) -> Converte
             f'The file looks like {spec.name!r} ({spec.description}), but these parts of its '
             f'encoder have no counterpart in our models: {first_few(foreign)}.'
         )
+    if not spec.recognised and spec.table:
+        _add_table(renamed, spec.table)
     return Converted(renamed, dropped | dict.fromkeys(unknown, 'has no counterpart here'))
 
 
@@ -83,11 +85,11 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
     state = unwrap(checkpoint)
     _check_kind(state, spec)
     dropped = {}
-    if not spec.stores_tables:
+    if spec.table:
         dropped = {
             name: 'the fixed sin-cos table, which the other program computes'
             for name, tensor in state.items()
-            if is_table(name) and is_sincos_table(tensor, 'sincos_1d')
+            if is_table(name) and grid_of_table(tensor, spec.table)
         }
         state = {name: tensor for name, tensor in state.items() if name not in dropped}
     renamed, unknown = _rename(state, ((rule.ours, rule.theirs) for rule in spec.rules))
@@ -104,7 +106,7 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
                 del renamed[name]
                 dropped[name] = reason
     _add_unused_norms(renamed, spec)
-    _add_decoder_table(renamed, spec)
+    _add_decoder_tables(renamed, spec)
     return Converted(renamed, dropped)
 
 
@@ -126,8 +128,12 @@ def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], d
     kept: dict[str, Tensor] = {}
     dropped: dict[str, str] = {}
     for name, tensor in state.items():
-        reasons = [why for template, why in spec.unused if match(template, name) is not None]
-        if any(match(template, name) is not None for template in spec.zero):
+        spelled = name
+        for other, usual in spec.aliases:
+            if (fields := match(other, name)) is not None:
+                spelled = usual.format(**fields)
+        reasons = [why for template, why in spec.unused if match(template, spelled) is not None]
+        if any(match(template, spelled) is not None for template in spec.zero):
             if torch.count_nonzero(tensor):
                 raise CheckpointError(
                     f'{name} is not all zeros. VideoMAE has no such bias, so these weights do '
@@ -136,14 +142,10 @@ def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], d
             reasons.append('all zeros, as VideoMAE has it')
         if reasons:
             dropped[name] = reasons[0]
-            continue
-        spelled = name
-        for other, usual in spec.aliases:
-            if (fields := match(other, name)) is not None:
-                spelled = usual.format(**fields)
-        if spelled in kept:
+        elif spelled in kept:
             raise CheckpointError(f'{spelled} is in the file twice, once as {name}.')
-        kept[spelled] = tensor
+        else:
+            kept[spelled] = tensor
     return kept, dropped
 
 
@@ -177,6 +179,18 @@ def _rename(
     return renamed, unknown
 
 
+def _add_table(state: dict[str, Tensor], kind: str) -> None:
+    """Add the encoder's table for 16 frames of 224 x 224, so that no other table replaces it."""
+    patch = state.get('backbone.patch_embed.projection.weight')
+    if patch is None:
+        return
+    from amd_mm.models.utils import position_table  # slow to import, and seldom needed
+
+    width, _, *sizes = patch.shape
+    time, rows, cols = (total // one for total, one in zip((16, 224, 224), sizes))
+    state['backbone.pos_embed'] = position_table((time, rows, cols), width, kind).to(patch)
+
+
 def _add_unused_norms(state: dict[str, Tensor], spec: Format) -> None:
     """Add norms that change nothing, for programs that load them strictly without using them."""
     for name in list(state):
@@ -186,18 +200,23 @@ def _add_unused_norms(state: dict[str, Tensor], spec: Format) -> None:
                 state[unused.format(**fields)] = identity(state[name])
 
 
-def _add_decoder_table(state: dict[str, Tensor], spec: Format) -> None:
-    """Add the decoder's fixed table of MAE: a square grid after a class token, (1, 1 + N, C)."""
-    name, mask_token = spec.decoder_table, state.get('mask_token')
-    if name is None or name in state or mask_token is None or 'pos_embed' not in state:
-        return
-    side = math.isqrt(state['pos_embed'].shape[1] - 1)
-    if 1 + side**2 != state['pos_embed'].shape[1]:
-        return
-    from amd_mm.models.utils import position_table
+def _add_decoder_tables(state: dict[str, Tensor], spec: Format) -> None:
+    """Add the fixed tables of decoders, (1, E + N, C), on the grid of the encoder's table."""
+    table = state.get('pos_embed')
+    for name, token, kind in spec.tables:
+        if name in state or token not in state or table is None:
+            continue
+        if kind == 'sincos_2d':  # a square grid after a class token
+            side = math.isqrt(table.shape[1] - 1)
+            grid = (1, side, side) if 1 + side**2 == table.shape[1] else None
+        else:
+            grid = grid_of_table(table, kind)
+        if grid is None:
+            continue
+        from amd_mm.models.utils import position_table  # slow to import, and seldom needed
 
-    places = position_table((1, side, side), mask_token.shape[-1], 'sincos_2d').to(mask_token)
-    state[name] = torch.cat([torch.zeros_like(places[:, :1]), places], 1)
+        places = position_table(grid, state[token].shape[-1], kind).to(state[token])
+        state[name] = F.pad(places, (0, 0, table.shape[1] - places.shape[1], 0))
 
 
 def is_table(name: str) -> bool:
@@ -205,8 +224,8 @@ def is_table(name: str) -> bool:
     return name.rpartition('.')[2] == 'pos_embed'
 
 
-def is_sincos_table(tensor: Tensor, kind: str, grid: Grid | None = None) -> bool:
-    """Whether a position table (1, N, C) is a fixed one, up to rounding.
+def grid_of_table(tensor: Tensor, kind: str, grid: Grid | None = None) -> Grid | None:
+    """The grid of a fixed position table (1, N, C); None if it is not one, up to rounding.
 
     Args:
         tensor: The table. A class token, whose position is zero, may come first.
@@ -214,8 +233,8 @@ def is_sincos_table(tensor: Tensor, kind: str, grid: Grid | None = None) -> bool
         grid: Its tokens; without it, those of square frames are tried.
     """
     if tensor.ndim != 3:
-        return False
-    from amd_mm.models.utils import position_table  # slow to import, and seldom needed
+        return None
+    from amd_mm.models.utils import position_table
 
     tokens, dims = tensor.shape[1:]
     for extra in (0, 1):
@@ -232,8 +251,8 @@ def is_sincos_table(tensor: Tensor, kind: str, grid: Grid | None = None) -> bool
             except ValueError:  # the width or the grid does not suit this kind
                 continue
             if same_table(tensor, F.pad(table, (0, 0, extra, 0))):
-                return True
-    return False
+                return places
+    return None
 
 
 def same_table(one: Tensor, other: Tensor) -> bool:

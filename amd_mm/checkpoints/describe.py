@@ -7,7 +7,8 @@ from typing import Any
 from amd_mm.errors import ConfigError
 from torch import Tensor
 
-from .convert import Grid, is_sincos_table
+from .convert import Grid, grid_of_table
+from .formats import is_rotary
 
 _SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
 _HEAD_WIDTH = 64  # in all published ViTs
@@ -104,6 +105,11 @@ def infer_backbone(
             f'the checkpoint holds {found} (patch_embed.projection.weight with 5 dimensions is '
             'needed): give its config'
         )
+    if is_rotary(state):
+        raise ConfigError(
+            'the checkpoint holds a ViT with rotary positions (V-JEPA 2), which the weights do not '
+            'describe: give its config'
+        )
     width, channels, tubelet, side, other_side = patch.shape
     if side != other_side:
         raise ConfigError(f'patches of {side}x{other_side} pixels: only square ones are supported')
@@ -171,6 +177,6 @@ def _infer_table(table: Tensor | None, grid: Grid) -> dict[str, Any]:
     from amd_mm.models.utils import POSITION_TABLES  # slow to import
 
     for kind in POSITION_TABLES:
-        if is_sincos_table(table, kind, grid):
+        if grid_of_table(table, kind, grid):
             return dict(pos_embed_type=kind)
     return dict(use_learnable_pos_emb=True)

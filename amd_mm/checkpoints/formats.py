@@ -82,7 +82,7 @@ _BLOCK = (*_VIDEO, 'attn.q_bias', 'attn.v_bias')
 # The key's bias can be left out: it adds the same number to all logits of a query, and softmax
 # does not change.
 _TIMM_BLOCK = (*_VIDEO, ('attn.qkv.bias', ('attn.q_bias', '', 'attn.v_bias')))
-_IMAGE_DECODER_BLOCK = (*_PLAIN, 'attn.qkv.{p}')
+_KEY_BIAS_BLOCK = (*_PLAIN, 'attn.qkv.{p}')  # decoders of images, V-JEPA 2
 _IMAGE_BLOCK = (
     ('norm{n}.{p}', 'ln{n}.{p}'),
     'attn.qkv.{p}',
@@ -147,6 +147,50 @@ _HUGGING_FACE = (
     *_rules(*_HF_BLOCK, theirs=_HF_STACKS[0], ours='backbone.blocks.{i}.'),
     *_rules(*_HF_BLOCK, theirs=_HF_STACKS[1], ours='decoder.blocks.{i}.'),
 )
+_MVD = (
+    *_rules(_PATCH, 'pos_embed', 'norm.{p}', ours='backbone.'),
+    *_rules(*_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
+    *(
+        rule
+        for short, teacher in (('img', 'image'), ('vid', 'video'))
+        for rule in (
+            *_rules(
+                (f'down_{short}.{{p}}', 'embed.{p}'),
+                (f'mask_token_{short}', 'mask_token'),
+                (f'pos_embed_{short}', 'pos_embed'),
+                (f'decoder_{short}.norm.{{p}}', 'norm.{p}'),
+                (f'decoder_{short}.head.{{p}}', 'head.{p}'),
+                ours=f'neck.{teacher}.decoder.',
+            ),
+            *_rules(
+                *_BLOCK,
+                theirs=f'decoder_{short}.blocks.{{i}}.',
+                ours=f'neck.{teacher}.decoder.blocks.{{i}}.',
+            ),
+        )
+    ),
+)
+_VJEPA2 = (
+    *_rules(_PATCH, 'norm.{p}', theirs='backbone.', ours='backbone.'),
+    *_rules(*_KEY_BIAS_BLOCK, theirs='backbone.blocks.{i}.', ours='backbone.blocks.{i}.'),
+)
+_VJEPA2_HF = (
+    *_rules(
+        ('embeddings.patch_embeddings.proj.{p}', 'patch_embed.projection.{p}'),
+        ('layernorm.{p}', 'norm.{p}'),
+        theirs='encoder.',
+        ours='backbone.',
+    ),
+    *_rules(
+        'norm{n}.{p}',
+        (tuple(f'attention.{one}.{{p}}' for one in ('query', 'key', 'value')), 'attn.qkv.{p}'),
+        ('attention.proj.{p}', 'attn.proj.{p}'),
+        ('mlp.fc1.{p}', 'mlp.layers.0.0.{p}'),
+        ('mlp.fc2.{p}', 'mlp.layers.1.{p}'),
+        theirs='encoder.layer.{i}.',
+        ours='backbone.blocks.{i}.',
+    ),
+)
 _MAE = (
     *_rules(
         _PATCH,
@@ -165,7 +209,7 @@ _MAE = (
         ('decoder_norm.{p}', 'decoder.norm.{p}'),
         ('decoder_pred.{p}', 'decoder.head.{p}'),
     ),
-    *_rules(*_IMAGE_DECODER_BLOCK, theirs='decoder_blocks.{i}.', ours='decoder.blocks.{i}.'),
+    *_rules(*_KEY_BIAS_BLOCK, theirs='decoder_blocks.{i}.', ours='decoder.blocks.{i}.'),
 )
 _DMAE = (
     *_MAE,
@@ -201,9 +245,11 @@ class Format:
         identity_norms: (template of a norm in the file, template of an unused norm of the same
             width), which the programs of the format load strictly: written as weight 1, bias 0.
         wrapper: Key under which the programs look for the weights in a torch file.
-        stores_tables: Whether fixed position tables are part of the state dict.
-        decoder_table: Name of the decoder's fixed table, where it is part of the state dict. It is
-            never part of ours.
+        table: Kind of the encoder's fixed position table, if the programs compute it and do not
+            store it.
+        tables: (name of a decoder's fixed table, name of its mask token, kind), where the table is
+            part of the state dict. It is never part of ours.
+        recognised: False if the names are those of another format, so that users must name it.
         images: Whether the encoder is an image ViT (True), a video ViT (False) or either (None).
     """
 
@@ -218,8 +264,9 @@ class Format:
     zero: tuple[str, ...] = ()
     identity_norms: tuple[tuple[str, str], ...] = ()
     wrapper: str | None = 'state_dict'
-    stores_tables: bool = False
-    decoder_table: str | None = None
+    table: str | None = None
+    tables: tuple[tuple[str, str, str], ...] = ()
+    recognised: bool = True
     images: bool | None = False
 
 
@@ -241,6 +288,7 @@ _FORMATS = (
         ),
         zero=tuple(f'{stack}{_HF_ATTENTION}key.bias' for stack in _HF_STACKS),
         wrapper=None,
+        table='sincos_1d',
     ),
     Format(
         name='amd',
@@ -265,6 +313,7 @@ _FORMATS = (
         ),
         identity_norms=(('generators.{i}.blocks.0.norm1.{p}', 'generators.{i}.norm.{p}'),),
         wrapper='model',
+        table='sincos_1d',
     ),
     Format(
         name='videomae',
@@ -273,6 +322,18 @@ _FORMATS = (
         marks=(r'^encoder\.patch_embed\.proj\.', r'^encoder\.blocks\.\d+\.'),
         encoder=('encoder.',),
         wrapper='model',
+        table='sincos_1d',
+    ),
+    Format(
+        name='mvd',
+        description='public MVD, pre-training (student and a decoder for each teacher)',
+        rules=_MVD,
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.', r'^decoder_(img|vid)\.'),
+        encoder=_VIT,
+        wrapper='model',
+        tables=tuple(
+            (f'pos_embed_{one}', f'mask_token_{one}', 'sincos_3d_mvd') for one in ('img', 'vid')
+        ),
     ),
     Format(
         name='timm_video',
@@ -281,10 +342,45 @@ _FORMATS = (
             *_CLASSIFIER,
             *_rules(*_TIMM_BLOCK, theirs='blocks.{i}.', ours='backbone.blocks.{i}.'),
         ),
-        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$'),
+        marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.attn\.qkv\.bias$', r'^pos_embed$'),
         encoder=_VIT,
         wrapper='model',
-        stores_tables=True,
+    ),
+    Format(
+        name='vjepa2',
+        description="public V-JEPA 2, the encoder (of Meta's files the averaged one)",
+        rules=_VJEPA2,
+        marks=(
+            r'^(backbone\.)?patch_embed\.proj\.',
+            r'^(backbone\.)?blocks\.\d+\.attn\.qkv\.bias$',
+        ),
+        encoder=('',),
+        # a bare encoder; a table is only expected in Meta's files
+        aliases=tuple(
+            (one + '{rest}', f'backbone.{one}{{rest}}')
+            for one in ('patch_embed.', 'blocks.', 'norm.')
+        ),
+        unused=(
+            (
+                'backbone.pos_embed',
+                'V-JEPA 2 has rotary positions; a file of V-JEPA 1 needs this table, and cannot '
+                'be used',
+            ),
+        ),
+        wrapper='target_encoder',
+    ),
+    Format(
+        name='vjepa2_huggingface',
+        description='transformers VJEPA2, the encoder',
+        rules=_VJEPA2_HF,
+        marks=(r'^(vjepa2\.)?encoder\.embeddings\.patch_embeddings\.proj\.',),
+        encoder=('encoder.',),
+        aliases=(('vjepa2.{rest}', '{rest}'),),  # classifiers
+        unused=tuple(
+            (one + '.{rest}', 'not a part of the encoder')
+            for one in ('predictor', 'pooler', 'classifier')
+        ),
+        wrapper=None,
     ),
     Format(
         name='videomae_finetune',
@@ -293,6 +389,17 @@ _FORMATS = (
         marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
         encoder=_VIT,
         wrapper='model',
+        table='sincos_1d',
+    ),
+    Format(
+        name='mvd_finetune',
+        description='public MVD, fine-tuned: the same names, so it must be named',
+        rules=tuple(one for one in _FINETUNED if 'pos_embed' not in one.theirs),
+        marks=(),
+        encoder=_VIT,
+        wrapper='model',
+        table='sincos_3d_mvd',
+        recognised=False,
     ),
     Format(
         name='dmae',
@@ -301,8 +408,7 @@ _FORMATS = (
         marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.', r'^aligned_feature_projection_heads\.'),
         encoder=_VIT,
         wrapper='model',
-        stores_tables=True,
-        decoder_table='decoder_pos_embed',
+        tables=(('decoder_pos_embed', 'mask_token', 'sincos_2d'),),
         images=True,
     ),
     Format(
@@ -313,8 +419,7 @@ _FORMATS = (
         marks=(r'^patch_embed\.proj\.', r'^blocks\.\d+\.'),
         encoder=_VIT,
         wrapper='model',
-        stores_tables=True,
-        decoder_table='decoder_pos_embed',
+        tables=(('decoder_pos_embed', 'mask_token', 'sincos_2d'),),
         images=True,
     ),
     Format(
@@ -327,7 +432,6 @@ _FORMATS = (
             (one, "MMPretrain's decoder has another position table")
             for one in ('neck.decoder_{rest}', 'neck.mask_token', 'neck.ln1.{p}')
         ),
-        stores_tables=True,
         images=True,
     ),
     Format(
@@ -337,7 +441,6 @@ _FORMATS = (
         rules=_rules('backbone.{rest}', 'cls_head.{rest}', 'roi_head.{rest}'),
         marks=(r'^backbone\.patch_embed\.projection\.', r'^(cls_head|roi_head)\.'),
         encoder=('backbone.',),
-        stores_tables=True,
     ),
     Format(
         name='amd_mm',
@@ -345,7 +448,6 @@ _FORMATS = (
         rules=_rules(*(f'{one}.{{rest}}' for one in _OUR_PARTS)),
         marks=(r'^backbone\.patch_embed\.projection\.',),
         encoder=('backbone.',),
-        stores_tables=True,
         images=None,
     ),
     Format(
@@ -361,7 +463,6 @@ _FORMATS = (
         ),
         marks=(r'^patch_embed\.projection\.', r'^blocks\.\d+\.'),
         encoder=('',),
-        stores_tables=True,
     ),
     Format(
         name='image_backbone',
@@ -377,7 +478,6 @@ _FORMATS = (
         ),
         marks=(r'^patch_embed\.projection\.', r'^layers\.\d+\.'),
         encoder=('',),
-        stores_tables=True,
         images=True,
     ),
 )
@@ -419,6 +519,16 @@ def is_image_vit(state: Mapping[str, Tensor]) -> bool | None:
     return None
 
 
+def is_rotary(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights in our names are of V-JEPA 2, whose positions are rotary.
+
+    It is the only video ViT with a bias of the key.
+    """
+    return is_image_vit(state) is False and any(
+        re.search(r'(^|backbone\.)blocks\.\d+\.attn\.qkv\.bias$', name) for name in state
+    )
+
+
 def detect_format(checkpoint: Mapping[str, Any]) -> str:
     """Recognise the format of a checkpoint or state dict from names and shapes.
 
@@ -429,7 +539,8 @@ def detect_format(checkpoint: Mapping[str, Any]) -> str:
     images = is_image_vit(state)
     for one in FORMATS.values():
         fitting = None in (images, one.images) or images == one.images
-        if fitting and all(any(re.search(mark, name) for name in state) for mark in one.marks):
+        marked = all(any(re.search(mark, name) for name in state) for mark in one.marks)
+        if one.recognised and fitting and marked:
             return one.name
     raise CheckpointError(
         f'These weights are in no known format. The file has {len(state)} tensors: '
@@ -438,7 +549,8 @@ def detect_format(checkpoint: Mapping[str, Any]) -> str:
 
 
 # Where programs put the weights in a file; plain weights come before averaged ones. (MMEngine's
-# EMAHook saves the averaged weights as `state_dict` and the plain ones as `ema_state_dict`.)
+# EMAHook saves the averaged weights as `state_dict` and the plain ones as `ema_state_dict`.
+# V-JEPA 2 is used with the averaged ones.)
 _WRAPPERS = (
     'state_dict',
     'model',
@@ -448,16 +560,22 @@ _WRAPPERS = (
     'ema_state_dict',
     'state_dict_ema',
     'ema',
+    'target_encoder',
+    'ema_encoder',
+    'encoder',
 )
-_MODULE_PREFIXES = ('module.', 'model.')  # DDP; the VideoMAE v2 port on Hugging Face
-_COUNTERS = ('steps', 'n_averaged')  # of averaged models, beside the wrapped module
+# torch.compile, DDP, FSDP and activation checkpointing, around the model or a part of it
+_PARTS = re.compile(
+    r'(?:(?<=\.)|^)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
+)
+_COUNTERS = ('steps', 'n_averaged')  # of averaged models
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Find the weights in a checkpoint of any program.
 
     Looks below ``state_dict``, ``model``, ``module`` and the averaged variants, and removes the
-    prefixes of ``DistributedDataParallel``, ``torch.compile`` and averaged models.
+    prefixes of ``DistributedDataParallel``, FSDP, ``torch.compile`` and averaged models.
 
     Args:
         checkpoint: The content of a file, or a state dict.
@@ -468,19 +586,14 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     inner = checkpoint
     while wrapped := [inner[key] for key in _WRAPPERS if isinstance(inner.get(key), Mapping)]:
         inner = wrapped[0]
-    state = {
-        str(name).replace('_orig_mod.', ''): value
-        for name, value in inner.items()
-        if isinstance(value, Tensor)
-    }
-    if not state:
+    found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+    if not found:
         raise CheckpointError(
             f'There are no weights in this checkpoint. It holds: {first_few(map(str, checkpoint))}.'
         )
-    for prefix in _MODULE_PREFIXES:
-        names = [name for name in state if name not in _COUNTERS]
-        if names and all(name.startswith(prefix) for name in names):
-            state = {name.removeprefix(prefix): state[name] for name in names}
+    state = {_PARTS.sub('', name): one for name, one in found.items() if name not in _COUNTERS}
+    if all(name.startswith('model.') for name in state):  # the VideoMAE v2 port on Hugging Face
+        state = {name.removeprefix('model.'): one for name, one in state.items()}
     if any(name.startswith('embeddings.patch_embeddings.') for name in state):
         # VideoMAEModel, saved without the model around it
         state = {'videomae.' + name: value for name, value in state.items()}

@@ -20,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from .convert import from_amd_mm, to_amd_mm
-from .formats import get_format, is_image_vit
+from .formats import get_format, is_image_vit, is_rotary
 
 PARTIAL_SUFFIX = '.partial'
 ATOMIC_BACKEND = 'amd_mm_atomic'
@@ -49,9 +49,10 @@ def read_checkpoint(path: str | os.PathLike, unsafe: bool = False) -> dict[str, 
     the public VideoMAE and AMD programs do (with PyTorch >= 2.5).
 
     Args:
-        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file; a folder saved by Hugging
-            Face ``transformers``; an ``http(s)://`` address, downloaded once into torch's hub
-            cache; or an address that a file backend of ``mmengine.fileio`` reads.
+        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file; the ``.index.json`` of
+            several; a folder saved by Hugging Face ``transformers`` or by DeepSpeed; an
+            ``http(s)://`` address, downloaded once into torch's hub cache; or an address that a
+            file backend of ``mmengine.fileio`` reads.
         unsafe: Unpickle any object. This can run code in the file.
 
     Returns:
@@ -74,6 +75,8 @@ def read_checkpoint(path: str | os.PathLike, unsafe: bool = False) -> dict[str, 
         return _read_folder(local, unsafe)
     if not local.is_file():
         raise CheckpointError(f'There is no file {path} (working directory: {Path.cwd()}).')
+    if local.name.endswith('.index.json'):
+        return _read_index(local, unsafe)
     with local.open('rb') as stream:
         return _read_stream(stream, path, unsafe)
 
@@ -110,21 +113,47 @@ def download(address: str, sha256: str = '', folder: str = '') -> str:
 
 def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
     name = next((one for one in _FOLDER_FILES if (folder / one).is_file()), None)
-    if name is None:
-        raise CheckpointError(
-            f'{folder} is a folder without weights; one of {", ".join(_FOLDER_FILES)} is needed. '
-            f'It holds: {", ".join(sorted(os.listdir(folder))[:8]) or "nothing"}.'
-        )
-    if not name.endswith('.index.json'):
+    if name is not None:
         return read_checkpoint(folder / name, unsafe)
+    latest = folder / 'latest'  # of DeepSpeed: the name of a sub-folder
+    if latest.is_file():
+        folder = folder / Path(latest.read_text().strip()).name
+    if any(folder.glob('*zero_pp_rank_*_model_states.pt')):
+        raise CheckpointError(
+            f'{folder} holds weights that DeepSpeed divided among processes (ZeRO 3): join them '
+            f'with `python zero_to_fp32.py . whole.pth` in {latest.parent}, and give that file.'
+        )
+    states = sorted(folder.glob('mp_rank_*_model_states.pt'))
+    if len(states) > 1:
+        raise CheckpointError(
+            f'{folder} holds a model that DeepSpeed divided among {len(states)} processes, which '
+            'cannot be read: save the whole model.'
+        )
+    if states:
+        return read_checkpoint(states[0], unsafe)
+    raise CheckpointError(
+        f'{folder} is a folder without weights; one of {", ".join(_FOLDER_FILES)}, or a folder '
+        'that DeepSpeed saved, is needed. It holds: '
+        f'{", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "nothing"}.'
+    )
+
+
+def _read_index(index: Path, unsafe: bool) -> dict[str, Any]:
+    """Read the files that an index of Hugging Face names."""
     try:
-        files = set(json.loads((folder / name).read_text())['weight_map'].values())
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
-        raise CheckpointError(f'{folder / name} is not an index of weights: {error!r}.') from error
-    merged: dict[str, Any] = {}
-    for part in sorted(files):
+        files = set(json.loads(index.read_text())['weight_map'].values())
         # Path(...).name: a part is a file of this folder, whatever the index says
-        merged |= read_checkpoint(folder / Path(part).name, unsafe)
+        parts = sorted(index.with_name(Path(one).name) for one in files)
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise CheckpointError(f'{index} is not an index of weights: {error!r}.') from error
+    if gone := [one.name for one in parts if not one.is_file()]:
+        raise CheckpointError(
+            f'{index} names {", ".join(gone)}, but there is no such file beside it: download it '
+            'into the same folder.'
+        )
+    merged: dict[str, Any] = {}
+    for part in parts:
+        merged |= read_checkpoint(part, unsafe)
     return merged
 
 
@@ -382,6 +411,8 @@ def publish_encoder(
             'This checkpoint has no encoder: no name begins with backbone.patch_embed.'
         )
     fitting = {name: formats[images] for name, formats in _CODEBASES.items() if images in formats}
+    if is_rotary(encoder):
+        fitting = {'huggingface': 'vjepa2_huggingface'}
     if codebase not in fitting:
         raise CheckpointError(
             f'The checkpoint holds {"an image" if images else "a video"} ViT, for which '

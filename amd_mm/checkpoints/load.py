@@ -15,9 +15,9 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from .convert import Converted, Grid, is_sincos_table, is_table, same_table, to_amd_mm
+from .convert import Converted, Grid, grid_of_table, is_table, same_table, to_amd_mm
 from .describe import collapse, describe_encoder, group_by_reason
-from .formats import detect_format, is_image_vit, unwrap
+from .formats import detect_format, is_image_vit, is_rotary, unwrap
 from .io import read_checkpoint
 
 ENCODER = 'backbone.'
@@ -316,7 +316,7 @@ def _compare_tables(
     from amd_mm.models.utils import POSITION_TABLES  # slow to import, and seldom needed
 
     theirs, ours = (
-        next((kind for kind in POSITION_TABLES if is_sincos_table(table, kind, grid)), 'learned')
+        next((kind for kind in POSITION_TABLES if grid_of_table(table, kind, grid)), 'learned')
         for table in (given, own)
     )
     text = (
@@ -387,6 +387,11 @@ def _explain(
         lines.append(f'{kind} position table in the file, {own} in the model: {name}')
     if mine != theirs:
         lines.append(f'The file has {theirs}; the model {mine}.')
+    if is_rotary(state) and not is_rotary(targets):
+        lines.append(
+            'The file is of V-JEPA 2, which has rotary positions, and the model adds a position '
+            'table: its weights are useless here.'
+        )
     lines += _config_remedies(bad, encoder, same_size=mine == theirs)
     if remedy is not None:
         return '\n'.join([*lines, remedy])
