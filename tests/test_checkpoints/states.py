@@ -56,6 +56,18 @@ def encoder(depth: int, width: int, norm: str = 'norm', layer_scale: bool = Fals
     return shapes
 
 
+def rotary_encoder(depth: int, width: int) -> Shapes:
+    """Of V-JEPA 2."""
+    shapes = {
+        'backbone.patch_embed.projection.weight': (width, 3, 2, 4, 4),
+        'backbone.patch_embed.projection.bias': (width,),
+        **_norm('backbone.norm', width),
+    }
+    for number in range(depth):
+        shapes |= _image_block(f'backbone.blocks.{number}', width, 'norm', 'mlp')
+    return shapes
+
+
 def image_encoder(depth: int, width: int, norm: str = 'ln1') -> Shapes:
     shapes = {
         'backbone.cls_token': (1, 1, width),
@@ -92,6 +104,20 @@ def neck(pairs: int, depth: int, student: int, teacher: int) -> Shapes:
         shapes[f'neck.generators.{pair}.mask_token'] = (1, 1, teacher)
         for number in range(depth):
             shapes |= _block(f'neck.generators.{pair}.blocks.{number}', teacher)
+    return shapes
+
+
+def mvd_decoders(student: int, teacher: int, width: int = 4) -> Shapes:
+    """One for each teacher."""
+    shapes = {}
+    for name in ('neck.image.decoder', 'neck.video.decoder'):
+        shapes |= {
+            **_linear(f'{name}.embed', width, student),
+            f'{name}.mask_token': (1, 1, width),
+            **_block(f'{name}.blocks.0', width),
+            **_norm(f'{name}.norm', width),
+            **_linear(f'{name}.head', teacher, width),
+        }
     return shapes
 
 

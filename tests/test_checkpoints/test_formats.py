@@ -9,10 +9,12 @@ from amd_mm.checkpoints import (
     CheckpointError,
     detect_format,
     from_amd_mm,
+    infer_backbone,
     to_amd_mm,
     unwrap,
 )
 from amd_mm.checkpoints.formats import match
+from amd_mm.models.utils import position_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
@@ -30,6 +32,8 @@ GOLDEN = [
     ('dmae', 'dmae_image_mlp_normpix', 'student_names', 'student'),
     ('mae', 'dmae_image_released', 'teacher_names', 'teacher'),
     ('mae', 'tinymim_image', 'student_names', 'student'),
+    ('mvd', 'mvd_video', 'student_names', 'student'),
+    ('vjepa2_huggingface', 'vjepa2_encoder', 'names', 'vjepa2'),
 ]
 
 
@@ -83,6 +87,14 @@ def our_states(draw, fmt):
     if FORMATS[fmt].images:
         return states.fill(our_image_shapes(draw, fmt))
     depth, width = draw(st.integers(1, 12)), 2 * draw(st.integers(1, 6))
+    if fmt in ('vjepa2', 'vjepa2_huggingface'):
+        return states.fill(states.rotary_encoder(depth, width))
+    if fmt == 'mvd':
+        return states.fill(states.encoder(depth, width) | states.mvd_decoders(width, 6))
+    if fmt == 'mvd_finetune':
+        ours = states.fill(states.encoder(depth, 16, 'fc_norm') | states.head(3, 16))
+        table = position_table((8, 56, 56), 16, 'sincos_3d_mvd')
+        return ours | {'backbone.pos_embed': table}
     layer_scale = fmt != 'huggingface' and draw(st.booleans())
     finetuned = fmt in ('mmaction', 'timm_video', 'videomae_finetune', 'backbone') or (
         fmt == 'huggingface' and draw(st.booleans())
@@ -93,6 +105,8 @@ def our_states(draw, fmt):
         shapes |= states.decoder(draw(st.integers(1, 3)), 4, width)
     elif fmt != 'backbone':
         shapes |= states.head(draw(st.integers(1, 5)), width)
+    if fmt == 'timm_video':
+        shapes['backbone.pos_embed'] = (1, 5, width)
     if fmt in ('amd', 'amd_mm'):
         shapes |= states.neck(draw(st.integers(1, 3)), draw(st.integers(1, 2)), width, 6)
     return states.fill(shapes)
@@ -105,13 +119,14 @@ def test_round_trip_is_the_identity(fmt, data):
     ours = data.draw(our_states(fmt))
     theirs, dropped = from_amd_mm(ours, fmt)
     unwritten = [name for name in ours if fmt == 'amd' and re.search('generators.*mask_tok', name)]
-    assert len(dropped) == len(unwritten)
-    assert detect_format(theirs) == fmt
-    back, unused = to_amd_mm(theirs)
+    assert len(dropped) == len(unwritten) + (fmt == 'mvd_finetune')  # its table
+    assert detect_format(theirs) == ('videomae_finetune' if fmt == 'mvd_finetune' else fmt)
+    back, unused = to_amd_mm(theirs, fmt)
     assert all(re.fullmatch(r'generators\.\d+\.norm\.(weight|bias)', name) for name in unused)
     expected = {name: one for name, one in ours.items() if name not in unwritten}
-    if FORMATS[fmt].decoder_table and 'decoder.mask_token' in ours:
-        expected['decoder.pos_embed'] = back['decoder.pos_embed']  # computed for their program
+    for name in back:  # tables of decoders are computed for their program
+        if name.endswith('decoder.pos_embed') and FORMATS[fmt].tables:
+            expected[name] = back[name]
     assert_same(back, expected)
     assert_same(from_amd_mm(back, fmt).state, theirs)
 
@@ -165,9 +180,15 @@ def test_no_name_fits_two_rules(fmt):
         lambda state: dict(ema_state_dict=dict(a=torch.zeros(1)), state_dict=state),  # EMAHook
         lambda state: {f'module.{name}': one for name, one in state.items()},
         lambda state: {f'_orig_mod.module.{name}': one for name, one in state.items()},
+        lambda state: {f'module.module._orig_mod.{name}': one for name, one in state.items()},
+        lambda state: {f'model.module.{name}': one for name, one in state.items()},
         lambda state: {f'model.{name}': one for name, one in state.items()},
         lambda state: {
             name.replace('blocks.0.', 'blocks.0._orig_mod.'): one for name, one in state.items()
+        },
+        lambda state: {
+            name.replace('blocks.', 'blocks.module._fsdp_wrapped_module.'): one
+            for name, one in state.items()
         },
         lambda state: dict(
             ema_state_dict={'steps': torch.tensor(3)}
@@ -208,6 +229,68 @@ def test_hugging_face_with_biases_of_linear_layers(hugging_face):
     assert set(dropped) == set(keys) and len(keys) == 6
     with pytest.raises(CheckpointError, match='key.bias is not all'):
         to_amd_mm(renamed | {name: one + 0.1 for name, one in keys.items()})
+
+
+def test_tables_of_mvd():
+    """Its pre-training files hold three; its fine-tuned files none, so they must be named."""
+    grid, kind = (8, 3, 3), 'sincos_3d_mvd'
+    ours = states.fill(states.encoder(2, 48) | states.mvd_decoders(48, 32, width=16))
+    ours['backbone.pos_embed'] = position_table(grid, 48, kind)
+    theirs = from_amd_mm(ours, 'mvd').state
+    for short in ('img', 'vid'):
+        torch.testing.assert_close(theirs[f'pos_embed_{short}'], position_table(grid, 16, kind))
+    assert torch.equal(to_amd_mm(theirs).state['backbone.pos_embed'], ours['backbone.pos_embed'])
+    finetuned = states.fill(states.encoder(2, 48, 'fc_norm'))
+    finetuned['backbone.patch_embed.projection.weight'] = torch.zeros(48, 3, 2, 16, 16)
+    public = from_amd_mm(finetuned, 'videomae_finetune').state
+    assert 'backbone.pos_embed' not in to_amd_mm(public).state
+    table = to_amd_mm(public, 'mvd_finetune').state['backbone.pos_embed']
+    assert torch.equal(table, position_table((8, 14, 14), 48, kind))
+    cfg = infer_backbone(finetuned | {'backbone.pos_embed': table}, heads=3)
+    assert (cfg['pos_embed_type'], cfg['num_frames'], cfg['img_size']) == (kind, 16, 224)
+    other = finetuned | {'backbone.pos_embed': position_table((8, 14, 14), 48)}
+    with pytest.raises(CheckpointError, match='no name.*backbone.pos_embed'):
+        from_amd_mm(other, 'mvd_finetune')
+
+
+@pytest.fixture
+def vjepa2():
+    """In the names of transformers."""
+    return golden_state('vjepa2_encoder', 'names', 'vjepa2')
+
+
+def test_files_of_v_jepa_2(vjepa2):
+    ours, _ = to_amd_mm(vjepa2)
+    name = 'encoder.layer.1.attention.key.bias'
+    assert torch.equal(ours['backbone.blocks.1.attn.qkv.bias'][48:96], vjepa2[name])
+    bare = {
+        name.removeprefix('backbone.'): one
+        for name, one in from_amd_mm(ours, 'vjepa2').state.items()
+    }
+    other = {name: one + 1 for name, one in bare.items()}
+    file, online = (
+        {f'module.backbone.{name}': one for name, one in state.items()} for state in (bare, other)
+    )
+    heads = {'predictor.layernorm.bias': torch.ones(4), 'pooler.x': torch.ones(1)}
+    for content, fmt in (
+        (bare, 'vjepa2'),
+        (dict(encoder=online, target_encoder=file, predictor=other, epoch=3), 'vjepa2'),
+        (dict(encoder=online, ema_encoder=file), 'vjepa2'),
+        (dict(encoder=file), 'vjepa2'),
+        (vjepa2 | heads, 'vjepa2_huggingface'),
+        ({f'vjepa2.{name}': one for name, one in vjepa2.items()} | heads, 'vjepa2_huggingface'),
+    ):
+        assert detect_format(content) == fmt
+        found, dropped = to_amd_mm(content)
+        assert_same(found, ours)
+        assert set(dropped) == (set(heads) if 'hugging' in fmt else set())
+    _, dropped = to_amd_mm(dict(encoder=file | {'module.backbone.pos_embed': torch.ones(1, 4, 48)}))
+    assert 'V-JEPA 1' in dropped['backbone.pos_embed']
+    with pytest.raises(CheckpointError, match='video_mod_embed'):  # of V-JEPA 2.1
+        to_amd_mm(bare | {'video_mod_embed': torch.ones(1, 1, 48)})
+    for fmt in ('timm_video', 'videomae'):
+        with pytest.raises(CheckpointError, match='backbone.blocks.0.attn.qkv.bias'):
+            from_amd_mm(ours, fmt)
 
 
 @pytest.mark.parametrize('other', ['projection_heads.{}.weight', 'projection_heads.{}'])

@@ -170,6 +170,45 @@ def test_hugging_face_folders(tmp_path):
     assert set(read_checkpoint(tmp_path)) == {'other'}
 
 
+def test_an_index_of_files(tmp_path):
+    """Given itself, of either kind of file, under any name."""
+    for suffix, write in (('bin', save), ('safetensors', save_file)):
+        parts = {name: f'part-{i}.{suffix}' for i, name in enumerate(WEIGHTS)}
+        for name, file in parts.items():
+            write({name: WEIGHTS[name]}, tmp_path / file)
+        index = tmp_path / f'video.{suffix}.index.json'
+        index.write_text(json.dumps(dict(weight_map=parts)))
+        assert_weights(read_checkpoint(index))
+    (tmp_path / parts['head']).unlink()
+    with pytest.raises(CheckpointError, match=f'{parts["head"]}, but .*download'):
+        read_checkpoint(index)
+
+
+def test_folders_of_deepspeed(tmp_path):
+    step = tmp_path / 'global_step30'
+    step.mkdir()
+    content = dict(
+        module=WEIGHTS,
+        param_shapes=[{name: one.shape for name, one in WEIGHTS.items()}],
+        sparse_tensor_module_names=set(),
+        ds_version='0.14',
+        args=argparse.Namespace(lr=1),
+    )
+    (tmp_path / 'latest').write_text('global_step30')
+    with pytest.raises(CheckpointError, match='global_step30 is a folder without weights'):
+        read_checkpoint(tmp_path)
+    save(content, step / 'mp_rank_00_model_states.pt')
+    save({}, step / 'zero_pp_rank_0_mp_rank_00_optim_states.pt')
+    for folder in (tmp_path, step):
+        assert_weights(unwrap(read_checkpoint(folder)))
+    save(content, step / 'mp_rank_01_model_states.pt')
+    with pytest.raises(CheckpointError, match='divided among 2 processes'):
+        read_checkpoint(step)
+    save({}, step / 'zero_pp_rank_0_mp_rank_00_model_states.pt')
+    with pytest.raises(CheckpointError, match=f'zero_to_fp32.py . whole.pth` in {tmp_path},'):
+        read_checkpoint(tmp_path)
+
+
 def test_other_file_backends(tmp_path, monkeypatch):
     files = {'shelf://a.pth': save(WEIGHTS, tmp_path / 'a.pth').read_bytes()}
     backend = SimpleNamespace(get=files.__getitem__)

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..tiny import amd
 from ..tiny_image import dmae, mae
+from . import states
 
 SMALL = dict(img_size=32, patch_size=8, embed_dims=12, depth=3, num_heads=3, num_frames=4)
 
@@ -136,6 +137,14 @@ def test_unknown_weights_inside_the_encoder_fail():
     with pytest.raises(CheckpointMismatchError, match='gamma_1') as error:
         load_encoder(backbone(), state, logger=None)
     assert 'not in the model (6): blocks.{0-2}.gamma_1, blocks.{0-2}.gamma_2' in str(error.value)
+
+
+def test_rotary_positions_are_no_table():
+    state = states.fill(states.rotary_encoder(3, 12))
+    for fmt in ('vjepa2', 'vjepa2_huggingface', 'amd_mm'):
+        given = from_amd_mm(state, fmt).state
+        with pytest.raises(CheckpointMismatchError, match='V-JEPA 2, which has rotary positions'):
+            load_encoder(backbone(patch_size=4), given, logger=None)
 
 
 def test_a_file_for_something_else():
