@@ -13,8 +13,6 @@ import logging
 import platform
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,46 +23,18 @@ PACKAGES = (
     'mmpretrain', 'mmdet', 'openmim', 'av', 'decord', 'torchcodec',
     'opencv-python opencv-contrib-python-headless', 'scikit-learn', 'safetensors', 'setuptools',
 )  # fmt: skip
-INSTALL = 'run: bash tools/install.sh'
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a check.
-
-    Attributes:
-        name: What was checked.
-        core: Whether the package is useless without it.
-        works: Whether it works.
-        detail: What was found, or the error.
-        fix: What to do if it does not work.
-    """
-
-    name: str
-    core: bool
-    works: bool
-    detail: str
-    fix: str = ''
 
 
 def check_pretraining() -> str:
-    """Make one step of a tiny AMD model."""
+    """Make one step of a tiny AMD model, on 4 frames of 32 x 32 pixels."""
     for module in ('torch', 'mmengine', 'mmcv', 'mmaction.models', 'amd_mm.models'):
         importlib.import_module(module)
     import torch
     from amd_mm.registry import MODELS
 
-    model = MODELS.build(tiny_amd())
-    losses = model(torch.zeros(1, 1, 3, 4, 32, 32), [], mode='loss')
-    sum(value for name, value in losses.items() if name.startswith('loss')).backward()
-    return 'made one step of a tiny AMD model'
-
-
-def tiny_amd() -> dict:
-    """Config of an AMD model for clips of 4 frames of 32 x 32 pixels."""
     vit = dict(type='amd_mm.VideoVisionTransformer', img_size=32, patch_size=16, num_frames=4)
     vit.update(depth=2, num_heads=1, use_mean_pooling=False)
-    return dict(
+    cfg = dict(
         type='amd_mm.AMD',
         backbone=dict(vit, embed_dims=32),
         teacher=dict(
@@ -78,6 +48,9 @@ def tiny_amd() -> dict:
         head=dict(type='amd_mm.PixelReconstructionHead'),
         layer_pairs=[(1, 1), (2, 2)],
     )
+    losses = MODELS.build(cfg)(torch.zeros(1, 1, 3, 4, 32, 32), [], mode='loss')
+    sum(value for name, value in losses.items() if name.startswith('loss')).backward()
+    return 'made one step of a tiny AMD model'
 
 
 def check_videos() -> str:
@@ -158,7 +131,8 @@ def check_mim() -> str:
     return f'mim train amd_mm CONFIG, from {folder}'
 
 
-CHECKS: tuple[tuple[str, bool, Callable[[], str], str], ...] = (
+INSTALL = 'run: bash tools/install.sh'
+CHECKS = (  # name, whether the package is useless without it, check, remedy
     ('pre-training', True, check_pretraining, INSTALL),
     ('reading videos', True, check_videos, INSTALL),
     ('recognition', True, check_recognition, INSTALL),
@@ -175,12 +149,16 @@ def one_line(error: Exception) -> str:
     return f'{type(error).__name__}: {lines[0] if lines else "no message"}'
 
 
-def run_check(name: str, core: bool, check: Callable[[], str], fix: str) -> Result:
-    """Run a check; its failure is a result."""
-    try:
-        return Result(name, core, True, check())
-    except Exception as error:  # other packages can raise anything
-        return Result(name, core, False, one_line(error), fix)
+def run_checks() -> list[dict]:
+    """The results of ``CHECKS``; a failure is a result."""
+    results = []
+    for name, core, check, fix in CHECKS:
+        try:
+            found = dict(works=True, detail=check(), fix='')
+        except Exception as error:  # other packages can raise anything
+            found = dict(works=False, detail=one_line(error), fix=fix)
+        results.append(dict(name=name, core=core, **found))
+    return results
 
 
 def installed_versions() -> dict[str, str | None]:
@@ -205,19 +183,18 @@ def main(arguments: list[str] | None = None) -> int:
     logging.disable(logging.WARNING)
     warnings.simplefilter('ignore')
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        versions, results = installed_versions(), [run_check(*check) for check in CHECKS]
-    works = all(result.works for result in results if result.core)
+        versions, checks = installed_versions(), run_checks()
+    works = all(check['works'] for check in checks if check['core'])
     if options.json:
-        checks = [asdict(result) for result in results]
         print(json.dumps(dict(works=works, versions=versions, checks=checks), indent=2))
         return int(not works)
     print('installed: ' + ', '.join(f'{name} {v}' for name, v in versions.items() if v))
     print('missing:   ' + ', '.join(name for name, v in versions.items() if not v))
-    for result in results:
-        state = 'works' if result.works else 'DOES NOT WORK' if result.core else 'no'
-        print(f'{result.name:<15} {state}: {result.detail}')
-        if result.fix:
-            print(f'{"":<15} {result.fix}')
+    for check in checks:
+        state = 'works' if check['works'] else 'DOES NOT WORK' if check['core'] else 'no'
+        print(f'{check["name"]:<15} {state}: {check["detail"]}')
+        if check['fix']:
+            print(f'{"":<15} {check["fix"]}')
     return int(not works)
 
 
