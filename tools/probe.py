@@ -38,6 +38,7 @@ import numpy as np
 import torch
 from amd_mm.apis import load_encoder, read_config
 from amd_mm.arguments import KeyValues
+from amd_mm.checkpoints import write_atomically
 from amd_mm.datasets import ReplaceUnreadableMixin
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
@@ -178,9 +179,7 @@ def table(results: list[dict]) -> str:
 def add_results(path: Path, entry: dict) -> None:
     """Add an entry to a JSON list, whole or not at all."""
     entries = json.loads(path.read_text()) if path.is_file() else []
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps([*entries, entry], indent=2) + '\n')
-    part.replace(path)
+    write_atomically(path, f'{json.dumps([*entries, entry], indent=2)}\n'.encode())
 
 
 def run(args: argparse.Namespace) -> None:

@@ -293,7 +293,8 @@ def write_atomically(path: str | os.PathLike, content: bytes | memoryview) -> No
     except OSError as error:
         raise CheckpointError(
             f'cannot save {path} ({len(content) / 1e6:.1f} MB): {error.strerror or error}. Files '
-            f'saved before are untouched: free space in {folder} and continue with --resume'
+            f'saved before are untouched: free space in {folder} and repeat the command (training: '
+            'with --resume)'
         ) from error
     finally:
         Path(partial).unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoints import write_atomically
 from ..errors import VideoError
 from .files import read_lines
 from .pickles import NumbersUnpickler
@@ -254,11 +255,4 @@ def check_proposals(boxes: np.ndarray) -> np.ndarray:
 
 def write_proposals(path: str | Path, proposals: dict[str, np.ndarray]) -> None:
     """Write proposals as MMAction2 reads them; the file appears when it is complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        part.write_bytes(pickle.dumps(proposals, protocol=4))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, pickle.dumps(proposals, protocol=4))
