@@ -14,7 +14,7 @@ import sys
 
 from amd_mm.datasets.ava_files import write_proposals
 from amd_mm.datasets.detector_boxes import read_aia_boxes
-from amd_mm.errors import VideoError
+from amd_mm.errors import CheckpointError, VideoError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = read_aia_boxes(args.boxes, args.images)
         write_proposals(args.out, boxes.proposals)
-    except (VideoError, OSError) as error:
+    except (VideoError, CheckpointError, OSError) as error:
         print(f'aia_to_proposals.py: {error}', file=sys.stderr)
         return 2
     count = sum(map(len, boxes.proposals.values()))

@@ -16,7 +16,7 @@ import sys
 
 from amd_mm.datasets.ava_files import write_proposals
 from amd_mm.datasets.detector_boxes import read_box_csv
-from amd_mm.errors import VideoError
+from amd_mm.errors import CheckpointError, VideoError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = read_box_csv(args.csv, args.size)
         write_proposals(args.out, boxes.proposals)
-    except (VideoError, OSError, UnicodeDecodeError) as error:
+    except (VideoError, CheckpointError, OSError, UnicodeDecodeError) as error:
         print(f'csv_to_proposals.py: {error}', file=sys.stderr)
         return 2
     count = sum(map(len, boxes.proposals.values()))
