@@ -375,6 +375,12 @@ def _explain(
             f'holds {kinds[0]} ({theirs}), and {model} is {kinds[1]} ({mine}); nothing was loaded. '
             'Give a checkpoint of the other kind.'
         )
+    if is_rotary(state) and not is_rotary(targets):
+        return (
+            f'holds a V-JEPA 2 ({theirs}), which has rotary positions, and {model} adds a position '
+            f'table ({mine}), with which the weights are useless; nothing was loaded. Give a '
+            'backbone with rotary positions.'
+        )
     lines = [f'does not fit {model}; nothing was loaded.']
     if bad.missing:
         lines.append(f'missing in the file ({len(bad.missing)}): {_first(bad.missing)}')
@@ -387,11 +393,6 @@ def _explain(
         lines.append(f'{kind} position table in the file, {own} in the model: {name}')
     if mine != theirs:
         lines.append(f'The file has {theirs}; the model {mine}.')
-    if is_rotary(state) and not is_rotary(targets):
-        lines.append(
-            'The file is of V-JEPA 2, which has rotary positions, and the model adds a position '
-            'table: its weights are useless here.'
-        )
     lines += _config_remedies(bad, encoder, same_size=mine == theirs)
     if remedy is not None:
         return '\n'.join([*lines, remedy])
@@ -442,7 +443,7 @@ def _config_remedies(bad: _Mismatch, encoder: str, same_size: bool) -> list[str]
             "The file's position table is for other clips: set the model's img_size and num_frames "
             'to those it was trained with.'
         )
-    elif bad.shapes or not same_size:
+    elif bad.shapes or not (same_size or bad.tables):
         lines.append(
             "Give a file of the model's size, or set the model's embed_dims, depth, patch_size, "
             "tubelet_size and in_channels to the file's."
