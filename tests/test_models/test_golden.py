@@ -1,7 +1,5 @@
 """The published programs' numbers and gradients, on their tiny random models."""
 
-import re
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -101,21 +99,6 @@ def test_amd_tokens_predictions_targets_and_layers(video):
         assert_close(teacher_only, golden[f'teacher_generation.{index}'])
 
 
-def from_mvd(name):
-    """Our name of a parameter of MVD's program."""
-    name = re.sub(r'^down_(img|vid)', r'decoder_\1.embed', name)
-    name = re.sub(r'^mask_token_(img|vid)', r'decoder_\1.mask_token', name)
-    for old, new in (
-        ('patch_embed.proj', 'patch_embed.projection'),
-        ('mlp.fc1', 'mlp.layers.0.0'),
-        ('mlp.fc2', 'mlp.layers.1'),
-        ('decoder_img', 'neck.image.decoder'),
-        ('decoder_vid', 'neck.video.decoder'),
-    ):
-        name = name.replace(old, new)
-    return name if name.startswith('neck') else f'backbone.{name}'
-
-
 @pytest.mark.parametrize('layer_norm', [False, True])
 def test_mvd_losses_features_and_every_gradient(layer_norm):
     golden = load_golden('mvd_video')
@@ -124,11 +107,11 @@ def test_mvd_losses_features_and_every_gradient(layer_norm):
         teacher['layer_norm'] = layer_norm
     model = MODELS.build(cfg)
     state = draw_state(golden['student_names'], 'student')
-    state = {from_mvd(name): value for name, value in state.items()}
-    left = model.load_state_dict(state, strict=False)
-    assert left.missing_keys == ['backbone.pos_embed'] and not left.unexpected_keys
-    assert_close(model.backbone.pos_embed[0], golden['pos_embed'])
-    assert_close(model.neck['image'].decoder.pos_embed[0], golden['pos_embed'])
+    for name in ('pos_embed', 'pos_embed_img', 'pos_embed_vid'):  # all have the student's width
+        state[name] = torch.from_numpy(golden['pos_embed'])[None]
+    report = load_into(model, state)
+    assert report.fmt == 'mvd' and not report.missing and not report.unexpected
+    assert 'computes the same' in report.recomputed['neck.image.decoder.pos_embed']
     load_mvd_teachers(model, golden)
     clip = draw_input('inputs', (2, 3, 16, 48, 48))
     mask = torch.from_numpy(golden['mask_student'])
@@ -142,11 +125,12 @@ def test_mvd_losses_features_and_every_gradient(layer_norm):
     if layer_norm:
         return
     total.backward()
-    parameters = dict(model.named_parameters())
+    ours = {name: parameter.grad for name, parameter in model.named_parameters()}
+    gradients = from_amd_mm(ours, 'mvd').state
     names = [name.removeprefix('grad_norm/') for name in golden if 'grad_norm' in name]
-    assert {from_mvd(name) for name in names} == parameters.keys()
+    assert set(names) == gradients.keys()
     for name in names:
-        assert_close(parameters[from_mvd(name)].grad.norm(), golden[f'grad_norm/{name}'])
+        assert_close(gradients[name].norm(), golden[f'grad_norm/{name}'])
     check_mvd_features(model, golden, model.patches_of(clip), partition)
 
 
