@@ -175,4 +175,5 @@ def test_starting_weights_are_the_last_checkpoint_of_a_config():
         _, name, checkpoint = file.split('/')
         epochs = read_once(by_name[name]).train_cfg.max_epochs
         assert checkpoint == f'epoch_{epochs}.pth', path
-        assert ('sthv2' in name) == ('sthv2' in path.stem)
+        if 'mvd' not in path.parts:  # MVD pre-trains on K400 for all
+            assert ('sthv2' in name) == ('sthv2' in path.stem)
