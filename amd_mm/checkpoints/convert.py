@@ -140,6 +140,11 @@ def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], d
                     'not fit it.'
                 )
             reasons.append('all zeros, as VideoMAE has it')
+        if reasons and spec.table and tensor.ndim == 3 and not grid_of_table(tensor, spec.table):
+            raise CheckpointError(
+                f'{name} is not the fixed table that the programs of {spec.name!r} compute, so the '
+                'weights need it; our models cannot use it.'
+            )
         if reasons:
             dropped[name] = reasons[0]
         elif spelled in kept:

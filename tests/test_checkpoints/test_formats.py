@@ -367,3 +367,9 @@ def test_fixed_tables_are_not_written_where_programs_compute_them(dtype):
     assert 'encoder.pos_embed' in from_amd_mm(ours, 'videomae').state
     with pytest.raises(CheckpointError, match='backbone.pos_embed'):
         from_amd_mm(ours, 'huggingface')
+    # transformers computes it too, so a file that holds it was made by something else
+    name, theirs = 'videomae.embeddings.position_embeddings', from_amd_mm(ours, 'mmaction').state
+    given = from_amd_mm({k: v for k, v in theirs.items() if 'pos_embed' not in k}, 'huggingface')
+    assert name in to_amd_mm(given.state | {name: get_sinusoid_encoding(1568, 384)}).dropped
+    with pytest.raises(CheckpointError, match='position_embeddings is not the fixed table'):
+        to_amd_mm(given.state | {name: ours['backbone.pos_embed']})
