@@ -16,6 +16,7 @@ from .formats import (
     first_few,
     get_format,
     is_image_vit,
+    is_rotary,
     match,
     unwrap,
 )
@@ -84,6 +85,11 @@ def from_amd_mm(checkpoint: Mapping[str, Any], fmt: str) -> Converted:
     spec = get_format(fmt)
     state = unwrap(checkpoint)
     _check_kind(state, spec)
+    if fmt == 'mmaction' and is_rotary(state):
+        raise CheckpointError(
+            "MMAction2's ViT has no rotary positions, so it would compute something else from "
+            'these weights of V-JEPA 2. Use amd_mm, vjepa2 or vjepa2_huggingface.'
+        )
     dropped = {}
     if spec.table:
         dropped = {

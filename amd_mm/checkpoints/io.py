@@ -123,6 +123,12 @@ def _read_folder(folder: Path, unsafe: bool) -> dict[str, Any]:
             f'{folder} holds weights that DeepSpeed divided among processes (ZeRO 3): join them '
             f'with `python zero_to_fp32.py . whole.pth` in {latest.parent}, and give that file.'
         )
+    if (folder / '.metadata').is_file() and any(folder.glob('*.distcp')):
+        raise CheckpointError(
+            f'{folder} was saved by torch.distributed.checkpoint: write one file with `python -m '
+            f'torch.distributed.checkpoint.format_utils dcp_to_torch {folder} whole.pth`, and give '
+            'that.'
+        )
     states = sorted(folder.glob('mp_rank_*_model_states.pt'))
     if len(states) > 1:
         raise CheckpointError(

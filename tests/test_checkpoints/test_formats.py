@@ -291,6 +291,8 @@ def test_files_of_v_jepa_2(vjepa2):
     for fmt in ('timm_video', 'videomae'):
         with pytest.raises(CheckpointError, match='backbone.blocks.0.attn.qkv.bias'):
             from_amd_mm(ours, fmt)
+    with pytest.raises(CheckpointError, match='no rotary positions'):
+        from_amd_mm(ours, 'mmaction')
 
 
 @pytest.mark.parametrize('other', ['projection_heads.{}.weight', 'projection_heads.{}'])

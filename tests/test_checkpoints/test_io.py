@@ -209,6 +209,13 @@ def test_folders_of_deepspeed(tmp_path):
         read_checkpoint(tmp_path)
 
 
+def test_a_folder_of_torch_distributed(tmp_path):
+    dcp = pytest.importorskip('torch.distributed.checkpoint.format_utils')
+    dcp.torch_save_to_dcp(save(dict(model=WEIGHTS), tmp_path / 'a.pth'), tmp_path / 'parts')
+    with pytest.raises(CheckpointError, match=f'dcp_to_torch {tmp_path}/parts whole.pth'):
+        read_checkpoint(tmp_path / 'parts')
+
+
 def test_other_file_backends(tmp_path, monkeypatch):
     files = {'shelf://a.pth': save(WEIGHTS, tmp_path / 'a.pth').read_bytes()}
     backend = SimpleNamespace(get=files.__getitem__)
