@@ -10,8 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from amd_mm.checkpoints import load_encoder, load_into
+from amd_mm.models import AMD, TokenPartition
+from amd_mm.registry import MODELS
 from torch import Tensor
 
+from tests.tiny import amd, backbone
+
+VIDEO = (2, 3, 8, 64, 64)
 FOLDER = Path(__file__).parent / 'data' / 'golden'
 
 # Norm weights are drawn around 1; these are their names in the programs.
@@ -79,3 +85,15 @@ def _normal(name: str, shape: tuple[int, ...]) -> Tensor:
     seed = zlib.crc32(name.encode('utf-8'))
     values = np.random.RandomState(seed).standard_normal(shape)
     return torch.from_numpy(values.astype(np.float32))
+
+
+def golden_amd() -> tuple[dict, AMD, Tensor, TokenPartition]:
+    """Golden numbers of AMD, our model with the same weights, its clip and partition."""
+    golden = load_golden('amd_video')
+    model = MODELS.build(amd())
+    load_into(model, draw_state(golden['student_names'], 'student'))
+    teacher = MODELS.build(backbone(64, 6, 1))
+    load_encoder(teacher, draw_state(golden['teacher_names'], 'teacher'), allow_missing=('norm',))
+    model.teacher.backbone.load_state_dict(teacher.state_dict())
+    masks = (torch.from_numpy(golden[f'mask_{who}']) for who in ('student', 'teacher'))
+    return golden, model, draw_input('inputs', VIDEO), TokenPartition.from_masks(*masks)

@@ -9,12 +9,12 @@ from amd_mm.models.heads import token_relation
 from amd_mm.models.utils import gather_tokens, position_table
 from amd_mm.registry import MODELS
 
-from tests.golden import assert_close, draw_input, draw_state, load_golden
-from tests.tiny import amd, backbone, mvd
+from tests.golden import assert_close, draw_input, draw_state, golden_amd, load_golden
+from tests.tiny import backbone, mvd
 from tests.tiny_image import dmae, image_backbone
 from tests.tiny_tinymim import tinymim, vit
 
-VIDEO, IMAGE = (2, 3, 8, 64, 64), (3, 3, 64, 64)
+IMAGE = (3, 3, 64, 64)
 RELEASED = dict(
     type='amd_mm.DirectAlignment',
     hidden=False,
@@ -58,15 +58,7 @@ def check_gradients(model, losses, golden, kind):
 
 @pytest.fixture(scope='module')
 def video():
-    """Golden numbers of AMD, our model with the same weights, its clip and partition."""
-    golden = load_golden('amd_video')
-    model = MODELS.build(amd())
-    load_into(model, draw_state(golden['student_names'], 'student'))
-    teacher = MODELS.build(backbone(64, 6, 1))
-    load_encoder(teacher, draw_state(golden['teacher_names'], 'teacher'), allow_missing=('norm',))
-    model.teacher.backbone.load_state_dict(teacher.state_dict())
-    masks = (torch.from_numpy(golden[f'mask_{who}']) for who in ('student', 'teacher'))
-    return golden, model, draw_input('inputs', VIDEO), TokenPartition.from_masks(*masks)
+    return golden_amd()
 
 
 def test_amd_losses_and_every_gradient(video):

@@ -23,7 +23,16 @@ RUNS = ('--repeats', '1', '--warmup', '1', '--threads', '1')
 STEP = (*RUNS, '--batch', '1', '--loss-steps', '2')
 VIT = (*RUNS, '--size', 'tiny', '--frames', '4', '--side', '32')
 MEMORY = dict(before=100.0, peak=250.0)
-NAMES = ('common', 'pretrain_step', 'plain_step', 'recognition', 'scaling', 'data_pipeline', 'cost')
+NAMES = (
+    'common',
+    'pretrain_step',
+    'plain_step',
+    'recognition',
+    'scaling',
+    'data_pipeline',
+    'cost',
+    'gpu',
+)
 
 
 @pytest.fixture(scope='module')
@@ -377,3 +386,31 @@ def test_scaling(bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureF
         assert cells[3] == f'{100 * values["efficiency"]:.1f} %'
     for assumed in ('gather(k, V, B)', '300 GB/s', '25 GB/s', '10 us', '80 %'):
         assert assumed in text
+
+
+# ---------------------------------------------------------------- GPU session
+
+
+def test_gpu_rehearsal(
+    bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that works, one that fails, one that is too slow, one that lacks a package."""
+    tool, parts = bench.gpu, []
+    parts.append(tool.make_parts(rehearse=True)[-2])
+    for name, code in (('broken', '1 / 0'), ('slow', 'import time; time.sleep(999)')):
+        parts.append(tool.Part(name, ['-c', code], 60, json=False))
+    parts.append(tool.Part('absent', [], 60, ('no_such_module',)))
+    monkeypatch.setattr(tool, 'make_parts', lambda rehearse: parts)
+    limits = {'learning': 3000, 'broken': 300, 'slow': 2, 'absent': 9}
+    run = tool.run
+    monkeypatch.setattr(tool, 'run', lambda part, out, left: run(part, out, limits[part.name]))
+    tool.main(['--rehearse', '--out', str(tmp_path)])
+    table = (tmp_path / 'README.md').read_text().splitlines()
+    states = {line.split(']')[0][3:]: line for line in table}
+    assert 'done' in states['learning'] and 'exit status 1' in states['broken']
+    assert 'limit' in states['slow'] and 'no_such_module' in states['absent']
+    losses = json.loads((tmp_path / 'learning.json').read_text())['steps']
+    assert [line['step'] for line in losses] == list(range(1, 10))
+    assert 'ZeroDivisionError' in (tmp_path / 'broken.md').read_text()
+    tool.main(['--rehearse', '--minutes', '0.01', '--out', str(tmp_path / 'short')])
+    assert (tmp_path / 'short' / 'README.md').read_text().count('not run') == len(parts)

@@ -8,6 +8,7 @@ Nothing is measured. Speed is a share of the card's published peak, as `--utilis
 """
 
 import argparse
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -104,10 +105,12 @@ class Meter(TorchDispatchMode):
         with ExitStack() as stack:
             for part, attribute in PARTS.items():
                 owner = getattr(self.model, attribute, None)
-                for name in ('forward', 'encode', 'query_key_value'):
-                    if hasattr(owner, name):
-                        setattr(owner, name, self._naming(part, getattr(owner, name)))
-                        stack.callback(delattr, owner, name)
+                several = isinstance(owner, nn.ModuleDict)  # a teacher or neck by name
+                for one in owner.values() if several else [owner]:
+                    for name in ('forward', 'encode', 'query_key_value'):
+                        if hasattr(one, name):
+                            setattr(one, name, self._naming(part, getattr(one, name)))
+                            stack.callback(delattr, one, name)
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack))
             yield
 
@@ -249,6 +252,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, compute and print."""
     args = parse_args(arguments)
+    logging.disable(logging.INFO)
     costs = {}
     for path in args.configs:
         try:

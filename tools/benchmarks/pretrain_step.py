@@ -183,7 +183,7 @@ def matmul_speed(args: argparse.Namespace, repeats: int = 10) -> float:
 
 
 def memory_of(name: str, args: argparse.Namespace) -> dict:
-    """Peak memory of one step, to be called in a new process."""
+    """Peak memory of one step; on a CPU to be called in a new process."""
     device = common.prepare_device(args)
     return common.measure_memory(Step(name, args), device)
 
@@ -213,7 +213,10 @@ def measure(args: argparse.Namespace) -> dict:
     steps.clear()  # the other processes need the memory
     torch.cuda.empty_cache()
     common.log('memory')
-    found['memory'] = {name: common.in_new_process(memory_of, name, args) for name in names}
+    if torch.device(args.device).type == 'cuda':  # counts what it allocated
+        found['memory'] = {name: memory_of(name, args) for name in names}
+    else:
+        found['memory'] = {name: common.in_new_process(memory_of, name, args) for name in names}
     return found
 
 
