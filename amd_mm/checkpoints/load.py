@@ -379,7 +379,8 @@ def _explain(
         return (
             f'holds a V-JEPA 2 ({theirs}), which has rotary positions, and {model} adds a position '
             f'table ({mine}), with which the weights are useless; nothing was loaded. Give a '
-            'backbone with rotary positions.'
+            'backbone with rotary positions. (If the file is of another ViT, with a fixed table '
+            'that is not in it: convert it with tools/convert_checkpoint.py --from timm_video.)'
         )
     lines = [f'does not fit {model}; nothing was loaded.']
     if bad.missing:

@@ -11,6 +11,7 @@ from amd_mm.checkpoints import (
     from_amd_mm,
     load_encoder,
     load_into,
+    to_amd_mm,
 )
 from amd_mm.checkpoints.load import OWN_NAMES
 from amd_mm.models.backbones import VideoVisionTransformer
@@ -145,6 +146,11 @@ def test_rotary_positions_are_no_table():
         given = from_amd_mm(state, fmt).state
         with pytest.raises(CheckpointMismatchError, match='V-JEPA 2 .*rotary positions'):
             load_encoder(backbone(patch_size=4), given, logger=None)
+    given = from_amd_mm(state, 'vjepa2').state  # of another ViT, as the message says
+    state = to_amd_mm(
+        {name.removeprefix('backbone.'): one for name, one in given.items()}, 'timm_video'
+    )
+    assert not load_encoder(backbone(patch_size=4), state.state, logger=None).missing
 
 
 def test_a_file_for_something_else():
