@@ -16,6 +16,7 @@ _MODULES = dict(
     Model='inference',
     distill='distillation',
     fetch='zoo',
+    finetune='finetuning',
     list_configs='zoo',
     list_models='zoo',
     load='inference',

@@ -36,10 +36,11 @@ def print_configs(folder: str = '') -> None:
 
 # Command -> function, or the name of one in amd_mm, which is imported when the command is used.
 COMMANDS: dict[str, str | Callable] = dict(
-    distill='distill', models=print_models, configs=print_configs
+    distill='distill', finetune='finetune', models=print_models, configs=print_configs
 )
 SUMMARIES = dict(
     distill='train a small model on your own videos or images, with or without a teacher',
+    finetune='fine-tune a model on your own classes',
     models='list the public weights that commands know by name',
     configs='list the shipped configs',
 )

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from amd_mm import cli, distillation
+from amd_mm import cli, distillation, runs
 from amd_mm.apis import load_model
 from amd_mm.checkpoints import from_amd_mm
-from amd_mm.distillation import METHODS, distill, largest_batch
+from amd_mm.distillation import METHODS, distill
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS
+from amd_mm.runs import largest_batch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -53,16 +54,28 @@ def data(tmp_path_factory, tiny_video_folder) -> dict[str, Path]:
     return dict(video=tiny_video_folder, image=images)
 
 
+def train_in_process(config: Path, devices: int, *more: str, quiet: bool = False) -> None:
+    """``tools/train.py`` without the time of its imports."""
+    result = run_tool('train', str(config), '--work-dir', str(config.parent), *more)
+    assert not result.returncode, result.stderr
+
+
+def save_untrained(data: Path, folder: Path, **sizes: int) -> Path:
+    """A training folder whose checkpoint has random weights: 64 x 64 pixels, 64 wide, 4 blocks."""
+    cfg = planned(data, folder, student='64,4,1', size=64, **sizes)
+    torch.save(dict(state_dict=build(cfg).state_dict(), meta={}), folder / 'iter_1.pth')
+    (folder / 'last_checkpoint').write_text(str(folder / 'iter_1.pth'))
+    return folder
+
+
 @pytest.fixture(scope='module')
 def teachers(tmp_path_factory, data) -> dict[str, Path]:
     """Training folders of a video and of an image teacher, of random weights."""
-    found = {}
-    for kind, sizes in dict(video=dict(frames=8, stride=1), image={}).items():
-        found[kind] = folder = tmp_path_factory.mktemp(kind)
-        cfg = planned(data[kind], folder, student='64,4,1', size=64, **sizes)
-        torch.save(dict(state_dict=build(cfg).state_dict(), meta={}), folder / 'iter_1.pth')
-        (folder / 'last_checkpoint').write_text(str(folder / 'iter_1.pth'))
-    return found
+    folder = tmp_path_factory.mktemp('teachers')
+    return dict(
+        video=save_untrained(data['video'], folder / 'video', frames=8, stride=1),
+        image=save_untrained(data['image'], folder / 'image'),
+    )
 
 
 @pytest.mark.parametrize('name, kind', RUNS)
@@ -165,26 +178,20 @@ def test_the_run_is_that_of_the_config(data, teachers, tmp_path, capsys):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Runs tools/train.py in this process."""
-
-    def train(config, folder, devices, *more, quiet=False):
-        result = run_tool('train', str(config), '--work-dir', str(folder), *more)
-        assert not result.returncode, result.stderr
-
-    monkeypatch.setattr(distillation, '_train', train)
+    monkeypatch.setattr(runs, 'train', train_in_process)
 
 
 def test_resume_continues_the_run_with_its_config(data, tmp_path, in_process, monkeypatch):
     small = dict(student='48,2,3', frames=4, size=32, batch=6, total_batch=6)
     out = planned(data['video'], tmp_path / 'run', steps=2, **small).work_dir
     calls = []
-    train = distillation._train
+    train = runs.train
 
     def spy(*arguments: object) -> None:
-        calls.append(arguments[3:])
+        calls.append(arguments[2:])
         train(*arguments)
 
-    monkeypatch.setattr(distillation, '_train', spy)
+    monkeypatch.setattr(runs, 'train', spy)
     distill('elsewhere', out, steps=5, resume=True)
     assert calls == [('--resume',)]
     assert Config.fromfile(f'{out}/distill.py').train_cfg.max_iters == 2
@@ -194,7 +201,7 @@ def test_resume_continues_the_run_with_its_config(data, tmp_path, in_process, mo
 
 
 def test_hours_become_steps(data, tmp_path, in_process, monkeypatch):
-    monkeypatch.setattr(distillation.statistics, 'median', lambda times: 2.0)
+    monkeypatch.setattr(runs.statistics, 'median', lambda times: 2.0)
     arguments = dict(student='48,2,3', frames=4, size=32, batch=3, total_batch=6, hours=1)
     cfg = planned(data['video'], tmp_path / 'run', **arguments)
     # 2 seconds an iteration, two of which are a step: 0.95 of an hour has 855 steps.
@@ -226,7 +233,7 @@ MISTAKES = [
     (dict(method='amd'), 'needs a teacher: give one, or use videomae or mae'),
     (dict(method='mae'), 'has no images'),
     (dict(method='videomae', teacher='image'), 'videomae has no teacher: leave it out'),
-    (dict(teacher='image'), 'the teacher is a model of images'),
+    (dict(teacher='image'), 'is a model of images, and the data are videos'),
     (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
     (dict(student='48,6'), 'give width,depth,heads'),
     (dict(batch=4, devices=2), 'batch: 4 on each of 2 devices is more than the 6 videos'),

@@ -75,7 +75,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if not any(key.startswith('param_scheduler') for key in options):
         for unit in ('max_epochs', 'max_iters'):
             if unit in former and cfg.train_cfg.get(unit, former[unit]) != former[unit]:
-                _scale_schedule(cfg, cfg.train_cfg[unit] / former[unit], unit == 'max_epochs')
+                scale_schedule(cfg, cfg.train_cfg[unit] / former[unit], unit == 'max_epochs')
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     return cfg
 
@@ -117,7 +117,7 @@ def _schedulers(schedule: Any, by_epoch: bool = True) -> list[dict]:
     return [one for one in found if isinstance(one, dict) and one.get('by_epoch', True) == by_epoch]
 
 
-def _scale_schedule(cfg: Config, ratio: float, by_epoch: bool) -> None:
+def scale_schedule(cfg: Config, ratio: float, by_epoch: bool) -> None:
     """Scale a schedule with ``train_cfg.max_epochs`` or ``train_cfg.max_iters``."""
     for one in _schedulers(cfg.get('param_scheduler'), by_epoch):
         exact = one.get('convert_to_iter_based')
