@@ -108,7 +108,8 @@ setup(
         'detection': ['mmdet>=3.3.0,<3.4'],
         'docs': ['mkdocs-material', 'mkdocstrings-python'],
         'export': ['onnx', 'onnxruntime', 'onnxscript'],
-        'huggingface': ['transformers<5'],  # MMPretrain fails to import beside 5
+        'huggingface': ['transformers>=4.40'],
+        'timm': ['timm>=1.0'],
         'tests': ['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist'],
     },
     cmdclass={'build_py': BuildWithMim, 'editable_wheel': EditableWheelWithMim},

@@ -21,6 +21,7 @@ def apply_import_fixes() -> None:
     define_missing_torchvision_operators()
     stand_in_for_mmaction_drn()
     stand_in_for_mmcv_operators()
+    stand_in_for_multimodal_models()
     allow_launchers_without_cuda()
     name_package_for_config_inheritance()
 
@@ -97,6 +98,22 @@ def stand_in_for_mmcv_operators() -> None:
     from . import mmcv_operators
 
     sys.modules['mmcv._ext'] = mmcv_operators
+
+
+def stand_in_for_multimodal_models() -> None:
+    """Let MMAction2 and MMPretrain import beside a current transformers.
+
+    Their multimodal models import functions from ``transformers.modeling_utils`` that have moved.
+    Empty modules replace these models. Unnecessary with an older transformers.
+    """
+    transformers = _folder('transformers')
+    if not transformers or 'apply_chunking_to_forward' in (
+        transformers / 'modeling_utils.py'
+    ).read_text('utf-8'):
+        return
+    for name in ('mmaction.models.multimodal', 'mmpretrain.models.multimodal'):
+        if name not in sys.modules:
+            sys.modules[name] = types.ModuleType(name)
 
 
 def allow_launchers_without_cuda() -> None:

@@ -282,6 +282,11 @@ class TransformersTeacher(FrameTeacher):
         ]
         if len(stacks) != 1 or not hasattr(config, 'patch_size'):
             raise ConfigError(f'{model} is not a ViT of transformers with one stack of blocks')
+        if hasattr(config, 'mask_ratio'):
+            raise ConfigError(
+                f'{model} masks and shuffles its patches, as ViTMAE does in transformers: use '
+                'amd_mm.ImageTeacher, which reads its file'
+            )
         check_layers(layers, depth)
         if mean is None or std is None:
             mean, std = _normalisation(model)

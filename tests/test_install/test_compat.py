@@ -114,3 +114,18 @@ def test_launcher_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('LOCAL_RANK', '0')
     compat.allow_launchers_without_cuda()
     torch.cuda.set_device(0)
+
+
+def test_hosts_import_beside_a_current_transformers(tmp_path, monkeypatch) -> None:
+    name = 'mmpretrain.models.multimodal'
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'transformers', raising=False)
+    monkeypatch.setattr(sys, 'modules', dict(sys.modules))
+    source = tmp_path / 'transformers' / 'modeling_utils.py'
+    source.parent.mkdir()
+    (source.parent / '__init__.py').touch()
+    for text, replaced in (('apply_chunking_to_forward = 1', False), ('class Moved: ...', True)):
+        sys.modules.pop(name, None)
+        source.write_text(text)
+        compat.stand_in_for_multimodal_models()
+        assert (name in sys.modules) == replaced
