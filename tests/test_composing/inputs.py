@@ -99,6 +99,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     'with_my_neck': (*_PRETRAIN, 'default_scope=mmpretrain'),
     'with_my_lab': (*_PRETRAIN, *_ONE_BLOCK),
+    'two_teachers': (
+        *_TWO_STEPS,
+        *_FLOAT32[:1],
+        *_DECODER,
+        *_STUDENT,
+        *(option.replace('.teacher.', '.teacher.video.') for option in _SMALL_TEACHER),
+        *(option.replace('.teacher.', '.teacher.video.') for option in _small_clips(96)),
+        'model.teacher.video.dtype=float32',
+        'model.neck.video.generator_depth=1',
+    ),
     'extended': (*_VIDEO_LOADER, *_STUDENT, *_small_clips(96, views=4)),
 }
 
