@@ -1,6 +1,6 @@
 """Imported first by the tools: continues with .venv if this Python lacks the packages.
 
-As a script, prints the Python to use.
+As a script, prints the Python to use. The folders of tools have symbolic links to this file.
 """
 
 import os

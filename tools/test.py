@@ -12,18 +12,16 @@ scores: --cfg-options model.test_cfg.max_testing_views=5 test_dataloader.batch_s
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _venv  # noqa: F401, first: finds the packages
-import amd_mm  # noqa: F401, first: its fixes are needed by the imports below
 from amd_mm.arguments import add_common_arguments
-from amd_mm.engine import launch
-from amd_mm.engine.agreement import TESTED, check_data, check_metrics, check_numbers
 from amd_mm.errors import CheckpointError, ConfigError
-from amd_mm.evaluation.label_map import read_label_map
 from amd_mm.registry import type_name
 from mmengine.config import Config
-from mmengine.hooks import LoggerHook
-from mmengine.runner import Runner
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 _PROGRESS_LINES = 10
 
@@ -54,6 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build_config(args: argparse.Namespace) -> Config:
     """Read the config, apply the arguments, and validate."""
+    from amd_mm.engine import launch
+    from amd_mm.engine.agreement import TESTED, check_metrics, check_numbers
+    from amd_mm.evaluation.label_map import read_label_map
+
     cfg = launch.load_config(args)
     images = cfg.get('default_scope') == 'mmpretrain'
     metric = 'mmpretrain.Accuracy' if images else 'mmaction.AccMetric'
@@ -164,18 +166,23 @@ def add_metric(cfg: Config, metric: dict, first: bool = False) -> None:
         cfg.test_evaluator = metrics
 
 
-def log_progress(runner: Runner) -> None:
+def log_progress(runner: 'Runner') -> None:
     """Log at least ten lines, also of short tests."""
+    from mmengine.hooks import LoggerHook
+
+    most = max(1, len(runner.test_dataloader) // _PROGRESS_LINES)
     for hook in runner.hooks:
         if isinstance(hook, LoggerHook):
-            hook.interval = min(
-                hook.interval, max(1, len(runner.test_dataloader) // _PROGRESS_LINES)
-            )
+            hook.interval = min(hook.interval, most)
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Test, and return the metrics."""
     args = parse_args(argv)
+    # Imports the host codebases, which --help does not need.
+    from amd_mm.engine import launch
+    from amd_mm.engine.agreement import check_data
+
     with launch.errors_as_sentences('test.py', args):
         cfg = build_config(args)
         with launch.building(cfg):

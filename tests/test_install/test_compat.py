@@ -25,10 +25,11 @@ path, device = Config._get_cfg_path, torch.cuda.set_device.__name__
 amd_mm.apply_import_fixes()
 assert Config._get_cfg_path is path and device == 'set_device'
 sys.path.insert(0, {str(TOOLS)!r})
-try:
-    __import__('train').main(['--help'])
-except SystemExit:
-    pass
+for tool in ('train', 'test'):
+    try:
+        __import__(tool).main(['--help'])
+    except SystemExit:
+        pass
 print(json.dumps([seconds, [name for name in {HOSTS} if name in sys.modules]]))
 """
 

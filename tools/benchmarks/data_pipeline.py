@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import cv2

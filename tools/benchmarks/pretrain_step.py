@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import torch

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import torch

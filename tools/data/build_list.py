@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets import find_videos
 from amd_mm.datasets.files import read_lines
 from amd_mm.errors import VideoError

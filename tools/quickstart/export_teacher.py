@@ -5,6 +5,7 @@ python tools/quickstart/export_teacher.py iter_4000.pth teacher.safetensors
 
 import argparse
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 from amd_mm.checkpoints import read_checkpoint, save_weights, to_amd_mm
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import av
 import cv2
 import numpy as np

@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 import numpy as np
 import torch

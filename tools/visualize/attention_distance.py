@@ -19,6 +19,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.visualization.features import (
     Distances,

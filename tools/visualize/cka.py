@@ -20,6 +20,7 @@ import math
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import Encoder, build_encoder, choose_device, find_source
 from amd_mm.checkpoints import read_checkpoint, to_amd_mm

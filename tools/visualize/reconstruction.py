@@ -17,6 +17,7 @@ import os.path as osp
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.apis import encoder_of, find_source, load_model
 from amd_mm.errors import ConfigError

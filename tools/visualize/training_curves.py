@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 from amd_mm.errors import ConfigError
 from amd_mm.visualization.plots import AXES, check_picture, draw_training_curves

@@ -14,6 +14,7 @@ Exit code: 0, or 2 if a file is wrong (nothing is written).
 import argparse
 import sys
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets.ava_files import write_proposals
 from amd_mm.datasets.detector_boxes import read_box_csv
 from amd_mm.errors import CheckpointError, VideoError

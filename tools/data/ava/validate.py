@@ -16,6 +16,7 @@ is wrong.
 import argparse
 import sys
 
+import _venv  # noqa: F401, first: finds the packages
 from amd_mm.datasets import BACKENDS, CheckedAVADataset, CheckedAVAKineticsDataset
 from amd_mm.datasets.ava_files import (
     AVAAnnotations,
