@@ -6,6 +6,7 @@ The call chooses a shipped config, fills it in, writes it to ``out/distill.py`` 
 ``tools/train.py`` with it: the same file trains the same model without this module.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def distill(
 
     total = cfg.auto_scale_lr.base_batch_size
     if hours is not None:
-        trial = cfg.copy()
+        trial = copy.deepcopy(cfg)
         _use_steps(trial, 100)
         runs.use_options(trial, options)
         accumulated = cfg.optim_wrapper.accumulative_counts

@@ -4,14 +4,16 @@ They fill in a shipped config, try it on the device if they have to, write it, a
 ``tools/train.py`` with it.
 """
 
+import copy
 import json
+import logging
 import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,34 +187,27 @@ def use_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
 # -- trials ------------------------------------------------------------------------------------
 
 
-def largest_batch(cfg: Config, limit: int, fits: Callable[[int], bool] | None = None) -> int:
+def largest_batch(cfg: Config, limit: int, device: str = 'cuda') -> int:
     """The largest power of two of samples that a GPU trains on, found by training steps.
 
     Args:
         cfg: A training config.
         limit: At most so many.
-        fits: Whether a batch fits; for tests.
+        device: For tests.
 
     Raises:
         ConfigError: If one sample does not fit.
     """
-    fits = fits or _gpu_trial(cfg)
-    batch = 1
-    if not fits(batch):
-        raise ConfigError('not even one sample fits on the GPU: use a smaller student or size')
-    while batch * 2 <= limit and fits(batch * 2):
-        batch *= 2
-    return batch
-
-
-def _gpu_trial(cfg: Config) -> Callable[[int], bool]:
     loader = Runner.build_dataloader(
         dict(cfg.train_dataloader, batch_size=1, num_workers=0, persistent_workers=False)
     )
     sample = loader.dataset[0]
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # several lines for each parameter
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model).cuda().train()
+        model = MODELS.build(cfg.model).to(device).train()
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    logging.disable(before)
 
     def fits(batch: int) -> bool:
         torch.cuda.reset_peak_memory_stats()
@@ -225,7 +220,12 @@ def _gpu_trial(cfg: Config) -> Callable[[int], bool]:
         whole = torch.cuda.get_device_properties(0).total_memory
         return torch.cuda.max_memory_allocated() < 0.85 * whole
 
-    return fits
+    batch = 1
+    if not fits(batch):
+        raise ConfigError('not even one sample fits on the GPU: use a smaller student or size')
+    while batch * 2 <= limit and fits(batch * 2):
+        batch *= 2
+    return batch
 
 
 def time_of_iteration(cfg: Config, devices: int) -> float:
@@ -235,7 +235,7 @@ def time_of_iteration(cfg: Config, devices: int) -> float:
         cfg: Trains by iterations.
         devices: Processes.
     """
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     cfg.train_cfg.max_iters, cfg.param_scheduler = _TRIAL, None
     cfg.default_hooks.logger.interval = cfg.log_processor.window_size = 1
     cfg.default_hooks.checkpoint.update(interval=10**9, save_last=False)

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import amd_mm
 import cv2
@@ -14,6 +15,7 @@ from amd_mm.apis import load_model
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.distillation import METHODS, distill
 from amd_mm.errors import ConfigError
+from amd_mm.models.algorithms import MaskedAutoencoder
 from amd_mm.registry import MODELS
 from amd_mm.runs import largest_batch
 from mmengine.config import Config
@@ -204,26 +206,43 @@ def test_hours_become_steps(data, tmp_path, in_process, monkeypatch):
     monkeypatch.setattr(runs.statistics, 'median', lambda times: 2.0)
     arguments = dict(student='48,2,3', frames=4, size=32, batch=3, total_batch=6, hours=1)
     cfg = planned(data['video'], tmp_path / 'run', **arguments)
+    trained = planned(
+        data['video'], tmp_path / 'same', **{**arguments, 'hours': None, 'steps': 855}
+    )
+    cfg.work_dir = trained.work_dir
+    assert cfg.to_dict() == trained.to_dict()  # nothing of the trial is left in it
     # 2 seconds an iteration, two of which are a step: 0.95 of an hour has 855 steps.
     assert cfg.train_cfg.max_iters == 855 * 2
     assert not (tmp_path / 'run/last_checkpoint').exists()
 
 
-@pytest.mark.parametrize('fitting, limit, expected', [(5, 64, 4), (100, 64, 64), (100, 6, 4)])
-def test_the_largest_batch_that_fits(fitting, limit, expected):
+@pytest.mark.parametrize(
+    'fitting, limit, expected', [(5, 64, 4), (100, 8, 8), (100, 6, 4), (0, 8, 0)]
+)
+def test_the_largest_batch_that_fits(fitting, limit, expected, data, tmp_path, monkeypatch):
+    """Steps of a real model on the CPU; a clip takes one of ``fitting`` parts of the memory."""
+    cfg = planned(data['video'], tmp_path / 'run', frames=4, size=32, batch=1)
     tried = []
+    step = MaskedAutoencoder.train_step
 
-    def fits(batch: int) -> bool:
-        tried.append(batch)
-        return batch <= fitting
+    def record(model, batch, wrapper):
+        tried.append(sum(map(len, batch['inputs'])) // 4)  # of four views
+        return step(model, batch, wrapper)
 
-    assert largest_batch(Config(), limit, fits) == expected
+    monkeypatch.setattr(MaskedAutoencoder, 'train_step', record)
+    for name, result in dict(
+        reset_peak_memory_stats=None,
+        empty_cache=None,
+        get_device_properties=SimpleNamespace(total_memory=fitting / 0.85 + 1e-6),
+    ).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, result=result: result)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: tried[-1])
+    if not expected:
+        with pytest.raises(ConfigError, match='not even one sample'):
+            largest_batch(cfg, limit, 'cpu')
+        return
+    assert largest_batch(cfg, limit, 'cpu') == expected
     assert max(tried) <= limit
-
-
-def test_not_one_sample_fits():
-    with pytest.raises(ConfigError, match='not even one sample'):
-        largest_batch(Config(), 8, lambda batch: False)
 
 
 MISTAKES = [
