@@ -1,5 +1,6 @@
 """Frozen teachers, and the mixin for models that have one."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -281,6 +282,34 @@ def cast_linear_layers(model: Any, dtype: torch.dtype) -> Any:
         if isinstance(module, nn.Linear):
             module.to(dtype)
     return model
+
+
+@torch.no_grad()
+def copy_from_teacher(student: Any, teacher: Any) -> None:
+    """Initialise a student's backbone with a teacher's: evenly spaced blocks, first channels.
+
+    A ViT-S takes every second block of a ViT-L, of each its first six heads and first channels, as
+    weight selection does (arXiv 2311.18823, with other channels).
+
+    Raises:
+        ConfigError: If the teacher has fewer blocks or channels, or other parameters.
+    """
+    theirs = dict(teacher.named_parameters())
+    for name, parameter in student.named_parameters():
+        source = re.sub(
+            r'(?<=^blocks\.|^layers\.)\d+',
+            lambda match: str((int(match[0]) + 1) * teacher.depth // student.depth - 1),
+            name,
+        )
+        value = theirs.get(source)
+        if value is None or any(a > b for a, b in zip(parameter.shape, value.shape)):
+            raise ConfigError(
+                f'init_from_teacher: the teacher has no {source} of at least '
+                f'{tuple(parameter.shape)}: it needs the blocks and channels that it is used for'
+            )
+        if '.qkv.' in name:  # query, key and value have heads of their own
+            value = torch.cat([one[: len(parameter) // 3] for one in value.chunk(3)])
+        parameter.copy_(value[tuple(map(slice, parameter.shape))])
 
 
 def teacher_configs(model: dict) -> list[dict]:

@@ -142,3 +142,27 @@ def test_teacher_needs_every_weight_except_the_final_norm(tmp_path):
     ) as error:
         teachers.FrozenTeacher(cfg, [6], path)
     assert 'allow_missing' not in str(error.value)  # an option of Python, not of tools/train.py
+
+
+def test_student_can_start_from_every_second_block_of_its_teacher():
+    teacher = dict(type='amd_mm.FrozenTeacher', backbone=backbone(96, 8, 6), random_init=True)
+    cfg = amd(teacher=teacher, layer_pairs=[(2, 4), (4, 8)])
+    model = build(cfg | dict(init_from_teacher=True))
+    mine, theirs = model.backbone, model.teacher.backbone
+    for number, source in enumerate((1, 3, 5, 7)):
+        block, wide = mine.blocks[number], theirs.blocks[source]
+        for which in range(3):  # of query, key and value the first three heads
+            torch.testing.assert_close(
+                block.attn.qkv.weight.view(3, 3, 16, 48)[which],
+                wide.attn.qkv.weight.view(3, 6, 16, 96)[which, :3, :, :48],
+            )
+        torch.testing.assert_close(
+            block.mlp.layers[1].weight, wide.mlp.layers[1].weight[:48, : 4 * 48]
+        )
+    conv = theirs.patch_embed.projection.weight
+    torch.testing.assert_close(mine.patch_embed.projection.weight, conv[:48])
+    assert not torch.equal(build(cfg).backbone.patch_embed.projection.weight, conv[:48])
+    with pytest.raises(ValueError, match=r'init_from_teacher: the teacher has no patch_embed'):
+        build(amd(backbone=backbone(192, 4, 3), init_from_teacher=True))
+    with pytest.raises(ValueError, match=r"'video' must be False or one of \[True\]"):
+        build(cfg | dict(init_from_teacher='video'))

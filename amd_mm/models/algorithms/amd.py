@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..mask_generators import TokenPartition
 from ..necks import Aligned, AlignmentNeck
-from ..teachers import TeacherMixin
+from ..teachers import TeacherMixin, copy_from_teacher
 from ..utils import compile_blocks as compile_in_place
 from .masked_autoencoder import MaskedAutoencoder
 
@@ -67,6 +67,8 @@ class AMD(TeacherMixin, MaskedAutoencoder):
         direct_weight: * Weight of direct alignment. 0 is possible with :class:`SerialAlignment`.
         generation_weight: * Weight of generation alignment.
         teacher_ratio: * Share of the clip masked for a teacher, if not the mask generator's.
+        init_from_teacher: Name of the teacher (``True`` if there is only one) whose weights
+            initialise the student, see :func:`amd_mm.models.teachers.copy_from_teacher`.
 
     Raises:
         ConfigError: If layer pairs, teacher and student, or weights, neck and mask ratios
@@ -88,6 +90,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
         direct_weight: float | dict[str, float] = 1.0,
         generation_weight: float | dict[str, float] = 1.0,
         teacher_ratio: float | dict[str, float | None] | None = None,
+        init_from_teacher: bool | str = False,
         data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -122,9 +125,18 @@ class AMD(TeacherMixin, MaskedAutoencoder):
         self.reads_tokens = self.reconstructs or any(one.reads_tokens for one in necks.values())
         if not self.reads_tokens:  # DDP waits for every trainable parameter
             self.backbone.norm.requires_grad_(False)
+        self.init_from_teacher = init_from_teacher
         self._check()
         if compile_blocks:
             compile_in_place(self.neck, self.teacher)
+
+    def init_weights(self) -> None:
+        """Initialise; the student from a teacher with ``init_from_teacher``."""
+        super().init_weights()
+        if self.init_from_teacher:
+            teachers = self._by_name(self.teacher)
+            name = self.init_from_teacher if isinstance(self.init_from_teacher, str) else ''
+            copy_from_teacher(self.backbone, teachers[name].backbone)
 
     def loss(
         self,
@@ -199,6 +211,11 @@ class AMD(TeacherMixin, MaskedAutoencoder):
             )
         if self.reads_tokens:
             student.check_decodable()
+        if self.init_from_teacher not in (False, *(name or True for name in self.lessons)):
+            raise ConfigError(
+                f'init_from_teacher={self.init_from_teacher!r} must be False or one of '
+                f'{[name or True for name in self.lessons]}'
+            )
         for name, neck in self._by_name(self.neck).items():
             self._check_lesson(self.lessons[name], neck)
 
