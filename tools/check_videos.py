@@ -270,7 +270,7 @@ def collect(args: argparse.Namespace) -> list[Item]:
 def find_others(folder: str) -> dict[str, list[str]]:
     """What a folder has that is not read as a video: what it is -> relative paths."""
     others: dict[str, list[str]] = {}
-    searched = set()
+    searched = set(map(str, Path(folder).resolve().parents))  # as find_videos does
 
     def add(kind: str, place: str, name: str = '') -> None:
         others.setdefault(kind, []).append(osp.relpath(osp.join(place, name), folder))

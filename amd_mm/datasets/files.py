@@ -6,6 +6,7 @@ import os.path as osp
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from mmengine.fileio import list_from_file
@@ -46,8 +47,8 @@ def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -
     """Find files by their endings.
 
     Hidden files and folders are skipped (macOS writes ``._clip.mp4`` next to ``clip.mp4``).
-    Links are followed, and each folder is searched once. A sub-folder that cannot be read
-    (``lost+found``) is skipped with a warning.
+    Links are followed, except to a folder above; each folder is searched once. A sub-folder that
+    cannot be read (``lost+found``) is skipped with a warning.
 
     Args:
         folder: where to search.
@@ -62,7 +63,7 @@ def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -
     """
     endings = tuple('.' + name.lower().lstrip('.') for name in extensions)
     found: list[str] = []
-    visited = set()
+    visited = set(map(str, Path(folder).resolve().parents))  # links back to them are loops
 
     def skip(error: OSError) -> None:
         if error.filename == folder:

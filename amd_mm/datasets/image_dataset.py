@@ -1,9 +1,9 @@
 """Images in class folders, in a list file, or in a folder without labels."""
 
 import logging
-import os
 import os.path as osp
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from amd_mm.registry import DATASETS
@@ -68,10 +68,11 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         """Name and label of the images below the folder. Hidden folders are not classes."""
         if not self.with_label:
             return [(name, {}) for name in find_files(self.img_prefix, self.extensions)]
+        above = Path(self.img_prefix).resolve()
         folders = sorted(
-            entry.name
-            for entry in os.scandir(self.img_prefix)
-            if entry.is_dir() and entry.name[0] != '.'
+            path.name
+            for path in Path(self.img_prefix).iterdir()
+            if osp.isdir(path) and path.name[0] != '.' and not above.is_relative_to(path.resolve())
         )
         classes = self.CLASSES or tuple(folders)
         # The names of classes need not be those of their folders; then the order counts.

@@ -4,11 +4,12 @@ import shutil
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from amd_mm.datasets import SampleKey, UnreadableVideoError
 from amd_mm.errors import VideoError
-from amd_mm.registry import DATASETS
+from amd_mm.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import default_collate
 from mmpretrain.datasets import CustomDataset
 
@@ -57,10 +58,13 @@ def test_folders_that_are_not_classes(folder, tmp_path):
     (copied / '.ipynb_checkpoints').mkdir()
     cv2.imwrite(str(copied / '.ipynb_checkpoints' / 'x.png'), np.zeros((8, 8, 3), np.uint8))
     (copied / 'bee' / 'up').symlink_to(copied)
+    (copied / 'bee' / 'round').symlink_to('round')
+    (copied / 'again').symlink_to(copied)
+    (copied / 'circle').symlink_to('circle')
     dataset = build(copied)
     assert dataset.CLASSES == ('ant', 'bee', 'cat')
-    labels = dataset.get_gt_labels().tolist()
-    assert labels[:6] + labels[-6:] == [0] * 6 + [2] * 6
+    assert dataset.get_gt_labels().tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert len(build(copied, with_label=False)) == 18
     shutil.rmtree(copied / 'ant')
     (copied / 'bee' / 'up').unlink()
     assert (
@@ -107,6 +111,65 @@ def test_a_part_of_the_labels(folder, tmp_path):
         build(folder, with_label=False, label_fraction=0.5)
     with pytest.raises(ValueError, match='not both'):
         build(folder, samples_per_class=2, label_fraction=0.5)
+
+
+SHADES = np.stack(np.mgrid[0:240:6, 0:240:4], -1)  # (40, 60, 2), smooth
+RGB = np.dstack([SHADES, SHADES.sum(-1) // 2]).astype(np.uint8)
+
+
+def as_pillow(mode, **options):
+    def write(path):
+        image = PIL.Image.fromarray(RGB)
+        image = image.quantize(255) if mode == 'P' else image.convert(mode)
+        image.save(path, **options)
+
+    return write
+
+
+def as_opencv(scale, dtype):
+    return lambda path: cv2.imwrite(str(path), RGB[..., ::-1].astype(dtype) * scale)
+
+
+def half_of(path):
+    cv2.imwrite(str(path), RGB)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+TURNED = PIL.Image.Exif()
+TURNED[0x112] = 6  # to be shown a quarter turn clockwise
+
+
+@pytest.mark.parametrize(
+    'name, write, expected',
+    [
+        ('cmyk.jpg', as_pillow('CMYK', quality=95), RGB),
+        ('grey.png', as_pillow('L'), RGB @ [0.299, 0.587, 0.114]),
+        ('palette.png', as_pillow('P'), RGB),
+        ('transparent_palette.png', as_pillow('P', transparency=7), RGB),
+        ('transparent.png', as_pillow('RGBA'), RGB),
+        ('turned.jpg', as_pillow('RGB', exif=TURNED, quality=95), np.rot90(RGB, -1)),
+        ('sixteen.png', as_opencv(257, np.uint16), RGB),  # as bright as with eight bits
+        ('sixteen.tif', as_opencv(257, np.uint16), RGB),
+        ('lossless.webp', as_pillow('RGB', lossless=True), RGB),
+        ('float.tif', as_opencv(1 / 255, np.float32), 'its pixels are float32'),
+        ('moving.gif', as_pillow('P'), 'save it as PNG'),
+        ('half.png', half_of, 'it is damaged'),
+        ('half.jpg', half_of, 'it is damaged'),
+        ('text.jpg', lambda path: path.write_text('text'), 'it is damaged'),
+    ],
+)
+def test_kinds_of_images(tmp_path, name, write, expected):
+    """Right colours and sizes, or a refusal that names the file and the reason."""
+    write(tmp_path / name)
+    load = TRANSFORMS.build(dict(type='amd_mm.LoadImage'))
+    if isinstance(expected, str):
+        with pytest.raises(UnreadableVideoError, match=f'{name}.*{expected}'):
+            load(dict(img_path=str(tmp_path / name)))
+        return
+    expected = np.broadcast_to(expected.reshape(*expected.shape[:2], -1), (*expected.shape[:2], 3))
+    loaded = load(dict(img_path=str(tmp_path / name)))['img'][..., ::-1]
+    assert loaded.dtype == np.uint8 and loaded.shape == expected.shape
+    assert abs(loaded - expected.astype(float)).mean() < 5
 
 
 @pytest.mark.parametrize('content', [b'', None])

@@ -148,11 +148,31 @@ class CheckedRawFrameDecode(RawFrameDecode):
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """MMCV's ``LoadImageFromFile``; raises UnreadableVideoError if the file cannot be read."""
+    """MMCV's ``LoadImageFromFile``; raises UnreadableVideoError if the file cannot be read.
+
+    Images of 16 bits per channel are scaled to 8. Transparency is dropped.
+    """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load ``img`` (H, W, C) from ``img_path``."""
         if 'img' in results:  # MMPretrain's inferencers load the image themselves
             return results
-        with unreadable_on_error(results['img_path'], 'loading the image'):
-            return super().transform(results)
+        path = results['img_path']
+        with unreadable_on_error(path, 'loading the image'):
+            if path.lower().endswith(('.tif', '.tiff')):
+                _check_depth(path)
+            try:
+                return super().transform(results)
+            except AssertionError:
+                raise UnreadableVideoError(
+                    path,
+                    f'{self.imdecode_backend} cannot decode it: it is damaged, or of a kind that '
+                    'is not supported (GIF): save it as PNG',
+                ) from None
+
+
+def _check_depth(path: str) -> None:
+    """OpenCV converts floats without knowing their range."""
+    image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    if image is not None and image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableVideoError(path, f'its pixels are {image.dtype}: save it with 8 or 16 bits')
