@@ -12,7 +12,7 @@ from mmpretrain.datasets import CustomDataset
 
 from ..errors import VideoError
 from .files import IMAGE_EXTENSIONS, find_files
-from .list_files import read_list_file
+from .list_files import find_named, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
 from .subset import class_balanced_subset, describe_subset
 
@@ -57,7 +57,8 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
 
     def _read_list(self) -> list[tuple[str, dict]]:
         """Name and label of the images in the list."""
-        entries = read_list_file(self.ann_file, num_classes=len(self.CLASSES or ()) or None)
+        classes = self.CLASSES or ()
+        entries = read_list_file(self.ann_file, num_classes=len(classes) or None, classes=classes)
         if not self.with_label:
             return [(entry.name, {}) for entry in entries]
         if not entries[0].labels:
@@ -97,7 +98,7 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         """``img_path`` and, with labels, ``gt_label``."""
         samples = self._read_list() if self.ann_file else self._find_images()
         images = [
-            dict(img_path=osp.join(self.img_prefix, name), **label) for name, label in samples
+            dict(img_path=find_named(self.img_prefix, name), **label) for name, label in samples
         ]
         if not images:
             where = ' in sub-folders, one for each class' * self.with_label

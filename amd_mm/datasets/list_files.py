@@ -2,14 +2,20 @@
 
 A line of a video list is ``name label``, of a raw-frame list ``folder total_frames label`` or
 ``folder offset total_frames label``. Either all lines have labels or none. Numbers are read from
-the end of the line, so names may contain spaces and the delimiter. Empty lines are skipped. There
-are no comments, because some names of HMDB51 begin with ``#``.
+the end of the line, so names may contain spaces and the delimiter. Where the names of the classes
+are known, a label may also be one of them. Empty lines are skipped. There are no comments, because
+some names of HMDB51 begin with ``#``.
 """
 
+import logging
+import os.path as osp
 import re
+import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmengine.fileio import exists
+from mmengine.logging import print_log
 
 from ..errors import VideoError
 from .files import IMAGE_EXTENSIONS, read_lines
@@ -44,6 +50,7 @@ def read_list_file(
     num_counts: int = 0,
     multi_class: bool = False,
     num_classes: int | None = None,
+    classes: Sequence[str] = (),
 ) -> list[ListEntry]:
     """Read and check a list file (UTF-8).
 
@@ -54,9 +61,10 @@ def read_list_file(
             total frames) for raw frames.
         multi_class: each line has one or more labels.
         num_classes: if given, labels must be smaller.
+        classes: names of the classes in the order of their numbers; labels may be names, too.
 
     Returns:
-        At least one entry, in the file's order.
+        At least one entry, in the file's order. A warning tells of samples that are there twice.
 
     Raises:
         VideoError: the file is missing, empty or not UTF-8, or a line is wrong; the message names
@@ -71,10 +79,12 @@ def read_list_file(
             f"{problem}. Give a text file with one sample per line, such as 'clip.mp4 3', or use "
             'VideoFolderDataset, which needs no list'
         )
+    numbers = {name: number for number, name in enumerate(classes)}
     entries = []
     for number, line in read_lines(path):
         try:
-            name, counts, labels = parse_line(line, delimiter, num_counts, multi_class)
+            numbered = _number_classes(line, delimiter, numbers) if numbers else line
+            name, counts, labels = parse_line(numbered, delimiter, num_counts, multi_class)
             _check_labels(labels, multi_class, num_classes)
         except ValueError as error:
             raise VideoError(f'{path}, line {number}: {error}\n    {line}') from None
@@ -91,7 +101,55 @@ def read_list_file(
             'has one. Label all lines or none; if a name ends in a number, use another '
             f'delimiter\n    {odd.line}'
         )
+    _warn_of_duplicates(path, entries)
     return entries
+
+
+def _warn_of_duplicates(path: str, entries: list[ListEntry]) -> None:
+    first: dict[tuple, ListEntry] = {}
+    twice = [one for one in entries if first.setdefault((one.name, one.counts), one) is not one]
+    if twice:
+        one = twice[0]
+        former = first[one.name, one.counts]
+        label = '' if one.labels == former.labels else ', with another label'
+        print_log(
+            f'{path}: {len(twice)} of {len(entries)} lines name a sample again, as line '
+            f'{one.line_number} that of line {former.line_number}{label}',
+            'current',
+            logging.WARNING,
+        )
+
+
+def _number_classes(line: str, delimiter: str, numbers: dict[str, int]) -> str:
+    """Replace names of classes at the end of a line by their numbers."""
+    separator = r'\s+' if delimiter == ' ' else re.escape(delimiter)
+    found: list[str] = []
+    while True:
+        # The longest name counts: names of classes may have spaces, too.
+        ends = re.finditer(separator, line)
+        end = next((one for one in ends if line[one.end() :].strip() in numbers), None)
+        if end is None:
+            return delimiter.join([line, *found])
+        found.insert(0, str(numbers[line[end.end() :].strip()]))
+        line = line[: end.start()]
+
+
+def find_named(folder: str, name: str) -> str:
+    """The path of a file that a list names.
+
+    A name that was written on another system is found, too: with backslashes between folders
+    (Windows) or with its accents as characters of their own (macOS).
+
+    Args:
+        folder: where relative names start.
+        name: relative or absolute.
+    """
+    path = osp.join(folder, name)
+    if (name.isascii() and '\\' not in name) or osp.exists(path):
+        return path
+    plain = name.replace('\\', '/')
+    others = [osp.join(folder, unicodedata.normalize(form, plain)) for form in ('NFC', 'NFD')]
+    return next(filter(osp.exists, others), path)
 
 
 def parse_line(
@@ -130,7 +188,7 @@ def parse_line(
         kind = 'a list of integers' if multi_class else 'an integer label'
         raise ValueError(
             f'after the name {misread[1]!r}, {found!r} is not {kind}; fields are separated by '
-            f'{delimiter!r}'
+            f'{delimiter!r}, and names of classes need `classes` of the data set'
         )
     return name, tuple(counts), tuple(labels)
 
@@ -147,4 +205,7 @@ def _check_labels(labels: tuple[int, ...], multi_class: bool, num_classes: int |
         if label < lowest:
             raise ValueError(f'the label {label} is negative')
         if num_classes is not None and label >= num_classes:
-            raise ValueError(f'the label {label} is not below num_classes={num_classes}')
+            raise ValueError(
+                f'the label {label} is not below num_classes={num_classes}; labels count from 0, '
+                'so subtract 1 if yours count from 1'
+            )

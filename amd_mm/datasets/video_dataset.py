@@ -10,8 +10,8 @@ from mmaction.datasets.base import BaseActionDataset
 from mmengine.logging import print_log
 
 from ..errors import VideoError
-from .files import check_frame_names, find_files
-from .list_files import ListEntry, read_list_file
+from .files import check_frame_names, find_files, read_lines
+from .list_files import ListEntry, find_named, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
 from .segments import SEGMENT_CACHE, cut_into_segments
 from .subset import class_balanced_subset, describe_subset
@@ -30,7 +30,9 @@ class _ListDataset(ReplaceUnreadableMixin):
         samples_per_class: maximum samples per class, instead of ``label_fraction``.
         subset_seed: another seed chooses other samples.
         multi_class: a line has one or more labels; needs ``num_classes``.
-        num_classes: if given, labels must be smaller.
+        num_classes: if given, labels must be smaller; by default the number of ``classes``.
+        classes: names of the classes in the order of their labels, or a text file with one a line.
+            Labels in the list may then be names, and checkpoints keep the names.
         **host: other arguments of MMAction2's dataset, which rejects unknown names.
 
     Raises:
@@ -48,8 +50,14 @@ class _ListDataset(ReplaceUnreadableMixin):
         subset_seed: int = 0,
         multi_class: bool = False,
         num_classes: int | None = None,
+        classes: Sequence[str] | str = (),
         **host: Any,
     ) -> None:
+        if isinstance(classes, str):
+            classes = [line for _, line in read_lines(osp.join(host.get('data_root', ''), classes))]
+        if classes:
+            host['metainfo'] = dict(host.get('metainfo') or {}, classes=tuple(classes))
+            num_classes = len(classes) if num_classes is None else num_classes
         self.list_delimiter = delimiter
         self.subset = None
         if label_fraction is not None or samples_per_class is not None:
@@ -67,7 +75,12 @@ class _ListDataset(ReplaceUnreadableMixin):
 
     def _read_entries(self, num_counts: int = 0) -> list[ListEntry]:
         entries = read_list_file(
-            self.ann_file, self.list_delimiter, num_counts, self.multi_class, self.num_classes
+            self.ann_file,
+            self.list_delimiter,
+            num_counts,
+            self.multi_class,
+            self.num_classes,
+            self.metainfo.get('classes', ()),
         )
         if self.subset is None:
             return entries
@@ -87,7 +100,7 @@ class _ListDataset(ReplaceUnreadableMixin):
         return entry.labels[0] if entry.labels else -1
 
     def _path(self, kind: str, name: str) -> str:
-        return osp.join(self.data_prefix.get(kind) or '', name)
+        return find_named(self.data_prefix.get(kind) or '', name)
 
 
 @DATASETS.register_module()

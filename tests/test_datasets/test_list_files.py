@@ -4,7 +4,7 @@ import string
 
 import pytest
 from amd_mm.datasets import read_list_file
-from amd_mm.datasets.list_files import parse_line
+from amd_mm.datasets.list_files import find_named, parse_line
 from amd_mm.errors import VideoError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +54,8 @@ def test_lines(tmp_path, line, options, expected):
     ('a.avi 5 120 3\n', dict(num_counts=1), ["'a.avi'"]),
     ('a.mp4 1\nb.mp4\n', {}, ['line 2', 'no label', 'line 1']),
     ('a.mp4 1\nb.mp4 -2\n', {}, ['line 2', '-2 is negative']),
-    ('a.mp4 5\n', dict(num_classes=5), ['line 1', 'num_classes=5']),
+    ('a.mp4 1\nb.mp4 5\n', dict(num_classes=5), ['line 2', 'num_classes=5', 'count from 1']),
+    ('a.mp4 walking\n', {}, ["'walking'", '`classes`']),
     ('a.mp4\n', dict(multi_class=True, num_classes=5), ['line 1', 'multi']),
     ('a.mp4 -1\n', dict(multi_class=True, num_classes=5), ['negative']),
     ('d 5 1\ndir x\n', dict(num_counts=1), ['line 2', 'dir x', 'found 0']),
@@ -90,6 +91,49 @@ def test_encodings(tmp_path):
     first, second = read_list_file(path)
     assert (first.name, first.line_number) == ('ä 1.mp4', 1)
     assert (second.labels, second.line_number, second.line) == ((2,), 3, 'b.mp4 2')
+
+
+@pytest.mark.parametrize('line, options, expected', [
+    ('a.mp4 dog', {}, ('a.mp4', (), (1, ))),
+    ('walking dog.mp4\twalking the dog', {}, ('walking dog.mp4', (), (2, ))),
+    ('a.mp4 0', {}, ('a.mp4', (), (0, ))),
+    ('a, b.mp4,walking the dog', dict(delimiter=','), ('a, b.mp4', (), (2, ))),
+    ('my dir 163 cat', dict(num_counts=1), ('my dir', (163, ), (0, ))),
+    ('a.mp4 walking the dog cat dog', dict(multi_class=True, num_classes=3),
+     ('a.mp4', (), (2, 0, 1))),
+])  # yapf: disable
+def test_names_of_classes(tmp_path, line, options, expected):
+    classes = ('cat', 'dog', 'walking the dog')
+    assert read(tmp_path, line, classes=classes, **options) == [expected]
+    with pytest.raises(VideoError, match='line 1.*walking the dig'):
+        read(tmp_path, 'a.mp4 walking the dig', classes=classes)
+
+
+def test_samples_that_are_there_twice(tmp_path, capsys):
+    assert len(read(tmp_path, 'a.mp4 1\nb.mp4 0\na.mp4 1\n')) == 3
+    assert '1 of 3 lines name a sample again, as line 3 that of line 1\n' in capsys.readouterr().out
+    read(tmp_path, 'a.mp4 1\na.mp4 0\n')
+    assert 'line 1, with another label' in capsys.readouterr().out
+    read(tmp_path, 'd 0 8 1\nd 8 8 1\n', num_counts=2)  # parts of one folder
+    assert 'again' not in capsys.readouterr().out
+
+
+def test_names_from_other_systems(tmp_path):
+    names = ('caf\u00e9.mp4', 'e\u0301.mp4', 'a b/c.mp4', '100%:x.mp4', "-it's.mp4", 'back\\x.mp4')
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folder = str(tmp_path)
+    for name in names:
+        assert find_named(folder, name) == f'{folder}/{name}'
+        assert find_named('elsewhere', f'{folder}/{name}') == f'{folder}/{name}'
+    for listed, name in (
+        ('cafe\u0301.mp4', names[0]),
+        ('\u00e9.mp4', names[1]),
+        ('a b\\c.mp4', names[2]),
+        ('gone\\c.mp4', 'gone\\c.mp4'),
+    ):
+        assert find_named(folder, listed) == f'{folder}/{name}'
 
 
 WORDS = st.text(string.ascii_letters + string.digits + '_-/#.', min_size=1)

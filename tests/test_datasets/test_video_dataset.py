@@ -119,6 +119,20 @@ def test_labels_of_a_list(tmp_path):
         VideoListDataset(write_list(tmp_path, ['a.mp4,9']), **options)
 
 
+def test_names_of_classes(tmp_path):
+    (tmp_path / 'labels.txt').write_text('cat\nbig dog\n')
+    listed = write_list(tmp_path, ['a.mp4 big dog', 'b.mp4 0'])
+    options = dict(pipeline=NO_PIPELINE, data_root=str(tmp_path), classes='labels.txt')
+    dataset = VideoListDataset('list.txt', **options)
+    assert [dataset.get_data_info(i)['label'] for i in (0, 1)] == [1, 0]
+    assert dataset.metainfo['classes'] == ('cat', 'big dog')
+    same = VideoListDataset(listed, NO_PIPELINE, classes=['cat', 'big dog'])
+    assert same.get_data_info(0)['label'] == 1 and same.num_classes == 2
+    with pytest.raises(VideoError, match='line 1: the label 9 is not below num_classes=2'):
+        write_list(tmp_path, ['a.mp4 9'])
+        VideoListDataset('list.txt', **options)
+
+
 @pytest.fixture
 def frame_list(tmp_path):
     for clip, brightness in (('clip one', 0), ('clip 2', 100), ('c3', 200)):
