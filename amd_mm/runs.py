@@ -24,6 +24,7 @@ from amd_mm.datasets.inference import stride_of
 from amd_mm.datasets.list_files import read_list_file
 from amd_mm.engine.cfg_options import check_options
 from amd_mm.errors import ConfigError
+from amd_mm.models.teachers import teacher_configs
 from amd_mm.registry import MODELS
 from amd_mm.zoo import shipped
 from mmengine.config import Config
@@ -167,8 +168,8 @@ def _power_of_two(value: float) -> int:
 def use_device(cfg: Config, devices: int, precision: str, workers: int | None) -> None:
     """Set precision and the processes that load data."""
     cfg.optim_wrapper.precision = precision
-    if precision == 'fp32' and 'teacher' in cfg.model:
-        cfg.model.teacher.dtype = 'float32'
+    for teacher in teacher_configs(cfg.model) if precision == 'fp32' else ():
+        teacher['dtype'] = 'float32'
     cores = (os.cpu_count() or 1) // devices
     for part in ('train', 'val', 'test'):
         if loader := cfg.get(f'{part}_dataloader'):

@@ -71,7 +71,11 @@ def load_teacher(student: Config, source: list[str] | None, device: str) -> Enco
     if source and (len(source) > 1 or not teacher or find_source(source[0])[0] is not None):
         return load(source, device)
     if not teacher.get('backbone'):
-        raise ConfigError(f'{student.filename} has no teacher: give --teacher CHECKPOINT')
+        several = teacher and 'type' not in teacher
+        known = 'several teachers: give --teacher CHECKPOINT CONFIG'
+        raise ConfigError(
+            f'{student.filename} has {known if several else "no teacher: give --teacher CHECKPOINT"}'
+        )
     checkpoint = source[0] if source else teacher.get('checkpoint')
     if not checkpoint:
         raise ConfigError(
@@ -128,7 +132,10 @@ def run(args: argparse.Namespace) -> None:
 
 def aligned_pairs(cfg: Config, source: list[str], teacher: Encoder) -> list[tuple[int, int]]:
     """The blocks that training aligned; none if it was with a deeper teacher, or not trained."""
-    pairs = [(one, other) for one, other in cfg.model.get('layer_pairs') or ()]
+    found = cfg.model.get('layer_pairs') or ()
+    if isinstance(found, dict):  # of several teachers
+        return []
+    pairs = [(one, other) for one, other in found]
     deeper = any(other > teacher.backbone.depth for _, other in pairs)
     return [] if deeper or source[0] == 'random' else pairs
 
