@@ -71,11 +71,8 @@ def load_teacher(student: Config, source: list[str] | None, device: str) -> Enco
     if source and (len(source) > 1 or not teacher or find_source(source[0])[0] is not None):
         return load(source, device)
     if not teacher.get('backbone'):
-        several = teacher and 'type' not in teacher
-        known = 'several teachers: give --teacher CHECKPOINT CONFIG'
-        raise ConfigError(
-            f'{student.filename} has {known if several else "no teacher: give --teacher CHECKPOINT"}'
-        )
+        number = 'several teachers' if teacher else 'no teacher'
+        raise ConfigError(f'{student.filename} has {number}: give --teacher CHECKPOINT CONFIG')
     checkpoint = source[0] if source else teacher.get('checkpoint')
     if not checkpoint:
         raise ConfigError(
