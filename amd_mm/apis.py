@@ -13,6 +13,7 @@ preprocessing.
 import copy
 import importlib
 import inspect
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -39,8 +40,10 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
 Source = str | os.PathLike | tuple[str | os.PathLike | Config, str | os.PathLike | None]
-"""A training folder, a checkpoint (file, Hugging Face folder, address, public name), or (config,
+"""A training folder, a model folder, a checkpoint (file, address, public name), or (config,
 checkpoint).
+
+A model folder is one of :meth:`amd_mm.Model.save`, or a VideoMAE of transformers.
 
 (config, None) gives random weights.
 """
@@ -112,7 +115,8 @@ def load_model(
         _initialise(model)
     model.cfg = copy.deepcopy(cfg)
     model.cfg.test_pipeline = find_pipeline(cfg, model.backbone)
-    model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
+    meta = content.get('meta') or {}
+    model.dataset_meta = meta.get('dataset_meta') or cfg.get('dataset_meta') or {}
     return model.to(choose_device(device)).eval()
 
 
@@ -184,8 +188,55 @@ def find_source(source: Source) -> tuple[Config | None, str | None]:
         checkpoint = str(best[-1] if best else path / Path(last.read_text().strip()).name)
     else:
         checkpoint = source
+    if (Path(source) / 'config.json').is_file():  # a model folder, ours or of transformers
+        ours = Path(source) / 'config.py'
+        return read_config(ours) if ours.is_file() else _read_hub_config(ours.parent), checkpoint
     found = find_config(checkpoint)
     return None if found is None else read_config(found), checkpoint
+
+
+def _read_hub_config(folder: Path) -> Config | None:
+    """The config of a VideoMAE of transformers; None for another model."""
+    path = folder / 'config.json'
+    notes = json.loads(path.read_text())
+    if notes.get('model_type') != 'videomae':
+        return None
+    width, classes = notes.get('hidden_size', 768), notes.get('id2label', {})
+    mean_pooling = 'VideoMAEForVideoClassification' in notes.get('architectures', [])
+    model: dict[str, Any] = dict(
+        type='mmaction.Recognizer3D',
+        backbone=dict(
+            type='amd_mm.VideoVisionTransformer',
+            img_size=notes.get('image_size', 224),
+            patch_size=notes.get('patch_size', 16),
+            in_channels=notes.get('num_channels', 3),
+            embed_dims=width,
+            depth=notes.get('num_hidden_layers', 12),
+            num_heads=notes.get('num_attention_heads', 12),
+            mlp_ratio=notes.get('intermediate_size', 3072) / width,
+            qkv_bias=notes.get('qv_bias', notes.get('qkv_bias', True)),
+            norm_cfg=dict(type='LN', eps=notes.get('layer_norm_eps', 1e-12)),
+            num_frames=notes.get('num_frames', 16),
+            tubelet_size=notes.get('tubelet_size', 2),
+            use_mean_pooling=mean_pooling,
+        ),
+    )
+    if mean_pooling:
+        model['cls_head'] = dict(
+            type='mmaction.TimeSformerHead', num_classes=len(classes), in_channels=width
+        )
+    pixels = folder / 'preprocessor_config.json'
+    found = json.loads(pixels.read_text()) if pixels.is_file() else {}
+    model['data_preprocessor'] = dict(
+        type='mmaction.ActionDataPreprocessor',
+        mean=[255 * one for one in found['image_mean']] if found else list(IMAGENET_MEAN),
+        std=[255 * one for one in found['image_std']] if found else list(IMAGENET_STD),
+        format_shape='NCTHW',
+    )
+    cfg = dict(model=model)
+    if mean_pooling:
+        cfg['dataset_meta'] = dict(classes=[classes[str(at)] for at in range(len(classes))])
+    return Config(cfg, filename=str(path))
 
 
 def find_config(checkpoint: str | os.PathLike) -> str | None:

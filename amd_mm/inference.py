@@ -8,7 +8,7 @@ model.predict('clip.mp4')         # [(class, probability), ...]
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,8 +50,8 @@ def load(
     """Load a trained model with its preprocessing.
 
     Args:
-        source: a training folder, a checkpoint, a model folder or (config, checkpoint), see
-            :data:`amd_mm.apis.Source`.
+        source: a training folder, a model folder, a checkpoint, a name of public weights or
+            (config, checkpoint), see :data:`amd_mm.apis.Source`.
         device: None is the accelerator if there is one.
         dtype: see :class:`Model`.
         frames: see :func:`amd_mm.apis.load_model`, for checkpoints without config.
@@ -216,6 +216,17 @@ class Model:
             times.append(clips.times)
         values = torch.cat(scores).numpy()
         return Timeline(np.concatenate(times), values, self._labels(labels, values.shape[1]))
+
+    def save(
+        self,
+        folder: str | os.PathLike,
+        licence: str | None = None,
+        lineage: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Write a model folder, see :func:`amd_mm.deployment.save_model_folder`."""
+        from amd_mm.deployment import save_model_folder
+
+        return save_model_folder(self.module, self.encoder, folder, licence, lineage)
 
     def windows(
         self, window: int | str | None = None, step: int | str | None = None

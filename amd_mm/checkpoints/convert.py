@@ -139,13 +139,6 @@ def _clean(state: dict[str, Tensor], spec: Format) -> tuple[dict[str, Tensor], d
             if (fields := match(other, name)) is not None:
                 spelled = usual.format(**fields)
         reasons = [why for template, why in spec.unused if match(template, spelled) is not None]
-        if any(match(template, spelled) is not None for template in spec.zero):
-            if torch.count_nonzero(tensor):
-                raise CheckpointError(
-                    f'{name} is not all zeros. VideoMAE has no such bias, so these weights do '
-                    'not fit it.'
-                )
-            reasons.append('all zeros, as VideoMAE has it')
         if reasons and spec.table and tensor.ndim == 3 and not grid_of_table(tensor, spec.table):
             raise CheckpointError(
                 f'{name} is not the fixed table that the programs of {spec.name!r} compute, so the '

@@ -241,7 +241,6 @@ class Format:
         unused: (template, reason): weights that are dropped when reading.
         unwritten: (template, reason): weights that are read, but that the programs of the format
             refuse; dropped when writing.
-        zero: Templates of weights that must be zero, because our models have no such weight.
         identity_norms: (template of a norm in the file, template of an unused norm of the same
             width), which the programs of the format load strictly: written as weight 1, bias 0.
         wrapper: Key under which the programs look for the weights in a torch file.
@@ -261,7 +260,6 @@ class Format:
     aliases: tuple[tuple[str, str], ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
     unwritten: tuple[tuple[str, str], ...] = ()
-    zero: tuple[str, ...] = ()
     identity_norms: tuple[tuple[str, str], ...] = ()
     wrapper: str | None = 'state_dict'
     table: str | None = None
@@ -285,8 +283,12 @@ _FORMATS = (
         unused=(
             ('videomae.embeddings.position_embeddings', 'the fixed sin-cos table'),
             ('position_embeddings', 'the fixed sin-cos table'),
+            # It adds one number to all logits of a query.
+            *(
+                (f'{stack}{_HF_ATTENTION}key.bias', 'softmax cancels it, whatever its value')
+                for stack in _HF_STACKS
+            ),
         ),
-        zero=tuple(f'{stack}{_HF_ATTENTION}key.bias' for stack in _HF_STACKS),
         wrapper=None,
         table='sincos_1d',
     ),

@@ -227,8 +227,8 @@ def test_hugging_face_with_biases_of_linear_layers(hugging_face):
     ours, dropped = to_amd_mm(renamed | keys)
     assert_same(ours, to_amd_mm(hugging_face).state)
     assert set(dropped) == set(keys) and len(keys) == 6
-    with pytest.raises(CheckpointError, match='key.bias is not all'):
-        to_amd_mm(renamed | {name: one + 0.1 for name, one in keys.items()})
+    of_any_value = {name: one + 0.1 for name, one in keys.items()}
+    assert_same(to_amd_mm(renamed | of_any_value).state, ours)
 
 
 def test_tables_of_mvd():
