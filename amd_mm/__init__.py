@@ -20,6 +20,7 @@ _MODULES = dict(
     list_configs='zoo',
     list_models='zoo',
     load='inference',
+    model_sizes='sizes',
 )
 
 __all__ = ['__version__', *_MODULES]

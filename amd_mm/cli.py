@@ -34,15 +34,29 @@ def print_configs(folder: str = '') -> None:
     print('\n'.join(amd_mm.list_configs(folder)))
 
 
-# Command -> function, or the name of one in amd_mm, which is imported when the command is used.
-COMMANDS: dict[str, str | Callable] = dict(
-    distill='distill', finetune='finetune', models=print_models, configs=print_configs
-)
-SUMMARIES = dict(
-    distill='train a small model on your own videos or images, with or without a teacher',
-    finetune='fine-tune a model on your own classes',
-    models='list the public weights that commands know by name',
-    configs='list the shipped configs',
+def print_sizes(
+    frames: int = 16, size: int = 224, latency: bool = False, device: str | None = None
+) -> None:
+    """Print parameters, FLOPs and latency of the encoders.
+
+    Args:
+        frames: Frames of a clip.
+        size: Height and width in pixels.
+        latency: Measure it, in seconds to minutes.
+        device: Where to measure; the GPU by default.
+    """
+    from .sizes import as_markdown, model_sizes
+
+    print(as_markdown(model_sizes(frames, size, latency, device)))
+
+
+# Command -> its function, or the name of one in amd_mm, imported when it is used; and a summary.
+COMMANDS: dict[str, tuple[str | Callable, str]] = dict(
+    distill=('distill', 'train a small model on your own videos or images'),
+    finetune=('finetune', 'fine-tune a model on your own classes'),
+    models=(print_models, 'list the public weights that commands know by name'),
+    configs=(print_configs, 'list the shipped configs'),
+    sizes=(print_sizes, 'print parameters, FLOPs and latency of the encoders'),
 )
 
 
@@ -87,12 +101,12 @@ def _type_of(annotation: Any) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command. Errors that the user can mend end in one sentence and exit status 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    listed = '\n'.join(f'  {name:<10}{text}' for name, text in SUMMARIES.items())
+    listed = '\n'.join(f'  {name:<10}{text}' for name, (_, text) in COMMANDS.items())
     if not argv or argv[0] not in COMMANDS:
         print(f'usage: amd-mm COMMAND [options], with --help for its options\n\n{listed}')
         sys.exit(0 if argv in ([], ['--help'], ['-h']) else 2)
     command, *rest = argv
-    named = COMMANDS[command]
+    named, _ = COMMANDS[command]
     function = getattr(amd_mm, named) if isinstance(named, str) else named
     values = vars(make_parser(command, function).parse_args(rest))
     traceback = values.pop('traceback')
