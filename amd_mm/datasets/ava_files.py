@@ -2,11 +2,12 @@
 
 A *frame* is a video and a timestamp, with the key ``'{video},{timestamp:04d}'``.
 
-- Annotations: one line per box and action, without a header::
+- Annotations: one line per box and action, with or without a header::
 
       video,timestamp,x1,y1,x2,y2,label,person
 
-  Corners are relative to the frame's width and height; labels are positive and in the label map.
+  Timestamps are whole seconds; corners are relative to the frame's width and height; labels are
+  positive and in the label map; the person may be missing.
 - Excluded frames: ``video,timestamp`` per line.
 - Label map (``.pbtxt``): each item has ``name: "..."`` before ``id: 1`` (or ``label_id: 1``).
 - Proposals: a pickle of frame key -> array (N, 5) of relative x1, y1, x2, y2 and the detector's
@@ -18,11 +19,11 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,58 +99,104 @@ def scan_annotations(path: str, num_classes: int | None = None) -> AVAAnnotation
         A summary with all wrong lines; its ``check()`` raises for them.
     """
     found = AVAAnnotations(path)
-    for number, line in read_lines(path):
+    for number, line in _lines_without_header(path):
         try:
-            video, timestamp, label = _parse_annotation(line, num_classes)
+            box = _parse_annotation(line, num_classes)
         except ValueError as error:
             found.problems.append(f'line {number}: {error}\n    {line}')
             continue
         found.lines += 1
-        found.timestamps.setdefault(video, set()).add(timestamp)
-        found.labels[label] += 1
+        found.timestamps.setdefault(box.video, set()).add(box.timestamp)
+        found.labels[box.label] += 1
     return found
+
+
+def plain_lines(path: str) -> Iterator[str]:
+    """The lines of an annotation file as MMAction2 reads them.
+
+    Without byte order mark, header and blank lines; times, labels and persons are integers (902
+    for 902.0, -1 for a missing person), and corners at most 1.
+
+    Raises:
+        VideoError: a line is wrong.
+    """
+    for number, line in _lines_without_header(path):
+        try:
+            yield ','.join(map(str, _parse_annotation(line, None)))
+        except ValueError as error:
+            raise VideoError(f'{path}, line {number}: {error}\n    {line}') from None
 
 
 @contextmanager
 def plain_copy(path: str) -> Iterator[str]:
-    """A copy of a text file for MMAction2's readers: no byte order mark and no blank lines."""
+    """A copy of an annotation file with :func:`plain_lines`."""
     with NamedTemporaryFile('w', encoding='utf-8', suffix='.csv') as file:
-        file.writelines(f'{line}\n' for _, line in read_lines(path))
+        file.writelines(f'{line}\n' for line in plain_lines(path))
         file.flush()
         yield file.name
 
 
-def _parse_annotation(line: str, num_classes: int | None) -> tuple[str, int, int]:
-    """Video, timestamp and label."""
-    fields = line.split(',')
-    if len(fields) != 8:
+def _lines_without_header(path: str) -> Iterator[tuple[int, str]]:
+    lines = read_lines(path)
+    for number, line in lines:
+        second = line.partition(',')[2].lower().lstrip(' "')
+        if not second.startswith(('time', 'second', 'frame', 'middle_frame')):
+            yield number, line
+        break
+    yield from lines
+
+
+class _Box(NamedTuple):
+    video: str
+    timestamp: int
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: int
+    person: int
+
+
+def _parse_annotation(line: str, num_classes: int | None) -> _Box:
+    video, *fields = (field.strip() for field in line.split(','))
+    if len(fields) == 6:
+        fields.append('')
+    if len(fields) != 7:
         raise ValueError(
-            f'{len(fields)} fields instead of 8: video, timestamp, x1, y1, x2, y2, label, person'
+            f'{1 + len(fields)} fields instead of 8: video, timestamp, x1, y1, x2, y2, label, '
+            'person'
         )
-    video, timestamp, *corners, label, person = fields
+    timestamp, *corners, label, person = fields
     if not any(corners):
         raise ValueError('it has no box; remove frames without boxes')
-    x1, y1, x2, y2 = (parse_number(float, *pair) for pair in zip(('x1', 'y1', 'x2', 'y2'), corners))
-    if not (0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1):
+    box = np.array([parse_number(*pair) for pair in zip(_Box._fields[2:6], corners)])
+    if box.min() < -OVERSHOOT or box.max() > 1 + OVERSHOOT or (box[:2] > box[2:]).any():
         raise ValueError(
             'the box is not 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1 (relative to width and '
             'height, not pixels)'
         )
-    parse_number(int, 'person', person)
-    number = parse_number(int, 'label', label)
+    number = parse_whole('label', label)
     if number < 1 or (num_classes is not None and number >= num_classes):
         below = '' if num_classes is None else f' and below num_classes={num_classes}'
         raise ValueError(f'the label must be at least 1{below} (0 is the background)')
-    return video, parse_number(int, 'timestamp', timestamp), number
+    who = parse_whole('person', person) if person else -1
+    return _Box(video, parse_whole('timestamp', timestamp), *box.clip(0, 1).tolist(), number, who)
 
 
-def parse_number(kind: type, name: str, text: str) -> Any:
-    """A finite number of a kind, int or float; a ValueError has its name."""
+def parse_whole(name: str, text: str) -> int:
+    """A whole number, also as pandas writes one beside missing values (902.0)."""
+    value = parse_number(name, text)
+    if value != int(value):
+        raise ValueError(f'{name} is not a whole number: {text}')
+    return int(value)
+
+
+def parse_number(name: str, text: str) -> float:
+    """A finite number; a ValueError has its name."""
     try:
-        value = kind(text)
+        value = float(text)
     except ValueError:
-        whole = 'whole ' if kind is int else ''
-        raise ValueError(f'{name} is not a {whole}number: {text!r}') from None
+        raise ValueError(f'{name} is not a number: {text!r}') from None
     if not np.isfinite(value):
         raise ValueError(f'{name} is not finite')
     return value
@@ -164,11 +211,14 @@ def read_exclusions(path: str | None) -> set[str]:
     if path is None:
         return set()
     excluded = set()
-    for number, line in read_lines(path):
+    for number, line in _lines_without_header(path):
         video, _, timestamp = line.partition(',')
-        if not timestamp.isdigit():
-            raise VideoError(f'{path}, line {number}: it is not `video,timestamp`:\n    {line}')
-        excluded.add(frame_key(video, timestamp))
+        try:
+            excluded.add(frame_key(video.strip(), parse_whole('timestamp', timestamp)))
+        except ValueError as error:
+            raise VideoError(
+                f'{path}, line {number}: it is not `video,timestamp` ({error}):\n    {line}'
+            ) from None
     return excluded
 
 
@@ -228,8 +278,16 @@ def read_proposals(path: str) -> dict[str, np.ndarray]:
         except ValueError as error:
             raise VideoError(f'{path}: frame {key!r}: {error}') from None
         if len(boxes):
-            proposals[str(key)] = boxes
+            proposals[_plain_key(str(key))] = boxes
     return proposals
+
+
+def _plain_key(key: str) -> str:
+    """``'a,902.0'`` and ``'a,902'`` -> ``'a,0902'``; other keys stay."""
+    video, _, timestamp = key.rpartition(',')
+    with suppress(ValueError):
+        return frame_key(video, parse_whole('timestamp', timestamp))
+    return key
 
 
 def check_proposals(boxes: np.ndarray) -> np.ndarray:

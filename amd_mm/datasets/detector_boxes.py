@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import VideoError
-from .ava_files import OVERSHOOT, check_proposals, frame_key, parse_number, wrong_lines
+from .ava_files import OVERSHOOT, check_proposals, frame_key, parse_number, parse_whole, wrong_lines
 from .video_reader import VIDEO_EXTENSIONS
 
 Size = tuple[float, float]
@@ -113,16 +113,11 @@ def _parse_box(
     stem, ending = os.path.splitext(video)
     if ending.lower() in VIDEO_EXTENSIONS:
         video = stem
-    time = parse_number(float, 'timestamp', row['timestamp'])
-    if time != int(time):
-        raise ValueError(f'timestamp is not a whole second: {time:g}')
-    values = [parse_number(float, name, row[name]) for name in COLUMNS[2:] if name in row]
+    time = parse_whole('timestamp', row['timestamp'])
+    values = [parse_number(name, row[name]) for name in COLUMNS[2:] if name in row]
     if 'width' in row:
-        size = (
-            parse_number(float, 'width', row['width']),
-            parse_number(float, 'height', row['height']),
-        )
-    return frame_key(video, int(time)), _proposal(values, size)
+        size = (parse_number('width', row['width']), parse_number('height', row['height']))
+    return frame_key(video, time), _proposal(values, size)
 
 
 def _proposal(values: Sequence[float], size: Size | None) -> np.ndarray:

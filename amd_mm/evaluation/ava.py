@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from amd_mm.datasets.ava_files import frame_key, read_exclusions, read_label_map, some_of
-from amd_mm.datasets.files import read_lines
+from amd_mm.datasets.ava_files import (
+    frame_key,
+    plain_lines,
+    read_exclusions,
+    read_label_map,
+    some_of,
+)
 from amd_mm.errors import VideoError
 from amd_mm.registry import METRICS
 from mmaction.evaluation import results2csv
@@ -77,7 +82,7 @@ class PerClassAVAMetric(AVAMetric):
             if unknown:
                 raise VideoError(f'custom_classes {some_of(unknown)} are not in {label_file}')
             self.names = {label: self.names[label] for label in custom_classes}
-        lines = [line for _, line in read_lines(ann_file)]
+        lines = list(plain_lines(ann_file))
         self._annotated_frames = {frame_key(*line.split(',', 2)[:2]) for line in lines}
         boxes, labels, _ = read_csv(lines, set(self.names))
         if not boxes:

@@ -216,7 +216,9 @@ def test_proposals(paths, log):
     edit_proposals(
         paths['proposal_file'], lambda old: {key.replace(',0', ','): v for key, v in old.items()}
     )
-    with pytest.raises(VideoError, match="'0,0901'.*'0,901'"):
+    assert str(infos(build(paths))) == str(infos(dataset))  # 901 is 0901
+    edit_proposals(paths['proposal_file'], lambda old: {f'v{key}': v for key, v in old.items()})
+    with pytest.raises(VideoError, match="'0,0901'.*'v0,0901'"):
         build(paths)
 
 

@@ -78,7 +78,7 @@ def test_boxes_without_confidence(tmp_path):
             'a,7,.1,.1,.5,.5,.9\na,7.5,.1,.1,.5,.5,.9\n',
             (),
             'boxes.csv: 1 of 2 lines are wrong:\n  line 2: timestamp is not a whole '
-            'second: 7.5\n    a,7.5',
+            'number: 7.5\n    a,7.5',
         ),
         ('a,7,64,24,320,120,.5\n', (), 'line 1: values from 0.5 to 320; corners are relative'),
         ('a,7,.1,.1,.5,.5,.5\n', ('--size', '200x200'), 'relative to the frame already'),
