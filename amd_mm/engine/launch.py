@@ -5,6 +5,7 @@ import difflib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -76,6 +77,9 @@ def load_config(args: argparse.Namespace) -> Config:
         for unit in ('max_epochs', 'max_iters'):
             if unit in former and cfg.train_cfg.get(unit, former[unit]) != former[unit]:
                 scale_schedule(cfg, cfg.train_cfg[unit] / former[unit], unit == 'max_epochs')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (cfg.get(loader) or {}).get('num_workers') == 0:  # torch refuses the others without
+            cfg[loader].update(persistent_workers=False, prefetch_factor=None)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     return cfg
 
@@ -259,9 +263,11 @@ def check_training(cfg: Config) -> None:
             _check_schedule(schedule, unit, key, last)
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
+        tempfile.TemporaryFile(dir=cfg.work_dir).close()
     except OSError as error:
         raise ConfigError(
-            f'cannot make the work folder {cfg.work_dir}: {error.strerror}. Use another --work-dir'
+            f'cannot write into the work folder {cfg.work_dir}: {error.strerror}. Use another '
+            '--work-dir'
         ) from error
 
 

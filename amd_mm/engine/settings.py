@@ -4,13 +4,15 @@ from typing import Any
 
 from amd_mm.errors import CheckpointError
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 # State of a schedule that changes while it runs.
 _PROGRESS = (
     *('base_values', 'last_step', 'verbose', 'best', 'cooldown_counter', 'num_bad_epochs'),
     *('min_values', 'rule_worse'),
 )
+# Those of a schedule by iteration that follow from the number of batches of an epoch.
+_LENGTHS = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones')
 _OPEN = 10**9  # MMEngine's default end of a schedule
 
 
@@ -88,6 +90,40 @@ def check_schedule(runner: Runner, checkpoint: dict) -> None:
             'others. Resume with the same param_scheduler and train_cfg as before, or start from '
             f'the weights: --cfg-options load_from={runner._load_from}, without --resume'
         )
+
+
+def follow_epoch_length(runner: Runner, checkpoint: dict) -> str | None:
+    """Fit a checkpoint to resume to epochs that now have another number of batches.
+
+    Another number of processes, another batch size or other data change that number. A schedule by
+    iteration continues at the same part of an epoch, with its learning rate, and ends with the run.
+
+    Args:
+        runner: The runner, before it takes over the checkpoint.
+        checkpoint: Changed in place.
+
+    Returns:
+        A sentence for the log, if the number of batches has changed.
+    """
+    count, hub = len(runner.train_dataloader), checkpoint.get('message_hub') or {}
+    former = (hub.get('runtime_info') or {}).get('batches_per_epoch', count)
+    groups = (checkpoint.get('optimizer') or {}).get('param_groups')
+    if former == count or not groups or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return None
+    for one, state in zip(schedule(runner), checkpoint.get('param_schedulers') or [], strict=True):
+        if not one.by_epoch:
+            done = round(state['_global_step'] * count / former)
+            state.update({key: getattr(one, key) for key in _LENGTHS if key in state})
+            state.update(
+                _global_step=done, last_step=max(min(done, state['end'] - 1) - state['begin'], -1)
+            )
+    epoch = checkpoint['meta']['epoch']
+    checkpoint['meta']['iter'] = epoch * count
+    return (
+        f'an epoch had {former} batches and has {count} now: epochs {epoch + 1} to '
+        f'{runner.max_epochs} follow, iterations are counted in new batches, and the schedule '
+        f'continues from the learning rate {max(group["lr"] for group in groups):.3e}'
+    )
 
 
 def schedule_end(runner: Runner) -> str | None:

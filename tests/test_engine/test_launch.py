@@ -9,6 +9,7 @@ from amd_mm.arguments import add_common_arguments
 from amd_mm.engine import launch
 from amd_mm.errors import CheckpointError, ConfigError
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 from tests import tiny
 from tests.test_configs.shrink import CONFIGS
@@ -33,6 +34,13 @@ def main_config(**options):
 )
 def test_other_overrides_pass(options):
     main_config(**options)
+
+
+def test_a_loader_without_processes():
+    cfg = main_config(**{'train_dataloader.num_workers': 0, 'train_dataloader.prefetch_factor': 4})
+    options = ('num_workers', 'persistent_workers', 'prefetch_factor')
+    DataLoader([], **{name: cfg.train_dataloader[name] for name in options})
+    assert main_config().train_dataloader.persistent_workers
 
 
 def test_amp():

@@ -6,13 +6,14 @@ import pytest
 from amd_mm.engine.settings import describe_optimizer, schedule_end
 from amd_mm.errors import CheckpointError
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from .toy import ToyData, toy_runner
 
 SCHEDULE = [dict(type='LinearLR', start_factor=0.1, end=1), dict(type='CosineAnnealingLR', begin=1)]
 
 
-def run(folder, epochs=2, lr=0.1, decay=0.05, batch=2, schedule=SCHEDULE, **changes):
+def run(folder, epochs=2, lr=0.1, decay=0.05, batch=2, schedule=SCHEDULE, hook=None, **changes):
     runner = toy_runner(
         folder,
         train_dataloader=dict(
@@ -24,7 +25,11 @@ def run(folder, epochs=2, lr=0.1, decay=0.05, batch=2, schedule=SCHEDULE, **chan
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=decay)),
         param_scheduler=schedule,
-        custom_hooks=[dict(type='amd_mm.RunSummaryHook'), dict(type='amd_mm.ResumeEpochHook')],
+        custom_hooks=[
+            dict(type='amd_mm.RunSummaryHook'),
+            dict(type='amd_mm.ResumeEpochHook'),
+            *([hook] if hook else []),
+        ],
         default_hooks=dict(checkpoint=dict(type='amd_mm.AtomicCheckpointHook', interval=1)),
         log_level='INFO',
         **changes,
@@ -99,3 +104,34 @@ def test_another_seed_would_read_other_data(former, tmp_path):
 def test_a_schedule_that_does_not_end_with_the_run(tmp_path, schedule, says):
     said = schedule_end(run(tmp_path, 1, schedule=schedule))
     assert said is None if says is None else says in said
+
+
+class Rates(Hook):
+    """The learning rate of each (epoch, iteration)."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append((runner.epoch, runner.iter, runner.optim_wrapper.get_lr()['lr'][0]))
+
+
+@pytest.mark.parametrize('before, now', [(2, 1), (1, 2), (1, 4)])
+def test_the_schedule_follows_another_number_of_batches(tmp_path, before, now):
+    """As if the run had had the batches of now from its start."""
+    parts = [dict(one, convert_to_iter_based=True) for one in SCHEDULE]
+    whole, rest = Rates(), Rates()
+    run(tmp_path / 'whole', 4, batch=now, schedule=parts, hook=whole)
+    run(tmp_path, 4, batch=before, schedule=parts)
+    former = str(tmp_path / 'epoch_2.pth')
+    log = run(
+        tmp_path / 'b', 4, batch=now, schedule=parts, hook=rest, resume=True, load_from=former
+    )
+    assert [one[:2] for one in rest.seen] == [one[:2] for one in whole.seen if one[0] >= 2]
+    rates, expected = (
+        [one[2] for one in seen] for seen in (rest.seen, whole.seen[-len(rest.seen) :])
+    )
+    assert rates == pytest.approx(expected, rel=0.1, abs=1e-4)
+    text = Path(log.log_dir, f'{log.timestamp}.log').read_text()
+    assert f'had {8 // before} batches and has {8 // now} now: epochs 3 to 4 follow' in text
+    assert 'in force' not in text and 'ends at' not in text

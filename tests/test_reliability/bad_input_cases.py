@@ -146,6 +146,7 @@ CHECKPOINTS = [
 ]
 PLACES = [
     Case('work-dir-not-writable', ['/proc/nothing', '--work-dir'], more=['--work-dir', '/proc/nothing']),
+    Case('work-dir-read-only', ['cannot write into the work folder /proc:', '--work-dir'], more=['--work-dir', '/proc']),
     Case('work-dir-is-a-file', [f'{P}/list.txt', '--work-dir'], more=['--work-dir', f'{P}/list.txt']),
     Case('launcher-by-hand', ['--launcher pytorch', 'dist_train.sh'], more=['--launcher', 'pytorch']),
     Case('slurm-by-hand', ['--launcher slurm', 'slurm_train.sh'], more=['--launcher', 'slurm']),

@@ -28,6 +28,8 @@ class RunSummaryHook(Hook):
         if runner._resume:
             settings.check_schedule(runner, checkpoint)
             self.asked = settings.in_force(runner)
+            if text := settings.follow_epoch_length(runner, checkpoint):
+                runner.logger.warning(text)
 
     def before_train(self, runner: Runner) -> None:
         """Log the summary and the warnings."""
@@ -46,6 +48,7 @@ class RunSummaryHook(Hook):
         batch = next(iter(lines.values()))
         former = runner.message_hub.get_info('clips_per_step', batch)  # of the checkpoint
         runner.message_hub.update_info('clips_per_step', batch)
+        runner.message_hub.update_info('batches_per_epoch', len(runner.train_dataloader))
         if former != batch:
             runner.logger.warning(
                 f'the checkpoint was trained with other clips per step: {former}; now {batch}'
