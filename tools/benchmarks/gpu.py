@@ -24,7 +24,7 @@ PRETRAIN = ROOT / 'configs' / 'amd' / 'pretrain'
 SMALL = PRETRAIN / 'amd_vit-small-p16_vit-large_32xb16v4-16x2x1-200e_sthv2.py'
 BASE = PRETRAIN / 'amd_vit-base-p16_vit-large_32xb16v4-16x2x1-200e_sthv2.py'
 TINY = ROOT / 'configs' / 'quickstart' / 'quickstart_amd_student.py'
-CORE = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmaction', 'mmpretrain', 'cv2')
+CORE = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmaction', 'mmpretrain', 'cv2')
 EXTRAS = ('pytest', 'hypothesis', 'av', 'matplotlib', 'sklearn')
 # What each alternative changes in the step of ViT-B from ViT-L.
 LEVERS = {

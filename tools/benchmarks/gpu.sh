@@ -3,7 +3,7 @@
 #   bash tools/benchmarks/gpu.sh --download [WHEELS]   before, with a network: fetch the packages
 #   bash tools/benchmarks/gpu.sh [--minutes 7] [--out FOLDER] [--only PART ...]
 #   bash tools/benchmarks/gpu.sh --rehearse            the same on CPUs, in tiny sizes
-# Needs PyTorch, NumPy, OpenCV, matplotlib and scikit-learn there; pytest for the first part. WHEELS
+# Needs PyTorch, torchvision, NumPy, OpenCV, matplotlib and scikit-learn there; pytest for the first part. WHEELS
 # (default: tools/benchmarks/wheels) holds the rest, for Python 3.12 on x86-64 or PY=3.11 and so on.
 set -euo pipefail
 
@@ -13,7 +13,7 @@ python=${PYTHON:-python3}
 wheels=${WHEELS:-$here/wheels}
 # Their versions are those of requirements/base.txt.
 names='mmengine|mmcv-lite|mmaction2|mmpretrain|av|addict|einops|importlib_metadata|lazy-importer|mat4py'
-names+='|model-index|modelindex|ordered-set|platformdirs|termcolor|yapf|zipp|rich|Markdown|click'
+names+='|model-index|modelindex|ordered-set|platformdirs|termcolor|yapf|zipp|rich|Markdown|click|safetensors'
 
 if [ "${1:-}" = --download ]; then
     wheels=${2:-$wheels}

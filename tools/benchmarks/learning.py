@@ -44,14 +44,19 @@ def train(work_dir: Path, videos: Path, args: argparse.Namespace) -> tuple[float
     command += ['--work-dir', str(work_dir), '--cfg-options']
     command += [f'{key}={value}' for key, value in options.items()]
     started = time.monotonic()
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    printed = work_dir.parent / 'printed.txt'
+    with printed.open('w') as file:
+        first = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     while first.poll() is None and not any(
         line['step'] >= steps // 3 for line in log_lines(work_dir)
     ):
         time.sleep(0.5)
     first.send_signal(signal.SIGTERM)
     if first.wait() != 128 + signal.SIGTERM:
-        sys.exit(f'learning.py: the first run ended with {first.returncode}, see {work_dir}')
+        sys.exit(
+            f'learning.py: the first run ended with {first.returncode}:\n'
+            f'{printed.read_text()[-2000:]}'
+        )
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     if again.returncode:
         sys.exit(f'learning.py: the resumed run failed:\n{again.stderr[-2000:]}')
