@@ -6,7 +6,7 @@ from .files import IMAGE_EXTENSIONS
 from .image_dataset import ImageDataset
 from .list_files import ListEntry, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
-from .samplers import EpochSeededSampler, SampleKey, seeded_randomness
+from .samplers import EpochSeededSampler, SampleKey, WeightedSampler, seeded_randomness
 from .segments import cut_into_segments
 from .subset import class_balanced_subset
 from .video_dataset import RawFrameListDataset, VideoFolderDataset, VideoListDataset, find_videos
@@ -35,6 +35,7 @@ __all__ = [
     'VideoFolderDataset',
     'VideoListDataset',
     'VideoReader',
+    'WeightedSampler',
     'available_backends',
     'class_balanced_subset',
     'cut_into_segments',

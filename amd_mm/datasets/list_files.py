@@ -61,7 +61,8 @@ def read_list_file(
             total frames) for raw frames.
         multi_class: each line has one or more labels.
         num_classes: if given, labels must be smaller.
-        classes: names of the classes in the order of their numbers; labels may be names, too.
+        classes: names of the classes in the order of their numbers; labels may be names, too,
+            except names that are integers.
 
     Returns:
         At least one entry, in the file's order. A warning tells of samples that are there twice.
@@ -79,7 +80,8 @@ def read_list_file(
             f"{problem}. Give a text file with one sample per line, such as 'clip.mp4 3', or use "
             'VideoFolderDataset, which needs no list'
         )
-    numbers = {name: number for number, name in enumerate(classes)}
+    # An integer is always a number, also where a class has that name.
+    numbers = {name: number for number, name in enumerate(classes) if not _is_integer(name)}
     entries = []
     for number, line in read_lines(path):
         try:

@@ -7,13 +7,16 @@ random number generators from them while it runs its pipeline.
 """
 
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from amd_mm.registry import DATA_SAMPLERS
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import ConcatDataset, DefaultSampler
+
+from ..errors import ConfigError
 
 
 class SampleKey(int):
@@ -108,9 +111,59 @@ class EpochSeededSampler(DefaultSampler):
     def __iter__(self) -> Iterator[SampleKey]:
         epoch, seed = self.epoch, self.seed
         while True:
-            for index in super().__iter__():
-                yield SampleKey(index, epoch, seed)
+            for index, position in self._samples():
+                yield SampleKey(index, epoch, seed, position)
             if not self.infinite:
                 return
             epoch += 1
             self.set_epoch(epoch)
+
+    def _samples(self) -> Iterator[tuple[int, int]]:
+        """Index and position of each sample of this epoch and process."""
+        return ((index, index) for index in super().__iter__())
+
+
+@DATA_SAMPLERS.register_module()
+class WeightedSampler(EpochSeededSampler):
+    """Draws from the data sets of MMEngine's ``ConcatDataset`` in given shares.
+
+    An epoch has as many samples as the data sets have together. Of each data set it has its share,
+    all different until each was there once; the randomness of a repetition is another one.
+
+    Args:
+        weights: one for each data set, in any unit: ``(3, 1)`` for three quarters and a quarter.
+        **other: of :class:`EpochSeededSampler`.
+
+    Raises:
+        ConfigError: the dataset has no parts, or the weights are not one positive number for each.
+    """
+
+    def __init__(self, dataset: ConcatDataset, weights: Sequence[float], **other: Any) -> None:
+        super().__init__(dataset, **other)
+        parts = len(getattr(dataset, 'datasets', ()))
+        if len(weights) != parts or min(weights) <= 0:
+            raise ConfigError(
+                f'weights={weights} of amd_mm.WeightedSampler must be a positive number for each '
+                f'of the {parts} data sets of mmengine.ConcatDataset'
+            )
+        self.weights = weights
+
+    def _samples(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed((self.seed + self.epoch) % 2**63)
+        sizes = np.diff(self.dataset.cumulative_sizes, prepend=0).tolist()
+        total = sum(sizes)
+        ends = np.rint(np.cumsum(self.weights) / sum(self.weights) * total).astype(int)
+        samples: list[tuple[int, int]] = []
+        for size, count, end in zip(
+            sizes, np.diff(ends, prepend=0).tolist(), self.dataset.cumulative_sizes
+        ):
+            order: list[int] = []
+            while len(order) < count:
+                order += torch.randperm(size, generator=generator).tolist()
+            indices = [end - size + one for one in order[:count]]
+            samples += [(one, one + place // size * total) for place, one in enumerate(indices)]
+        if self.shuffle:
+            samples = [samples[i] for i in torch.randperm(total, generator=generator).tolist()]
+        if self.round_up:
+            samples = (samples * (self.total_size // total + 1))[: self.total_size]
+        return iter(samples[self.rank : self.total_size : self.world_size])

@@ -105,6 +105,7 @@ def test_encodings(tmp_path):
 def test_names_of_classes(tmp_path, line, options, expected):
     classes = ('cat', 'dog', 'walking the dog')
     assert read(tmp_path, line, classes=classes, **options) == [expected]
+    assert read(tmp_path, 'a.mp4 1', classes=('2', '1', '0')) == [('a.mp4', (), (1,))]
     with pytest.raises(VideoError, match='line 1.*walking the dig'):
         read(tmp_path, 'a.mp4 walking the dig', classes=classes)
 

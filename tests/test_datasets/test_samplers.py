@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from amd_mm.datasets import EpochSeededSampler, SampleKey, seeded_randomness
+from amd_mm.datasets import EpochSeededSampler, SampleKey, WeightedSampler, seeded_randomness
+from amd_mm.errors import ConfigError
 from amd_mm.registry import DATASETS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,3 +166,41 @@ def test_concatenated_datasets(tiny_video_folder):
     first, again = (both[SampleKey(6, epoch=4, seed=1)] for _ in range(2))
     assert (first['data_samples'].sample_index, first['data_samples'].epoch) == (0, 4)
     assert torch.equal(first['inputs'], again['inputs'])
+
+
+def test_data_sets_in_shares(monkeypatch):
+    """An epoch has each data set's share, in other orders, and equal parts for all processes."""
+    data = torch.utils.data.ConcatDataset([Draws(), Draws(), Draws()])  # as MMEngine's
+    sampler = WeightedSampler(data, weights=(1, 2, 8), seed=3)
+    epochs = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        assert len(keys) == len(sampler) == 33
+        assert np.bincount(np.array(keys) // 11).tolist() == [3, 6, 24]
+        # Each sample of the last data set twice before one of them a third time.
+        assert sorted(np.bincount(np.array([key - 22 for key in keys if key >= 22]))) == (
+            [2] * 9 + [3] * 2
+        )
+        assert len({key.position for key in keys}) == 33
+        # Repetitions are other crops of the same sample.
+        draws = [data[key] for key in keys]
+        assert len({one[2:] for one in draws}) == 33
+        assert [one[0] for one in draws] == [key % 11 for key in keys]
+        epochs.append(keys)
+        parts = []
+        for rank in range(2):
+            monkeypatch.setattr(
+                'mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, 2)
+            )
+            part = WeightedSampler(data, weights=(1, 2, 8), seed=3)
+            part.set_epoch(epoch)
+            parts.append(list(part))
+        assert [len(part) for part in parts] == [17, 17]
+        together = [key for pair in zip(*parts) for key in pair]
+        assert together[:33] == keys and together[33] == keys[0]
+        monkeypatch.undo()
+    assert epochs[0] != epochs[1]
+    for wrong, weights in ((data, (1, 2)), (data, (1, 0, 1)), (Draws(), (1,))):
+        with pytest.raises(ConfigError, match='must be a positive number for each'):
+            WeightedSampler(wrong, weights=weights)
