@@ -165,6 +165,7 @@ def distill(
         found = find_source(teacher)
         source = (read_config(teacher_config), found[1]) if teacher_config else found
         choices['teacher'] = f'{teacher}: {_use_teacher(cfg, source, kind, tokens)}'
+        cfg.lineage = dict(Teacher=Path(teacher).name, licence=runs.licence_of(teacher, source[0]))
         stride = stride or (stride_of(source[0], None) if source[0] else None)
     choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
     choices['input'] = runs.use_clips(cfg, stride)
@@ -351,7 +352,7 @@ def _finish(folder: Path) -> Path:
     from amd_mm.visualization.reconstruction import borrowed_note, draw_reconstruction, reconstruct
 
     draw_training_curves({folder.name: str(folder)}, folder / 'curves.png')
-    written = ['curves.png']
+    written = [str(folder / 'curves.png')]
     cfg, checkpoint = find_source(folder)
     assert cfg is not None
     if cfg.model.get('decoder'):
@@ -366,8 +367,8 @@ def _finish(folder: Path) -> Path:
         names = [Path(file).name for file in files]
         note, patch = borrowed_note(model), model.backbone.patch_shape
         draw_reconstruction(result, patch, folder / 'reconstruction.png', names, note)
-        written.append('reconstruction.png')
-    print(f'Wrote {checkpoint}, {", ".join(str(folder / name) for name in written)}')
+        written.append(str(folder / 'reconstruction.png'))
+    print('\n  '.join(['Wrote', str(checkpoint), runs.save_model(folder), *written]))
     print(
         'Next:\n'
         f"  python -c \"import amd_mm; print(amd_mm.load('{folder}').features('VIDEO').shape)\"\n"

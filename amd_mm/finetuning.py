@@ -105,6 +105,7 @@ def finetune(
     source = find_source(model)
     tokens = {key: value for key, value in given.items() if value}
     choices['model'] = f'{model}: {_use_model(cfg, source, kind, tokens)}'
+    cfg.lineage = dict(licence=runs.licence_of(model, source[0]))
     choices['input'] = runs.use_clips(cfg, stride or (source[0] and stride_of(source[0], None)))
     _use_classes(cfg, kind, Path(data).absolute(), labels)
     directions = [name for name in labels if _DIRECTIONS.search(name)]
@@ -237,6 +238,7 @@ def _finish(folder: Path) -> Path:
     from amd_mm.visualization.plots import draw_training_curves
 
     draw_training_curves({folder.name: str(folder)}, folder / 'curves.png')
-    print(f'Wrote {find_source(folder)[1]}, {folder / "curves.png"}')
+    written = [str(find_source(folder)[1]), runs.save_model(folder), str(folder / 'curves.png')]
+    print('\n  '.join(['Wrote', *written]))
     print(f"Next:\n  python -c \"import amd_mm; print(amd_mm.load('{folder}').predict('FILE'))\"")
     return folder

@@ -9,6 +9,8 @@ import json
 import logging
 import math
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from amd_mm.engine.cfg_options import check_options
 from amd_mm.errors import ConfigError
 from amd_mm.models.teachers import teacher_configs
 from amd_mm.registry import MODELS
-from amd_mm.zoo import shipped
+from amd_mm.zoo import find, shipped
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -285,6 +287,26 @@ def start(cfg: Config, name: str, choices: dict[str, str], devices: int, dry_run
     print('\n'.join(f'{key:<{width}}  {text}' for key, text in choices.items()), flush=True)
     if not dry_run:
         train(config, devices)
+
+
+def licence_of(name: str, cfg: Config | None) -> str | None:
+    """The licence of a model: of public weights, or as the config of a run notes it."""
+    known = find(name)
+    if known:
+        return known.licence.lower() if re.fullmatch(r'[\w.-]+', known.licence) else None
+    return ((cfg or {}).get('lineage') or {}).get('licence')
+
+
+def save_model(folder: Path) -> str:
+    """Write the trained model as a model folder into ``model``; a line for the user."""
+    import amd_mm
+
+    model = amd_mm.load(folder, 'cpu')
+    notes = dict(model.cfg.get('lineage') or {})
+    shutil.rmtree(folder / 'model', ignore_errors=True)
+    reader = model.save(folder / 'model', notes.pop('licence', None), notes)
+    others = '' if reader == 'amd_mm' else f' and {reader}'
+    return f'{folder / "model"} (the model alone, which amd_mm.load{others} reads)'
 
 
 def train(config: Path, devices: int, *more: str, quiet: bool = False) -> None:

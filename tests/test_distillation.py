@@ -128,6 +128,13 @@ def test_numbers_follow_the_data(data, tmp_path):
     assert full == published
 
 
+def test_the_licence_goes_from_the_teacher_to_its_students():
+    assert runs.licence_of('videomae-base', None) == 'cc-by-nc-4.0'
+    assert runs.licence_of('mae-base-mmpretrain', None) == 'apache-2.0'
+    assert runs.licence_of('runs/mine', Config(dict(lineage=dict(licence='mit')))) == 'mit'
+    assert runs.licence_of('runs/mine', Config()) is None
+
+
 def test_a_list_file_and_options(data, tmp_path):
     names = sorted(path.name for path in data['image'].iterdir())[:5]
     listed = data['image'] / 'some.txt'
@@ -172,6 +179,10 @@ def test_the_run_is_that_of_the_config(data, teachers, tmp_path, capsys):
     for name in ('curves.png', 'reconstruction.png'):
         assert cv2.imread(str(out / name)).std() > 0
     assert load_model(out).backbone.embed_dims == 48
+    alone = amd_mm.load(out / 'model').module.backbone.state_dict()
+    trained = load_model(out).backbone.state_dict()
+    assert all(torch.equal(alone[name], trained[name]) for name in alone)
+    assert '| Teacher | video |' in (out / 'model/README.md').read_text()
     run_tool('train', str(out / 'distill.py'), '--work-dir', str(tmp_path / 'again'))
     assert losses_of(tmp_path / 'again') == losses_of(out) and len(losses_of(out)) == 6
     with pytest.raises(ConfigError, match='has a run: continue it with resume'):

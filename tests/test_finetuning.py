@@ -68,6 +68,8 @@ def test_a_classifier_with_names(videos, model, tmp_path, monkeypatch, capsys):
     found = amd_mm.load(tmp_path / 'run').predict(next(videos.rglob('*.mp4')), top_k=3)
     assert sorted(name for name, _ in found) == sorted(CLASSES)
     assert (tmp_path / 'run/labels.txt').read_text().splitlines() == sorted(CLASSES)
+    alone = amd_mm.load(tmp_path / 'run/model').predict(next(videos.rglob('*.mp4')), top_k=3)
+    assert alone == found
     with pytest.raises(ConfigError, match='has a run'):
         finetune(str(videos), str(model), str(tmp_path / 'run'))
 
