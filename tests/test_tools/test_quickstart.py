@@ -167,12 +167,19 @@ def test_time_left(tools: SimpleNamespace, tmp_path: Path) -> None:
     assert progress.work_left() == 60  # 40 in parallel, then 20
 
 
-def test_progress_of_a_training_log(tools: SimpleNamespace) -> None:
-    line = (
-        '11/20 19:41:02 - mmengine - INFO - Iter(train) [ 50/900]  lr: 1.5e-03  eta: 0:01:40  '
-        'time: 0.11  data_time: 0.01  loss: 0.4321  loss_rec: 0.4321\n'
-    )
-    assert tools.steps.TRAINING.search(line).groups() == ('50', '900', '0.4321')
+@pytest.mark.parametrize(
+    'line, output, expected',
+    [
+        ('Iter(train) [ 50/200]  lr: 1.5e-03 ', 'iter_200.pth', (0.25, '50/200, loss 0.4321')),
+        ('Epoch(train)  [3][10/20]  lr: 0.1 ', 'epoch_4.pth', (0.625, 'epoch 3/4, loss 0.4321')),
+    ],
+)
+def test_progress_of_a_training_log(
+    tools: SimpleNamespace, line: str, output: str, expected: tuple
+) -> None:
+    step = tools.steps.Step('training', [], Path(output))
+    line = f'11/20 19:41:02 - mmengine - INFO - {line} eta: 0:01:40  loss: 0.4321  loss_rec: 0.4\n'
+    assert step.trained(*tools.steps.TRAINING.search(line).groups()) == expected
 
 
 # ---------------------------------------------------------------- the whole chain

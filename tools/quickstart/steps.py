@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAINING = re.compile(r'Iter\(train\) *\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
+TRAINING = re.compile(r'\(train\) *(?:\[ *(\d+)\])?\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
 PER_CENT = re.compile(r'(\d+) %$')
 LINE_INTERVAL = 10  # seconds between lines of progress where lines cannot be overwritten
 
@@ -54,6 +54,14 @@ class Step:
     def log(self) -> Path:
         """The file with everything that the command prints."""
         return self.output.parent / 'quickstart.log'
+
+    def trained(self, epoch: str | None, done: str, of: str, loss: str) -> tuple[float, str]:
+        """The share of a training that is done, and a note, from a line of its log."""
+        share, note = int(done) / int(of), f'{done}/{of}'
+        if epoch:  # its steps are counted, and the output is the last epoch's checkpoint
+            last = int(self.output.stem.removeprefix('epoch_'))
+            share, note = (int(epoch) - 1 + share) / last, f'epoch {epoch}/{last}'
+        return share, f'{note}, loss {loss}'
 
 
 Chain = Sequence[Step]
@@ -177,9 +185,7 @@ class Runner:
                 log.write(line)
                 log.flush()
                 if found := TRAINING.search(line):
-                    iteration, last, loss = found.groups()
-                    share = int(iteration) / int(last)
-                    self.progress.update(step, share, f'{iteration}/{last}, loss {loss}')
+                    self.progress.update(step, *step.trained(*found.groups()))
                 elif found := PER_CENT.search(line):
                     self.progress.update(step, int(found[1]) / 100, line.strip())
         code = process.wait()
