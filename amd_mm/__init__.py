@@ -15,6 +15,7 @@ apply_import_fixes()
 _MODULES = dict(
     Model='inference',
     distill='distillation',
+    embed='evaluation.features',
     fetch='zoo',
     finetune='finetuning',
     list_configs='zoo',

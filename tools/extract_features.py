@@ -17,6 +17,12 @@ Examples:
     # Ten clips along each video: arrays of shape (10, width)
     python tools/extract_features.py vit_s.pth videos/ --out clips/ --clips 10
 
+    # Windows of two seconds every half second, as action localisers read them, and their times
+    python tools/extract_features.py vit_s.pth videos/ --out windows/ --window 2s --step 0.5s
+
+    # One table of paths, times and features
+    python tools/extract_features.py vit_s.pth videos/ --out features.parquet
+
     # All tokens: arrays of shape (clips, 8, 14, 14, width)
     python tools/extract_features.py vit_s.pth talk.mp4 --out tokens/ --tokens
 
@@ -24,29 +30,24 @@ Examples:
 (clips, time, rows, columns, width). Features of a pre-trained model are taken after its final
 norm, those of a fine-tuned one after the norm before its classifier (with --tokens before that
 norm). DIR/features.json records the settings, DIR/unreadable.txt the videos that could not be
-read, with reasons. Run the same command again to continue after an interruption.
+read, with reasons. --shard 2/8 takes a part of the videos, so that several processes, each with its
+own GPU, fill one folder. Run the same command again to continue after an interruption.
 
 Exit code: 0; 1 if all videos are unreadable (with --strict: any); 2 if the call is wrong.
 """
 
 import argparse
 import os
-import os.path as osp
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
-from functools import partial
 
 import _venv  # noqa: F401, first: finds the packages
-import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
-import torch
-from amd_mm.apis import Encoder, find_source, load_encoder
-from amd_mm.datasets import BACKENDS, VIDEO_EXTENSIONS, find_videos, read_list_file
+from amd_mm import Model, embed  # first: its import-time fixes serve what follows
+from amd_mm.apis import load_encoder
+from amd_mm.datasets import BACKENDS
 from amd_mm.datasets.inference import ClipSampling, input_size, stride_of
 from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
-from amd_mm.evaluation.features import UNREADABLE, FeatureFolder, extract, file_names
-from mmengine.config import Config
+from amd_mm.inference import DTYPES
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('sources', nargs='+', metavar='[CONFIG] CHECKPOINT INPUT', help='see above')
-    add('--out', required=True, metavar='DIR')
+    add('--out', required=True, metavar='DIR', help='a folder, or a file .npz or .parquet')
     add('--clips', type=int, default=1, help='clips of a video, evenly spaced (1: its middle)')
     add('--tokens', action='store_true', help='keep every token, not the mean')
     add('--frames', type=int, help='frames of a clip (default: as in training, mostly 16)')
@@ -73,13 +74,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--device', help='default: the GPU if there is one')
     add(
         '--dtype',
-        choices=('float32', 'bfloat16', 'float16'),
+        choices=DTYPES,
         default='float32',
         help='of the network; float16 is also that of the files',
     )
     add('--backend', choices=list(BACKENDS), default='pyav')
     add('--data-root', default='', metavar='DIR', help='folder that names in a list start from')
     add('--delimiter', default=' ', help='between name and label in a list (white space)')
+    add('--window', help='windows along each video: frames (64) or seconds (2.5s)')
+    add('--step', help='from one window to the next (default: the length of a window)')
+    add('--shard', default='1/1', metavar='2/8', help='the second of eight parts of the videos')
     add('--strict', action='store_true', help='exit with 1 if any video is unreadable')
     args = parser.parse_args(argv)
     if not 2 <= len(args.sources) <= 3:
@@ -91,25 +95,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def find_input(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Paths of the videos of a folder, of a list or of one video, and their names below DIR."""
-    if osp.isdir(args.input):
-        names = find_videos(args.input)
-        return [osp.join(args.input, name) for name in names], names
-    if osp.splitext(args.input)[1].lower() in VIDEO_EXTENSIONS:
-        if not osp.isfile(args.input):
-            raise VideoError(f'there is no video {args.input}')
-        return [args.input], [osp.basename(args.input)]
-    entries = read_list_file(args.input, delimiter=args.delimiter)
-    names = list(dict.fromkeys(entry.name for entry in entries))
-    return [osp.join(args.data_root, name) for name in names], names
-
-
-def choose_sampling(args: argparse.Namespace, encoder: Encoder, cfg: Config | None) -> ClipSampling:
+def choose_sampling(args: argparse.Namespace, model: Model) -> ClipSampling:
     """The frames asked for, by default those of training."""
+    encoder = model.encoder
     if encoder.frames is None:
         raise ConfigError('the model is for images: this tool reads videos')
-    stride = stride_of(cfg or Config()) if args.stride is None else args.stride or None
+    stride = stride_of(model.cfg) if args.stride is None else args.stride or None
     sampling = ClipSampling(
         args.frames or encoder.frames, stride, args.clips, args.size or input_size(encoder.backbone)
     )
@@ -122,57 +113,35 @@ def choose_sampling(args: argparse.Namespace, encoder: Encoder, cfg: Config | No
     return sampling
 
 
-def read_clips(
-    paths: list[str], sampling: ClipSampling, args: argparse.Namespace, index: int
-) -> Iterator[torch.Tensor]:
-    """The clips of one of the videos, in parts."""
-    for clips in sampling.read(paths[index], args.backend, args.batch_size):
-        yield clips.pixels
-
-
 def run(args: argparse.Namespace) -> int:
     """Extract features; return the exit code."""
-    cfg, checkpoint = find_source(args.source)
-    if cfg is not None:
-        print(f'config: {cfg.filename}')
-    paths, names = find_input(args)
     encoder = load_encoder(
         args.source, args.device, frames=args.frames, size=args.size, heads=args.heads
     )
-    sampling = choose_sampling(args, encoder, cfg)
-    print(f'model: {encoder.describe()}; {sampling}')
-    settings = dict(
-        checkpoint=osp.basename(osp.abspath(checkpoint)),
-        weights=encoder.fingerprint(),
-        heads=encoder.backbone.num_heads,
-        mean=encoder.mean.flatten().tolist(),
-        std=encoder.std.flatten().tolist(),
+    if encoder.cfg.filename:
+        print(f'config: {encoder.cfg.filename}')
+    model = Model(encoder, args.dtype)
+    sampling = choose_sampling(args, model)
+    print(f'model: {encoder.describe()}; {args.window or sampling}')
+    found = embed(
+        args.input,
+        model,
+        args.out,
+        window=args.window,
+        step=args.step,
+        sampling=sampling,
         tokens=args.tokens,
-        dtype=args.dtype,
-        **asdict(sampling),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        shard=args.shard,
+        backend=args.backend,
+        data_root=args.data_root,
+        delimiter=args.delimiter,
     )
-    folder = FeatureFolder(args.out, settings)
-    files = file_names(names)
-    missing = sum(not folder.has(file) for file in files)
-    print(
-        f'{len(files)} videos, {len(files) - missing} of them done before; to {args.out} '
-        f'on {encoder.mean.device}'
-    )
-    problems = extract(
-        lambda clips: encoder.encode(clips, getattr(torch, args.dtype), args.tokens),
-        partial(read_clips, paths, sampling, args),
-        files,
-        folder,
-        args.batch_size,
-        args.workers,
-    )
-    named = [(names[index], reason) for index, reason in problems]
-    folder.list_unreadable(named)
-    for name, reason in named[:20]:
+    for name, reason in found.unreadable[:20]:
         print(printable(f'unreadable: {name}: {reason}'))
-    print(f'{missing - len(named)} written, {len(named)} unreadable', end='')
-    print(f', see {osp.join(args.out, UNREADABLE)}' if named else '')
-    return int(len(named) == len(files) or bool(args.strict and named))
+    failed = len(found.unreadable)
+    return int(failed == found.videos or bool(args.strict and failed))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -40,6 +40,7 @@ from amd_mm.apis import load_encoder, read_config
 from amd_mm.arguments import KeyValues
 from amd_mm.checkpoints import write_atomically
 from amd_mm.datasets import ReplaceUnreadableMixin
+from amd_mm.datasets.inference import Clips
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
 from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours
@@ -114,9 +115,10 @@ def sample_names(dataset: ReplaceUnreadableMixin) -> list[str]:
     return names
 
 
-def read_views(dataset: ReplaceUnreadableMixin, index: int) -> list[torch.Tensor]:
-    """The clips (V, C, T, H, W) of a sample, in one part."""
-    return [dataset.prepare_data(index)['inputs']]
+def read_views(dataset: ReplaceUnreadableMixin, index: int) -> list[Clips]:
+    """The views of a sample, in one part."""
+    views = dataset.prepare_data(index)['inputs']  # (V, C, T, H, W)
+    return [Clips(views, np.full((len(views), 2), np.nan))]
 
 
 def labelled_features(

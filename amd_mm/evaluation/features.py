@@ -1,25 +1,38 @@
-"""Features of many videos, one file each; an interrupted run continues with the missing ones."""
+"""Features of many videos; an interrupted run continues with the missing ones.
+
+amd_mm.embed('videos/', 'work_dirs/run', 'features/')                # one .npy file each
+amd_mm.embed('videos/', 'work_dirs/run', 'features.npz')             # or .parquet: one file
+amd_mm.embed('videos/', model, 'windows/', window='2s', step='0.5s')
+"""
 
 import json
 import os
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from amd_mm.datasets import UnreadableVideoError
+from amd_mm.apis import Source
+from amd_mm.datasets import VIDEO_EXTENSIONS, UnreadableVideoError, find_videos, read_list_file
+from amd_mm.datasets.inference import Clips, ClipSampling, input_size, stride_of
 from amd_mm.datasets.replace_unreadable import raise_open_file_limit
-from amd_mm.errors import ConfigError
+from amd_mm.errors import ConfigError, VideoError
+from amd_mm.inference import Model, load
 from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 SETTINGS = 'features.json'
 UNREADABLE = 'unreadable.txt'
+SINGLE_FILES = ('.npz', '.parquet')
 
 
 def file_names(names: Sequence[str]) -> list[str]:
@@ -103,13 +116,26 @@ class FeatureFolder:
         """Read an array."""
         return np.load(self.folder / name)
 
-    def list_unreadable(self, problems: Sequence[tuple[str, str]]) -> None:
+    def save_times(self, name: str, times: np.ndarray) -> None:
+        """Write start and end of the rows of an array, beside it as ``.csv``."""
+        rows = ''.join(f'{start:.3f},{end:.3f}\n' for start, end in times)
+        text = f'start,end\n{rows}'.encode()
+        self._write(str(PurePath(name).with_suffix('.csv')), lambda file: file.write(text))
+
+    def load_times(self, name: str) -> np.ndarray:
+        """Read the times (N, 2) of an array."""
+        path = (self.folder / name).with_suffix('.csv')
+        return np.loadtxt(path, delimiter=',', skiprows=1, ndmin=2)
+
+    def list_unreadable(
+        self, problems: Sequence[tuple[str, str]], file_name: str = UNREADABLE
+    ) -> None:
         """Write (name, reason) of each to ``unreadable.txt``; without any, remove the file."""
         if not problems:
-            (self.folder / UNREADABLE).unlink(missing_ok=True)
+            (self.folder / file_name).unlink(missing_ok=True)
             return
         lines = ''.join(f'{name}\t{reason}\n' for name, reason in problems)
-        self._write(UNREADABLE, lambda file: file.write(lines.encode(errors='replace')))
+        self._write(file_name, lambda file: file.write(lines.encode(errors='replace')))
 
     def _write(self, name: str, write: Callable) -> None:
         target = self.folder / name
@@ -130,13 +156,13 @@ class Part(NamedTuple):
 
     Attributes:
         sample: its number.
-        clips: (V, C, T, H, W), uint8; None if the sample is unreadable.
+        clips: None after the last clip, or if the sample is unreadable.
         last: whether it is the last part of the sample.
         problem: why the sample is unreadable.
     """
 
     sample: int
-    clips: Tensor | None
+    clips: Clips | None
     last: bool = False
     problem: str = ''
 
@@ -144,7 +170,7 @@ class Part(NamedTuple):
 class _Parts(IterableDataset):
     """The parts of samples; each worker reads every n-th sample."""
 
-    def __init__(self, read: Callable[[int], Iterable[Tensor]], indices: Sequence[int]) -> None:
+    def __init__(self, read: Callable[[int], Iterable[Clips]], indices: Sequence[int]) -> None:
         self.read = read
         self.indices = indices
 
@@ -162,21 +188,24 @@ class _Parts(IterableDataset):
 
 def extract(
     encode: Callable[[Tensor], Tensor],
-    read: Callable[[int], Iterable[Tensor]],
+    read: Callable[[int], Iterable[Clips]],
     names: Sequence[str],
     folder: FeatureFolder,
     batch_size: int = 8,
     workers: int = 2,
+    times: bool = False,
 ) -> list[tuple[int, str]]:
     """Encode the samples that are not yet in a folder, with a progress bar.
 
     Args:
         encode: from clips (B, C, T, H, W), uint8, to features (B, ...) on the CPU.
-        read: gives the clips (V, C, T, H, W) of a sample, in parts, or an UnreadableVideoError.
-        names: the file of each sample, see :func:`file_names`; it gets (V, ...).
+        read: gives the clips of a sample, in parts, or an UnreadableVideoError. The features of the
+            views of a clip are averaged.
+        names: the file of each sample, see :func:`file_names`; it gets (N, ...), a row a clip.
         folder: where features are kept.
         batch_size: clips at a time, of several samples if these have fewer.
         workers: decoding processes.
+        times: write start and end of the clips beside the features.
 
     Returns:
         (index, reason) of each unreadable sample.
@@ -189,7 +218,7 @@ def extract(
         _Parts(read, missing), batch_size=None, num_workers=min(workers, len(missing))
     )
     problems: list[tuple[int, str]] = []
-    features: dict[int, list[Tensor]] = defaultdict(list)
+    features: dict[int, list[tuple[Tensor, np.ndarray]]] = defaultdict(list)
     bar = ProgressBar(len(missing), file=sys.stderr)
     for group in _groups(parts, batch_size):
         for index, values in _encode(encode, group, batch_size):
@@ -199,8 +228,11 @@ def extract(
             found = features.pop(part.sample, [])
             if part.problem:
                 problems.append((part.sample, part.problem))
-            else:
-                folder.save(names[part.sample], torch.cat(found).numpy())
+                continue
+            values, seconds = zip(*found)
+            if times:  # first: a file of features is complete
+                folder.save_times(names[part.sample], np.concatenate(seconds))
+            folder.save(names[part.sample], torch.cat(values).numpy())
     print(file=sys.stderr)
     return sorted(problems)
 
@@ -210,7 +242,7 @@ def _groups(parts: Iterable[Part], batch_size: int) -> Iterator[list[Part]]:
     group: list[Part] = []
     for part in parts:
         group.append(part)
-        if sum(len(one.clips) for one in group if one.clips is not None) >= batch_size:
+        if sum(len(one.clips.pixels) for one in group if one.clips is not None) >= batch_size:
             yield group
             group = []
     if group:
@@ -219,11 +251,201 @@ def _groups(parts: Iterable[Part], batch_size: int) -> Iterator[list[Part]]:
 
 def _encode(
     encode: Callable[[Tensor], Tensor], group: Sequence[Part], batch_size: int
-) -> list[tuple[int, Tensor]]:
-    """Indices of samples and the features of their clips."""
+) -> list[tuple[int, tuple[Tensor, np.ndarray]]]:
+    """Indices of samples, the features of their clips and the times."""
     parts = [(part.sample, part.clips) for part in group if part.clips is not None]
     if not parts:
         return []
-    indices, clips = zip(*parts)
-    features = torch.cat([encode(some) for some in torch.cat(clips).split(batch_size)])
-    return list(zip(indices, features.split([len(one) for one in clips])))
+    pixels = torch.cat([clips.pixels for _, clips in parts])
+    features = torch.cat([encode(some) for some in pixels.split(batch_size)])
+    pieces = features.split([len(clips.pixels) for _, clips in parts])
+    return [
+        (sample, (piece.unflatten(0, (len(clips.times), -1)).mean(1), clips.times))
+        for (sample, clips), piece in zip(parts, pieces)
+    ]
+
+
+# -- a collection ------------------------------------------------------------------------------
+
+
+class Embedded(NamedTuple):
+    """What :func:`embed` did.
+
+    Attributes:
+        videos: in the collection, or in its shard.
+        written: new files.
+        unreadable: (name, reason) of each.
+        seconds: that it took.
+    """
+
+    videos: int
+    written: int
+    unreadable: list[tuple[str, str]]
+    seconds: float
+
+
+def embed(
+    data: str | os.PathLike | Sequence[str | os.PathLike],
+    model: Model | Source,
+    out: str | os.PathLike,
+    *,
+    window: int | str | None = None,
+    step: int | str | None = None,
+    sampling: ClipSampling | None = None,
+    tokens: bool = False,
+    batch_size: int = 8,
+    workers: int = 2,
+    shard: str = '1/1',
+    device: str | None = None,
+    dtype: str = 'float32',
+    backend: str = 'pyav',
+    data_root: str = '',
+    delimiter: str = ' ',
+) -> Embedded:
+    """Write the features of every video of a collection, and print the throughput.
+
+    Batches hold clips of several videos. The same call continues after an interruption.
+
+    Args:
+        data: a folder, searched for videos; a list file; a video; or paths.
+        model: from :func:`amd_mm.load`, or its source.
+        out: a folder for one ``.npy`` file (N, C) for each video, N clips or windows; with windows
+            also a ``.csv`` file of their times. Or a file ``.npz`` or ``.parquet`` with the path,
+            start, end and feature of each clip, which is written at the end from the folder
+            ``OUT.parts``.
+        window: length of a window in frames (64) or seconds ('2.5s'), see
+            :class:`~amd_mm.datasets.inference.WindowSampling`; None takes ``sampling``.
+        step: from one window to the next; by default the length of a window.
+        sampling: the clips of each video; by default one from its middle.
+        tokens: keep every token, (N, T', H', W', C).
+        batch_size: clips at a time.
+        workers: decoding processes.
+        shard: ``'2/8'`` takes the second of eight parts of the videos, so that several machines or
+            GPUs can write into one folder. The one that finishes last writes a single file.
+        device: of a model given by its source, see :func:`amd_mm.load`.
+        dtype: see there; float16 is also the type of the files.
+        backend: video reader, see :func:`amd_mm.datasets.open_video`.
+        data_root: folder that names in a list start from.
+        delimiter: between name and label in a list.
+
+    Raises:
+        ConfigError: if the settings do not fit, or differ from those of the folder.
+        VideoError: if there is no video.
+    """
+    if not isinstance(model, Model):
+        model = load(model, device, dtype)
+    encoder, out, start = model.encoder, Path(out), time.perf_counter()
+    number, count = _read_shard(shard)
+    single = out.suffix if out.suffix in SINGLE_FILES else ''
+    if single and tokens:
+        raise ConfigError(f'{out}: tokens need a folder, for one .npy file a video')
+    if single == '.parquet' and find_spec('pyarrow') is None:
+        raise ConfigError(f'{out} needs a package that is not installed: pip install pyarrow')
+    if encoder.frames is None:
+        raise ConfigError('the model is for images: give a model of videos')
+    paths, names = _find_videos(data, data_root, delimiter)
+    if window:
+        sampling = model.windows(window, step)
+    elif sampling is None:
+        sampling = ClipSampling(
+            encoder.frames, stride_of(model.cfg), size=input_size(encoder.backbone)
+        )
+    settings = dict(
+        weights=encoder.fingerprint(),
+        heads=encoder.backbone.num_heads,
+        mean=encoder.mean.flatten().tolist(),
+        std=encoder.std.flatten().tolist(),
+        tokens=tokens,
+        dtype=str(model.dtype).removeprefix('torch.'),
+        **asdict(sampling),
+    )
+    folder = FeatureFolder(f'{out}.parts' if single else out, settings)
+    every = file_names(names)
+    mine = slice(number - 1, None, count)
+    files = every[mine]
+    missing = sum(not folder.has(file) for file in files)
+    print(
+        f'{len(files)} videos, {len(files) - missing} of them done before; to {out} '
+        f'on {encoder.mean.device}'
+    )
+    problems = extract(
+        lambda clips: encoder.encode(clips, model.dtype, tokens),
+        partial(_read_clips, paths[mine], sampling, backend, batch_size),
+        files,
+        folder,
+        batch_size,
+        workers,
+        times=bool(window or single),
+    )
+    unreadable = [(names[mine][index], reason) for index, reason in problems]
+    suffix = f'-{number}of{count}' if count > 1 else ''
+    folder.list_unreadable(unreadable, f'unreadable{suffix}.txt')
+    seconds = time.perf_counter() - start
+    written = missing - len(unreadable)
+    print(f'{written} written, {len(unreadable)} unreadable', end='')
+    print(f', see {folder.folder / f"unreadable{suffix}.txt"}' if unreadable else '')
+    print(f'{seconds:.1f} s, {written / seconds:.2f} videos/s')
+    left = [file for file in every if not folder.has(file)]
+    listed = sum(len(one.read_text().splitlines()) for one in folder.folder.glob('unreadable*.txt'))
+    if single and len(left) <= listed and len(left) < len(every):
+        _write_single(folder, every, names, out)
+    return Embedded(len(files), written, unreadable, seconds)
+
+
+def _read_shard(shard: str) -> tuple[int, int]:
+    number, slash, count = shard.partition('/')
+    if slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count):
+        return int(number), int(count)
+    raise ConfigError(f"shard={shard!r}: give a part such as '2/8', the second of eight")
+
+
+def _find_videos(
+    data: str | os.PathLike | Sequence[str | os.PathLike], data_root: str, delimiter: str
+) -> tuple[list[str], list[str]]:
+    """Paths of the videos, and their names below the folder of features."""
+    if not isinstance(data, (str, os.PathLike)):
+        paths = [os.fspath(one) for one in data]
+        return paths, paths
+    path = os.fspath(data)
+    if os.path.isdir(path):
+        names = find_videos(path)
+        return [os.path.join(path, name) for name in names], names
+    if os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:
+        if not os.path.isfile(path):
+            raise VideoError(f'there is no video {path}')
+        return [path], [os.path.basename(path)]
+    entries = read_list_file(path, delimiter=delimiter)
+    names = list(dict.fromkeys(entry.name for entry in entries))
+    return [os.path.join(data_root, name) for name in names], names
+
+
+def _read_clips(
+    paths: Sequence[str], sampling: ClipSampling, backend: str, batch_size: int, index: int
+) -> Iterable[Clips]:
+    return sampling.read(paths[index], backend, batch_size)
+
+
+def _write_single(
+    folder: FeatureFolder, files: Sequence[str], names: Sequence[str], out: Path
+) -> None:
+    """Write all clips of the videos that are there as one table."""
+    there = [at for at, file in enumerate(files) if folder.has(file)]
+    features = [folder.load(files[at]) for at in there]
+    paths = np.repeat([names[at] for at in there], [len(one) for one in features])
+    times = np.concatenate([folder.load_times(files[at]) for at in there])
+    values = np.concatenate(features)
+    part = out.with_name(f'.part-{out.name}')  # a name that numpy leaves as it is
+    if out.suffix == '.npz':
+        np.savez(part, paths=paths, times=times, features=values)
+    else:
+        import pyarrow
+        from pyarrow import parquet
+
+        kind = pyarrow.from_numpy_dtype(values.dtype)
+        column = pyarrow.FixedSizeListArray.from_arrays(
+            pyarrow.array(values.reshape(-1), kind), values.shape[1]
+        )
+        rows = dict(path=paths, start=times[:, 0], end=times[:, 1], feature=column)
+        parquet.write_table(pyarrow.table(rows), part)
+    os.replace(part, out)
+    print(f'wrote {out}: {len(values)} rows of {len(there)} videos')

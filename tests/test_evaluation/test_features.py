@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import amd_mm
 import numpy as np
 import pytest
+import torch
 from amd_mm.apis import load_encoder
 from amd_mm.datasets.inference import ClipSampling
 from amd_mm.errors import ConfigError
@@ -153,6 +155,60 @@ def test_wrong_calls(tmp_path, tiny_video_folder, checkpoint, capsys):
         assert extract(*call, *out) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+# -- amd_mm.embed -----------------------------------------------------------
+
+
+def test_windows_and_their_times(tmp_path, tiny_video_folder, checkpoint, capsys):
+    """In the files of each video, and as one table that the last of two shards writes."""
+    model = Model(load_encoder(checkpoint, frames=8))
+    windows = dict(window='0.4s', step='0.2s', workers=0, batch_size=3)
+    found = amd_mm.embed(tiny_video_folder, model, tmp_path / 'out', **windows)
+    assert (found.videos, found.written, found.unreadable) == (6, 6, [])
+    assert f'{6 / found.seconds:.2f} videos/s' in capsys.readouterr().out
+    video = tiny_video_folder / 'more/c.mp4'  # 24 frames of 40 ms
+    values = np.load(tmp_path / 'out/more/c.npy')
+    expected = model.features(video, window='0.4s', step='0.2s')
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+    times = np.loadtxt(tmp_path / 'out/more/c.csv', delimiter=',', skiprows=1)
+    np.testing.assert_allclose(times, [(0, 0.4), (0.2, 0.6), (0.4, 0.8), (0.56, 0.96)])
+    table = tmp_path / 'all.npz'
+    for shard in ('2/2', '1/2'):
+        assert not table.exists()
+        part = amd_mm.embed(tiny_video_folder, model, table, shard=shard, **windows)
+        assert part.videos == part.written == 3
+    made = np.load(table)
+    mine = made['paths'] == 'more/c.mp4'
+    np.testing.assert_allclose(made['features'][mine], values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(made['times'][mine], times)
+    assert len(set(made['paths'])) == 6
+
+
+@pytest.mark.parametrize('kind', ['npz', 'parquet'])
+def test_one_file(kind, tmp_path, tiny_videos, checkpoint):
+    """Of paths, one of which is no video: it is left out."""
+    model, out = Model(load_encoder(checkpoint, frames=8)), tmp_path / f'x.{kind}'
+    if kind == 'parquet':
+        parquet = pytest.importorskip('pyarrow.parquet')
+    bad = tmp_path / 'bad.mp4'
+    bad.write_text('no video')
+    found = amd_mm.embed([*tiny_videos[:2], bad], model, out, workers=0)
+    assert [name for name, _ in found.unreadable] == [str(bad)]
+    if kind == 'npz':
+        made = np.load(out)
+        paths, times, values = (made[name] for name in ('paths', 'times', 'features'))
+    else:
+        rows = parquet.read_table(out).to_pydict()
+        paths, values = (np.array(rows[name]) for name in ('path', 'feature'))
+        times = np.stack([rows['start'], rows['end']], 1)
+    assert paths.tolist() == tiny_videos[:2] and values.shape == (2, 64)
+    expected = torch.cat(model.features(tiny_videos[:2], sampling=ClipSampling(8, 4, 1, 64)))
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+    assert (times[:, 1] > times[:, 0]).all()
+    for wrong, said in ((dict(shard='3/2'), 'second of eight'), (dict(tokens=True), 'a folder')):
+        with pytest.raises(ConfigError, match=said):
+            amd_mm.embed(tiny_videos, model, out, **wrong)
 
 
 # -- tools/probe.py ---------------------------------------------------------
