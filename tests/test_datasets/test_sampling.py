@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from amd_mm.datasets import UnreadableVideoError, open_video, seeded_randomness
-from amd_mm.datasets.transforms import clips_for_testing
+from amd_mm.datasets import UnreadableVideoError, VideoReader, open_video, seeded_randomness
+from amd_mm.datasets.transforms import SampleFramesAtRate, clips_for_testing
 from amd_mm.registry import TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -110,6 +110,76 @@ def test_short_video(tiny_videos):
     results = Compose(pipeline[:3])(dict(filename=tiny_videos[0]))
     expected = open_video(tiny_videos[0]).read([0, 4, 8, 12] + [16] * 12)
     np.testing.assert_array_equal(results['imgs'], expected)
+
+
+class Timed:
+    """A reader of frames at given seconds."""
+
+    def __init__(self, times):
+        self.times, self.length = np.array(times), len(times)
+
+    positions_at = VideoReader.positions_at
+
+
+@pytest.mark.parametrize(
+    'rate, total, options, expected',
+    [
+        (24, 100, dict(num_clips=2), [0, 3, 6, 9, 90, 93, 96, 99]),
+        (30, 46, {}, [17, 21, 24, 28]),  # every 3.75th, around the middle
+        (50, 40, {}, [10, 16, 23, 29]),
+        (4, 3, {}, [0, 1, 1, 2]),  # fewer frames per second than asked for
+        (8, 2, {}, [0, 1, 1, 1]),  # shorter than a clip
+        (24, 30, dict(start_index=70, num_clips=2), [70, 73, 76, 79, 90, 93, 96, 99]),  # a segment
+    ],
+)
+def test_frames_per_second_in_testing(rate, total, options, expected):
+    start = options.pop('start_index', 0)
+    transform = SampleFramesAtRate(8, clip_len=4, test_mode=True, **options)
+    reader = Timed(np.arange(start + total) / rate)
+    results = transform(dict(video_reader=reader, total_frames=total, start_index=start))
+    assert results['frame_inds'].tolist() == expected and results['frame_inds'].dtype == np.int32
+    assert (results['clip_len'], results['num_clips']) == (4, transform.num_clips)
+
+
+def test_frames_per_second_in_training():
+    """Clips begin anywhere in their part, and frames are the nearest also at a variable rate."""
+    times = np.concatenate([np.arange(50) / 25, 2 + np.arange(100) / 100])
+    opened = dict(video_reader=Timed(times), total_frames=150, start_index=0)
+    transform = SampleFramesAtRate(10, clip_len=6, num_clips=2)
+    starts = []
+    for seed in range(200):
+        with seeded_randomness(np.random.SeedSequence(seed)):
+            clips = times[transform(opened)['frame_inds'].reshape(2, 6)]
+        # A frame is at most half the distance of frames (0.04 s) away from its time.
+        assert np.abs(np.diff(clips) - 0.1).max() < 0.0401
+        starts.append(clips[:, 0])
+    latest = times[-1] - 0.5
+    np.testing.assert_allclose(np.min(starts, 0), [0, latest / 2], atol=0.06)
+    np.testing.assert_allclose(np.max(starts, 0), [latest / 2, latest], atol=0.06)
+
+
+def test_frames_per_second_of_files(tmp_path, make_video):
+    """The same moments of two files of one scene at 25 and 50 frames per second."""
+    slow, fast = (
+        make_video(tmp_path / f'{fps}.mp4', frames=frames, fps=fps)
+        for fps, frames in ((25, 50), (50, 99))
+    )
+    found = []
+    for path in (slow, fast):
+        steps = [dict(type='amd_mm.VideoInit'), dict(type='amd_mm.SampleFramesAtRate', fps=5,
+            clip_len=8, test_mode=True), dict(type='amd_mm.VideoDecode')]  # fmt: skip
+        found.append(Compose(steps)(dict(filename=path)))
+    assert np.diff(found[0]['frame_inds']).tolist() == [5] * 7
+    assert (found[1]['frame_inds'] == 2 * found[0]['frame_inds']).all()
+    expected = open_video(fast).read(2 * found[0]['frame_inds'])
+    np.testing.assert_array_equal(found[1]['imgs'], expected)
+
+
+def test_wrong_frames_per_second():
+    with pytest.raises(ValueError, match='fps, clip_len and num_clips must be positive, got 0'):
+        SampleFramesAtRate(0)
+    with pytest.raises(KeyError, match='after amd_mm.VideoInit'):
+        SampleFramesAtRate(8)(dict(total_frames=20, start_index=0))
 
 
 def test_clips_for_testing():

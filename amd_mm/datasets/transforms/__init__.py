@@ -3,7 +3,7 @@
 from .augmentation import RandAugment, RandomErasing
 from .ava import GroundTruthProposals, SampleAVAClip
 from .loading import CheckedRawFrameDecode, LoadImage, VideoDecode, VideoInit
-from .sampling import SparseSampleFrames, clips_for_testing
+from .sampling import SampleFramesAtRate, SparseSampleFrames, clips_for_testing
 from .views import RepeatedViews, ResizeClip
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     'RepeatedViews',
     'ResizeClip',
     'SampleAVAClip',
+    'SampleFramesAtRate',
     'SparseSampleFrames',
     'VideoDecode',
     'VideoInit',

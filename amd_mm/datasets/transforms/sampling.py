@@ -76,6 +76,75 @@ class SparseSampleFrames(BaseTransform):
         return positions * total // (unit * self.clip_len)
 
 
+@TRANSFORMS.register_module()
+class SampleFramesAtRate(BaseTransform):
+    """Sample clips of so many frames per second, whatever the frame rate of the video is.
+
+    In training, the time that a clip may begin at is divided into ``num_clips`` equal parts, and
+    each clip begins at a random time of its part. In testing, the clips are evenly spaced from the
+    first frame to the last; a single clip is from the middle. Each frame is the nearest one in
+    time, also if the frame rate varies. Frames are repeated if the video has fewer per second, and
+    the last one at the end of a video that is shorter than a clip.
+
+    Required keys: ``video_reader`` and ``total_frames`` (from :class:`VideoInit`), ``start_index``.
+    Added keys: ``frame_inds`` (int32, num_clips * clip_len), ``clip_len``, ``num_clips``, and
+    ``frame_interval``, which is None.
+
+    Args:
+        fps: frames per second of a clip.
+        clip_len: frames of a clip.
+        num_clips: clips per video.
+        test_mode: see above.
+
+    Raises:
+        ValueError: a number is not positive.
+    """
+
+    def __init__(
+        self, fps: float, clip_len: int = 16, num_clips: int = 1, test_mode: bool = False
+    ) -> None:
+        if fps <= 0 or clip_len < 1 or num_clips < 1:
+            raise ValueError(
+                'fps, clip_len and num_clips must be positive, got '
+                f'{fps}, {clip_len} and {num_clips}'
+            )
+        self.fps = fps
+        self.clip_len = clip_len
+        self.num_clips = num_clips
+        self.test_mode = test_mode
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Choose the frames.
+
+        Raises:
+            KeyError: the video is not open.
+            UnreadableVideoError: the video has no frame rate.
+        """
+        if 'video_reader' not in results:
+            raise KeyError(
+                "SampleFramesAtRate needs the times of frames from 'video_reader': list it after "
+                'amd_mm.VideoInit. Raw frames have no times'
+            )
+        reader, first = results['video_reader'], results['start_index']
+        last = first + results['total_frames'] - 1
+        begin, end = reader.times[[first, last]]
+        latest = max(end - (self.clip_len - 1) / self.fps - begin, 0)  # start of a clip
+        starts = begin + latest * self._places()
+        seconds = starts[:, None] + np.arange(self.clip_len) / self.fps  # (num_clips, clip_len)
+        frames = reader.positions_at(seconds).clip(first, last).reshape(-1)
+        results['frame_inds'] = frames.astype(np.int32)
+        results['clip_len'] = self.clip_len
+        results['frame_interval'] = None
+        results['num_clips'] = self.num_clips
+        return results
+
+    def _places(self) -> np.ndarray:
+        """Where clips begin (num_clips, ), from 0 (first frame) to 1 (the last possible time)."""
+        if not self.test_mode:
+            return (np.arange(self.num_clips) + np.random.rand(self.num_clips)) / self.num_clips
+        return np.linspace(0, 1, self.num_clips) if self.num_clips > 1 else np.array([0.5])
+
+
 def clips_for_testing(frames: int, stride: int | None, clips: int = 1) -> dict[str, Any]:
     """The config of the transform that samples clips for testing.
 
