@@ -5,6 +5,7 @@ they build on are imported by :mod:`amd_mm.registry` when a config names them.
 """
 
 from importlib import import_module
+from typing import Any
 
 from .compat import apply_import_fixes
 from .version import __version__
@@ -27,7 +28,7 @@ _MODULES = dict(
 __all__ = ['__version__', *_MODULES]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f'module {__name__} has no attribute {name}')
     return getattr(import_module(f'.{_MODULES[name]}', __name__), name)

@@ -78,7 +78,7 @@ def _encoder(name: str, inputs: tuple[int, ...]) -> Any:
         )
         return video.to(torch.empty(0).device).eval()  # NumPy makes the position table
     arch = dict(embed_dims=width, num_layers=depth, num_heads=heads, feedforward_channels=4 * width)
-    image = ImageVisionTransformer(arch, inputs, out_type='avg_featmap')
+    image = ImageVisionTransformer(arch, inputs[0], out_type='avg_featmap')
     return image.to(torch.empty(0).device).eval()
 
 

@@ -26,7 +26,8 @@ BUILD_FILES = {
     'setup.py',
 }
 PACKAGED_FOLDERS = ('amd_mm', 'configs', 'docs', 'requirements', 'tools')
-METADATA = {'METADATA', 'RECORD', 'WHEEL', 'licenses/LICENSE', 'licenses/NOTICE', 'top_level.txt'}
+METADATA = {'METADATA', 'RECORD', 'WHEEL', 'entry_points.txt', 'top_level.txt'}
+METADATA |= {'licenses/LICENSE', 'licenses/NOTICE'}
 
 
 def below(*folders: str) -> set[str]:
