@@ -204,7 +204,13 @@ class TimmTeacher(FrameTeacher):
             raise ConfigError('TimmTeacher needs timm: pip install timm') from error
         name = f'local-dir:{model}' if Path(model).is_dir() else model.removeprefix('timm/')
         args = dict(pretrained=not random_init, num_classes=0, dynamic_img_size=True)
-        vit: Any = timm.create_model(name, **(args | dict(model_args or {})))
+        try:
+            vit: Any = timm.create_model(name, **(args | dict(model_args or {})))
+        except (OSError, RuntimeError, TypeError) as error:
+            raise ConfigError(
+                f'timm makes no ViT from teacher.model={model!r}: {error}. Give the name of one of '
+                'its ViTs or a local folder'
+            ) from error
         if not hasattr(vit, 'blocks') or not hasattr(vit, 'forward_intermediates'):
             raise ConfigError(f'{model} is not a ViT of timm: it has no blocks')
         check_layers(layers, len(vit.blocks))
@@ -270,11 +276,17 @@ class TransformersTeacher(FrameTeacher):
             raise ConfigError(
                 'TransformersTeacher needs transformers: pip install transformers'
             ) from error
-        if random_init:
-            config = transformers.AutoConfig.from_pretrained(model)
-            vit: Any = transformers.AutoModel.from_config(config)
-        else:
-            vit = transformers.AutoModel.from_pretrained(model)
+        try:
+            if random_init:
+                config = transformers.AutoConfig.from_pretrained(model)
+                vit: Any = transformers.AutoModel.from_config(config)
+            else:
+                vit = transformers.AutoModel.from_pretrained(model)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f'transformers cannot read teacher.model={model!r}: {error}. Give a name on the '
+                'hub or a local folder'
+            ) from error
         vit = getattr(vit, 'vision_model', vit)  # of CLIP and SigLIP
         config, depth = vit.config, getattr(vit.config, 'num_hidden_layers', 0)
         stacks = [

@@ -156,6 +156,14 @@ def test_timm_from_a_folder(tmp_path):
     )
 
 
+@pytest.mark.parametrize('model', ['resnet18', 'no_such_vit'])
+def test_timm_without_such_a_vit(model):
+    pytest.importorskip('timm', reason='needs timm')
+    cfg = dict(type='amd_mm.TimmTeacher', model=model, layers=[1], random_init=True)
+    with pytest.raises(ValueError, match=f"no ViT from teacher.model='{model}'"):
+        MODELS.build(cfg)
+
+
 def transformers_models():
     """Name of a model -> its class and configuration, as small as possible."""
     vit = dict(
@@ -187,6 +195,8 @@ def test_transformers_from_a_folder(name, tmp_path):
     own.save_pretrained(tmp_path)
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
     cfg = dict(type='amd_mm.TransformersTeacher', model=str(tmp_path), layers=[1, 2])
+    with pytest.raises(ValueError, match='transformers cannot read'):
+        MODELS.build(dict(cfg, model=str(tmp_path / 'nowhere')))
     with pytest.raises(ValueError, match='preprocessor_config.json'):
         MODELS.build(copy.deepcopy(cfg))
     notes = f'{{"image_mean": {mean}, "image_std": {std}}}'
