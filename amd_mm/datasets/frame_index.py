@@ -127,8 +127,7 @@ def _matroska_frames(path: str, size: int) -> list[tuple[int, bool, bool]] | Non
     track, number, cluster, at, ours = None, 0, 0, 0, False
     with open(path, 'rb', buffering=0) as file:
         while at < size:
-            file.seek(at)
-            head = file.read(24)
+            head = os.pread(file.fileno(), 24, at)
             ident, start = _number(head, 0, keep_length=True)
             length, start = _number(head, start)
             if not start:

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 from abc import ABC, abstractmethod
-from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,6 +29,7 @@ VIDEO_EXTENSIONS = (
 
 # A seek costs about as much as decoding this many frames: the decoder starts anew.
 _SEEK_COST = 8
+_INDEXES_KEPT = 32  # about 1 MB for each hour of video
 _LARGE = 64 * 2**20  # bytes of a file that takes long to read
 _BATCH = 64  # frames that decord and torchcodec decode at once
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
@@ -233,15 +233,16 @@ class PyAVReader(VideoReader):
     """Reads everything that ffmpeg reads.
 
     The index of the file, or else the list of its packets, gives the true number of frames and
-    their timestamps. To read a frame, decoding starts at the last keyframe before it and goes on to
-    its timestamp. In H.264 and HEVC, frames that are not asked for and that no other frame depends
-    on (many of the B-frames) are not decoded.
+    their timestamps. A process keeps those of the last 32 files, as long as size and modification
+    time do not change. To read a frame, decoding starts at the last keyframe before it and goes on
+    to its timestamp. In H.264 and HEVC, frames that are not asked for and that no other frame
+    depends on (many of the B-frames) are not decoded.
     """
 
     package = 'av'
     requirement = 'av'
     _container: Any = None
-    _times: list[int] = []  # timestamps in order; empty: count frames instead
+    _indexes: dict[tuple, tuple] = {}  # of the files that this process opened last
 
     def _open(self, library: ModuleType) -> None:
         self._library = library
@@ -253,17 +254,31 @@ class PyAVReader(VideoReader):
         self._restart()
         self._size = self._stream.codec_context.width, self._stream.codec_context.height
         self.avg_fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        indexed = frames_from_index(self.path, self._container, self._stream)
-        packets = self._list_packets() if indexed is None else indexed
-        self.length = len(packets)
-        times = {time: is_key for time, is_key in packets if time is not None}
-        if len(times) == len(packets):
-            self._times = sorted(times)
-            self._key_times = sorted(time for time, is_key in times.items() if is_key)
+        state = os.stat(self.path)
+        file = os.path.abspath(self.path), state.st_size, state.st_mtime_ns
+        if file not in self._indexes:
+            found = self._list_frames()
+            while len(self._indexes) >= _INDEXES_KEPT:
+                del self._indexes[next(iter(self._indexes))]
+            self._indexes[file] = found
+        self.length, self._times, self._key_times = self._indexes[file]
         # AVI has no timestamps: those of B-frames are guessed, and only MPEG-4's are right.
         context = self._stream.codec_context
         guessed = self._container.format.name == 'avi' and context.has_b_frames
-        self._seekable = bool(self._times) and not (guessed and context.name != 'mpeg4')
+        self._seekable = self._times.size > 0 and not (guessed and context.name != 'mpeg4')
+
+    def _list_frames(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of frames, and timestamps of all and of keyframes in order.
+
+        There are no timestamps if they do not tell the frames apart: frames are counted then.
+        """
+        indexed = frames_from_index(self.path, self._container, self._stream)
+        packets = self._list_packets() if indexed is None else indexed
+        times = {time: is_key for time, is_key in packets if time is not None}
+        if len(times) < len(packets):
+            times = {}
+        keys = sorted(time for time, is_key in times.items() if is_key)
+        return len(packets), np.array(sorted(times), np.int64), np.array(keys, np.int64)
 
     def _list_packets(self) -> list[tuple[int | None, bool]]:
         """Timestamp and whether it is a keyframe, of each frame; reads the whole file."""
@@ -279,9 +294,9 @@ class PyAVReader(VideoReader):
     @property
     def times(self) -> np.ndarray:
         """See the base class."""
-        if not self._times:
+        if not self._times.size:
             return super().times
-        return (np.array(self._times) - self._times[0]) * float(self._stream.time_base)
+        return (self._times - self._times[0]) * float(self._stream.time_base)
 
     def _restart(self) -> None:
         self.close()
@@ -303,7 +318,7 @@ class PyAVReader(VideoReader):
 
     def _decode_by_time(self, indices: list[int]) -> Iterator[np.ndarray]:
         """The frames, up to the first that is not where its timestamp says."""
-        targets = [self._times[index] for index in indices] if self._seekable else []
+        targets = self._times[indices].tolist() if self._seekable else []
         last = None
         for target in targets:
             # The first one always seeks: the read before may have dropped frames.
@@ -319,11 +334,12 @@ class PyAVReader(VideoReader):
         key = self._keyframe_before(target)
         if key is None:
             return False
-        return bisect_left(self._times, key) - bisect_left(self._times, last) > _SEEK_COST
+        before, at = np.searchsorted(self._times, [last, key])
+        return bool(at - before > _SEEK_COST)
 
     def _keyframe_before(self, target: int) -> int | None:
-        number = bisect_right(self._key_times, target)
-        return self._key_times[number - 1] if number else None
+        number = np.searchsorted(self._key_times, target, side='right')
+        return int(self._key_times[number - 1]) if number else None
 
     def _decode_from(self, target: int, wanted: Collection[int]) -> Iterator[Any]:
         """Decode from the target's keyframe on; frames not in ``wanted`` may be left out."""

@@ -1,9 +1,11 @@
 """The index of a file gives the same frames as the list of all its packets."""
 
 import av
+import numpy as np
 import pytest
 from amd_mm.datasets import open_video, video_reader
 from amd_mm.datasets.frame_index import frames_from_index
+from amd_mm.datasets.video_reader import PyAVReader
 
 X264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '2', '-g', '15']
 VARIABLE = ['-vf', "select='not(mod(n,3))+lt(n,20)'", '-fps_mode', 'vfr']
@@ -85,6 +87,30 @@ def test_a_clip_of_a_long_video_reads_little(tmp_path, make_video, ffmpeg, endin
         assert len(reader) == 6000
         assert len(reader.read(range(3000, 3032, 2))) == 16
     assert bytes_read() - before < 0.25 * path.stat().st_size
+
+
+def test_a_file_is_listed_once(tmp_path, make_video, ffmpeg, monkeypatch):
+    """Until it changes; and a process does not keep every file that it met."""
+    listed, list_frames = [], PyAVReader._list_frames
+    monkeypatch.setattr(PyAVReader, '_indexes', {})
+    monkeypatch.setattr(video_reader, '_INDEXES_KEPT', 2)
+    monkeypatch.setattr(
+        PyAVReader, '_list_frames', lambda self: listed.append(self.path) or list_frames(self)
+    )
+    one, two, three = (
+        make_video(tmp_path / f'{name}.mp4', frames=20 + name, seed=name) for name in range(3)
+    )
+    frames = []
+    for path in (one, one, two, one):
+        with open_video(path) as reader:
+            frames.append(reader.read([7, 19, 3]))
+    assert listed == [one, two]
+    np.testing.assert_array_equal(frames[0], frames[1])
+    np.testing.assert_array_equal(frames[0], frames[3])
+    make_video(one, frames=30)
+    assert len(open_video(one)) == 30 and listed == [one, two, one]
+    assert [len(open_video(path)) for path in (three, one, two)] == [22, 30, 21]
+    assert listed == [one, two, one, three, two]
 
 
 def bytes_read():
