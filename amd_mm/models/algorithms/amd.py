@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..mask_generators import TokenPartition
 from ..necks import Aligned, AlignmentNeck
 from ..teachers import TeacherMixin, copy_from_teacher
+from ..utils import checkpoint_blocks
 from ..utils import compile_blocks as compile_in_place
 from .masked_autoencoder import MaskedAutoencoder
 
@@ -93,6 +94,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
         init_from_teacher: bool | str = False,
         data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
+        with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -103,6 +105,7 @@ class AMD(TeacherMixin, MaskedAutoencoder):
             rec_weight,
             data_preprocessor,
             compile_blocks,
+            with_cp,
             init_cfg,
         )
         self.lessons = build_lessons(
@@ -127,6 +130,8 @@ class AMD(TeacherMixin, MaskedAutoencoder):
             self.backbone.norm.requires_grad_(False)
         self.init_from_teacher = init_from_teacher
         self._check()
+        if with_cp:
+            checkpoint_blocks(self.neck)
         if compile_blocks:
             compile_in_place(self.neck, self.teacher)
 

@@ -10,8 +10,8 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..mask_generators import TokenPartition
+from ..utils import checkpoint_blocks, gather_tokens, token_mask, unpatchify
 from ..utils import compile_blocks as compile_in_place
-from ..utils import gather_tokens, token_mask, unpatchify
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class MaskedAutoencoder(BaseModel):
             loss accept it.
         data_preprocessor: Config. Its mean and std also define the pixels of the target.
         compile_blocks: ``torch.compile`` each transformer block in place.
+        with_cp: Recompute each transformer block in the backward pass, which saves memory (gradient
+            checkpointing).
 
     Raises:
         ConfigError: If parts are missing or contradict each other.
@@ -64,6 +66,7 @@ class MaskedAutoencoder(BaseModel):
         rec_weight: float = 1.0,
         data_preprocessor: dict | None = None,
         compile_blocks: bool = False,
+        with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
@@ -75,6 +78,8 @@ class MaskedAutoencoder(BaseModel):
             self._build_decoder(decoder, head)
         elif not self.has_other_losses:
             raise ConfigError('rec_weight=0 leaves a masked autoencoder without a loss')
+        if with_cp:
+            checkpoint_blocks(self)
         if compile_blocks:
             compile_in_place(self)
 

@@ -10,7 +10,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from ..utils import Grid, gather_tokens, position_table
+from ..utils import Grid, checkpoint_blocks, gather_tokens, position_table
 from ..utils import compile_blocks as compile_in_place
 from .vit import InitCfg, TokenSubsetMixin, check_layers, check_patch_embedding, pop_pretrained
 
@@ -37,6 +37,8 @@ class ImageVisionTransformer(TokenSubsetMixin, VisionTransformer):
         pretrained: Checkpoint of any known format, which :meth:`init_weights` loads strictly.
             ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)`` does the same.
         compile_blocks: ``torch.compile`` each block in place.
+        with_cp: Recompute each block in the backward pass, which saves memory (gradient
+            checkpointing).
         init_cfg: MAE's initialisation by default.
         **vit: Other arguments of ``mmpretrain.VisionTransformer``.
 
@@ -63,6 +65,7 @@ class ImageVisionTransformer(TokenSubsetMixin, VisionTransformer):
         pos_embed_type: str = 'sincos_2d',
         pretrained: str | None = None,
         compile_blocks: bool = False,
+        with_cp: bool = False,
         init_cfg: InitCfg = MAE_INIT,
         **vit: Any,
     ) -> None:
@@ -87,6 +90,8 @@ class ImageVisionTransformer(TokenSubsetMixin, VisionTransformer):
             del self.pos_embed
             self.register_buffer('pos_embed', self._fixed_table())
         self._check(patch)
+        if with_cp:
+            checkpoint_blocks(self)
         if compile_blocks:
             compile_in_place(self)
 

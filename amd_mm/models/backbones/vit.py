@@ -17,6 +17,7 @@ from ..utils import (
     DEFAULT_NORM,
     Grid,
     build_blocks,
+    checkpoint_blocks,
     gather_tokens,
     patchify,
     position_table,
@@ -224,6 +225,8 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
         pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
         fused_attention: False uses MMAction2's own attention.
         compile_blocks: ``torch.compile`` each block in place.
+        with_cp: Recompute each block in the backward pass, which saves memory (gradient
+            checkpointing).
 
     Raises:
         ConfigError: If a size is not a multiple of the patch, or the heads do not divide the width.
@@ -262,6 +265,7 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
         pos_embed_type: str = 'sincos_1d',
         fused_attention: bool = True,
         compile_blocks: bool = False,
+        with_cp: bool = False,
     ) -> None:
         height, width = to_2tuple(img_size)
         if height % patch_size or width % patch_size or num_frames % tubelet_size:
@@ -317,6 +321,8 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
             norm_cfg=norm_cfg,
             fused_attention=fused_attention,
         )
+        if with_cp:
+            checkpoint_blocks(self)
         if compile_blocks:
             compile_in_place(self)
 

@@ -1,5 +1,5 @@
 from .bf16 import bf16_autocast, supports_fast_bf16
-from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, compile_blocks
+from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, checkpoint_blocks, compile_blocks
 from .position import POSITION_TABLES, position_table, resize_position_table
 from .tokens import (
     IMAGENET_MEAN,
@@ -20,6 +20,7 @@ __all__ = [
     'Grid',
     'bf16_autocast',
     'build_blocks',
+    'checkpoint_blocks',
     'compile_blocks',
     'gather_tokens',
     'patchify',
