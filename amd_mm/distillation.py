@@ -334,7 +334,8 @@ def _use_steps(cfg: Config, steps: int) -> None:
         one.pop('convert_to_iter_based', None)
         if 'end' in one:
             one['end'] = round(one['end'] / former * iterations)
-        if one['begin'] < one.get('end', iterations):
+        # A warm-up of one iteration would stay at its start.
+        if one['begin'] < one.get('end', iterations) - ('start_factor' in one):
             schedule.append(one)
     cfg.param_scheduler = schedule
     cfg.train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=iterations)

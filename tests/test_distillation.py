@@ -19,7 +19,7 @@ from amd_mm.models.algorithms import MaskedAutoencoder
 from amd_mm.registry import MODELS
 from amd_mm.runs import largest_batch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
 from .test_tools.tool_scripts import run_tool
@@ -126,6 +126,24 @@ def test_numbers_follow_the_data(data, tmp_path):
         distillation.shipped('configs') / '_base_/models/videomae_vit-base.py'
     ).model
     assert full == published
+
+
+@pytest.mark.parametrize('steps', [1, 3, 5, 12, 40])
+def test_a_short_run_reaches_its_learning_rate(steps, data, tmp_path):
+    """12 steps of 5 % warm-up would leave it one step, at whose start MMEngine stays."""
+    cfg = planned(data['video'], tmp_path / 'a', steps=steps, total_batch=6, batch=6, lr=0.1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    made = [
+        PARAM_SCHEDULERS.build(dict(one, optimizer=optimizer, end=one.get('end', steps)))
+        for one in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in made:
+            scheduler.step()
+    assert max(rates) == pytest.approx(0.1) and (steps < 3 or rates[-1] < 0.05)
 
 
 def test_the_licence_goes_from_the_teacher_to_its_students():

@@ -116,7 +116,7 @@ def infer_backbone(
     if heads is None and width % _HEAD_WIDTH:
         raise ConfigError(
             f'tokens are {width} wide, not a multiple of {_HEAD_WIDTH}, so the weights do not tell '
-            'the number of attention heads: give it (--heads), or the config'
+            "the number of attention heads: give the model's config, or --heads where there is one"
         )
     blocks = {
         int(found.group(1))
