@@ -54,6 +54,7 @@ def print_sizes(
 COMMANDS: dict[str, tuple[str | Callable, str]] = dict(
     distill=('distill', 'train a small model on your own videos or images'),
     finetune=('finetune', 'fine-tune a model on your own classes'),
+    embed=('embed', 'write the features of a collection of videos'),
     models=(print_models, 'list the public weights that commands know by name'),
     configs=(print_configs, 'list the shipped configs'),
     sizes=(print_sizes, 'print parameters, FLOPs and latency of the encoders'),
@@ -70,6 +71,8 @@ def make_parser(command: str, function: Callable) -> argparse.ArgumentParser:
     for name, parameter in inspect.signature(function).parameters.items():
         option, required = f'--{name.replace("_", "-")}', parameter.default is parameter.empty
         kind, words = _type_of(parameter.annotation), helps.get(name, '').replace('%', '%%')
+        if kind is None:
+            continue
         if kind is bool:
             parser.add_argument(option, action='store_true', help=words)
         elif kind is Mapping:
@@ -93,9 +96,10 @@ def _arguments_of(text: str) -> dict[str, str]:
 
 
 def _type_of(annotation: Any) -> Any:
-    """The first type of a union: int of ``int | None``."""
-    first = get_args(annotation)[0] if isinstance(annotation, UnionType) else annotation
-    return get_origin(first) or first
+    """The type of an option: str if an argument may be one; None if it needs Python."""
+    union = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kinds = [get_origin(one) or one for one in union]
+    return next((one for one in (str, bool, int, float, Mapping) if one in kinds), None)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

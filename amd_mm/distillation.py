@@ -91,6 +91,7 @@ def distill(
     frames: int | None = None,
     size: int | None = None,
     stride: int | None = None,
+    fps: float | None = None,
     precision: str = 'auto',
     devices: int | None = None,
     workers: int | None = None,
@@ -125,6 +126,7 @@ def distill(
         size: Height and width in pixels. Default: the teacher's, or 224.
         stride: From one frame of a clip to the next. Default: the teacher's if its config is at
             hand, or 4.
+        fps: Frames per second of a clip, whatever the video's rate is, instead of a stride.
         precision: bf16, fp32, or auto: bf16 where the device has units for it.
         devices: GPUs, or processes on a CPU. Default: all GPUs, or one process.
         workers: Data loader processes of each device. Default: its share of the CPU cores, at most
@@ -146,6 +148,8 @@ def distill(
         runs.resume(out, CONFIG, devices)
         return _finish(Path(out))
     runs.check_new(out)
+    if stride and fps:
+        raise ConfigError('give stride or fps, not both')
     if sum(one is not None for one in (epochs, steps, hours)) > 1:
         raise ConfigError('give one of epochs, steps and hours')
     if method is not None and method not in METHODS:
@@ -168,7 +172,7 @@ def distill(
         cfg.lineage = dict(Teacher=Path(teacher).name, licence=runs.licence_of(teacher, source[0]))
         stride = stride or (stride_of(source[0], None) if source[0] else None)
     choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
-    choices['input'] = runs.use_clips(cfg, stride)
+    choices['input'] = runs.use_clips(cfg, stride, fps)
     runs.use_device(cfg, devices, precision, workers)
     choices['batch'] = runs.use_batch(cfg, kind, count, batch, total_batch, devices)
     choices['learning rate'] = runs.use_learning_rate(cfg, devices, lr)

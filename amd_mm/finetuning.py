@@ -48,6 +48,7 @@ def finetune(
     frames: int | None = None,
     size: int | None = None,
     stride: int | None = None,
+    fps: float | None = None,
     precision: str = 'auto',
     devices: int | None = None,
     workers: int | None = None,
@@ -75,6 +76,7 @@ def finetune(
         frames: Frames of a clip. Default: the model's.
         size: Height and width in pixels. Default: the model's.
         stride: From one frame of a clip to the next.
+        fps: Frames per second of a clip, whatever the video's rate is, instead of a stride.
         precision: bf16, fp32, or auto.
         devices: GPUs, or processes on a CPU.
         workers: Data loader processes of each device.
@@ -94,6 +96,8 @@ def finetune(
         runs.resume(out, CONFIG, devices)
         return _finish(Path(out))
     runs.check_new(out)
+    if stride and fps:
+        raise ConfigError('give stride or fps, not both')
     kind, parts = find_classes(data, validation)
     labels = list(parts['train'])
     counts = {part: sum(map(len, samples.values())) for part, samples in parts.items()}
@@ -106,7 +110,9 @@ def finetune(
     tokens = {key: value for key, value in given.items() if value}
     choices['model'] = f'{model}: {_use_model(cfg, source, kind, tokens)}'
     cfg.lineage = dict(licence=runs.licence_of(model, source[0]))
-    choices['input'] = runs.use_clips(cfg, stride or (source[0] and stride_of(source[0], None)))
+    choices['input'] = runs.use_clips(
+        cfg, stride or (source[0] and stride_of(source[0], None)), fps
+    )
     _use_classes(cfg, kind, Path(data).absolute(), labels)
     directions = [name for name in labels if _DIRECTIONS.search(name)]
     if no_flip or directions:

@@ -78,11 +78,16 @@ def find_data(data: str, kinds: Sequence[str] = ('video', 'image')) -> tuple[dic
     return dict(dataset, type=f'amd_mm.{name}'), found[kind], kind
 
 
-def use_clips(cfg: Config, stride: int | None) -> str:
+def use_clips(cfg: Config, stride: int | None, fps: float | None = None) -> str:
     """Let all pipelines make clips, or images, of the backbone's size.
 
+    Args:
+        cfg: With the backbone.
+        stride: From one frame to the next; None leaves the config's.
+        fps: Frames per second, instead of a stride.
+
     Raises:
-        ConfigError: If that is not square.
+        ConfigError: If the size is not square.
     """
     size, frames = cfg.model.backbone.img_size, cfg.model.backbone.get('num_frames')
     if not isinstance(size, int):
@@ -90,12 +95,22 @@ def use_clips(cfg: Config, stride: int | None) -> str:
     values = dict(clip_len=frames, min_frames=frames, frame_interval=stride)
     for part in ('train', 'val', 'test'):
         loader = cfg.get(f'{part}_dataloader') or {}
-        for transform in _transforms(loader.get('dataset', {}).get('pipeline', [])):
+        pipeline = loader.get('dataset', {}).get('pipeline', [])
+        for index, transform in enumerate(pipeline):
+            if fps and 'frame_interval' in transform:
+                kept = {
+                    key: transform[key] for key in ('num_clips', 'test_mode') if key in transform
+                }
+                pipeline[index] = dict(
+                    type='amd_mm.SampleFramesAtRate', fps=fps, clip_len=frames, **kept
+                )
+        for transform in _transforms(pipeline):
             transform.update({key: values[key] for key in values.keys() & transform if values[key]})
             for key in transform.keys() & {'scale', 'input_size', 'crop_size'}:
                 transform[key] = _scaled(transform[key], size / _PUBLISHED_SIZE)
     pixels = f'{size} x {size} pixels'
-    return f'{frames} frames of {pixels}, stride {stride_of(cfg)}' if frames else pixels
+    rate = f'{fps:g} a second' if fps else f'stride {stride_of(cfg)}'
+    return f'{frames} frames of {pixels}, {rate}' if frames else pixels
 
 
 def _scaled(value: Any, ratio: float) -> Any:

@@ -121,6 +121,10 @@ def test_numbers_follow_the_data(data, tmp_path):
     sampling = cfg.train_dataloader.dataset.pipeline[1]
     assert (sampling.clip_len, sampling.frame_interval) == (4, 3)
     assert cfg.model.backbone.num_frames == 4
+    pipeline = planned(
+        data['video'], tmp_path / 'd', fps=8, frames=4
+    ).train_dataloader.dataset.pipeline
+    assert pipeline[1] == dict(type='amd_mm.SampleFramesAtRate', fps=8, clip_len=4, num_clips=1)
     full = planned(data['video'], tmp_path / 'c', student='vit-base').model
     published = Config.fromfile(
         distillation.shipped('configs') / '_base_/models/videomae_vit-base.py'
@@ -285,6 +289,7 @@ MISTAKES = [
     (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
     (dict(student='48,6'), 'give width,depth,heads'),
     (dict(batch=4, devices=2), 'batch: 4 on each of 2 devices is more than the 6 videos'),
+    (dict(stride=2, fps=8), 'stride or fps, not both'),
     (dict(steps=3, hours=2), 'one of epochs, steps and hours'),
     (dict(options={'model.hed': 1}), 'hed'),
 ]
@@ -320,6 +325,13 @@ def test_the_command_has_the_arguments_of_the_function(data, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(['distill', '--help'])
     assert 'Default: amd if there is a' in capsys.readouterr().out
+
+
+def test_arguments_that_need_python_are_no_options(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['embed', '--help'])
+    printed = capsys.readouterr().out
+    assert '--window' in printed and '--batch-size' in printed and '--sampling' not in printed
 
 
 def test_lists(capsys):

@@ -75,9 +75,11 @@ def test_a_classifier_with_names(videos, model, tmp_path, monkeypatch, capsys):
 
 
 def test_the_weights_are_those_of_the_model(videos, model, tmp_path):
-    out = finetune(str(videos), str(model), str(tmp_path / 'run'), no_flip=True, **SMALL)
+    out = finetune(str(videos), str(model), str(tmp_path / 'run'), no_flip=True, fps=5, **SMALL)
     built = build(Config.fromfile(out / 'finetune.py'))
     saved = torch.load(model / 'iter_1.pth', weights_only=True)['state_dict']
+    clip = Runner.build_dataloader(Config.fromfile(out / 'finetune.py').val_dataloader).dataset[0]
+    assert clip['inputs'].shape == (1, 3, 8, 64, 64)
     name = 'backbone.blocks.3.attn.proj.weight'
     assert torch.equal(built.state_dict()[name], saved[name])
 
