@@ -122,10 +122,10 @@ class AMD(TeacherMixin, MaskedAutoencoder):
             cfg = per_teacher('neck', neck, self.lessons)[name]
             pairs = len(lesson.student_layers)
             necks[name] = build_neck(cfg, self.backbone, teachers[name], pairs)
-        one = '' in self.lessons
-        self.set_teacher(teachers[''] if one else nn.ModuleDict(teachers))
-        self.neck = necks[''] if one else ModuleDict(necks)
-        self.reads_tokens = self.reconstructs or any(one.reads_tokens for one in necks.values())
+        single = '' in self.lessons
+        self.set_teacher(teachers[''] if single else nn.ModuleDict(teachers))
+        self.neck = necks[''] if single else ModuleDict(necks)
+        self.reads_tokens = self.reconstructs or any(neck.reads_tokens for neck in necks.values())
         if not self.reads_tokens:  # DDP waits for every trainable parameter
             self.backbone.norm.requires_grad_(False)
         self.init_from_teacher = init_from_teacher
