@@ -14,6 +14,7 @@ from amd_mm.engine import NonFiniteError, launch
 from amd_mm.engine.hooks import ResumeEpochHook, StepSeedHook, StopOnSignalHook
 from amd_mm.engine.signals import SignalFlag, shield_workers
 from amd_mm.errors import VideoError
+from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
@@ -121,6 +122,32 @@ def test_killed_and_resumed(config, whole, tmp_path):
     assert_same_run(tmp_path, whole, [*range(1, 9), *range(7, 13)])
     written = Config.fromfile(tmp_path / config.name)  # starts the run again
     assert not written.resume and written.load_from is None
+
+
+def test_an_average_is_killed_resumed_and_fine_tuned(config, tmp_path):
+    """EMAHook: the checkpoint has the averaged weights where fine-tuning looks for weights."""
+    cfg = Config.fromfile(config)
+    cfg.custom_hooks = [dict(type='mmengine.EMAHook', momentum=0.3)]
+    averaged = config.with_name('averaged.py')
+    cfg.dump(averaged)
+    train(averaged, tmp_path / 'whole')
+    broken = tmp_path / 'broken'
+    process = FORK.Process(target=train_and_meet, args=(averaged, broken, 9, signal.SIGKILL))
+    process.start()
+    process.join(600)
+    train(averaged, broken, '--resume')
+    assert_same_end(broken, tmp_path / 'whole')
+    path = broken / f'epoch_{EPOCHS}.pth'
+    saved, whole = (
+        torch.load(one / path.name, weights_only=False) for one in (broken, tmp_path / 'whole')
+    )
+    assert equal(saved['ema_state_dict'], whole['ema_state_dict'])
+    student = MODELS.build(dict(cfg.model.backbone, pretrained=str(path)))
+    student.init_weights()
+    name = 'backbone.blocks.0.mlp.layers.1.weight'
+    weight = student.get_parameter(name.removeprefix('backbone.'))
+    assert torch.equal(weight, saved['state_dict'][name])
+    assert not torch.equal(weight, saved['ema_state_dict'][f'module.{name}'])  # as trained
 
 
 def test_stopped_twice_and_resumed(config, whole, tmp_path, monkeypatch, capfd):
