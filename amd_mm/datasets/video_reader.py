@@ -373,8 +373,13 @@ class PyAVReader(VideoReader):
         image = self._reformatter.reformat(
             frame, width, height, format='rgb24', **self._threads
         ).to_ndarray()
-        quarter_turns = round(getattr(frame, 'rotation', 0) / 90) % 4  # counter-clockwise
-        return np.ascontiguousarray(np.rot90(image, quarter_turns))
+        matrix = frame.side_data.get(self._library.sidedata.sidedata.Type.DISPLAYMATRIX)
+        if matrix is not None:
+            a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5]  # x' = ax + cy, y' = bx + dy
+            if abs(a) < abs(b):  # a quarter turn
+                image, a, d = image.swapaxes(0, 1), c, b
+            image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        return np.ascontiguousarray(image)
 
     def close(self) -> None:
         """Close the file."""

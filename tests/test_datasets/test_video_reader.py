@@ -1,4 +1,4 @@
-"""All backends give the same frames and the same kind of error."""
+"""Backends read the right frames, and give the same kind of error."""
 
 import functools
 import pickle
