@@ -7,6 +7,11 @@ OUT.json beside it, of any batch size. It is compared with the PyTorch model bef
     python tools/export.py CONFIG CHECKPOINT model.onnx --format onnx
     python tools/export.py CONFIG CHECKPOINT vit.pt2 --format pt2 --features
 
+Smaller ONNX files beside it (model.fp16.onnx, model.int8.onnx), with a table of how often they give
+the most likely class of the PyTorch model on your videos, and of the time for a clip:
+
+    python tools/export.py CONFIG CHECKPOINT model.onnx --format onnx --check VIDEOS
+
 As weights of the bare backbone (--format mmaction, mmpretrain, timm or huggingface), in the
 names of that codebase; vit.pth becomes vit-1a2b3c4d.pth, with the first digits of its sha256.
 
@@ -28,6 +33,7 @@ from pathlib import Path
 
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm
+import torch
 from amd_mm.apis import find_source
 from amd_mm.arguments import KeyValues
 from amd_mm.checkpoints import (
@@ -38,17 +44,23 @@ from amd_mm.checkpoints import (
     publish_encoder,
     read_checkpoint,
 )
+from amd_mm.datasets.inference import stride_of
 from amd_mm.deployment import (
     INPUTS,
+    PRECISIONS,
     PROGRAM_FORMATS,
     Exported,
     PortableModel,
+    agreement_table,
     check_request,
     export_program,
+    measure_agreement,
     portable_classifier,
     portable_encoder,
+    write_smaller,
 )
-from amd_mm.errors import CheckpointError, ConfigError
+from amd_mm.errors import CheckpointError, ConfigError, VideoError
+from amd_mm.evaluation.features import find_inputs
 from amd_mm.evaluation.label_map import read_label_map
 from mmengine.config import Config
 
@@ -85,6 +97,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=1e-4,
         help='largest difference from the model, as a share of its largest output (1e-4)',
     )
+    add(
+        '--check',
+        metavar='DATA',
+        help='also write fp16 and int8 files, and compare all with PyTorch on a folder or list of '
+        'videos',
+    )
     add('--cfg-options', nargs='+', action=KeyValues, help='override config entries: key=value')
     add('--force', action='store_true', help='replace an existing OUT')
     args = parser.parse_args(argv)
@@ -93,10 +111,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     *config, args.checkpoint, args.out = args.files
     args.config = config[0] if config else None
     if args.format in CODEBASES:
-        for name in ('config', 'features', 'input', 'labels', 'tolerance', 'cfg_options', 'force'):
+        for name in (
+            'config',
+            'features',
+            'input',
+            'labels',
+            'tolerance',
+            'check',
+            'cfg_options',
+            'force',
+        ):
             if getattr(args, name) != parser.get_default(name):
                 option = 'CONFIG' if name == 'config' else f'--{name.replace("_", "-")}'
                 parser.error(f'{option} is for programs; --format {args.format} writes weights')
+    elif args.check and (args.features or args.format != 'onnx'):
+        parser.error('--check is for --format onnx and scores')
     elif args.features and args.labels:
         parser.error('--labels is for scores, not for --features')
     args.command = shlex.join(['tools/export.py', *(argv or sys.argv[1:])])
@@ -140,6 +169,13 @@ def export_model(args: argparse.Namespace) -> None:
         model, args.out, args.format, args.tolerance, facts(args, cfg, model), args.force
     )
     report(model, found)
+    if args.check:
+        videos, _ = find_inputs(args.check)
+        programs = {'fp32': found.path}
+        programs |= {one: write_smaller(found.path, one) for one in PRECISIONS}
+        rows = measure_agreement(model, programs, videos, stride_of(cfg))
+        print(f'\n{len(videos)} videos, {torch.get_num_threads()} threads\n')
+        print(agreement_table(rows))
 
 
 def facts(args: argparse.Namespace, cfg: Config, model: PortableModel) -> dict:
@@ -201,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
             export_weights(args)
         else:
             export_model(args)
-    except (CheckpointError, ConfigError, OSError) as error:
+    except (CheckpointError, ConfigError, VideoError, OSError) as error:
         sys.exit(f'export.py: {explain(error, args)}')
 
 

@@ -241,7 +241,8 @@ def _read_pt2(path: str) -> Callable[[Tensor], Tensor]:
     return torch.export.load(path).module()
 
 
-def _read_onnx(path: str) -> Callable[[Tensor], Tensor]:
+def read_onnx(path: str) -> Callable[[Tensor], Tensor]:
+    """A function that runs an ONNX file on the CPU, with as many threads as PyTorch."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -253,6 +254,6 @@ def _read_onnx(path: str) -> Callable[[Tensor], Tensor]:
 
 _WRITERS: dict[str, Callable[[PortableModel, str], None]] = {'onnx': _write_onnx, 'pt2': _write_pt2}
 _READERS: dict[str, Callable[[str], Callable[[Tensor], Tensor]]] = {
-    'onnx': _read_onnx,
+    'onnx': read_onnx,
     'pt2': _read_pt2,
 }

@@ -78,7 +78,11 @@ class PortableModel(nn.Module):
         """Noise of the input's shape and type: (batch, *size)."""
         generator = torch.Generator().manual_seed(seed)
         pixels = torch.randint(256, (batch, *self.size), dtype=torch.uint8, generator=generator)
-        return pixels if self.takes == 'uint8' else (pixels.float() - self._mean) / self._std
+        return pixels if self.takes == 'uint8' else self.normalise(pixels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Values of uint8 pixels as the backbone takes them, but RGB."""
+        return (pixels.float() - self._mean) / self._std
 
     @torch.no_grad()
     def num_outputs(self) -> int:
@@ -89,7 +93,7 @@ class PortableModel(nn.Module):
         """Scores (B, classes) or features (B, width) of RGB clips or images."""
         values = pixels
         if self.takes == 'uint8':
-            values = (pixels.float() - self._mean) / self._std
+            values = self.normalise(pixels)
         return self.run(values.flip(1) if self.bgr else values)
 
 

@@ -343,7 +343,7 @@ def embed(
         raise ConfigError(f'{out} needs a package that is not installed: pip install pyarrow')
     if encoder.frames is None:
         raise ConfigError('the model is for images: give a model of videos')
-    paths, names = _find_videos(data, data_root, delimiter)
+    paths, names = find_inputs(data, data_root, delimiter)
     if window:
         sampling = model.windows(window, step)
     elif sampling is None:
@@ -399,8 +399,8 @@ def _read_shard(shard: str) -> tuple[int, int]:
     raise ConfigError(f"shard={shard!r}: give a part such as '2/8', the second of eight")
 
 
-def _find_videos(
-    data: str | os.PathLike | Sequence[str | os.PathLike], data_root: str, delimiter: str
+def find_inputs(
+    data: str | os.PathLike | Sequence[str | os.PathLike], data_root: str = '', delimiter: str = ' '
 ) -> tuple[list[str], list[str]]:
     """Paths of the videos, and their names below the folder of features."""
     if not isinstance(data, (str, os.PathLike)):
