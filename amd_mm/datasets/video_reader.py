@@ -391,8 +391,8 @@ class PyAVReader(VideoReader):
 @functools.cache  # once for each kind of file
 def _warn_of_slow_files(kind: str, path: str) -> None:
     print_log(
-        f'{printable(path)} ({kind}) has no complete index of its frames: each clip reads the '
-        'whole file. `ffmpeg -i OLD -c copy NEW.mp4` makes such files faster without a loss',
+        f'{printable(path)} ({kind}) has no complete index of its frames: each process reads '
+        'the whole file. `ffmpeg -i OLD -c copy NEW.mp4` makes such files faster without a loss',
         'current',
         logging.WARNING,
     )
