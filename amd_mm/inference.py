@@ -297,9 +297,10 @@ class Model:
 
 def _each(function: Callable[[Pixels], Any], source: Pixels | Iterable[Pixels]) -> Any:
     """The result of one input; a list of those of a list or batch, an iterator of an iterator's."""
-    batch = isinstance(source, np.ndarray) and source.ndim == 5
-    if isinstance(source, (list, tuple)) or batch:
+    if isinstance(source, Iterator):
+        return map(function, source)
+    if isinstance(source, (list, tuple)):
         return [function(one) for one in source]
-    if isinstance(source, (str, os.PathLike, np.ndarray)):
-        return function(source)
-    return map(function, source)
+    if isinstance(source, np.ndarray) and source.ndim == 5:
+        return [function(one) for one in source]
+    return function(source)  # type: ignore[arg-type]

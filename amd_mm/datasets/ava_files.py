@@ -180,7 +180,8 @@ def _parse_annotation(line: str, num_classes: int | None) -> _Box:
         below = '' if num_classes is None else f' and below num_classes={num_classes}'
         raise ValueError(f'the label must be at least 1{below} (0 is the background)')
     who = parse_whole('person', person) if person else -1
-    return _Box(video, parse_whole('timestamp', timestamp), *box.clip(0, 1).tolist(), number, who)
+    x1, y1, x2, y2 = box.clip(0, 1).tolist()
+    return _Box(video, parse_whole('timestamp', timestamp), x1, y1, x2, y2, number, who)
 
 
 def parse_whole(name: str, text: str) -> int:

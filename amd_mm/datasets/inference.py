@@ -96,8 +96,12 @@ class ClipSampling:
             UnreadableVideoError: the video cannot be opened or decoded.
         """
         prepare = Compose(self.frame_steps())
-        array = isinstance(source, np.ndarray)
-        with ArrayReader(source) if array else open_video(os.fspath(source), backend) as reader:
+        reader: VideoReader
+        if isinstance(source, np.ndarray):
+            reader = ArrayReader(source)
+        else:
+            reader = open_video(os.fspath(source), backend)
+        with reader:
             clips, times = self.positions(reader)  # (N, T), (N, 2)
             decoded = reader.stream(np.unique(clips))
             # the earliest frame that this clip or a later one needs
@@ -245,7 +249,7 @@ def stride_of(cfg: Config, default: int | None = 4) -> int | None:
     return default
 
 
-def find_pipeline(cfg: Config, backbone: Any) -> list[dict]:
+def find_pipeline(cfg: Config, backbone: Any) -> Sequence[Mapping[str, Any]]:
     """The test pipeline of a config; if it has none, one for the input size of the backbone."""
     for part in ('test', 'val'):
         loader = cfg.get(f'{part}_dataloader') or {}

@@ -46,9 +46,8 @@ def cut_into_segments(
         raise ValueError(f'segment_seconds must be positive, got {seconds}')
     tables = _read_cache(cache)
     table = tables.setdefault(f'{seconds:g}', {})  # path: [[size, time], edges]
-    states = {os.path.abspath(video['filename']): None for video in videos}
-    for path in states:
-        states[path] = _state(path)
+    paths = dict.fromkeys(os.path.abspath(video['filename']) for video in videos)
+    states = {path: _state(path) for path in paths}
     new = [path for path in states if table.get(path, [None])[0] != states[path]]
     if new:
         with ProcessPoolExecutor(min(len(new), os.cpu_count() or 1)) as pool:
