@@ -21,7 +21,7 @@ from PIL import Image
 from tests import tiny, tiny_image, tiny_tinymim
 from tests.conftest import write_video
 from tests.test_checkpoints.states import encoder as encoder_shapes
-from tests.test_checkpoints.states import fill
+from tests.test_checkpoints.states import fill, rotary_encoder
 from tests.test_evaluation import models
 
 SAMPLING = ClipSampling(frames=8, stride=2, clips=3, size=64)
@@ -127,6 +127,22 @@ def test_architectures_of_published_models():
     assert not cfg['use_mean_pooling'] and cfg['qkv_bias']
     assert infer_backbone(fill(encoder_shapes(1, 64, 'fc_norm', layer_scale=True)))['init_values']
     assert infer_backbone(fill(encoder_shapes(1, 48)), heads=3)['num_heads'] == 3
+    assert infer_backbone(fill(encoder_shapes(1, 1280)))['num_heads'] == 16  # VideoMAE's H
+
+
+def test_v_jepa_2_without_a_config(tmp_path):
+    state = fill(rotary_encoder(2, 128))
+    path = tmp_path / 'vitt.pt'
+    torch.save(dict(target_encoder=from_amd_mm(state, 'vjepa2').state), path)
+    encoder = load_encoder(path, frames=4, size=32)
+    cfg = dict(infer_backbone(state, 4, 32), pretrained=str(path))
+    assert (cfg['pos_embed_type'], cfg['num_heads'], cfg['img_size']) == ('rope_3d', 2, 32)
+    backbone = models.MODELS.build(cfg)
+    backbone.init_weights()
+    given = torch.rand(1, 3, 4, 32, 32)
+    torch.testing.assert_close(
+        encoder(given), backbone.encode(backbone.patchify(given)).tokens.mean(1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from .convert import Grid, grid_of_table
 from .formats import is_rotary
 
 _SIZES = {192: 'Ti', 384: 'S', 768: 'B', 1024: 'L', 1280: 'H', 1408: 'g'}
-_HEAD_WIDTH = 64  # in all published ViTs
+_HEAD_WIDTH = 64  # in published ViTs, except in H and VideoMAE v2's g, which have 16 heads
 
 
 def collapse(names: Iterable[str], brief: bool = False) -> str:
@@ -85,14 +85,15 @@ def infer_backbone(
 ) -> dict[str, Any]:
     """Infer the config of a ``VideoVisionTransformer`` from its weights.
 
-    The shapes give width, depth, patch and norms. Heads are taken to be 64 wide, clips to have
-    16 frames of 224 x 224, unless a position table in the file says otherwise.
+    The shapes give width, depth, patch and norms. Heads are taken to be those of the published ViT
+    of this width, clips to have 16 frames of 224 x 224 (V-JEPA 2: 256 x 256), unless a position
+    table in the file says otherwise.
 
     Args:
         state: weights in our names.
         frames: frames of a clip, if the position table leaves them open.
         size: height of a frame in pixels, if the position table leaves it open.
-        heads: attention heads, if they are not 64 wide.
+        heads: attention heads, if the published ViT of this width has others.
 
     Raises:
         ConfigError: if these are not the weights of a video ViT, or they leave something open;
@@ -104,11 +105,6 @@ def infer_backbone(
         raise ConfigError(
             f'the checkpoint holds {found} (patch_embed.projection.weight with 5 dimensions is '
             'needed): give its config'
-        )
-    if is_rotary(state):
-        raise ConfigError(
-            'the checkpoint holds a ViT with rotary positions (V-JEPA 2), which the weights do not '
-            'describe: give its config'
         )
     width, channels, tubelet, side, other_side = patch.shape
     if side != other_side:
@@ -127,7 +123,13 @@ def infer_backbone(
         raise ConfigError('the checkpoint has no transformer blocks')
     first = f'backbone.blocks.{min(blocks)}.'
     table = state.get('backbone.pos_embed')
-    time, space = _infer_grid(table, tubelet, side, frames, size)
+    rotary = is_rotary(state)
+    if rotary:  # its positions hold for every grid
+        time, space = (frames or 16) // tubelet, (size or 256) // side
+    else:
+        time, space = _infer_grid(table, tubelet, side, frames, size)
+    if heads is None:
+        heads = 16 if width == 1280 or (width == 1408 and not rotary) else width // _HEAD_WIDTH
     return dict(
         type='amd_mm.VideoVisionTransformer',
         img_size=space * side,
@@ -135,15 +137,15 @@ def infer_backbone(
         in_channels=channels,
         embed_dims=width,
         depth=len(blocks),
-        num_heads=heads or width // _HEAD_WIDTH,
+        num_heads=heads,
         mlp_ratio=state[f'{first}mlp.layers.0.0.weight'].shape[0] / width,
-        qkv_bias=f'{first}attn.q_bias' in state,
+        qkv_bias=rotary or f'{first}attn.q_bias' in state,
         # any value but 0 creates the parameters, which the file then fills
         init_values=1.0 if f'{first}gamma_1' in state else 0.0,
         num_frames=time * tubelet,
         tubelet_size=tubelet,
         use_mean_pooling='backbone.fc_norm.weight' in state,
-        **_infer_table(table, (time, space, space)),
+        **(dict(pos_embed_type='rope_3d') if rotary else _infer_table(table, (time, space, space))),
     )
 
 

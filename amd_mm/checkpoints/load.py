@@ -378,9 +378,15 @@ def _explain(
     if is_rotary(state) and not is_rotary(targets):
         return (
             f'holds a V-JEPA 2 ({theirs}), which has rotary positions, and {model} adds a position '
-            f'table ({mine}), with which the weights are useless; nothing was loaded. Give a '
-            'backbone with rotary positions. (If the file is of another ViT, with a fixed table '
+            f'table ({mine}), with which the weights are useless; nothing was loaded. Set the '
+            "model's pos_embed_type='rope_3d'. (If the file is of another ViT, with a fixed table "
             'that is not in it: convert it with tools/convert_checkpoint.py --from timm_video.)'
+        )
+    if is_rotary(targets) and not is_rotary(state):
+        return (
+            f'holds a ViT without rotary positions ({theirs}), and {model} has them ({mine}); '
+            "nothing was loaded. Leave out the model's pos_embed_type='rope_3d', or give a file of "
+            'V-JEPA 2.'
         )
     lines = [f'does not fit {model}; nothing was loaded.']
     if bad.missing:

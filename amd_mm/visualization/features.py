@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from ..models.utils import rotate
 from .plots import COLOURS, save_figure, styled, write_table
 
 _VALUES = 8  # up to this number of blocks, every cell has its value
@@ -55,8 +56,8 @@ def attention_distances(backbone: Any, inputs: Tensor) -> Distances:
     extra = backbone.num_extra_tokens
     sums: list[Any] = [0.0] * backbone.depth  # (H, 2) each
 
-    def add(number: int, attention: nn.Module, given: tuple[Tensor]) -> None:
-        query, key = query_key(attention, given[0])
+    def add(number: int, attention: nn.Module, given: tuple[Tensor, ...]) -> None:
+        query, key = query_key(attention, *given)
         found = weighted_distances(query[:, :, extra:], key[:, :, extra:], places)
         sums[number] = sums[number] + found.sum(0)
 
@@ -90,12 +91,13 @@ def patch_places(backbone: Any) -> Tensor:
     return torch.cartesian_prod(*axes)
 
 
-def query_key(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def query_key(attention: Any, tokens: Tensor, *rotation: Tensor) -> tuple[Tensor, Tensor]:
     """Query and key of an attention of MMAction2, MMPretrain or this package.
 
     Args:
         attention: module with ``qkv`` and ``num_heads``.
         tokens: (B, N, C), the input of the attention.
+        rotation: cosines and sines of rotary positions, if it has these.
 
     Returns:
         (B, H, N, d) each, float32; the query is scaled.
@@ -106,6 +108,8 @@ def query_key(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
     qkv = nn.functional.linear(tokens, attention.qkv.weight, bias).float()
     # (B, N, 3C) -> (3, B, H, N, d)
     query, key, _ = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if rotation:
+        query, key = rotate(query, *rotation), rotate(key, *rotation)
     scale = getattr(attention, 'scale', None) or query.shape[-1] ** -0.5
     return query * scale, key
 

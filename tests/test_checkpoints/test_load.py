@@ -144,8 +144,15 @@ def test_rotary_positions_are_no_table():
     state = states.fill(states.rotary_encoder(3, 12))
     for fmt in ('vjepa2', 'vjepa2_huggingface', 'amd_mm'):
         given = from_amd_mm(state, fmt).state
-        with pytest.raises(CheckpointMismatchError, match='V-JEPA 2 .*rotary positions'):
+        with pytest.raises(CheckpointMismatchError, match="V-JEPA 2 .*type='rope_3d'"):
             load_encoder(backbone(patch_size=4), given, logger=None)
+        rotary = backbone(patch_size=4, num_heads=1, pos_embed_type='rope_3d')
+        assert len(load_encoder(rotary, given, logger=None).loaded) == len(state)
+        torch.testing.assert_close(
+            {f'backbone.{name}': one for name, one in rotary.state_dict().items()}, state
+        )
+    with pytest.raises(CheckpointMismatchError, match='without rotary positions .* Leave out'):
+        load_encoder(rotary, weights(backbone(patch_size=4)), logger=None)
     given = from_amd_mm(state, 'vjepa2').state  # of another ViT, as the message says
     state = to_amd_mm(
         {name.removeprefix('backbone.'): one for name, one in given.items()}, 'timm_video'

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from amd_mm.checkpoints import detect_format, from_amd_mm, load_encoder, load_into
 from amd_mm.models import TokenPartition
 from amd_mm.models.heads import token_relation
-from amd_mm.models.utils import gather_tokens, position_table
+from amd_mm.models.utils import gather_tokens, position_table, rotary_angles, rotate
 from amd_mm.registry import MODELS
 
 from tests.golden import assert_close, draw_input, draw_state, golden_amd, load_golden
@@ -253,3 +253,48 @@ def test_tinymim_relations_of_the_teacher(relations):
     qkv = model.teacher.query_key_value(model.backbone.patchify(views[1]))
     for name in ('qk', 'vv'):
         assert_close(token_relation(qkv, name).exp(), golden[f'teacher_{name}'])
+
+
+@pytest.fixture(scope='module')
+def vjepa2():
+    golden = load_golden('vjepa2_encoder')
+    model = MODELS.build(backbone(pos_embed_type='rope_3d')).eval()
+    load_encoder(model, draw_state(golden['names'], 'vjepa2'), logger=None)
+    return model, golden
+
+
+CLIP, WIDE = (2, 3, 8, 64, 64), (2, 3, 4, 64, 96)
+
+
+@pytest.mark.parametrize(
+    'inputs, shape, keep, every, taps, last',
+    [
+        ('inputs', CLIP, None, 4, {1: 'tap.1', 2: 'tap.2', 4: 'tap.4'}, 'last'),
+        ('inputs', CLIP, 'keep', 1, {2: 'subset_tap.2', 4: 'subset_tap.4'}, 'subset_last'),
+        ('inputs', (2, 3, 6, 64, 64), None, 4, {}, 'short_last'),
+        ('inputs_wide', WIDE, None, 3, {2: 'wide_tap.2'}, 'wide_last'),
+        ('inputs_wide', WIDE, 'keep_wide', 1, {}, 'wide_subset_last'),
+    ],
+    ids=['all', 'subset', 'short', 'wide', 'wide_subset'],
+)
+@torch.no_grad()
+def test_rotary_encoder_of_v_jepa_2(vjepa2, inputs, shape, keep, every, taps, last):
+    model, golden = vjepa2
+    clip = draw_input(inputs, CLIP if inputs == 'inputs' else WIDE)[:, :, : shape[2]]
+    ids = torch.from_numpy(golden[keep]) if keep else None
+    out = model.encode(model.patchify(clip), ids, list(taps), grid=model.grid_of(clip))
+    for layer, name in zip(out.layers, taps.values()):
+        assert_close(layer[:, ::every, ::4], golden[name])
+    assert_close(out.tokens[:, ::every, ::4], golden[last])
+
+
+@pytest.mark.parametrize('width', [16, 64, 80])
+def test_rotation_of_v_jepa_2(width):
+    golden = load_golden('vjepa2_encoder')
+    x, ids = draw_input(f'rotary{width}', (1, 1, 10, width)), torch.tensor(golden['rotary_ids'])
+    angles = rotary_angles(ids[None], (8, 16, 16), width)
+    assert_close(rotate(x, angles.cos(), angles.sin())[0, 0], golden[f'rotary{width}'])
+    half = rotate(x.bfloat16(), angles.cos(), angles.sin())  # angles stay in float32
+    torch.testing.assert_close(
+        half, rotate(x.bfloat16().float(), angles.cos(), angles.sin()).bfloat16()
+    )

@@ -10,7 +10,7 @@ import torch
 from amd_mm.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.tiny import amd, mvd, videomae
+from tests.tiny import amd, backbone, mvd, videomae
 from tests.tiny_image import dmae
 from tests.tiny_tinymim import tinymim
 
@@ -26,6 +26,17 @@ CLIPS, IMAGES = (2, 3, 8, 64, 64), (2, 3, 64, 64)
 CASES = {
     'amd': (amd(), CLIPS),
     'amd_parallel': (amd('ParallelAlignment'), CLIPS),
+    'rotary': (
+        amd(
+            backbone=backbone(pos_embed_type='rope_3d'),
+            teacher=dict(
+                type='amd_mm.FrozenTeacher',
+                backbone=backbone(64, 6, 1, pos_embed_type='rope_3d'),
+                random_init=True,
+            ),
+        ),
+        CLIPS,
+    ),
     'mvd': (mvd(), (2, 3, 16, 48, 48)),
     'dmae': (dmae(), IMAGES),
     'tinymim': (tinymim(), IMAGES),

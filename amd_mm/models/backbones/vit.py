@@ -1,10 +1,12 @@
 """The video backbone, and the mixin that encodes a subset of the tokens."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from amd_mm.errors import ConfigError
 from amd_mm.registry import MODELS, type_name
@@ -22,6 +24,7 @@ from ..utils import (
     patchify,
     position_table,
     resize_position_table,
+    rotary_angles,
 )
 from ..utils import compile_blocks as compile_in_place
 
@@ -111,6 +114,12 @@ class TokenSubsetMixin:
         """
         raise NotImplementedError
 
+    def rotation(
+        self, tokens: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
+    ) -> tuple[Tensor, ...]:
+        """Further arguments of every block: (cosines, sines) of rotary positions, or nothing."""
+        return ()
+
     def encode(
         self,
         patches: Tensor,
@@ -135,9 +144,10 @@ class TokenSubsetMixin:
         check_layers(layers, self.depth)
         last = layers[-1] if stop_early and layers else self.depth
         tokens = self.embed(patches, token_ids, grid)  # (B, N, P) -> (B, E + K, C)
+        rotation = self.rotation(tokens, token_ids, grid)
         kept = []
         for number, block in enumerate(self.blocks[:last], start=1):
-            tokens = block(tokens)
+            tokens = block(tokens, *rotation)
             if number in layers:
                 kept.append(tokens)
         return EncoderOutput(None if stop_early else self.norm(tokens), kept)
@@ -222,21 +232,24 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
         pretrained: Checkpoint of any known format, which :meth:`init_weights` loads strictly.
             ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)`` does the same.
         return_feat_map: Let :meth:`forward` return (B, C, T', H', W').
-        pos_embed_type: See :func:`amd_mm.models.utils.position_table`.
+        pos_embed_type: See :func:`amd_mm.models.utils.position_table`; or ``rope_3d``, V-JEPA 2's
+            rotary positions (:func:`amd_mm.models.utils.rotary_angles`), without any table. They
+            hold for every grid. Decoders then use ``sincos_1d``.
         fused_attention: False uses MMAction2's own attention.
         compile_blocks: ``torch.compile`` each block in place.
         with_cp: Recompute each block in the backward pass, which saves memory (gradient
             checkpointing).
 
     Raises:
-        ConfigError: If a size is not a multiple of the patch, or the heads do not divide the width.
+        ConfigError: If a size is not a multiple of the patch, the heads do not divide the width, or
+            ``rope_3d`` meets an argument that it excludes.
     """
 
     input_dims = 5
     num_extra_tokens = 0  # no class token
     closing_norms = ('norm', 'fc_norm')
     pooled_norm = 'fc_norm'
-    pos_embed: Tensor  # (1, N, C): a parameter or a buffer
+    pos_embed: Tensor | None  # (1, N, C): a parameter or a buffer; None if positions are rotary
     fc_norm: nn.Module | None
 
     def __init__(
@@ -294,18 +307,32 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
         self.in_channels = in_channels
         self.tubelet_size = tubelet_size
         self.num_heads = num_heads
-        self.pos_embed_type = pos_embed_type
+        self.rotary = pos_embed_type == 'rope_3d'
+        self.pos_embed_type = 'sincos_1d' if self.rotary else pos_embed_type  # also of decoders
         self.pretrained = pretrained
         self.pretrained_prefix = prefix
         self.patch_shape = (tubelet_size, patch_size, patch_size)
         self.token_grid = (num_frames // tubelet_size, height // patch_size, width // patch_size)
         self.grid_size = self.token_grid[1:]
         del self.pos_embed
-        table = position_table(self.token_grid, embed_dims, pos_embed_type)
-        if use_learnable_pos_emb:
-            self.pos_embed = nn.Parameter(table.new_zeros(table.shape))
+        if self.rotary:
+            self.pos_embed = None
+            head_dims = embed_dims // num_heads
+            if head_dims < 6 or head_dims % 2:
+                raise ConfigError(
+                    f"pos_embed_type='rope_3d' needs heads of an even width from 6, and embed_dims="
+                    f'{embed_dims} with num_heads={num_heads} gives {head_dims}: change one of them'
+                )
+            if use_learnable_pos_emb or init_values or not fused_attention:
+                raise ConfigError(
+                    "pos_embed_type='rope_3d' needs use_learnable_pos_emb=False, init_values=0 and "
+                    'fused_attention=True'
+                )
+        elif use_learnable_pos_emb:
+            self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.token_grid), embed_dims))
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
         else:
+            table = position_table(self.token_grid, embed_dims, pos_embed_type)
             self.register_buffer('pos_embed', table)
         self.blocks = build_blocks(
             depth,
@@ -320,6 +347,8 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
             init_values=init_values,
             norm_cfg=norm_cfg,
             fused_attention=fused_attention,
+            key_bias=qkv_bias and self.rotary,
+            rotary=self.rotary,
         )
         if with_cp:
             checkpoint_blocks(self)
@@ -342,15 +371,28 @@ class VideoVisionTransformer(TokenSubsetMixin, VisionTransformer):
         self, patches: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
     ) -> Tensor:
         """Embed the given tokens only; a convolution whose stride is its kernel is linear."""
-        table = self.pos_embed
-        if grid is not None:
-            table = resize_position_table(table, self.token_grid, grid)
-        check_patch_embedding(patches, grid or self.token_grid, table.shape[1])
+        grid = grid or self.token_grid
+        check_patch_embedding(patches, grid, math.prod(grid))
         if token_ids is not None:
             patches = gather_tokens(patches, token_ids)  # (B, N, P) -> (B, K, P)
-            table = table[0][token_ids]  # -> (B, K, C)
         conv = self.patch_embed.projection
-        return self.pos_drop(F.linear(patches, conv.weight.flatten(1), conv.bias) + table)
+        tokens = F.linear(patches, conv.weight.flatten(1), conv.bias)  # -> (B, K, C)
+        if self.pos_embed is not None:
+            table = resize_position_table(self.pos_embed, self.token_grid, grid)
+            tokens = tokens + (table if token_ids is None else table[0][token_ids])
+        return self.pos_drop(tokens)
+
+    def rotation(
+        self, tokens: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
+    ) -> tuple[Tensor, ...]:
+        """(cosines, sines), (B, 1, K, d) each, if positions are rotary."""
+        if not self.rotary:
+            return ()
+        if token_ids is None:
+            token_ids = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        head_dims = tokens.shape[-1] // self.num_heads
+        angles = rotary_angles(token_ids, grid or self.token_grid, head_dims)
+        return angles.cos(), angles.sin()
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of clips, as MMAction2's backbone returns them.

@@ -1,6 +1,6 @@
 from .bf16 import bf16_autocast, supports_fast_bf16
 from .blocks import DEFAULT_NORM, FusedAttention, build_blocks, checkpoint_blocks, compile_blocks
-from .position import POSITION_TABLES, position_table, resize_position_table
+from .position import POSITION_TABLES, position_table, resize_position_table, rotary_angles, rotate
 from .tokens import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -26,6 +26,8 @@ __all__ = [
     'patchify',
     'position_table',
     'resize_position_table',
+    'rotary_angles',
+    'rotate',
     'supports_fast_bf16',
     'token_mask',
     'unpatchify',

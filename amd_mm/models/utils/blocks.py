@@ -14,6 +14,8 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .position import rotate
+
 DEFAULT_NORM = dict(type='LN', eps=1e-6)
 
 # Graphs of one block's code: one for each shape, with and without gradient, and for each rate of
@@ -29,7 +31,7 @@ class FusedAttention(Attention):
 
     Args:
         key_bias: One learnable ``qkv.bias`` as in MAE, instead of biases of query and value alone.
-            The results do not depend on the key's bias.
+            The results do not depend on the key's bias, unless positions are rotary.
     """
 
     def __init__(
@@ -53,17 +55,28 @@ class FusedAttention(Attention):
         if key_bias:
             self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+    def forward(self, x: Tensor, *rotation: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C); ``rotation`` are cosines and sines for :func:`rotate`."""
         bias: Tensor | None = self.qkv.bias
         if hasattr(self, 'q_bias'):
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # -> (B, N, 3, H, d)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # -> (B, H, N, d) each
+        if rotation:
+            query, key = rotate(query, *rotation), rotate(key, *rotation)
         dropout = self.attn_drop.p if self.training else 0.0
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+
+
+class RotaryBlock(Block):
+    """MMAction2's ViT block that passes a rotation to its attention; it has no layer scale."""
+
+    def forward(self, x: Tensor, *rotation: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C), see :class:`FusedAttention`."""
+        x = x + self.drop_path(self.attn(self.norm1(x), *rotation))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 def build_blocks(
@@ -80,11 +93,12 @@ def build_blocks(
     init_values: float = 0.0,
     norm_cfg: dict = DEFAULT_NORM,
     fused_attention: bool = True,
+    rotary: bool = False,
 ) -> ModuleList:
     """A stack of MMAction2's ViT blocks, with fused attention unless ``fused_attention=False``.
 
     The rate of drop path grows linearly from 0 at the first block to ``drop_path_rate`` at the
-    last. ``key_bias`` is that of :class:`FusedAttention`.
+    last. ``key_bias`` is that of :class:`FusedAttention`. ``rotary`` blocks take a rotation.
 
     Raises:
         ValueError: If the heads do not divide the width.
@@ -100,7 +114,7 @@ def build_blocks(
     )
     blocks = ModuleList()
     for drop_path in np.linspace(0, drop_path_rate, depth).tolist():
-        block = Block(
+        block = (RotaryBlock if rotary else Block)(
             embed_dims,
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path,

@@ -1,4 +1,4 @@
-"""Sin-cos position tables, and resampling of a table to another grid."""
+"""Sin-cos position tables, their resampling to another grid, and rotary positions."""
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,10 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
         return _sincos_3d(grid, dims)
     if kind == 'sincos_3d_mvd':
         return _sincos_3d_mvd(grid, dims)
-    raise ValueError(f'pos_embed_type must be one of {POSITION_TABLES}, got {kind!r}')
+    raise ValueError(
+        f"pos_embed_type must be one of {POSITION_TABLES}, or 'rope_3d' of a video backbone, "
+        f'got {kind!r}'
+    )
 
 
 def _sincos_2d(grid: Grid, dims: int) -> Tensor:
@@ -98,3 +101,36 @@ def resize_position_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
         table = F.interpolate(table, size=new[0], mode='linear', align_corners=False)
         return table.permute(2, 0, 1).reshape(1, -1, dims)
     return table.permute(0, 2, 3, 1).reshape(1, -1, dims)
+
+
+def rotary_angles(token_ids: Tensor, grid: Grid, dims: int) -> Tensor:
+    """Angles by which V-JEPA 2 turns queries and keys.
+
+    A third of a head's channels turns by the token's time, a third by its row and a third by its
+    column; what three even shares leave over does not turn. In each share channel c turns by
+    ``place * rate[c mod half]``, so that the two channels of a pair turn by different angles: the
+    published weights were trained like this.
+
+    Args:
+        token_ids: (B, K), int64, numbers of the tokens in the grid.
+        grid: Tokens along (time, height, width).
+        dims: Width of a head.
+
+    Returns:
+        (B, 1, K, dims), float32.
+    """
+    _, rows, cols = grid
+    places = torch.stack(
+        [token_ids // (rows * cols), token_ids // cols % rows, token_ids % cols], -1
+    )  # (B, K, 3)
+    half = dims // 6
+    rates = 10000.0 ** -(torch.arange(half, device=token_ids.device) / half)
+    angles = (places[..., None] * rates.repeat(2)).flatten(2)  # -> (B, K, 6 * half)
+    return F.pad(angles, (0, dims - 6 * half))[:, None]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn queries or keys (B, H, K, d), neighbouring channels as pairs (a, b) -> (-b, a)."""
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack([-second, first], -1).flatten(-2)
+    return (x * cos + turned * sin).to(x.dtype)  # in float32

@@ -1,0 +1,3 @@
+# AMD: ViT-B from V-JEPA 2 ViT-L, see the config of ViT-S. Nobody has trained it.
+_base_ = './amd_vit-small-p16_vjepa2-large_32xb16v4-16x4x1-200e_k400.py'
+model = dict(backbone=dict(embed_dims=768, num_heads=12), decoder=dict(embed_dims=384, num_heads=6))
