@@ -121,7 +121,7 @@ def test_patchify_is_undone_and_puts_tokens_in_order():
         (dict(img_size=100), ValueError, 'multiple of patch_size=16'),
         (dict(num_frames=7), ValueError, 'tubelet_size=2'),
         (dict(num_heads=5), ValueError, 'num_heads=5 does not divide'),
-        (dict(pos_embed_type='rope'), ValueError, 'sincos_1d.* rope_3d'),
+        (dict(pos_embed_type='rope'), ValueError, 'sincos_1d.*rope_3d'),
         (dict(pos_embed_type='rope_3d', init_values=0.1), ValueError, 'init_values=0'),
         (dict(pos_embed_type='rope_3d', num_heads=16), ValueError, 'gives 3: change'),
     ],
