@@ -15,6 +15,7 @@ CASES = dict(
     image_amd=image_amd(backbone=image_backbone(**DROPS)),
     backbone=dict(tiny.backbone(**DROPS), use_mean_pooling=True),
     image_backbone=image_backbone(**DROPS),
+    rotary=dict(tiny.backbone(**DROPS, pos_embed_type='rope_3d'), use_mean_pooling=True),
 )
 
 
