@@ -139,6 +139,8 @@ def test_v_jepa_2_without_a_config(tmp_path):
     assert (cfg['pos_embed_type'], cfg['num_heads'], cfg['img_size']) == ('rope_3d', 2, 32)
     backbone = models.MODELS.build(cfg)
     backbone.init_weights()
+    whole = load_model(path, frames=4, size=32).backbone  # its names are nearly the file's
+    torch.testing.assert_close(whole.state_dict(), backbone.state_dict())
     given = clips(frames=4, side=32)
     expected = backbone.encode(encoder.patches(given)).tokens.mean(1)
     torch.testing.assert_close(encoder.encode(given), expected, rtol=1e-4, atol=1e-4)
