@@ -19,7 +19,6 @@ from amd_mm.visualization.features import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmaction.models.backbones.vit_mae import Attention
 from torch import Tensor
 
 from ..tiny import backbone
@@ -54,10 +53,11 @@ def test_attention_to_all_to_itself_and_to_one() -> None:
     [
         backbone(depth=2),
         backbone(depth=2, fused_attention=False, qk_scale=0.3),
+        backbone(depth=2, pos_embed_type='rope_3d'),
         image_backbone(),
         image_backbone(with_cls_token=False, out_type='avg_featmap'),
     ],
-    ids=['video', 'video, stock attention', 'image', 'no class token'],
+    ids=['video', 'video, stock attention', 'rotary', 'image', 'no class token'],
 )
 def test_equals_the_whole_matrix(cfg: dict) -> None:
     """Against weights computed as a whole, from the blocks' inputs."""
@@ -73,21 +73,19 @@ def test_equals_the_whole_matrix(cfg: dict) -> None:
 
     given = []
     for block in vit.blocks:
-        block.attn.register_forward_hook(lambda module, x, y: given.append((module, x[0], y)))
+        block.attn.register_forward_hook(lambda module, x, y: given.append((module, x, y)))
     with torch.no_grad():
         vit.encode(vit.patchify(inputs))
     extra = vit.num_extra_tokens
     distance = plain_distances(patch_places(vit))
-    for number, (module, tokens, output) in enumerate(given):
-        query, key = query_key(module, tokens)
+    for number, (module, (tokens, *rotation), output) in enumerate(given):
+        query, key = query_key(module, tokens, *rotation)
         whole = (query @ key.transpose(-1, -2)).softmax(-1)
         # These are the weights that the block itself attends with.
         value = torch.nn.functional.linear(
             tokens,
             module.qkv.weight[2 * vit.embed_dims :],
-            module.v_bias
-            if isinstance(module, Attention)
-            else module.qkv.bias[2 * vit.embed_dims :],
+            module.v_bias if hasattr(module, 'v_bias') else module.qkv.bias[2 * vit.embed_dims :],
         ).unflatten(-1, (module.num_heads, -1))
         mixed = (whole @ value.transpose(1, 2)).transpose(1, 2).flatten(2)
         torch.testing.assert_close(module.proj(mixed), output, atol=1e-4, rtol=1e-4)
