@@ -551,9 +551,11 @@ _WRAPPERS = (
     'ema_encoder',
     'encoder',
 )
-# torch.compile, DDP, FSDP and activation checkpointing, around the model or a part of it
+# torch.compile, FSDP and activation checkpointing, around the model or a part of it; DDP around the
+# model alone. (Parts of a model may be called `module`, as in MMEngine's averaged models.)
 _PARTS = re.compile(
-    r'(?:(?<=\.)|^)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
+    r'^(?:model\.(?=module\.))?(?:(?:_orig_mod|module|_fsdp_wrapped_module)\.)+'
+    r'|(?<=\.)(?:module\.)?(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
 )
 _COUNTERS = ('steps', 'n_averaged')  # of averaged models
 

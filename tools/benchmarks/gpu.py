@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PRETRAIN = ROOT / 'configs' / 'amd' / 'pretrain'

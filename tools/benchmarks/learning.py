@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import _venv  # noqa: F401, first: finds the packages
 import common
 
 ROOT = Path(__file__).resolve().parents[2]
