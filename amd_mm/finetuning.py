@@ -16,7 +16,7 @@ import torch
 from amd_mm import runs
 from amd_mm.apis import find_source
 from amd_mm.datasets import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
-from amd_mm.datasets.files import find_files
+from amd_mm.datasets.files import class_folders, find_files
 from amd_mm.datasets.inference import stride_of
 from amd_mm.distillation import TOKENS, backbone_of, sizes_of
 from amd_mm.engine.launch import scale_schedule
@@ -170,8 +170,8 @@ def find_classes(data: str, validation: float = 0.2) -> tuple[str, dict[str, Sam
 
 def _classes_below(root: Path, part: str, kind: str) -> Samples:
     endings = VIDEO_EXTENSIONS if kind == 'video' else IMAGE_EXTENSIONS
-    folders = sorted(one for one in (root / part).iterdir() if one.is_dir() and one.name[0] != '.')
-    found = {one.name: find_files(str(one), endings) for one in folders}
+    folder = root / part
+    found = {name: find_files(str(folder / name), endings) for name in class_folders(folder)}
     return {
         name: [Path(part, name, file).as_posix() for file in files]
         for name, files in found.items()

@@ -1,5 +1,6 @@
 """One call from class folders to a classifier."""
 
+import shutil
 from pathlib import Path
 
 import amd_mm
@@ -122,3 +123,12 @@ def test_mistakes(videos, images, model, tmp_path):
         (tmp_path / 'parts' / part).mkdir()
         (tmp_path / 'parts' / part / name).symlink_to(videos / name)
     attempt(tmp_path / 'parts', r"val has classes that train has not: \['push left'\]")
+
+
+def test_a_link_back_is_no_class(videos, tmp_path):
+    """As for image folders in training."""
+    folder = tmp_path / 'linked'
+    shutil.copytree(videos, folder)
+    before = find_classes(str(folder))
+    (folder / 'up').symlink_to(folder)
+    assert find_classes(str(folder)) == before

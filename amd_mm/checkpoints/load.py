@@ -311,7 +311,7 @@ def _compare_tables(
     given: Tensor,  # (1, N, C); a class token may come first
     grid: Grid | None,
 ) -> tuple[str, tuple[str, str] | None]:
-    """What to report of a fixed table that is kept, and both kinds if the file's is another."""
+    """The report of a fixed table that is kept, and both kinds if the file has another one."""
     extra = given.shape[1] - own.shape[1] if given.ndim == 3 else 0
     if same_table(given[:, extra:] if extra == 1 else given, own):
         return '', None

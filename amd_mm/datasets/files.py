@@ -88,6 +88,19 @@ def find_files(folder: str, extensions: Sequence[str], recursive: bool = True) -
     return sorted(found)
 
 
+def class_folders(folder: str | os.PathLike) -> list[str]:
+    """The names of the folders of classes directly below a folder, sorted.
+
+    Hidden folders, and links that lead back to the folder or above it, are not classes.
+    """
+    above = Path(folder).resolve()
+    return sorted(
+        path.name
+        for path in Path(folder).iterdir()
+        if path.is_dir() and path.name[0] != '.' and not above.is_relative_to(path.resolve())
+    )
+
+
 def log_progress(items: Iterable[_Item], text: str) -> Iterator[_Item]:
     """Pass the items on; every few seconds, log how many there were, followed by a text."""
     last = time.monotonic()

@@ -3,7 +3,6 @@
 import logging
 import os.path as osp
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from amd_mm.registry import DATASETS
@@ -11,7 +10,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
 from ..errors import VideoError
-from .files import IMAGE_EXTENSIONS, find_files
+from .files import IMAGE_EXTENSIONS, class_folders, find_files
 from .list_files import find_named, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
 from .subset import class_balanced_subset, describe_subset
@@ -66,15 +65,10 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         return [(entry.name, dict(gt_label=entry.labels[0])) for entry in entries]
 
     def _find_images(self) -> list[tuple[str, dict]]:
-        """Name and label of the images below the folder. Hidden folders are not classes."""
+        """Name and label of the images below the folder."""
         if not self.with_label:
             return [(name, {}) for name in find_files(self.img_prefix, self.extensions)]
-        above = Path(self.img_prefix).resolve()
-        folders = sorted(
-            path.name
-            for path in Path(self.img_prefix).iterdir()
-            if osp.isdir(path) and path.name[0] != '.' and not above.is_relative_to(path.resolve())
-        )
+        folders = class_folders(self.img_prefix)
         classes = self.CLASSES or tuple(folders)
         # The names of classes need not be those of their folders; then the order counts.
         names = classes if set(folders) <= set(classes) else folders

@@ -49,15 +49,15 @@ styled = rc_context(
 )
 
 
-def check_picture(path: str | Path) -> Path:
-    """Check that a picture can be written under this name.
+def check_picture(path: str | Path, endings: Sequence[str] = PICTURES) -> Path:
+    """Check that a picture, or another file with one of the endings, can be written.
 
     Raises:
         ConfigError: For an unknown ending.
     """
     path = Path(path)
-    if path.suffix.lower() not in PICTURES:
-        raise ConfigError(f'{path} has to end in one of {", ".join(PICTURES)}')
+    if path.suffix.lower() not in endings:
+        raise ConfigError(f'{path} has to end in one of {", ".join(endings)}')
     return path
 
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..errors import ConfigError
-from .plots import COLOURS, save_figure, styled, write_table
+from .plots import COLOURS, check_picture, save_figure, styled, write_table
 from .video import annotate_frame, rewrite_video
 
 ENDINGS = ('.csv', '.json', '.png', '.pdf', '.svg', '.mp4', '.gif')
@@ -109,7 +108,4 @@ def check_timeline_output(path: str | Path) -> Path:
     Raises:
         ConfigError: for an unknown ending.
     """
-    path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f'{path} has to end in one of {", ".join(ENDINGS)}')
-    return path
+    return check_picture(path, ENDINGS)

@@ -4,13 +4,10 @@
 # optim_wrapper.accumulative_counts=4.
 _base_ = [
     '../../_base_/models/mvd_vit-base_vit-base.py',
-    '../../_base_/datasets/k400.py',
+    '../../_base_/datasets/k400_one_view.py',
     '../../_base_/schedules/mvd_400e.py',
     '../../_base_/runtime/pretrain.py',
 ]
-_pipeline = _base_.train_dataloader.dataset.pipeline
-_pipeline[3].num_views = 1
-train_dataloader = dict(batch_size=32, dataset=dict(pipeline=_pipeline))
 # MAE, normed pixels; VideoMAE, K400, 1600 epochs; in any format of tools/convert_checkpoint.py.
 model = dict(
     teacher=dict(
