@@ -1,4 +1,4 @@
-"""From a folder of class folders to a classifier in one call.
+"""From class folders, or a csv of files and classes, to a classifier in one call.
 
     finetune('/my/classes', 'runs/mine', 'runs/classifier')
 
@@ -16,6 +16,7 @@ import torch
 from amd_mm import runs
 from amd_mm.apis import find_source
 from amd_mm.datasets import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
+from amd_mm.datasets.class_csv import read_class_csv
 from amd_mm.datasets.files import class_folders, find_files
 from amd_mm.datasets.inference import stride_of
 from amd_mm.distillation import TOKENS, backbone_of, sizes_of
@@ -31,7 +32,7 @@ CONFIGS = dict(
 )
 _DIRECTIONS = re.compile(r'(?<![a-z])(left|right)(?![a-z])', re.IGNORECASE)
 
-Samples = dict[str, list[str]]  # class -> names relative to the folder of the classes
+Samples = dict[str, list[str]]  # class -> names relative to the folder of classes or csv
 
 
 def finetune(
@@ -62,12 +63,14 @@ def finetune(
     validation.
 
     Args:
-        data: Folder with a folder for each class, or with such folders below train and val.
+        data: Folder with a folder for each class, or with such folders below train and val. Or a
+            csv with the columns path, class and, if you like, split (train or val); paths start
+            from its folder.
         model: A training folder, a checkpoint, or the name of public weights (amd-mm models).
         out: Folder of the run: config, lists of both parts, labels.txt, log, checkpoints.
         epochs: Passes over the training part. Default: those of the config.
-        validation: Share of each class that validates instead of training, unless the folder has
-            train and val. The same files in every run.
+        validation: Share of each class that validates instead of training, unless the folder or
+            the csv has train and val. The same files in every run.
         no_flip: Never mirror, for classes that differ in left and right. Default: if the name of a
             class has one of these words.
         batch: Videos or images on a device at a time; see amd-mm distill, as for what follows.
@@ -90,6 +93,7 @@ def finetune(
     Raises:
         ConfigError: If arguments contradict each other, or training fails; it has printed why.
         CheckpointError: If the model cannot be fetched or read.
+        VideoError: If a line of the csv is wrong; the message has the file and the line.
     """
     devices = devices or torch.cuda.device_count() or 1
     if resume:
@@ -113,7 +117,8 @@ def finetune(
     choices['input'] = runs.use_clips(
         cfg, stride or (source[0] and stride_of(source[0], None)), fps
     )
-    _use_classes(cfg, kind, Path(data).absolute(), labels)
+    root = Path(data).absolute()
+    _use_classes(cfg, kind, root if root.is_dir() else root.parent, labels)
     directions = [name for name in labels if _DIRECTIONS.search(name)]
     if no_flip or directions:
         _remove_flips(cfg)
@@ -136,36 +141,62 @@ def find_classes(data: str, validation: float = 0.2) -> tuple[str, dict[str, Sam
 
     Args:
         data: See :func:`finetune`.
-        validation: Share of each class for ``val``, if the folder has no such parts: at least one
+        validation: Share of each class for ``val``, if the data have no such parts: at least one
             file of a class that has two.
 
     Returns:
         ``video`` or ``image``, whichever there are more of; and part -> class -> names relative to
-        ``data``.
+        ``data``, or to the folder of the csv.
 
     Raises:
         ConfigError: If there are fewer than two classes, or a class of ``val`` is not in ``train``.
     """
+    kind, parts = (_listed if data.lower().endswith('.csv') else _in_folders)(data)
+    if 'val' in parts:
+        if unknown := parts['val'].keys() - parts['train'].keys():
+            raise ConfigError(f'{data}: val has classes that train has not: {sorted(unknown)}')
+    else:
+        parts = _divide(parts['train'], validation)
+    if len(parts['train']) < 2:
+        raise ConfigError(
+            f'{data} must have a folder for each class, or be a csv with the columns path and '
+            f'class, of at least two; found {list(parts["train"]) or "none"}'
+        )
+    return kind, parts
+
+
+def _listed(data: str) -> tuple[str, dict[str, Samples]]:
+    """Kind and parts of a csv: all files in ``train`` if it has no split."""
+    if not Path(data).is_file():
+        raise ConfigError(f'data: there is no file {data}')
+    rows = read_class_csv(data)
+    parts: dict[str, Samples] = {}
+    for row in sorted(rows, key=lambda one: (one.label, one.name)):
+        parts.setdefault(row.split or 'train', {}).setdefault(row.label, []).append(row.name)
+    if rows[0].split and len(parts) < 2:
+        raise ConfigError(f'{data}: the column split needs both train and val')
+    return rows[0].kind, parts
+
+
+def _in_folders(data: str) -> tuple[str, dict[str, Samples]]:
+    """Kind and parts of a folder: all files in ``train`` if it has no such parts."""
     _, _, kind = runs.find_data(data)
     root = Path(data)
     if (root / 'train').is_dir() and (root / 'val').is_dir():
-        parts = {part: _classes_below(root, part, kind) for part in ('train', 'val')}
-        if unknown := parts['val'].keys() - parts['train'].keys():
-            raise ConfigError(f'{data}/val has classes that train has not: {sorted(unknown)}')
-    else:
-        if not 0 < validation < 1:
-            raise ConfigError(f'validation={validation} must be a share between 0 and 1')
-        parts = dict(train={}, val={})
-        for name, files in _classes_below(root, '', kind).items():
-            shuffled = random.Random(0).sample(files, len(files))
-            cut = min(len(files) - 1, max(1, round(validation * len(files))))
-            parts['train'][name], parts['val'][name] = sorted(shuffled[cut:]), shuffled[:cut]
-    if len(parts['train']) < 2:
-        raise ConfigError(
-            f'{data} must have a folder for each class, at least two; found '
-            f'{list(parts["train"]) or "none"}'
-        )
-    return kind, parts
+        return kind, {part: _classes_below(root, part, kind) for part in ('train', 'val')}
+    return kind, dict(train=_classes_below(root, '', kind))
+
+
+def _divide(classes: Samples, validation: float) -> dict[str, Samples]:
+    """Take a share of each class for ``val``, the same one in every run."""
+    if not 0 < validation < 1:
+        raise ConfigError(f'validation={validation} must be a share between 0 and 1')
+    parts: dict[str, Samples] = dict(train={}, val={})
+    for name, files in classes.items():
+        shuffled = random.Random(0).sample(files, len(files))
+        cut = min(len(files) - 1, max(1, round(validation * len(files))))
+        parts['train'][name], parts['val'][name] = sorted(shuffled[cut:]), shuffled[:cut]
+    return parts
 
 
 def _classes_below(root: Path, part: str, kind: str) -> Samples:

@@ -1,4 +1,4 @@
-"""One call from class folders to a classifier."""
+"""One call from class folders or a csv to a classifier."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from amd_mm import cli, runs
-from amd_mm.errors import ConfigError
+from amd_mm.errors import ConfigError, VideoError
 from amd_mm.finetuning import find_classes, finetune
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -132,3 +132,74 @@ def test_a_link_back_is_no_class(videos, tmp_path):
     before = find_classes(str(folder))
     (folder / 'up').symlink_to(folder)
     assert find_classes(str(folder)) == before
+
+
+def table_of(videos: Path, tmp_path: Path, *header: str, start: str = '') -> Path:
+    """A csv beside links to the videos, as Windows' programs write it."""
+    if not (tmp_path / 'clips').exists():
+        (tmp_path / 'clips').symlink_to(videos)
+    rows = [
+        f'"clips/{name}/more/{index}.mp4",{name}' + f',{"val" if index > 3 else "train"}' * split
+        for split in ['split' in header]
+        for name in CLASSES
+        for index in range(5)
+    ]
+    path = tmp_path / 'table.csv'
+    text = '\r\n'.join([*filter(None, [','.join(header)]), *rows, ''])
+    path.write_bytes(start.encode() + text.encode())
+    return path
+
+
+def test_a_csv_gives_what_the_folders_give(videos, model, tmp_path):
+    table = table_of(videos, tmp_path, start='\ufeff')
+    kind, parts = find_classes(str(videos))
+    below = {
+        part: {name: [f'clips/{file}' for file in files] for name, files in samples.items()}
+        for part, samples in parts.items()
+    }
+    assert find_classes(str(table)) == (kind, below)
+    out = finetune(str(table), str(model), str(tmp_path / 'run'), **SMALL)
+    assert (out / 'labels.txt').read_text().splitlines() == sorted(CLASSES)
+    cfg = Config.fromfile(out / 'finetune.py')
+    dataset = Runner.build_dataloader(cfg.val_dataloader).dataset
+    assert len(dataset) == 3 and dataset[0]['inputs'].shape == (1, 3, 8, 64, 64)
+    assert cfg.model.cls_head.num_classes == 3 and 'Flip' not in str(cfg.train_dataloader)
+
+
+def test_a_csv_with_a_split(videos, tmp_path):
+    _, parts = find_classes(str(table_of(videos, tmp_path, 'Path', 'class', 'split')))
+    assert parts['val'] == {name: [f'clips/{name}/more/4.mp4'] for name in sorted(CLASSES)}
+    assert {len(files) for files in parts['train'].values()} == {4}
+    absolute = tmp_path / 'absolute.csv'
+    lines = [f'{name},"{videos / name}/more/0.mp4"' for name in CLASSES]
+    absolute.write_text('\n'.join(['class,path', *lines]))
+    assert list(find_classes(str(absolute))[1]['train']) == sorted(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ('lines', 'said'),
+    [
+        ('path,class\nclips/none.mp4,lift', r'table.csv, line 2: there is no file .*none.mp4'),
+        ('clips/lift/more/0.mp4', 'line 1: expected 2 cells'),
+        ('clips/lift/more/0.mp4;lift', 'line 1: expected 2 cells'),
+        ('file,label', "line 1: 'file' has no ending of a video"),
+        ('path,class,fold', 'line 1: the columns are'),
+        ('clips/lift/more/0.mp4,lift,test', "line 1: the split 'test' is neither"),
+        ('clips/lift/more/0.mp4,lift\nclips/lift/more/0.mp4,x', 'line 2: .* is also in line 1'),
+        ('clips/lift/more/0.mp4,lift\nface.png,x', 'line 2: all files must be videos'),
+        ('"clips/lift/more/0.mp4,lift', 'line 1: unexpected end'),
+        ('path,class', 'has no samples'),
+        ('clips/lift/more/0.mp4,lift,train', 'needs both train and val'),
+        ('clips/lift/more/0.mp4,lift', r"at least two; found \['lift'\]"),
+    ],
+)
+def test_mistakes_in_a_csv(lines, said, videos, tmp_path):
+    table = table_of(videos, tmp_path)
+    table.write_text(lines)
+    with pytest.raises((ConfigError, VideoError), match=said):
+        find_classes(str(table))
+
+
+def test_no_such_csv():
+    with pytest.raises(ConfigError, match=r'there is no file none.csv'):
+        find_classes('none.csv')
