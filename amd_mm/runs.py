@@ -4,6 +4,7 @@ They fill in a shipped config, try it on the device if they have to, write it, a
 ``tools/train.py`` with it.
 """
 
+import contextlib
 import copy
 import json
 import logging
@@ -11,12 +12,15 @@ import math
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -327,6 +331,8 @@ def save_model(folder: Path) -> str:
 def train(config: Path, devices: int, *more: str, quiet: bool = False) -> None:
     """Run ``tools/train.py`` in processes of its own, and pass on what it prints.
 
+    SIGTERM is passed on to them: they save a checkpoint, and this program exits with 143.
+
     Raises:
         ConfigError: If it fails; with its message.
     """
@@ -349,13 +355,39 @@ def train(config: Path, devices: int, *more: str, quiet: bool = False) -> None:
     ) as process:
         assert process.stdout
         try:
-            for line in process.stdout:
-                last = line.strip() or last
-                shown = shown or 'This run:' in line  # MMEngine's list of hooks comes before
-                if shown and not quiet:
-                    print(line, end='', flush=True)
+            with passing_sigterm_to(process):
+                for line in process.stdout:
+                    last = line.strip() or last
+                    shown = shown or 'This run:' in line  # MMEngine's list of hooks comes before
+                    if shown and not quiet:
+                        print(line, end='', flush=True)
         except KeyboardInterrupt:  # which the run gets too: it saves a checkpoint
             process.wait()
             raise
     if process.returncode:
         raise ConfigError(f'training ended with exit status {process.returncode}. {last}')
+
+
+@contextlib.contextmanager
+def passing_sigterm_to(process: subprocess.Popen) -> Iterator[None]:
+    """Pass SIGTERM on to a process, and exit after it has ended.
+
+    Outside of the main thread, where Python gets no signals, nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        process.send_signal(number)
+
+    former = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+        process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    if received:
+        raise SystemExit(128 + signal.SIGTERM)

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -209,6 +212,30 @@ def test_the_run_is_that_of_the_config(data, teachers, tmp_path, capsys):
     assert losses_of(tmp_path / 'again') == losses_of(out) and len(losses_of(out)) == 6
     with pytest.raises(ConfigError, match='has a run: continue it with resume'):
         distill(str(data['video']), str(out))
+
+
+def test_sigterm_ends_the_training_with_a_checkpoint(data, tmp_path):
+    command = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'amd_mm',
+        'distill',
+        '--data',
+        str(data['video']),
+    ]
+    command += ['--out', str(tmp_path), '--student', '48,2,3', '--frames', '4', '--size', '32']
+    command += ['--steps', '100000', '--batch', '1', '--total-batch', '1', '--workers', '0']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if 'Iter(train)' in line:
+                process.terminate()
+                break
+        process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    (saved,) = tmp_path.glob('stopped_at_iter_*.pth')
+    assert (tmp_path / 'last_checkpoint').read_text() == str(saved)
 
 
 @pytest.fixture
