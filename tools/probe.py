@@ -1,4 +1,4 @@
-r"""Evaluate frozen features: nearest neighbours and a linear classifier.
+r"""Evaluate frozen features: nearest neighbours, a linear classifier and an attentive one.
 
     python tools/probe.py CONFIG CHECKPOINT
 
@@ -7,11 +7,16 @@ CHECKPOINT is any that tools/extract_features.py reads, of the config's backbone
 seen once, without augmentation; its feature is the mean over the tokens of the middle clip
 (--views test: over the config's test clips). Two classifiers are fitted, to convergence and
 without a learning rate: logistic regression, whose penalty is chosen on a fifth of the training
-set, and votes of the nearest neighbours.
+set, and votes of the nearest neighbours. --attentive adds a third: a learned query that attends to
+all tokens, and a linear layer. It is trained with several learning rates and weight decays at once,
+and chosen on the same fifth. Its tokens are kept as float16: C * 2 bytes for each token of a video.
 
 Examples:
     python tools/probe.py configs/amd/probe/\
 linear-probe_vit-small-p16_8xb64-16x4x1-30e_k400.py epoch_200.pth
+
+    # With attentive pooling of the tokens
+    ... --attentive
 
     # With a tenth of the labels; the features are reused
     ... --cfg-options train_dataloader.dataset.label_fraction=0.1
@@ -28,7 +33,7 @@ import json
 import os
 import os.path as osp
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +46,10 @@ from amd_mm.arguments import KeyValues
 from amd_mm.checkpoints import write_atomically
 from amd_mm.datasets import ReplaceUnreadableMixin
 from amd_mm.datasets.inference import Clips
+from amd_mm.engine import launch
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import FeatureFolder, extract, file_names
-from amd_mm.evaluation.probes import Labelled, linear_probe, nearest_neighbours
+from amd_mm.evaluation.probes import Labelled, attentive_probe, linear_probe, nearest_neighbours
 from amd_mm.registry import DATASETS
 from mmengine.config import Config
 
@@ -68,6 +74,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--neighbours', type=int, nargs='*', default=[10, 20, 100], help='how many vote (10 20 100)'
     )
     add('--no-linear', action='store_true', help='skip the linear classifier (slow on large sets)')
+    add('--attentive', action='store_true', help='add the attentive classifier, which keeps tokens')
+    add('--epochs', type=int, default=20, help='of the attentive classifier (20)')
     add('--batch-size', type=int, default=16, help='clips at a time (16)')
     add('--workers', type=int, default=min(8, os.cpu_count() or 1), help='decoding processes')
     add('--device', help='default: the GPU if there is one')
@@ -78,8 +86,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='of the network; probes compute in float64',
     )
     args = parser.parse_args(argv)
-    if min(args.batch_size, *args.neighbours) < 1:
-        parser.error('--batch-size and --neighbours must be at least 1')
+    if min(args.batch_size, args.epochs, *args.neighbours) < 1:
+        parser.error('--batch-size, --epochs and --neighbours must be at least 1')
     return args
 
 
@@ -94,7 +102,8 @@ def build_datasets(cfg: Config, views: str) -> list[ReplaceUnreadableMixin]:
             )
     train_cfg, test_cfg = (dict(cfg[part].dataset) for part in parts)
     train_cfg.update(pipeline=test_cfg['pipeline'], test_mode=True)
-    datasets = [DATASETS.build(one) for one in (train_cfg, test_cfg)]
+    with launch.building(cfg):
+        datasets = [DATASETS.build(one) for one in (train_cfg, test_cfg)]
     for part, dataset in zip(parts, datasets):
         if not isinstance(dataset, ReplaceUnreadableMixin):
             raise ConfigError(
@@ -121,14 +130,28 @@ def read_views(dataset: ReplaceUnreadableMixin, index: int) -> list[Clips]:
     return [Clips(views, np.full((len(views), 2), np.nan))]
 
 
+class StoredTokens(Sequence):
+    """The tokens of all views of a video (N, C), read from its file."""
+
+    def __init__(self, folder: FeatureFolder, files: Sequence[str]) -> None:
+        self.folder, self.files = folder, files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        values = self.folder.load(self.files[index])
+        return values.reshape(-1, values.shape[-1])
+
+
 def labelled_features(
     dataset: ReplaceUnreadableMixin,
     title: str,
     folder: FeatureFolder,
     encode: Callable,
     args: argparse.Namespace,
-) -> Labelled:
-    """Mean features of the views of each readable video (N, C), and the labels (N,)."""
+) -> tuple[StoredTokens, np.ndarray]:
+    """Features or tokens of each readable video, and the labels (N,)."""
     labels = [dataset.get_data_info(index).get('label') for index in range(len(dataset))]
     if not all(isinstance(label, int) and label >= 0 for label in labels):
         raise VideoError(
@@ -147,12 +170,12 @@ def labelled_features(
         raise VideoError(
             f'{title}: none of the videos could be read; check data_root and data_prefix'
         )
-    values = np.stack([folder.load(files[index]).mean(0, np.float32) for index in kept])
-    return values, np.array([labels[index] for index in kept])
+    stored = StoredTokens(folder, [files[index] for index in kept])
+    return stored, np.array([labels[index] for index in kept])
 
 
 def run_probes(train: Labelled, test: Labelled, args: argparse.Namespace) -> list[dict]:
-    """The result of each probe."""
+    """The result of each probe of mean features."""
     results = []
     for count in args.neighbours:
         found = nearest_neighbours(train, test, count)
@@ -166,6 +189,19 @@ def run_probes(train: Labelled, test: Labelled, args: argparse.Namespace) -> lis
             dict(probe='linear', setting=f'penalty = {found.setting:g}', top1=found.accuracy)
         )
     return results
+
+
+def run_attentive(
+    train: tuple[StoredTokens, np.ndarray],
+    test: tuple[StoredTokens, np.ndarray],
+    args: argparse.Namespace,
+    device: torch.device,
+) -> dict:
+    """The result of the attentive probe."""
+    print('training the attentive classifiers ...', flush=True)
+    found = attentive_probe(train, test, epochs=args.epochs, device=device, workers=args.workers)
+    rate, decay = found.setting
+    return dict(probe='attentive', setting=f'lr {rate:g}, wd {decay:g}', top1=found.accuracy)
 
 
 def table(results: list[dict]) -> str:
@@ -202,17 +238,28 @@ def run(args: argparse.Namespace) -> None:
     )
     # one folder for each combination of settings
     kept = work_dir / 'features' / '-'.join(map(str, settings.values()))
+
+    def labelled(folder: Path, encode: Callable, **other: bool) -> list:
+        return [
+            labelled_features(
+                dataset, title, FeatureFolder(folder / title, {**settings, **other}), encode, args
+            )
+            for title, dataset in zip(('train', 'test'), datasets)
+        ]
+
+    dtype = getattr(torch, args.dtype)
+    stored = labelled(kept, lambda clips: encoder.encode(clips, dtype))
     train, test = (
-        labelled_features(
-            dataset,
-            title,
-            FeatureFolder(kept / title, settings),
-            lambda clips: encoder.encode(clips, getattr(torch, args.dtype)),
-            args,
-        )
-        for title, dataset in zip(('train', 'test'), datasets)
+        (np.stack([one.mean(0, np.float32) for one in values]), labels) for values, labels in stored
     )
     results = run_probes(train, test, args)
+    if args.attentive:
+        train_tokens, test_tokens = labelled(
+            kept.with_name(f'{kept.name}-tokens'),
+            lambda clips: encoder.encode(clips, dtype, keep_tokens=True).half(),
+            tokens=True,
+        )
+        results.append(run_attentive(train_tokens, test_tokens, args, encoder.mean.device))
     counts = len(train[1]), len(test[1])
     print(f'\n{args.checkpoint}\n{counts[0]} training and {counts[1]} test videos\n')
     print(table(results))

@@ -283,6 +283,29 @@ def test_probes_tell_the_classes_apart(labelled, checkpoint, capsys):
     assert first == entry and second['train_videos'] == 4
 
 
+def test_an_attentive_probe_keeps_tokens(labelled, checkpoint, tmp_path, capsys):
+    call = (labelled / 'config.py', checkpoint, '--neighbours', 1, '--no-linear', '--attentive')
+    work = ('--work-dir', tmp_path, '--epochs', 30)
+    assert probe(*call, *work) == 0
+    assert '| attentive' in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / 'probe.json').read_text())
+    assert entry['results'][-1]['probe'] == 'attentive' and entry['results'][-1]['top1'] == 1
+    (path,) = (tmp_path / 'features').glob('*-tokens/test/val/0 clip.npy')
+    tokens = np.load(path)
+    assert tokens.dtype == np.float16 and tokens.ndim == 5  # (views, T', H', W', C)
+    (path,) = (tmp_path / 'features').glob('*[!s]/test/val/0 clip.npy')
+    np.testing.assert_allclose(
+        tokens.astype(np.float32).mean((1, 2, 3)), np.load(path), rtol=1e-2, atol=1e-2
+    )
+
+
+def test_probes_name_an_unknown_option_of_the_dataset(labelled, checkpoint, capsys):
+    options = ('--cfg-options', 'train_dataloader.dataset.colour=red')
+    assert probe(labelled / 'config.py', checkpoint, *options) == 2
+    error = capsys.readouterr().err
+    assert 'config.py' in error and 'colour' in error
+
+
 def test_probes_refuse_what_has_no_labels(labelled, checkpoint, tmp_path, capsys):
     shutil.copy(labelled / 'config.py', tmp_path / 'config.py')
     (tmp_path / 'bare.txt').write_text('a.mp4\n')

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.errors import VideoError
-from amd_mm.evaluation.probes import linear_probe, nearest_neighbours
+from amd_mm.evaluation import probes
+from amd_mm.evaluation.probes import attentive_probe, linear_probe, nearest_neighbours
+from torch.utils.data import DataLoader
 
 
 def blobs(count: int, noise: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,6 +63,44 @@ def test_few_labels(per_class, penalty):
     result = linear_probe(blobs(3 * per_class, 0.1, 0), blobs(60, 0.1, 1))
     assert result.accuracy > 0.6
     assert penalty in (None, result.setting)
+
+
+def one_telling_token(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (count, 16, 8): one, at any place, has a key and its class; the mean hides both."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    tokens = torch.randn(count, 16, 8, generator=random)
+    tokens[:, :, 0] = 0
+    places = torch.randint(0, 16, (count,), generator=random)
+    tokens[torch.arange(count), places, 0] = 6.0
+    tokens[torch.arange(count), places, 1] = 2.0 * labels - 1
+    return tokens, labels
+
+
+def test_an_attentive_probe_finds_the_telling_token():
+    train, test = one_telling_token(400, 0), one_telling_token(200, 1)
+    pooled = linear_probe(*((values.mean(1), labels) for values, labels in (train, test)))
+    found = attentive_probe(train, test, (1e-6, 1e-2), (0.01,), epochs=40, batch_size=32)
+    assert pooled.accuracy < 0.8
+    assert found.accuracy > 0.95
+    assert found.setting == (1e-2, 0.01)
+
+
+def test_an_attentive_probe_is_deterministic():
+    train, test = one_telling_token(60, 0), one_telling_token(50, 1)
+    first, again = (attentive_probe(train, test, epochs=2) for _ in range(2))
+    np.testing.assert_array_equal(first.predictions, again.predictions)
+    assert first.setting == again.setting
+
+
+def test_poolers_trained_at_once_equal_one_trained_alone():
+    train, test = one_telling_token(100, 0), one_telling_token(50, 1)
+    batches = DataLoader(list(zip(*train)), 25)
+    settings = [(1e-3, 0.01), (1e-2, 0.1)]
+    together = probes._train_poolers(batches, 2, settings, 2, 'cpu')
+    for pooler, setting in zip(together, settings):
+        (alone,) = probes._train_poolers(batches, 2, [setting], 2, 'cpu')
+        torch.testing.assert_close(pooler(test[0]), alone(test[0]))
 
 
 def test_one_class():
