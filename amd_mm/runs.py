@@ -318,14 +318,27 @@ def licence_of(name: str, cfg: Config | None) -> str | None:
 
 def save_model(folder: Path) -> str:
     """Write the trained model as a model folder into ``model``; a line for the user."""
+    shutil.rmtree(folder / 'model', ignore_errors=True)
+    return write_model_folder(folder, folder / 'model')
+
+
+def write_model_folder(source: Any, out: str | os.PathLike) -> str:
+    """Write a model folder with the lineage that the model's config notes.
+
+    Args:
+        source: See :func:`amd_mm.load`.
+        out: A new or empty folder.
+
+    Returns:
+        A line for the user.
+    """
     import amd_mm
 
-    model = amd_mm.load(folder, 'cpu')
+    model = amd_mm.load(source, 'cpu')
     notes = dict(model.cfg.get('lineage') or {})
-    shutil.rmtree(folder / 'model', ignore_errors=True)
-    reader = model.save(folder / 'model', notes.pop('licence', None), notes)
+    reader = model.save(out, notes.pop('licence', None), notes)
     others = '' if reader == 'amd_mm' else f' and {reader}'
-    return f'{folder / "model"} (the model alone, which amd_mm.load{others} reads)'
+    return f'{out} (the model alone, which amd_mm.load{others} reads)'
 
 
 def train(config: Path, devices: int, *more: str, quiet: bool = False) -> None:

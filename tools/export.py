@@ -17,6 +17,10 @@ names of that codebase; vit.pth becomes vit-1a2b3c4d.pth, with the first digits 
 
     python tools/export.py CHECKPOINT vit.pth --format timm
 
+As a model folder, which this package reads, and transformers or timm where they have the model:
+
+    python tools/export.py CHECKPOINT my-model --format folder
+
 CONFIG may be left out where training left it beside the checkpoint; weights need none. A program
 sees one clip: average over several views of a video yourself. tools/convert_checkpoint.py
 converts whole checkpoints.
@@ -62,8 +66,10 @@ from amd_mm.deployment import (
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.features import find_inputs
 from amd_mm.evaluation.label_map import read_label_map
+from amd_mm.runs import write_model_folder
 from mmengine.config import Config
 
+FOLDER = 'folder'
 # parts that pre-training leaves to fine-tuning
 _FINE_TUNED = ('cls_head.', 'head.', 'backbone.fc_norm.', 'backbone.ln2.')
 
@@ -78,8 +84,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         '--format',
         required=True,
-        choices=(*PROGRAM_FORMATS, *CODEBASES),
-        help='a program or a codebase',
+        choices=(*PROGRAM_FORMATS, FOLDER, *CODEBASES),
+        help='a program, a model folder or a codebase',
     )
     add = parser.add_argument_group('for programs').add_argument
     add('--features', action='store_true', help='export the bare backbone: features, not scores')
@@ -110,9 +116,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error('give [CONFIG] CHECKPOINT OUT, two or three of them')
     *config, args.checkpoint, args.out = args.files
     args.config = config[0] if config else None
-    if args.format in CODEBASES:
+    if args.format not in PROGRAM_FORMATS:
         for name in (
-            'config',
+            *(['config'] if args.format in CODEBASES else []),
             'features',
             'input',
             'labels',
@@ -123,7 +129,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         ):
             if getattr(args, name) != parser.get_default(name):
                 option = 'CONFIG' if name == 'config' else f'--{name.replace("_", "-")}'
-                parser.error(f'{option} is for programs; --format {args.format} writes weights')
+                parser.error(f'{option} is not for --format {args.format}')
     elif args.check and (args.features or args.format != 'onnx'):
         parser.error('--check is for --format onnx and scores')
     elif args.features and args.labels:
@@ -149,6 +155,12 @@ def export_weights(args: argparse.Namespace) -> None:
     if published.left:
         print(f'  left out: {collapse(published.left, brief=True)}')
     print(f'  sha256 {published.digest}')
+
+
+def export_folder(args: argparse.Namespace) -> None:
+    """Write a model folder."""
+    source = (args.config, args.checkpoint) if args.config else args.checkpoint
+    print(write_model_folder(source, args.out))
 
 
 def export_model(args: argparse.Namespace) -> None:
@@ -235,6 +247,8 @@ def main(argv: list[str] | None = None) -> None:
             raise ConfigError(f'there is no folder {folder} that can be written: create it first')
         if args.format in CODEBASES:
             export_weights(args)
+        elif args.format == FOLDER:
+            export_folder(args)
         else:
             export_model(args)
     except (CheckpointError, ConfigError, VideoError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import os
 
+import amd_mm
 import pytest
 import torch
 
@@ -43,6 +44,9 @@ CASES = [
     ('suffix', '{clips} {ckpt} x.onnx', 'pt2 files ends in .pt2'),
     ('labels', '{clips} {ckpt} x.pt2 --labels two.txt', '2 names.*8 classes'),
     ('tolerance', '{images} {imgckpt} x.pt2 --tolerance -1', 'was not written'),
+    ('folder, not empty', '{clips} {ckpt} pre --format folder', 'pre is not empty'),
+    ('folder, labels', '{clips} {ckpt} x --format folder --labels two.txt', 2),
+    ('folder, features', '{clips} {ckpt} x --format folder --features', 2),
     ('one file', '{clips}', 2),
     ('labels of features', '{clips} {ckpt} x.pt2 --features --labels a', 2),
     ('weights, config', '{clips} {ckpt} x.pth --format timm', 2),
@@ -105,3 +109,19 @@ def test_a_wrong_call_ends_in_a_sentence(files, monkeypatch, capsys, call, expec
             raise error.value
     assert sorted(os.listdir()) == before
     assert (folder / 'page.pt2').read_text() == 'precious'
+
+
+def test_a_model_folder_has_the_model(files, monkeypatch, tmp_path, capsys):
+    folder, names = files
+    monkeypatch.chdir(folder)
+    out = tmp_path / 'mine'
+    export.main([names['clips'], names['ckpt'], str(out), '--format', 'folder'])
+    assert f'{out} (the model alone, which amd_mm.load' in capsys.readouterr().out
+    clip = torch.randint(0, 256, (1, 3, 8, 32, 32)).float()
+    made, given = (
+        amd_mm.load(one, 'cpu').module.backbone(clip)
+        for one in (out, (names['clips'], names['ckpt']))
+    )
+    assert torch.equal(made, given)
+    with pytest.raises(SystemExit, match='is not empty'):
+        export.main([names['clips'], names['ckpt'], str(out), '--format', 'folder'])
