@@ -108,6 +108,7 @@ setup(
         'detection': ['mmdet>=3.3.0,<3.4'],
         'docs': ['mkdocs-material', 'mkdocstrings-python'],
         'export': ['onnx', 'onnxruntime', 'onnxscript'],
+        'hdf5': ['h5py'],
         'huggingface': ['transformers>=4.40'],
         'timm': ['timm>=1.0'],
         'tests': ['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist'],

@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('sources', nargs='+', metavar='[CONFIG] CHECKPOINT INPUT', help='see above')
-    add('--out', required=True, metavar='DIR', help='a folder, or a file .npz or .parquet')
+    add('--out', required=True, metavar='DIR', help='a folder, or a file .npz, .parquet or .h5')
     add('--clips', type=int, default=1, help='clips of a video, evenly spaced (1: its middle)')
     add('--tokens', action='store_true', help='keep every token, not the mean')
     add('--frames', type=int, help='frames of a clip (default: as in training, mostly 16)')

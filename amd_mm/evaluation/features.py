@@ -32,7 +32,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 SETTINGS = 'features.json'
 UNREADABLE = 'unreadable.txt'
-SINGLE_FILES = ('.npz', '.parquet')
+SINGLE_FILES = ('.npz', '.parquet', '.h5')
+_PACKAGES = {'.parquet': 'pyarrow', '.h5': 'h5py'}
 
 
 def file_names(names: Sequence[str]) -> list[str]:
@@ -310,9 +311,9 @@ def embed(
         data: a folder, searched for videos; a list file; a video; or paths.
         model: from :func:`amd_mm.load`, or its source.
         out: a folder for one ``.npy`` file (N, C) for each video, N clips or windows; with windows
-            also a ``.csv`` file of their times. Or a file ``.npz`` or ``.parquet`` with the path,
-            start, end and feature of each clip, which is written at the end from the folder
-            ``OUT.parts``.
+            also a ``.csv`` file of their times. Or a file ``.npz``, ``.parquet`` or ``.h5`` with
+            the path, start, end and feature of each clip, which is written at the end from the
+            folder ``OUT.parts``.
         window: length of a window in frames (64) or seconds ('2.5s'), see
             :class:`~amd_mm.datasets.inference.WindowSampling`; None takes ``sampling``.
         step: from one window to the next; by default the length of a window.
@@ -339,8 +340,9 @@ def embed(
     single = out.suffix if out.suffix in SINGLE_FILES else ''
     if single and tokens:
         raise ConfigError(f'{out}: tokens need a folder, for one .npy file a video')
-    if single == '.parquet' and find_spec('pyarrow') is None:
-        raise ConfigError(f'{out} needs a package that is not installed: pip install pyarrow')
+    package = _PACKAGES.get(single)
+    if package and find_spec(package) is None:
+        raise ConfigError(f'{out} needs a package that is not installed: pip install {package}')
     if encoder.frames is None:
         raise ConfigError('the model is for images: give a model of videos')
     paths, names = find_inputs(data, data_root, delimiter)
@@ -437,6 +439,13 @@ def _write_single(
     part = out.with_name(f'.part-{out.name}')  # a name that numpy leaves as it is
     if out.suffix == '.npz':
         np.savez(part, paths=paths, times=times, features=values)
+    elif out.suffix == '.h5':
+        import h5py
+
+        with h5py.File(part, 'w') as file:
+            file.create_dataset('paths', data=paths.astype(object), dtype=h5py.string_dtype())
+            file.create_dataset('times', data=times)
+            file.create_dataset('features', data=values)
     else:
         import pyarrow
         from pyarrow import parquet

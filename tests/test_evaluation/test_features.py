@@ -185,12 +185,14 @@ def test_windows_and_their_times(tmp_path, tiny_video_folder, checkpoint, capsys
     assert len(set(made['paths'])) == 6
 
 
-@pytest.mark.parametrize('kind', ['npz', 'parquet'])
+@pytest.mark.parametrize('kind', ['npz', 'parquet', 'h5'])
 def test_one_file(kind, tmp_path, tiny_videos, checkpoint):
     """Of paths, one of which is no video: it is left out."""
     model, out = Model(load_encoder(checkpoint, frames=8)), tmp_path / f'x.{kind}'
     if kind == 'parquet':
         parquet = pytest.importorskip('pyarrow.parquet')
+    elif kind == 'h5':
+        h5py = pytest.importorskip('h5py')
     bad = tmp_path / 'bad.mp4'
     bad.write_text('no video')
     found = amd_mm.embed([*tiny_videos[:2], bad], model, out, workers=0)
@@ -198,6 +200,9 @@ def test_one_file(kind, tmp_path, tiny_videos, checkpoint):
     if kind == 'npz':
         made = np.load(out)
         paths, times, values = (made[name] for name in ('paths', 'times', 'features'))
+    elif kind == 'h5':
+        with h5py.File(out) as file:
+            paths, times, values = file['paths'].asstr()[:], file['times'][:], file['features'][:]
     else:
         rows = parquet.read_table(out).to_pydict()
         paths, values = (np.array(rows[name]) for name in ('path', 'feature'))
@@ -209,6 +214,16 @@ def test_one_file(kind, tmp_path, tiny_videos, checkpoint):
     for wrong, said in ((dict(shard='3/2'), 'second of eight'), (dict(tokens=True), 'a folder')):
         with pytest.raises(ConfigError, match=said):
             amd_mm.embed(tiny_videos, model, out, **wrong)
+
+
+@pytest.mark.parametrize('name', ['x.h5', 'x.parquet'])
+def test_a_missing_package_is_named_first(name, tmp_path, tiny_videos, checkpoint, monkeypatch):
+    monkeypatch.setattr(features, 'find_spec', lambda _: None)
+    package = dict(h5='h5py', parquet='pyarrow')[name.partition('.')[2]]
+    model = Model(load_encoder(checkpoint, frames=8))
+    with pytest.raises(ConfigError, match=f'pip install {package}'):
+        amd_mm.embed(tiny_videos, model, tmp_path / name)
+    assert not list(tmp_path.glob('x*'))
 
 
 # -- tools/probe.py ---------------------------------------------------------
