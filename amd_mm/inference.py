@@ -24,6 +24,7 @@ from amd_mm.datasets.inference import (
     read_sample,
     stride_of,
 )
+from amd_mm.datasets.transforms import PerSecond, Stride
 from amd_mm.errors import ConfigError
 from amd_mm.models.encoder import Encoder
 from mmaction.structures import ActionDataSample
@@ -247,7 +248,7 @@ class Model:
         return WindowSampling(
             frames,
             stride,
-            window=frames * (stride or 4) if window is None else window,
+            window=_length_of(frames, stride) if window is None else window,
             step=step,
             steps=frame_steps(self.cfg.test_pipeline),
         )
@@ -293,6 +294,11 @@ class Model:
         with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             found = self.module.test_step(pseudo_collate(packed))
         return torch.stack([one.pred_score.float().cpu() for one in found])
+
+
+def _length_of(frames: int, stride: Stride) -> int | str:
+    """The length of a clip: frames, or seconds of a model that takes frames by time."""
+    return f'{frames / stride.fps}s' if isinstance(stride, PerSecond) else frames * (stride or 4)
 
 
 def _each(function: Callable[[Pixels], Any], source: Pixels | Iterable[Pixels]) -> Any:

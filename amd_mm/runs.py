@@ -28,6 +28,7 @@ from amd_mm.datasets import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from amd_mm.datasets.files import find_files
 from amd_mm.datasets.inference import stride_of
 from amd_mm.datasets.list_files import read_list_file
+from amd_mm.datasets.transforms import PerSecond, Stride
 from amd_mm.engine.cfg_options import check_options
 from amd_mm.errors import ConfigError
 from amd_mm.models.teachers import teacher_configs
@@ -82,7 +83,7 @@ def find_data(data: str, kinds: Sequence[str] = ('video', 'image')) -> tuple[dic
     return dict(dataset, type=f'amd_mm.{name}'), found[kind], kind
 
 
-def use_clips(cfg: Config, stride: int | None, fps: float | None = None) -> str:
+def use_clips(cfg: Config, stride: Stride, fps: float | None = None) -> str:
     """Let all pipelines make clips, or images, of the backbone's size.
 
     Args:
@@ -96,6 +97,9 @@ def use_clips(cfg: Config, stride: int | None, fps: float | None = None) -> str:
     size, frames = cfg.model.backbone.img_size, cfg.model.backbone.get('num_frames')
     if not isinstance(size, int):
         raise ConfigError(f'img_size={size}: only square inputs are supported here')
+    if isinstance(stride, PerSecond):
+        fps = fps or stride.fps
+        stride = None
     values = dict(clip_len=frames, min_frames=frames, frame_interval=stride)
     for part in ('train', 'val', 'test'):
         loader = cfg.get(f'{part}_dataloader') or {}

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.datasets import open_video
-from amd_mm.datasets.inference import ClipSampling, WindowSampling
-from amd_mm.errors import ConfigError
+from amd_mm.datasets.inference import ClipSampling, WindowSampling, read_sample, stride_of
+from amd_mm.datasets.transforms import PerSecond
+from amd_mm.errors import ConfigError, VideoError
+from amd_mm.runs import use_clips
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
 from tests.conftest import write_video
 from tests.test_deployment import tiny_models
@@ -170,3 +173,60 @@ def test_files_of_a_timeline(model, video, tmp_path):
         assert len(made) == 50
     with pytest.raises(ConfigError, match='has to end in one of .csv'):
         timeline.write(tmp_path / 't.txt', video)
+
+
+# -- frames by time ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def timed(run):
+    """The config of the same model, which was trained and is tested by time: 8 frames a second."""
+    cfg = Config.fromfile(run / 'config.py')
+    cfg.test_dataloader.dataset.pipeline[1] = dict(
+        type='amd_mm.SampleFramesAtRate', fps=8, clip_len=8, num_clips=2, test_mode=True
+    )
+    return cfg
+
+
+def test_a_model_by_time_reads_as_its_test_pipeline(run, timed, video, frames, tmp_path):
+    model = amd_mm.load((timed, run / 'epoch_1.pth'), 'cpu')
+    views = Compose(timed.test_dataloader.dataset.pipeline)(dict(filename=video, label=0))
+    expected = model.encoder(views['inputs'])
+    torch.testing.assert_close(model.features(video), expected)
+
+    slim = Config(dict(test_pipeline=timed.test_dataloader.dataset.pipeline))
+    assert stride_of(timed) == stride_of(slim) == PerSecond(8) and str(PerSecond(8)) == '8 a second'
+    middle = ClipSampling(8, stride_of(timed), size=64)
+    (positions,), _ = middle.positions(open_video(video))
+    assert (positions[0], positions[-1]) == (14, 35)  # 7 / 8 s of 25 frames a second
+    amd_mm.embed([video], model, tmp_path / 'out')
+    (row,) = np.load(next((tmp_path / 'out').rglob('*.npy')))
+    picked = torch.from_numpy(frames[positions])
+    resized = next(middle.read(video)).pixels
+    assert resized.shape[2] == len(picked)
+    np.testing.assert_allclose(row, model.encoder(resized)[0], rtol=1e-4, atol=1e-5)
+    packed = read_sample(middle.pipeline(), video)['inputs']
+    assert torch.equal(packed, resized)
+    assert model.timeline(video).times[0].tolist() == [0, 1]  # a window is a clip: one second
+
+
+def test_a_model_by_time_refuses_an_array(run, timed, frames):
+    """Its frames have no times: any choice could be wrong."""
+    model = amd_mm.load((timed, run / 'epoch_1.pth'), 'cpu')
+    with pytest.raises(VideoError, match='8 frames a second, and the array has no times'):
+        model.predict(frames)
+    with pytest.raises(VideoError, match='8 frames a second, and the array has no times'):
+        model.features(frames, sampling=ClipSampling(8, PerSecond(8), size=64))
+    assert model.predict(frames[:1], 1)  # a picture
+
+
+def test_training_goes_on_by_time(timed):
+    """A model that starts from this one gets its rate unless another is given."""
+    for fps, rate in ((None, 8), (5, 5)):
+        cfg = Config(dict(model=dict(backbone=dict(img_size=64, num_frames=8))))
+        sampler = dict(type='mmaction.SampleFrames', clip_len=16, frame_interval=4)
+        cfg.train_dataloader = dict(dataset=dict(pipeline=[sampler]))
+        assert f'{rate} a second' in use_clips(cfg, stride_of(timed), fps)
+        assert cfg.train_dataloader.dataset.pipeline == [
+            dict(type='amd_mm.SampleFramesAtRate', fps=rate, clip_len=8)
+        ]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .files import IMAGE_EXTENSIONS
-from .transforms import clips_for_testing
+from .transforms import PerSecond, Stride, clips_for_testing
 from .video_reader import VideoReader, open_video
 
 Pixels = str | os.PathLike | np.ndarray
@@ -42,15 +42,15 @@ class ClipSampling:
 
     Args:
         frames: frames of a clip.
-        stride: frames from one frame of a clip to the next; None divides the video into equal
-            parts and takes one frame from each.
+        stride: frames from one frame of a clip to the next; ``PerSecond(8)`` takes 8 frames a
+            second. None divides the video into equal parts and takes one frame from each.
         clips: clips per video, evenly spaced; a single clip is from the middle.
         size: the shorter side is resized to this many pixels, then a centre square is cropped. Or
             (height, width): the whole frame is resized to it.
     """
 
     frames: int = 16
-    stride: int | None = 4
+    stride: Stride = 4
     clips: int = 1
     size: int | tuple[int, int] = 224
 
@@ -77,7 +77,9 @@ class ClipSampling:
     def positions(self, reader: VideoReader) -> tuple[np.ndarray, np.ndarray]:
         """Frames (N, T) of each clip, and its start and end in seconds (N, 2)."""
         sampler = Compose([clips_for_testing(self.frames, self.stride, self.clips)])
-        video = dict(total_frames=len(reader), start_index=0, avg_fps=reader.avg_fps)
+        video = dict(
+            total_frames=len(reader), start_index=0, avg_fps=reader.avg_fps, video_reader=reader
+        )
         clips = sampler(video)['frame_inds'].reshape(self.clips, self.frames)
         return clips, _times(reader)[np.stack([clips.min(1), clips.max(1) + 1], 1)]
 
@@ -206,6 +208,8 @@ class WindowSampling(ClipSampling):
 class ArrayReader(VideoReader):
     """Frames (T, H, W, 3) of an array, as a reader gives those of a file; one a second."""
 
+    has_times = False
+
     def __init__(self, frames: np.ndarray) -> None:
         self.path = 'the array'
         self.frames = frames
@@ -236,14 +240,17 @@ def input_size(backbone: Any) -> int | tuple[int, int]:
     return size[0] if size[0] == size[1] else size
 
 
-def stride_of(cfg: Config, default: int | None = 4) -> int | None:
-    """The frame stride of a config, from testing if possible; None for sparse sampling."""
-    for part in ('val', 'test', 'train'):
-        loader = cfg.get(f'{part}_dataloader') or {}
-        for transform in loader.get('dataset', {}).get('pipeline', []):
+def stride_of(cfg: Config, default: Stride = 4) -> Stride:
+    """The frame stride or rate of a config, from testing if possible; None: sparse sampling."""
+    loaders = [cfg.get(f'{part}_dataloader') or {} for part in ('val', 'test', 'train')]
+    pipelines = [loader.get('dataset', {}).get('pipeline', []) for loader in loaders]
+    for pipeline in [*pipelines, cfg.get('test_pipeline') or []]:  # the last: of a model folder
+        for transform in pipeline:
             name = type_name(transform)
             if name == 'SparseSampleFrames':
                 return None
+            if name == 'SampleFramesAtRate':
+                return PerSecond(transform['fps'])
             if name.endswith('SampleFrames') and 'frame_interval' in transform:
                 return transform['frame_interval']
     return default
@@ -290,7 +297,7 @@ def read_sample(
         VideoError: the input does not exist or cannot be read.
     """
     takes_video = any(type_name(step).endswith('Decode') for step in pipeline)
-    video = dict(start_index=0, modality='RGB', label=-1)
+    video: dict[str, Any] = dict(start_index=0, modality='RGB', label=-1)
     if not isinstance(source, np.ndarray):
         path = os.fspath(source)
         if not os.path.isfile(path):
@@ -303,7 +310,8 @@ def read_sample(
     if takes_video:
         frames = source if source.ndim == 4 else source[None]  # (T, H, W, 3)
         steps = video_steps(pipeline, 'array')
-        return Compose(steps)(dict(video, array=frames, total_frames=len(frames)))
+        video.update(total_frames=len(frames), video_reader=ArrayReader(frames))
+        return Compose(steps)(dict(video, array=frames))
     image = source if source.ndim == 3 else source[len(source) // 2]  # (H, W, 3)
     bgr = np.ascontiguousarray(image[..., ::-1])  # as LoadImage reads it
     steps = [step for step in pipeline if not type_name(step).startswith('LoadImage')]
@@ -311,7 +319,7 @@ def read_sample(
 
 
 def read_clips(
-    backbone: Any, paths: Sequence[str], stride: int | None = 4, backend: str = 'pyav'
+    backbone: Any, paths: Sequence[str], stride: Stride = 4, backend: str = 'pyav'
 ) -> Tensor:
     """Read the middle clip of videos or images, as testing does, in the size of a backbone.
 

@@ -105,6 +105,7 @@ class VideoReader(ABC):
     requirement: str  # installed with pip
     length = 0
     avg_fps = 0.0  # 0 if the file does not say
+    has_times = True
     resized = False  # a frame was scaled to the size of the first one
 
     def __init__(self, path: str, num_threads: int = 1) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from amd_mm.datasets.inference import read_clips
+from amd_mm.datasets.transforms import Stride
 from amd_mm.errors import ConfigError
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def write_smaller(path: Path, precision: str) -> Path:
 
 
 def measure_agreement(
-    model: PortableModel, programs: Mapping[str, Path], videos: Sequence[str], stride: int | None
+    model: PortableModel, programs: Mapping[str, Path], videos: Sequence[str], stride: Stride
 ) -> list[Agreement]:
     """Run programs and the PyTorch model on the middle clips of videos, one at a time.
 
@@ -86,7 +87,7 @@ def measure_agreement(
         model: gives logits.
         programs: name -> ONNX file.
         videos: videos or images.
-        stride: frames from one frame of a clip to the next.
+        stride: frames from one frame of a clip to the next, or a rate.
 
     Raises:
         ConfigError: if the model gives features.

@@ -115,6 +115,8 @@ def test_short_video(tiny_videos):
 class Timed:
     """A reader of frames at given seconds."""
 
+    has_times = True
+
     def __init__(self, times):
         self.times, self.length = np.array(times), len(times)
 

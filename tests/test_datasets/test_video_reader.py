@@ -1,6 +1,8 @@
 """Backends read the right frames, and give the same kind of error."""
 
+import errno
 import functools
+import os
 import pickle
 import sys
 import types
@@ -335,3 +337,22 @@ def test_torchcodec_without_ffmpeg(monkeypatch):
     assert 'torchcodec' not in available_backends()
     package.ffmpeg_major_version = 7
     assert 'torchcodec' in available_backends()
+
+
+@every_backend
+@pytest.mark.skipif(os.geteuid() == 0, reason='root reads every file')
+def test_a_file_without_permission_is_named(tmp_path, make_video, backend):
+    path = Path(make_video(tmp_path / 'locked.mp4', frames=4))
+    path.chmod(0)
+    with pytest.raises(UnreadableVideoError, match=r'locked\.mp4'):
+        open_video(str(path), backend)
+
+
+def test_an_error_of_permission_names_the_file(source, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(av, 'open', refuse)
+    with pytest.raises(UnreadableVideoError, match='PermissionError: .*denied') as caught:
+        open_video(source, 'pyav')
+    assert source in str(caught.value)

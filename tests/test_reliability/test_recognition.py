@@ -7,7 +7,10 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
+from amd_mm.apis import load_model
 from amd_mm.checkpoints import CheckpointMismatchError, from_amd_mm
+from amd_mm.datasets.inference import read_sample
+from amd_mm.inference import Model
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
@@ -15,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from tests.test_configs.shrink import CONFIGS, make_data, shrink
+from tests.test_tools.tool_scripts import load_tool
 
 PRETRAINING = 'amd/pretrain/amd_vit-small-p16_vit-large_32xb16v4-16x4x1-200e_k400'
 RECOGNITION = 'amd/recognition/amd_vit-small-p16_16xb16v2-16x4x1-150e_k400'
@@ -203,3 +207,61 @@ def _scores_of_stock(model, path, cfg):
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     with torch.no_grad():
         return torch.stack([model.test_step(batch)[0].pred_score for batch in loader])
+
+
+@pytest.mark.parametrize('method', ['mixup', 'CutMix'])
+def test_last_batches_of_three_and_of_one_clip_are_blended(tmp_path, data, method):
+    """A clip alone is blended with itself: its labels keep a sum of 1, and the model trains."""
+    cfg = recognition(data, tmp_path)
+    cfg.train_dataloader.update(batch_size=3, drop_last=False)
+    cfg.train_dataloader.dataset.pipeline[-1].num_views = 1
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.model.data_preprocessor.blending.probs = [1.0, 0.0] if method == 'mixup' else [0.0, 1.0]
+    runner = Runner.from_cfg(cfg)
+    prepare, sizes = runner.model.data_preprocessor.forward, []
+
+    def note(batch, training=False):
+        prepared = prepare(batch, training)
+        labels = torch.stack([sample.gt_label for sample in prepared['data_samples']])
+        torch.testing.assert_close(labels.sum(1), torch.ones(len(labels)))
+        sizes.append(len(prepared['inputs']))
+        return prepared
+
+    runner.model.data_preprocessor.forward = note
+    runner.train()
+    assert sizes == [3, 1]
+    assert all(value.isfinite().all() for value in runner.model.state_dict().values())
+
+
+def test_several_labels_per_video_from_training_to_export(tmp_path, data):
+    """The sigmoids of the program's scores are those of the tested model."""
+    several = tmp_path / 'several.txt'
+    several.write_text('0.mp4 0 2\n1.mp4 1\n2.mp4 2 3\n3.mp4 0 1 3\n')
+    cfg = recognition(data, tmp_path / 'run')
+    metric = dict(type='mmaction.AccMetric', metric_list=('mmit_mean_average_precision',))
+    cfg.val_evaluator = cfg.test_evaluator = metric
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.update(ann_file=str(several), multi_class=True, num_classes=4)
+    cfg.model.cls_head.update(
+        num_classes=4, loss_cls=dict(type='mmaction.BCELossWithLogits'), average_clips='score'
+    )
+    for blending in cfg.model.data_preprocessor.blending.augments:
+        blending.num_classes = 4
+    cfg.default_hooks.checkpoint.save_best = None
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 2
+    config, checkpoint = str(tmp_path / 'x.py'), str(tmp_path / 'run/epoch_1.pth')
+    cfg.dump(config)
+    found = load_tool('test').main([config, checkpoint, '--work-dir', str(tmp_path / 'test')])
+    assert 0 <= found['acc/mmit_mean_average_precision'] <= 1
+
+    load_tool('export').main([config, checkpoint, str(tmp_path / 'x.pt2'), '--format', 'pt2'])
+    program = torch.export.load(tmp_path / 'x.pt2').module()
+    video = str(data / 'data/kinetics400/videos_val/0.mp4')
+    model = Model(load_model((config, checkpoint)))
+    clips = read_sample(model.cfg.test_pipeline, video)['inputs']
+    scores = torch.stack([program(clip[None])[0] for clip in clips]).mean(0)
+    expected = dict(model.predict(video, top_k=4))
+    sigmoids = torch.tensor([expected[f'class {label}'] for label in range(4)])
+    torch.testing.assert_close(scores.sigmoid(), sigmoids, atol=1e-4, rtol=1e-4)

@@ -3,13 +3,14 @@
 from .augmentation import RandAugment, RandomErasing
 from .ava import GroundTruthProposals, SampleAVAClip
 from .loading import CheckedRawFrameDecode, LoadImage, VideoDecode, VideoInit
-from .sampling import SampleFramesAtRate, SparseSampleFrames, clips_for_testing
+from .sampling import PerSecond, SampleFramesAtRate, SparseSampleFrames, Stride, clips_for_testing
 from .views import RepeatedViews, ResizeClip
 
 __all__ = [
     'CheckedRawFrameDecode',
     'GroundTruthProposals',
     'LoadImage',
+    'PerSecond',
     'RandAugment',
     'RandomErasing',
     'RepeatedViews',
@@ -17,6 +18,7 @@ __all__ = [
     'SampleAVAClip',
     'SampleFramesAtRate',
     'SparseSampleFrames',
+    'Stride',
     'VideoDecode',
     'VideoInit',
     'clips_for_testing',

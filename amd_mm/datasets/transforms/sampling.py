@@ -1,8 +1,10 @@
 """Choosing the frames of a clip."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from amd_mm.errors import VideoError
 from amd_mm.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
@@ -119,6 +121,7 @@ class SampleFramesAtRate(BaseTransform):
         Raises:
             KeyError: the video is not open.
             UnreadableVideoError: the video has no frame rate.
+            VideoError: the frames are an array.
         """
         if 'video_reader' not in results:
             raise KeyError(
@@ -126,6 +129,11 @@ class SampleFramesAtRate(BaseTransform):
                 'amd_mm.VideoInit. Raw frames have no times'
             )
         reader, first = results['video_reader'], results['start_index']
+        if results['total_frames'] > 1 and not reader.has_times:
+            raise VideoError(
+                f'the model takes {self.fps:g} frames a second, and {reader.path} has no times: '
+                'give a video file, or sampling=ClipSampling(...) with a stride'
+            )
         last = first + results['total_frames'] - 1
         begin, end = reader.times[[first, last]]
         latest = max(end - (self.clip_len - 1) / self.fps - begin, 0)  # start of a clip
@@ -145,18 +153,35 @@ class SampleFramesAtRate(BaseTransform):
         return np.linspace(0, 1, self.num_clips) if self.num_clips > 1 else np.array([0.5])
 
 
-def clips_for_testing(frames: int, stride: int | None, clips: int = 1) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PerSecond:
+    """Frames of a clip by time, in the place of a stride."""
+
+    fps: float
+
+    def __str__(self) -> str:
+        return f'{self.fps:g} a second'
+
+
+Stride = int | PerSecond | None
+"""From one frame of a clip to the next; None takes one frame from each equal part of a video."""
+
+
+def clips_for_testing(frames: int, stride: Stride, clips: int = 1) -> dict[str, Any]:
     """The config of the transform that samples clips for testing.
 
     Args:
         frames: frames of a clip.
         stride: frames from one frame of a clip to the next; the last frame of a short video is
-            repeated. None: sparse sampling, one frame from each equal part of the video.
+            repeated. None: sparse sampling, one frame from each equal part of the video. A rate
+            in frames per second needs a video file.
         clips: clips per video, evenly spaced; a single clip is from the middle.
     """
     sampling = dict(clip_len=frames, num_clips=clips, test_mode=True)
     if stride is None:
         return dict(type='amd_mm.SparseSampleFrames', **sampling)
+    if isinstance(stride, PerSecond):
+        return dict(type='amd_mm.SampleFramesAtRate', fps=stride.fps, **sampling)
     return dict(
         type='mmaction.SampleFrames',
         frame_interval=stride,
