@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..datasets.video_reader import printable
 from ..errors import ConfigError
 from ..models.algorithms import Reconstruction
+from ..models.mask_generators import TokenPartition
 from ..models.utils import token_mask
 from .plots import figure_pixels, save_figure, styled
 from .video import MOVING, write_frames
@@ -91,13 +92,18 @@ def show_tokens(clip: Tensor, token_ids: Tensor, patch: Patch) -> Tensor:
 
 def views_of(result: Reconstruction, patch: Patch) -> Views:
     """The rows of a picture: input, student's view, teacher's view if it is another, completion."""
-    partition, clip = result.partition, result.clip.float()
+    views = masked_views(result.clip.float(), result.partition, patch)
+    views['completed\nby the student'] = result.completed.float()
+    return views
+
+
+def masked_views(clip: Tensor, partition: TokenPartition, patch: Patch) -> Views:
+    """The first rows of a picture: input, student's view, teacher's view if it is another."""
     views = {'clip' if clip.shape[2] > 1 else 'image': clip}
     for name, ids in (('student', partition.visible), ('teacher', partition.teacher)):
         if name == 'student' or partition.teacher_only.shape[1]:
             caption = f'{name} sees\n{ids.shape[1]} of {partition.num_tokens} tokens'
             views[caption] = show_tokens(clip, ids, patch)
-    views['completed\nby the student'] = result.completed.float()
     return views
 
 
@@ -137,7 +143,6 @@ def draw_reconstruction(
     return write_frames(path, _moving_frames(figure, shown, length), fps)
 
 
-@styled
 def reconstruction_figure(
     result: Reconstruction,
     patch: Patch,
@@ -147,11 +152,23 @@ def reconstruction_figure(
     title: str = TITLE,
 ) -> Figure:
     """The figure of :func:`draw_reconstruction` for pictures that do not move."""
-    views, length = views_of(result, patch), result.clip.shape[2]
+    return views_figure(views_of(result, patch), names, note, max_frames, title)
+
+
+@styled
+def views_figure(
+    views: Views,
+    names: Sequence[str] | None = None,
+    note: str = '',
+    max_frames: int = 8,
+    title: str = '',
+) -> Figure:
+    """Views of clips, time to the right; arguments as in :func:`draw_reconstruction`."""
+    first = next(iter(views.values()))
+    count, length = len(first), first.shape[2]
     if length == 1:
         return _still_figure(views, names, note, title)[0]
     frames = range(0, length, -(-length // max_frames))  # evenly spaced, at most max_frames
-    count = len(result.clip)
     height = 1.3 + 1.08 * (count * len(views) + 0.35 * (count - 1))
     figure = Figure(figsize=(2.1 + 1.05 * len(frames), height))
     blocks = figure.subfigures(count, 1, squeeze=False, hspace=0.04)[:, 0]

@@ -3,6 +3,7 @@
 import csv
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.checkpoints import from_amd_mm
+from amd_mm.datasets.inference import ClipSampling, read_clips
 from amd_mm.registry import MODELS
+from amd_mm.visualization import before_training
+from amd_mm.visualization.before_training import learning_rates, training_samples, training_views
 from amd_mm.visualization.reconstruction import BORROWED
 from mmengine.config import Config
 
@@ -180,6 +184,90 @@ def test_training_curves(tool: Any, tmp_path: Path) -> None:
     wide = cv2.imread(str(path)).shape[1]
     assert tool('training_curves', tmp_path, '--values', 'lr', '--out', path) == 0
     assert cv2.imread(str(path)).shape[1] < wide
+
+
+@pytest.fixture
+def training_config(tmp_path: Path, tiny_videos: list) -> Path:
+    """A pre-training config of the tiny videos, 2 views of each, of AMD."""
+    (tmp_path / 'train.txt').write_text(''.join(f'{path}\n' for path in tiny_videos))
+    pipeline = ClipSampling(8, 1, 1, 64).pipeline()
+    Config(
+        dict(
+            default_scope='mmaction',
+            model=amd(),
+            train_dataloader=dict(
+                batch_size=2,
+                num_workers=2,
+                persistent_workers=True,
+                sampler=dict(type='mmengine.DefaultSampler', shuffle=True),
+                collate_fn=dict(type='amd_mm.flatten_views_collate'),
+                dataset=dict(
+                    type='amd_mm.VideoListDataset',
+                    ann_file=str(tmp_path / 'train.txt'),
+                    data_prefix=dict(video=''),
+                    pipeline=pipeline,
+                ),
+            ),
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+            train_cfg=dict(by_epoch=True, max_epochs=10),
+            param_scheduler=[
+                dict(type='LinearLR', start_factor=0.1, end=2, convert_to_iter_based=True),
+                dict(type='CosineAnnealingLR', begin=2, eta_min=0.0, convert_to_iter_based=True),
+            ],
+        )
+    ).dump(tmp_path / 'train.py')
+    return tmp_path / 'train.py'
+
+
+def test_browse_dataset(
+    tool: Any, training_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    one, two = tmp_path / 'one.png', tmp_path / 'two.png'
+    assert tool('browse_dataset', training_config, '--samples', 1, '--out', one) == 0
+    assert '1 clips of (3, 8, 64, 64)' in capsys.readouterr().out
+    assert tool('browse_dataset', training_config, '--samples', 2, '--out', two) == 0
+    assert cv2.imread(str(two)).shape[0] > 1.5 * cv2.imread(str(one)).shape[0]
+    wrong = ('--cfg-options', 'train_dataloader.dataset.colour=red')
+    assert tool('browse_dataset', training_config, '--out', one, *wrong) == 1
+    assert 'colour' in capsys.readouterr().err
+
+
+def test_browsed_clips_have_the_colours_of_the_video(
+    training_config: Path, tiny_videos: list
+) -> None:
+    cfg = Config.fromfile(training_config)
+    cfg.train_dataloader.sampler.shuffle = False
+    clips, names = training_samples(cfg, 1)
+    frames = read_clips(MODELS.build(cfg.model.backbone), tiny_videos[:1], 1)
+    torch.testing.assert_close(clips, frames.float() / 255, atol=1e-4, rtol=0)
+    assert names == ['clip 1']
+    input_, student, teacher = training_views(cfg, clips).values()
+    assert (student == input_).float().mean() < (teacher == input_).float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    'label, said',
+    [
+        ([3], 'clip 1, label 3'),
+        ([0.3, 0.0, 0.7], 'clip 1, label 2 (70 %), 0 (30 %)'),
+        ([-1], 'clip 1'),
+    ],
+)
+def test_names_of_browsed_clips(label: list, said: str) -> None:
+    sample = SimpleNamespace(gt_label=torch.tensor(label))
+    assert before_training._name_of(sample, 1) == said
+
+
+def test_learning_rate(
+    tool: Any, training_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    call = ('learning_rate', training_config, '--out', tmp_path / 'lr.png')
+    assert tool(*call, '--videos', 80, '--gpus', 4) == 0
+    assert '100 iterations, 10 an epoch; highest 0.001' in capsys.readouterr().out
+    rates = learning_rates(Config.fromfile(training_config), 10)
+    assert rates[0] == pytest.approx(1e-4) and rates[20] == pytest.approx(1e-3)
+    expected = 0.5e-3 * (1 + np.cos(np.pi * np.arange(80) / 80))
+    np.testing.assert_allclose(rates[20:], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
