@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ..errors import ConfigError
+from ..registry import type_name
 from .files import log_progress
 from .video_reader import UnreadableVideoError, open_video
 
@@ -87,6 +90,22 @@ def _state(path: str) -> list[int] | None:
     except OSError:
         return None
     return [state.st_size, state.st_mtime_ns]
+
+
+def check_reader(pipeline: Sequence[Mapping | Callable], seconds: float | None) -> None:
+    """Refuse a pipeline that would read whole videos in the place of segments.
+
+    Raises:
+        ConfigError: ``seconds`` is given, and no transform is ``amd_mm.VideoInit``.
+    """
+    names = [
+        type_name(step) if isinstance(step, Mapping) else type(step).__name__ for step in pipeline
+    ]
+    if seconds is not None and names and 'VideoInit' not in names:
+        raise ConfigError(
+            f'segment_seconds={seconds:g}: only amd_mm.VideoInit reads segments, but the pipeline '
+            f'is {", ".join(names)}: begin it with amd_mm.VideoInit and amd_mm.VideoDecode'
+        )
 
 
 def _read_cache(path: str) -> dict[str, dict]:

@@ -13,7 +13,7 @@ from ..errors import VideoError
 from .files import check_frame_names, find_files, read_lines
 from .list_files import ListEntry, find_named, read_list_file
 from .replace_unreadable import ReplaceUnreadableMixin
-from .segments import SEGMENT_CACHE, cut_into_segments
+from .segments import SEGMENT_CACHE, check_reader, cut_into_segments
 from .subset import class_balanced_subset, describe_subset
 from .video_reader import VIDEO_EXTENSIONS
 
@@ -124,6 +124,7 @@ class VideoListDataset(_ListDataset, VideoDataset):
         segment_cache: str = SEGMENT_CACHE,
         **host: Any,
     ) -> None:
+        check_reader(pipeline, segment_seconds)
         self.segments = segment_seconds, segment_cache
         super().__init__(ann_file, pipeline, **host)
 
@@ -205,6 +206,7 @@ class VideoFolderDataset(ReplaceUnreadableMixin, BaseActionDataset):
         **host: Any,
     ) -> None:
         self.recursive = recursive
+        check_reader(pipeline, segment_seconds)
         self.segments = segment_seconds, segment_cache
         self.extensions = extensions
         super().__init__('', pipeline, data_root=data_root, data_prefix=data_prefix, **host)

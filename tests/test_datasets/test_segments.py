@@ -15,6 +15,7 @@ from amd_mm.datasets import (
     open_video,
     segments,
 )
+from amd_mm.errors import ConfigError
 
 from .pipelines import PACK, SAMPLE, video_pipeline
 
@@ -152,6 +153,17 @@ def test_lists_and_unreadable_videos(folder):
     sample = data[0]['data_samples']  # replaced by a segment, unless it draws none.mp4 first
     assert sample.gt_label.item() == 1 and sample.sample_index in (2, 3)
     assert sample.unreadable[0][0].endswith('bad.mp4')
+
+
+def test_another_reader_does_not_know_segments(folder):
+    """It would read whole videos, several times in an epoch."""
+    steps = [dict(type='mmaction.DecordInit'), dict(type='mmaction.DecordDecode')]
+    with pytest.raises(ConfigError, match='only amd_mm.VideoInit reads seg.* DecordInit, Decord'):
+        dataset(folder, 1, steps)
+    (folder / 'list.txt').write_text('videos/a.mkv 1\n')
+    with pytest.raises(ConfigError, match='segment_seconds=2: only'):
+        VideoListDataset(str(folder / 'list.txt'), steps, segment_seconds=2)
+    assert len(dataset(folder, None, steps)) == len(list((folder / 'videos').iterdir()))
 
 
 def test_wrong_segments(folder):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -280,6 +281,23 @@ def test_data_pipeline(
         (speed,) = found['clips_per_s'][name]
         assert rows[name][0].startswith(f'{speed:.1f} (')
         assert 0 <= int(rows[name][-1]) - 1000 / speed < 1
+
+
+def test_long_files(
+    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
+) -> None:
+    tool, out = bench.data_pipeline, tmp_path / 'figures.json'
+    monkeypatch.setattr(tool, 'use_one_core', lambda: None)
+    tool.main(['--long', '3', '--repeats', '1', '--json', str(out)])
+    rows, found = rows_of(capsys.readouterr().out), json.loads(out.read_text())
+    for container in ('mp4', 'mkv'):
+        for name in ('bare decoding', 'pyav, first clip', 'pyav, later clips'):
+            ((seconds, size),) = found[container][name]
+            assert seconds > 0 and size > 0
+            assert rows[f'{container}: {name}'][0] == f'{seconds:.2f}'
+    monkeypatch.setattr(tool, 'decode_bare', lambda *_: np.zeros((16, 360, 640, 3), np.uint8))
+    with pytest.raises(bench.common.UnequalError, match='pyav reads other frames of long.mp4'):
+        tool.measure_long(3, 1, tmp_path)
 
 
 def test_all_pipelines_make_the_same_clips(bench: SimpleNamespace, small_video: str) -> None:

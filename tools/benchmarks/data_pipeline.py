@@ -10,6 +10,9 @@ The pipeline of `configs/_base_/datasets/k400.py` with each video decoder, compa
 
 All run in turns in one process on one core, and CPU time is counted, so waiting for a disk is not
 included. Nothing is timed unless all make the same clips, up to the rounding of the resize.
+
+`--long SECONDS` reads clips of 16 frames, every fourth, from one long file instead, in mp4 and mkv:
+bare decoding by PyAV (seek, decode, convert the frames) and the readers, with the bytes read.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import _venv  # noqa: F401, first: finds the packages
@@ -155,8 +159,10 @@ def time_in_turns(
     return speeds
 
 
-def write_video(path: Path, size: tuple[int, int], frames: int, seed: int) -> str:
-    """Write an H.264 file: a moving, slightly noisy texture, a keyframe every 48 frames."""
+def write_video(
+    path: Path, size: tuple[int, int], frames: int, seed: int, keyframes: int = 48
+) -> str:
+    """Write an H.264 file: a moving, slightly noisy texture, with a keyframe now and then."""
     import av
 
     width, height = size
@@ -164,7 +170,7 @@ def write_video(path: Path, size: tuple[int, int], frames: int, seed: int) -> st
     coarse = random.integers(0, 256, (24, 32, 3), np.uint8)
     texture = cv2.resize(coarse, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
     with av.open(str(path), 'w') as file:
-        stream = file.add_stream('libx264', rate=30, options=dict(crf='23', g='48'))
+        stream = file.add_stream('libx264', rate=30, options=dict(crf='23', g=str(keyframes)))
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         stream.codec_context.thread_count = 1
         for number in range(frames):
@@ -176,6 +182,100 @@ def write_video(path: Path, size: tuple[int, int], frames: int, seed: int) -> st
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return str(path)
+
+
+def repeat_video(source: str, path: Path, times: int, frames: int) -> str:
+    """Write a video of 30 frames a second several times over, without encoding it again."""
+    import av
+
+    with av.open(str(path), 'w') as new:
+        stream = None
+        for turn in range(times):
+            with av.open(source) as old:
+                stream = stream or new.add_stream_from_template(old.streams.video[0])
+                for packet in old.demux(old.streams.video[0]):
+                    if packet.dts is not None:
+                        shift = round(turn * frames / 30 / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                        packet.stream = stream
+                        new.mux(packet)
+    return str(path)
+
+
+def decode_bare(path: str, indices: Sequence[int]) -> list[np.ndarray]:
+    """Frames of a file of 30 frames a second: seek, decode all, convert those asked for."""
+    import av
+
+    with av.open(path) as file:
+        stream = file.streams.video[0]
+        stream.codec_context.thread_count = 1
+        file.seek(int(indices[0] / 30 / stream.time_base), stream=stream)
+        found: list[np.ndarray] = []
+        for frame in file.decode(stream):
+            if round(frame.time * 30) in indices:
+                found.append(frame.to_ndarray(format='rgb24'))
+            if len(found) == len(indices):
+                break
+    return found
+
+
+def read_clip(path: str, indices: Sequence[int], backend: str) -> list[np.ndarray]:
+    """The same by one of the package's readers."""
+    with open_video(path, backend) as reader:
+        return reader.read(indices)
+
+
+def cost_of(read: Callable[[], list[np.ndarray]]) -> tuple[float, float]:
+    """CPU seconds and MiB that the process reads."""
+
+    def read_so_far() -> int:
+        return int(Path('/proc/self/io').read_text().split()[1])  # rchar
+
+    size, started = read_so_far(), time.process_time()
+    read()
+    return time.process_time() - started, (read_so_far() - size) / 2**20
+
+
+def measure_long(seconds: int, clips: int, folder: Path) -> dict[str, dict[str, list]]:
+    """CPU seconds and MiB of clips of a long file, by container and reader.
+
+    Raises:
+        UnequalError: If the readers do not give the frames of bare decoding.
+    """
+    length = min(30 * seconds, 250)  # from one keyframe to the next
+    times = 30 * seconds // length
+    part = write_video(folder / 'part.mp4', (640, 360), length, 0, keyframes=length)
+    backends = [name for name in ('pyav', 'decord') if name in available_backends()]
+    found: dict[str, dict[str, list]] = {}
+    for container in ('mp4', 'mkv'):
+        path = repeat_video(part, folder / f'long.{container}', times, length)
+        rows = found[container] = {}
+        for clip in range(clips):
+            start = int((clip + 0.5) / clips * (times * length - 61))
+            indices = range(start, start + 64, 4)
+            expected = np.array(decode_bare(path, indices), np.int16)
+            steps = {'bare decoding': partial(decode_bare, path, indices)}
+            for name in backends:
+                steps[name] = partial(read_clip, path, indices, name)
+                if np.abs(expected - np.array(steps[name]())).mean() > MEAN_WHERE_SHRUNK:
+                    raise common.UnequalError(f'{name} reads other frames of {Path(path).name}')
+            later = steps.pop('pyav')
+            steps = {**steps, 'pyav, first clip': later, 'pyav, later clips': later}
+            os.utime(path)  # the reader lists the frames anew
+            for name, step in steps.items():
+                rows.setdefault(name, []).append(cost_of(step))
+    return found
+
+
+def report_long(found: dict[str, dict[str, list]]) -> str:
+    """The measurements of long files as a table."""
+    rows = [['', 'CPU seconds, median', 'relative to bare decoding', 'MiB read, median']]
+    for container, costs in found.items():
+        medians = {name: np.median(values, 0) for name, values in costs.items()}
+        for name, (seconds, size) in medians.items():
+            relative = f'{seconds / medians["bare decoding"][0]:.2f} x'
+            rows.append([f'{container}: {name}', f'{seconds:.2f}', relative, f'{size:.1f}'])
+    return common.table(rows)
 
 
 def list_videos(given: Sequence[str]) -> list[str]:
@@ -243,6 +343,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--videos', nargs='+', default=[], metavar='PATH', help='files or folders to read')
     add('--backends', nargs='+', choices=known, default=known, help='decoders (default: all)')
     add('--views', type=common.positive, default=4, help='clips per decoded video (default: 4)')
+    add('--long', type=common.positive, metavar='SECONDS', help='measure long files, see above')
     add('--clips-per-second', type=float, help='add the number of cores that feed such a GPU')
     common.add_timing_arguments(parser)
     return parser.parse_args(arguments)
@@ -255,9 +356,17 @@ def main(arguments: list[str] | None = None) -> None:
     facts = common.describe_machine()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(args, Path(folder))
+            if args.long:
+                found = measure_long(args.long, args.repeats, Path(folder))
+            else:
+                found = measure(args, Path(folder))
     except (ValueError, OSError, UnreadableVideoError) as error:
         sys.exit(f'data_pipeline.py: {error}')
+    if args.long:
+        print(', '.join(f'{name}: {value}' for name, value in facts.items()))
+        print(f'\n{report_long(found)}')
+        common.write_json(args.json, dict(machine=facts, command=sys.argv, **found))
+        return
     print(f'{args.views} clips per decoded video, {args.repeats} runs')
     print(', '.join(f'{name}: {value}' for name, value in facts.items()))
     for kind in ('small_videos', 'videos'):
