@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from ..apis import normalisation_of
@@ -42,7 +42,7 @@ def training_samples(cfg: Config, count: int, seed: int = 0) -> Samples:
     loader_cfg['batch_size'] = min(loader_cfg['batch_size'], count)
     normalised = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
     preprocess = MODELS.build(normalised or dict(type='mmengine.BaseDataPreprocessor'))
-    torch.manual_seed(seed)
+    set_random_seed(seed)  # of Python, NumPy and torch: augmentations use all three
     found: list[Tensor] = []
     names: list[str] = []
     for batch in Runner.build_dataloader(loader_cfg, seed=seed):
