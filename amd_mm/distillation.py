@@ -18,6 +18,7 @@ from amd_mm import runs
 from amd_mm.apis import encoder_of, find_source, inference_config, load_model, read_config
 from amd_mm.checkpoints import infer_backbone, read_checkpoint, to_amd_mm
 from amd_mm.datasets.inference import read_clips, stride_of
+from amd_mm.datasets.transforms import Stride
 from amd_mm.errors import ConfigError
 from amd_mm.zoo import shipped
 from mmengine.config import Config
@@ -165,14 +166,15 @@ def distill(
 
     given = dict(img_size=size) if kind == 'image' else dict(img_size=size, num_frames=frames)
     tokens = {key: value for key, value in given.items() if value}
+    clips: Stride = stride
     if teacher:
         found = find_source(teacher)
         source = (read_config(teacher_config), found[1]) if teacher_config else found
         choices['teacher'] = f'{teacher}: {_use_teacher(cfg, source, kind, tokens)}'
         cfg.lineage = dict(Teacher=Path(teacher).name, licence=runs.licence_of(teacher, source[0]))
-        stride = stride or (stride_of(source[0], None) if source[0] else None)
+        clips = clips or (stride_of(source[0], None) if source[0] else None)
     choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
-    choices['input'] = runs.use_clips(cfg, stride, fps)
+    choices['input'] = runs.use_clips(cfg, clips, fps)
     runs.use_device(cfg, devices, precision, workers)
     choices['batch'] = runs.use_batch(cfg, kind, count, batch, total_batch, devices)
     choices['learning rate'] = runs.use_learning_rate(cfg, devices, lr)
