@@ -59,6 +59,7 @@ METHODS = dict(
         'dmae/pretrain/dmae_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py',
         'dmae/pretrain/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k.py',
     ),
+    salt=Method('mvd/related/salt_vit-base-p16_vit-large_32xb32-16x4x1-400e_k400.py'),
     tinymim=Method(image='tinymim/pretrain/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py'),
     videomae=Method(
         'videomae/pretrain/videomae_vit-small-p16_32xb16v4-16x4x1-200e_k400.py', teacher=False
@@ -313,8 +314,8 @@ def _use_student(cfg: Config, student: str, tokens: dict[str, int]) -> str:
         )
     else:
         model.backbone.update(embed_dims=width, depth=depth, num_heads=heads)
-        # Half the student, as in the published configs of videos.
-        model.decoder.update(embed_dims=width // 2, num_heads=max(1, heads // 2))
+        if model.decoder:  # half the student, as in the published configs of videos
+            model.decoder.update(embed_dims=width // 2, num_heads=max(1, heads // 2))
     if 'layer_cfgs' in model.backbone:
         first, *_, last = model.backbone.layer_cfgs
         model.backbone.layer_cfgs = [first] * (depth - 1) + [last]

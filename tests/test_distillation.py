@@ -344,7 +344,7 @@ def test_the_command_has_the_arguments_of_the_function(data, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*words, '--method', 'none'])
     assert stopped.value.code == (
-        'amd-mm distill: method: there is no none, but amd, dmae, tinymim, videomae, mae'
+        'amd-mm distill: method: there is no none, but amd, dmae, salt, tinymim, videomae, mae'
     )
     with pytest.raises(SystemExit) as stopped:
         cli.main(['distil'])
