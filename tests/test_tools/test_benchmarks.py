@@ -2,17 +2,21 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from amd_mm.registry import MODELS
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / 'configs' / 'quickstart'
@@ -33,6 +37,7 @@ NAMES = (
     'data_pipeline',
     'cost',
     'gpu',
+    'methods',
 )
 
 
@@ -432,3 +437,36 @@ def test_gpu_rehearsal(
     assert 'ZeroDivisionError' in (tmp_path / 'broken.md').read_text()
     tool.main(['--rehearse', '--minutes', '0.01', '--out', str(tmp_path / 'short')])
     assert (tmp_path / 'short' / 'README.md').read_text().count('not run') == len(parts)
+
+
+# ---------------------------------------------------------------- methods
+
+
+def test_comparison_of_methods(
+    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """With untrained students, whose steps are skipped because their checkpoints exist."""
+    tool = bench.methods
+    script = str(ROOT / 'tools/quickstart/motion_videos.py')
+    sizes = ('--train', '32', '--heldout', '16')
+    subprocess.run([sys.executable, script, str(tmp_path / 'videos'), *sizes], check=True)
+    (tmp_path / 'mae-frames').mkdir()
+    (tmp_path / 'mae-frames' / tool.IMAGE_TEACHER).touch()
+    for name in tool.METHODS:
+        cfg = Config.fromfile(QUICKSTART / f'quickstart_{name}_student.py')
+        folder = tmp_path / f'seed0/student-{name}'
+        folder.mkdir(parents=True)
+        cfg.dump(folder / 'config.py')
+        torch.manual_seed(0)
+        backbone = MODELS.build(cfg.model.backbone)
+        state = {f'backbone.{key}': value for key, value in backbone.state_dict().items()}
+        torch.save(dict(state_dict=state, meta={}), folder / 'iter_700.pth')
+        (folder / 'last_checkpoint').write_text(str(folder / 'iter_700.pth'))
+    tool.main(['--out', str(tmp_path)])
+    rows = rows_of(capsys.readouterr().out)
+    assert rows['AMD'] == rows['SALT-like'] == rows['MVD-like, two teachers']  # one network
+    assert rows['teacher of videos'] != rows['AMD']
+    assert all(0 <= float(cell) <= 100 for name in tool.METHODS.values() for cell in rows[name])
+    frames = list((tmp_path / 'frames/unlabelled').iterdir())
+    assert len(frames) == 4 * len(list((tmp_path / 'videos/unlabelled').rglob('*.mp4')))
+    assert cv2.imread(str(frames[0])).shape == (40, 40, 3)

@@ -1,0 +1,111 @@
+"""Compare methods of distillation on the quickstart's videos, with equal steps.
+
+    python tools/benchmarks/methods.py --seeds 0 1 2
+
+Trains the quickstart's student by VideoMAE, AMD, SALT and MVD, and the image teacher of MVD by MAE
+on single frames, and prints what the frozen features know about the motions. Interrupted, the same
+command continues. Takes about 20 minutes on two cores.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import _venv  # noqa: F401, first: finds the packages
+import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
+import cv2
+from amd_mm.apis import load_encoder
+from amd_mm.datasets.files import find_files
+from amd_mm.datasets.video_reader import VIDEO_EXTENSIONS, open_video
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools' / 'quickstart'))
+import quickstart  # noqa: E402
+import report  # noqa: E402
+from steps import Runner, StepError  # noqa: E402
+
+METHODS = dict(videomae='VideoMAE alone', amd='AMD', salt='SALT-like', mvd='MVD-like, two teachers')
+SECONDS = dict(videomae=75, amd=130, salt=130, mvd=140)  # of a run, to estimate the time left
+FRAMES = (2, 7, 12, 17)  # of each video, for the image teacher
+IMAGE_TEACHER = 'epoch_15.pth'
+
+
+def write_frames(videos: Path, folder: Path) -> None:
+    """Write some frames of each video as images, a little larger than the image teacher's input."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in find_files(str(videos), VIDEO_EXTENSIONS):
+        with open_video(str(videos / name)) as reader:
+            for number, frame in zip(FRAMES, reader.read(FRAMES)):
+                small = cv2.resize(frame[..., ::-1], (40, 40), interpolation=cv2.INTER_AREA)
+                cv2.imwrite(str(folder / f'{Path(name).stem}-{number}.png'), small)
+
+
+def train_all(out: Path, seeds: list[int]) -> None:
+    """Make the data and train every model that is not trained yet."""
+    videos, frames = out / 'videos', out / 'frames'
+    Runner().run([[quickstart.make_videos(videos)]])
+    if not frames.exists():
+        write_frames(videos / 'unlabelled', frames / 'unlabelled')
+    teacher = quickstart.train(
+        out / 'mae-frames', 'quickstart_mae_frames.py', frames, IMAGE_TEACHER, seconds=180
+    )
+    students = {
+        (method, seed): quickstart.train(
+            out / f'seed{seed}' / f'student-{method}',
+            f'quickstart_{method}_student.py',
+            videos,
+            quickstart.STUDENT_CHECKPOINT,
+            SECONDS[method],
+            seed,
+            [f'model.teacher.image.checkpoint={teacher.output}'] if method == 'mvd' else (),
+        )
+        for method in METHODS
+        for seed in seeds
+    }
+    first = [teacher, *(students['mvd', seed] for seed in seeds)]
+    others = [step for (method, _), step in students.items() if method != 'mvd']
+    Runner().run([first, others])
+
+
+def probe(out: Path, seeds: list[int]) -> str:
+    """The accuracies of all models as a Markdown table."""
+    clips = [
+        report.read_clips(report.labelled_videos(out / 'videos', f'{part}.txt'))
+        for part in ('train', 'heldout')
+    ]
+    names = ['random', *METHODS, 'teacher']
+    scores: report.Scores = {name: {kind: [] for kind in report.PROBES} for name in names}
+    for seed in seeds:
+        folder = out / f'seed{seed}'
+        models = {name: load_encoder(folder / f'student-{name}') for name in METHODS}
+        models['random'] = report.random_student(folder / 'student-videomae', seed)
+        models['teacher'] = load_encoder(
+            (report.CONFIGS / 'quickstart_videomae_teacher.py', quickstart.TEACHER)
+        )
+        report.probe_all(models, *clips, scores)
+    captions = dict(METHODS, random='random weights', teacher='teacher of videos')
+    rows = ['| student | linear probe | nearest neighbours |', '|---|---|---|']
+    for name in names:
+        values = [report.mean_and_deviation(scores[name][kind]) for kind in report.PROBES]
+        rows.append(f'| {captions[name]} | {" | ".join(values)} |')
+    return '\n'.join(rows)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line, train and probe."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='of the students (0)')
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'methods')
+    args = parser.parse_args(arguments)
+    out = args.out.resolve()
+    try:
+        train_all(out, args.seeds)
+    except StepError as error:
+        sys.exit(f'methods.py: {error}')
+    print(probe(out, args.seeds))
+
+
+if __name__ == '__main__':
+    main()
