@@ -6,29 +6,46 @@ Demuxing finds them too, but reads the whole file.
 import os
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-Frames = list[tuple[int, bool]]
-"""Timestamp in the stream's time base and whether it is a keyframe, of each frame to be shown."""
+
+class Frames(NamedTuple):
+    """Frames of a video in decoding order."""
+
+    times: np.ndarray  # (N, ), in the stream's time base
+    is_key: np.ndarray  # (N, ), keyframes
+
+    def select(self, chosen: np.ndarray | slice) -> 'Frames':
+        """Some of the frames."""
+        return Frames(self.times[chosen], self.is_key[chosen])
+
+    def listed(self) -> list[tuple[int, bool]]:
+        """The same as (time, is keyframe) of each frame."""
+        return list(zip(self.times.tolist(), self.is_key.tolist()))
+
 
 _CHECKED = 4  # packets that are compared with the index
+_KEYFRAME, _DISCARDED = 1, 2  # flags of FFmpeg's index
 
 # Elements of Matroska that hold others, and those that are read.
 _PARENTS = {
-    0x18538067: 'Segment',
-    0x1654AE6B: 'Tracks',
-    0xAE: 'TrackEntry',
-    0x1F43B675: 'Cluster',
-    0xA0: 'BlockGroup',
+    b'\x18\x53\x80\x67',  # Segment
+    b'\x16\x54\xae\x6b',  # Tracks
+    b'\xae',  # TrackEntry
+    b'\x1f\x43\xb6\x75',  # Cluster
+    b'\xa0',  # BlockGroup
 }
-_TRACK_NUMBER, _TRACK_TYPE, _CLUSTER_TIME = 0xD7, 0x83, 0xE7
-_SIMPLE_BLOCK, _BLOCK, _REFERENCE = 0xA3, 0xA1, 0xFB
+_TRACK_NUMBER, _TRACK_TYPE, _CLUSTER_TIME = b'\xd7', b'\x83', b'\xe7'
+_SIMPLE_BLOCK, _BLOCK, _REFERENCE = b'\xa3', b'\xa1', b'\xfb'
+# The first byte of a number tells how many bytes it has; the others and the low bits its value.
+_WIDTHS = [0] + [9 - byte.bit_length() for byte in range(1, 256)]
+_VALUES = [(1 << 7 * width) - 1 for width in range(9)]
 
 
 def frames_from_index(path: str, container: Any, stream: Any) -> Frames | None:
-    """List the frames of an mp4, mov, mkv, webm or avi file.
+    """List the frames to be shown of an mp4, mov, mkv, webm or avi file.
 
     Args:
         path: the file.
@@ -43,16 +60,18 @@ def frames_from_index(path: str, container: Any, stream: Any) -> Frames | None:
     packets = _first_packets(container, stream)
     if not packets:
         return None
+    found: tuple[Frames, np.ndarray] | None = None
     if 'matroska' in names:
         found = _matroska_frames(path, size)
     elif 'mp4' in names or ('avi' in names and not stream.codec_context.has_b_frames):
         found = _indexed_frames(path, size, stream, packets[0].pts, 'avi' in names)
-    else:
+    if found is None:
         return None
-    listed = [(packet.pts, packet.is_keyframe) for packet in packets]
-    if found is None or [frame[:2] for frame in found[: len(listed)]] != listed:
+    frames, shown = found
+    first = [(packet.pts, packet.is_keyframe) for packet in packets]
+    if frames.select(slice(len(first))).listed() != first:
         return None
-    return [(time, is_key) for time, is_key, shown in found if shown]
+    return frames.select(shown)
 
 
 def _first_packets(container: Any, stream: Any) -> list[Any]:
@@ -67,26 +86,32 @@ def _first_packets(container: Any, stream: Any) -> list[Any]:
 
 def _indexed_frames(
     path: str, size: int, stream: Any, first_time: int, is_avi: bool
-) -> list[tuple[int, bool, bool]] | None:
-    """The index of mp4 and avi has a decoding time for each frame; mp4's `ctts` the offsets."""
-    entries = list(stream.index_entries)
-    if is_avi and len(entries) > 1:  # its times count frames, of which some may be left out
-        count = 2 * entries[-1].timestamp - entries[-2].timestamp
-    else:
-        count = len(entries)
-    if not entries or count != stream.frames:  # mp4 in fragments, a damaged avi
+) -> tuple[Frames, np.ndarray] | None:
+    """Frames of mp4 and avi, and which are shown.
+
+    The index has a decoding time for each frame; mp4's `ctts` has the offsets.
+    """
+    rows = [
+        value
+        for entry in stream.index_entries
+        for value in (entry.timestamp, entry.pos, entry.size, entry.flags)
+    ]
+    times, starts, sizes, flags = np.array(rows, np.int64).reshape(-1, 4).T
+    count = len(times)
+    if is_avi and count > 1:  # its times count frames, of which some may be left out
+        count = 2 * times[-1] - times[-2]
+    if not count or count != stream.frames:  # mp4 in fragments, a damaged avi
         return None
-    entries = [entry for entry in entries if entry.size]
-    if max(entry.pos + entry.size for entry in entries) > size:  # cut off
+    if (starts + sizes).max() > size:  # cut off
         return None
-    times = np.array([entry.timestamp for entry in entries])
+    times, flags = times[sizes > 0], flags[sizes > 0]
     offsets = None if is_avi else _composition_offsets(path, size, stream.id)
     if offsets is not None:
         if len(offsets) != len(times):
             return None
-        times += offsets
-    times += first_time - times[0]
-    return [(int(t), e.is_keyframe, not e.is_discard) for t, e in zip(times, entries)]
+        times = times + offsets
+    frames = Frames(times + first_time - times[0], flags & _KEYFRAME > 0)
+    return frames, flags & _DISCARDED == 0
 
 
 def _composition_offsets(path: str, size: int, track: int) -> np.ndarray | None:
@@ -121,48 +146,48 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int
         start = stop
 
 
-def _matroska_frames(path: str, size: int) -> list[tuple[int, bool, bool]] | None:
-    """Matroska's index has keyframes only: read the header of each block."""
-    frames: list[tuple[int, bool, bool]] = []
-    track, number, cluster, at, ours = None, 0, 0, 0, False
+def _matroska_frames(path: str, size: int) -> tuple[Frames, np.ndarray] | None:
+    """The same of Matroska, whose index has keyframes only: read the header of each block."""
+    clusters: list[int] = []  # time of the cluster of each block of the video
+    heads: list[bytes] = []  # the block's time and flags
+    referring: list[int] = []  # blocks that depend on another one
+    track, number, cluster, at, ours = -1, 0, 0, 0, False
     with open(path, 'rb', buffering=0) as file:
-        while at < size:
-            head = os.pread(file.fileno(), 24, at)
-            ident, start = _number(head, 0, keep_length=True)
-            length, start = _number(head, start)
-            if not start:
+        handle = file.fileno()
+        while at < size:  # about 1.5 µs for each frame
+            head = os.pread(handle, 24, at)
+            if len(head) < 24:  # the end of the file
+                head = head.ljust(24, b'\0')
+            name_end = _WIDTHS[head[0]]
+            width = _WIDTHS[head[name_end]]
+            start = name_end + width
+            if not width:
                 return None
-            if ident in _PARENTS:  # its end does not matter, and may be unknown
+            name = head[:name_end]
+            if name in _PARENTS:  # its end does not matter, and may be unknown
                 at += start
                 continue
-            data = head[start : start + min(length, 8)]
+            length = int.from_bytes(head[name_end:start], 'big') & _VALUES[width]
             at += start + length
-            if ident == _TRACK_NUMBER:
-                number = int.from_bytes(data, 'big')
-            elif ident == _TRACK_TYPE and data == b'\1' and track is None:
-                track = number
-            elif ident == _CLUSTER_TIME:
-                cluster = int.from_bytes(data, 'big')
-            elif ident in (_SIMPLE_BLOCK, _BLOCK):
-                owner, after = _number(data, 0)
-                ours = owner == track
+            if name in (_SIMPLE_BLOCK, _BLOCK):
+                ours = head[start] == track
                 if ours:
-                    time, flags = struct.unpack_from('>hB', data, after)
-                    if flags & 0x06:  # several frames in a block
-                        return None
-                    is_key = ident == _BLOCK or bool(flags & 0x80)
-                    frames.append((cluster + time, is_key, True))
-            elif ident == _REFERENCE and ours:
-                frames[-1] = (frames[-1][0], False, True)
-    return frames if at == size else None  # else it is cut off
-
-
-def _number(data: bytes, at: int, keep_length: bool = False) -> tuple[int, int]:
-    """A number of Matroska, whose first byte tells its length, and where it ends; 0 if broken."""
-    if at >= len(data) or data[at] == 0:
-        return 0, 0
-    length = 9 - data[at].bit_length()
-    value = int.from_bytes(data[at : at + length], 'big')
-    if not keep_length:
-        value &= (1 << 7 * length) - 1
-    return value, at + length
+                    clusters.append(cluster)
+                    heads.append(name + head[start + 1 : start + 4])
+            elif name == _CLUSTER_TIME:
+                cluster = int.from_bytes(head[start : start + length], 'big')
+            elif name == _TRACK_NUMBER:
+                number = int.from_bytes(head[start : start + length], 'big')
+            elif name == _TRACK_TYPE and head[start] == 1 and track < 0:
+                track = 0x80 | number  # as blocks write it; larger ones are not read
+            elif name == _REFERENCE and ours:
+                referring.append(len(heads) - 1)
+    if at != size:  # it is cut off
+        return None
+    blocks = np.frombuffer(b''.join(heads), np.dtype('S1, >i2, u1'))
+    if (blocks['f2'] & 0x06).any():  # several frames in a block
+        return None
+    is_key = (blocks['f0'] == _BLOCK) | (blocks['f2'] & 0x80 > 0)
+    is_key[referring] = False
+    frames = Frames(np.array(clusters, np.int64) + blocks['f1'], is_key)
+    return frames, np.ones(len(heads), bool)

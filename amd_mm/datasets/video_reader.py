@@ -20,7 +20,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import VideoError
-from .frame_index import frames_from_index
+from .frame_index import Frames, frames_from_index
 
 VIDEO_EXTENSIONS = (
     '.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv'
@@ -273,13 +273,18 @@ class PyAVReader(VideoReader):
 
         There are no timestamps if they do not tell the frames apart: frames are counted then.
         """
-        indexed = frames_from_index(self.path, self._container, self._stream)
-        packets = self._list_packets() if indexed is None else indexed
-        times = {time: is_key for time, is_key in packets if time is not None}
-        if len(times) < len(packets):
-            times = {}
-        keys = sorted(time for time, is_key in times.items() if is_key)
-        return len(packets), np.array(sorted(times), np.int64), np.array(keys, np.int64)
+        frames = frames_from_index(self.path, self._container, self._stream)
+        if frames is None:
+            packets = self._list_packets()
+            timed = [(time, is_key) for time, is_key in packets if time is not None]
+            frames = Frames(*np.array(timed, np.int64).reshape(-1, 2).T)
+            length = len(packets)
+        else:
+            length = len(frames.times)
+        times = np.unique(frames.times)
+        if len(times) < length:
+            return length, np.array([], np.int64), np.array([], np.int64)
+        return length, times, np.sort(frames.times[frames.is_key > 0])
 
     def _list_packets(self) -> list[tuple[int | None, bool]]:
         """Timestamp and whether it is a keyframe, of each frame; reads the whole file."""

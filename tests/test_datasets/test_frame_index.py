@@ -35,7 +35,8 @@ def source(tmp_path_factory, make_video):
 
 def from_index(path):
     with av.open(path) as file:
-        return frames_from_index(path, file, file.streams.video[0])
+        frames = frames_from_index(path, file, file.streams.video[0])
+        return None if frames is None else frames.listed()
 
 
 def from_packets(path):
@@ -75,6 +76,16 @@ def test_files_without_an_index(tmp_path, ffmpeg, source, name, monkeypatch, cap
         with open_video(str(path)) as reader:
             assert len(reader) == len(from_packets(str(path))) > 10
     assert capsys.readouterr().out.count('no complete index') == 1
+
+
+def test_a_matroska_file_that_ends_anywhere(tmp_path, ffmpeg, source):
+    whole, cut = tmp_path / 'whole.mkv', tmp_path / 'cut.mkv'
+    ffmpeg('-i', source, *X264, whole)
+    data = whole.read_bytes()
+    block = data.rindex(b'\xa3', 0, len(data) // 2)
+    for length in range(block - 10, block + 30):
+        cut.write_bytes(data[:length])
+        assert from_index(str(cut)) is None
 
 
 @pytest.mark.parametrize('ending', ['mp4', 'mkv', 'avi'])
