@@ -167,6 +167,23 @@ def test_cka(
     assert same == pytest.approx([1] * 4, abs=1e-5)
 
 
+def test_cka_of_standardised_channels(
+    tool: Any, models: dict, tiny_videos: list, tmp_path: Path
+) -> None:
+    """One channel of 64 is another and varies most: alone it decides, standardised it does not."""
+    checkpoint = torch.load(models['alone'], weights_only=True)
+    checkpoint['state_dict']['backbone.blocks.5.mlp.layers.1.weight'][0] *= 1000
+    changed, out = tmp_path / 'changed.pth', tmp_path / 'cka.png'
+    torch.save(checkpoint, changed)
+    config = models['alone'].parent / 'config.py'
+    call = ('cka', *tiny_videos[:2], '--out', out, '--student', 'changed', changed, config)
+    last = []
+    for more in ((), ('--standardize',)):
+        assert tool(*call, '--teacher', models['alone'], config, *more) == 0
+        last.append(float(read_table(out)[-1]['cka']))
+    assert last[0] < 0.5 and last[1] > 0.9
+
+
 def test_cka_with_the_teacher_of_the_config(
     tool: Any, models: dict, tiny_videos: list, tmp_path: Path
 ) -> None:

@@ -55,6 +55,11 @@ def make_parser() -> argparse.ArgumentParser:
     add('--teacher', nargs='+', metavar='CHECKPOINT [CONFIG]', help='the model to compare with')
     add('--rows', type=int, default=4096, help='patches to compare (4096)')
     add('--seed', type=int, default=0, help='of the choice of patches (0)')
+    add(
+        '--standardize',
+        action='store_true',
+        help='divide each channel by its deviation; without it, those that vary most decide',
+    )
     add_input_arguments(parser, 32)
     return parser
 
@@ -104,7 +109,9 @@ def run(args: argparse.Namespace) -> None:
 
     def features(encoder: Encoder) -> list[Tensor]:
         inputs = clips_for(encoder, files, first.cfg, args)
-        return block_features(encoder.backbone, inputs, chosen)
+        blocks = block_features(encoder.backbone, inputs, chosen)
+        # CKA subtracts the mean itself.
+        return [one / one.std(0).clamp_min(1e-6) for one in blocks] if args.standardize else blocks
 
     theirs = features(teacher)
     width = max(one.backbone.embed_dims for one in (teacher, *students.values()))
