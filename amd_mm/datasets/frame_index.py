@@ -37,6 +37,7 @@ _PARENTS = {
     b'\x1f\x43\xb6\x75',  # Cluster
     b'\xa0',  # BlockGroup
 }
+_HEAD = 16  # bytes: name (1 to 4), length (1 to 8), and the first 4 bytes of a block
 _TRACK_NUMBER, _TRACK_TYPE, _CLUSTER_TIME = b'\xd7', b'\x83', b'\xe7'
 _SIMPLE_BLOCK, _BLOCK, _REFERENCE = b'\xa3', b'\xa1', b'\xfb'
 # The first byte of a number tells how many bytes it has; the others and the low bits its value.
@@ -155,9 +156,9 @@ def _matroska_frames(path: str, size: int) -> tuple[Frames, np.ndarray] | None:
     with open(path, 'rb', buffering=0) as file:
         handle = file.fileno()
         while at < size:  # about 1.5 µs for each frame
-            head = os.pread(handle, 24, at)
-            if len(head) < 24:  # the end of the file
-                head = head.ljust(24, b'\0')
+            head = os.pread(handle, _HEAD, at)
+            if len(head) < _HEAD:  # the end of the file
+                head = head.ljust(_HEAD, b'\0')
             name_end = _WIDTHS[head[0]]
             width = _WIDTHS[head[name_end]]
             start = name_end + width

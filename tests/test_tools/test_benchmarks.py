@@ -295,14 +295,31 @@ def test_long_files(
     monkeypatch.setattr(tool, 'use_one_core', lambda: None)
     tool.main(['--long', '3', '--repeats', '1', '--json', str(out)])
     rows, found = rows_of(capsys.readouterr().out), json.loads(out.read_text())
-    for container in ('mp4', 'mkv'):
+    for container in ('mp4', 'mov', 'mkv', 'avi', 'webm'):
         for name in ('bare decoding', 'pyav, first clip', 'pyav, later clips'):
             ((seconds, size),) = found[container][name]
             assert seconds > 0 and size > 0
             assert rows[f'{container}: {name}'][0] == f'{seconds:.2f}'
     monkeypatch.setattr(tool, 'decode_bare', lambda *_: np.zeros((16, 360, 640, 3), np.uint8))
-    with pytest.raises(bench.common.UnequalError, match='pyav reads other frames of long.mp4'):
-        tool.measure_long(3, 1, tmp_path)
+    with pytest.raises(SystemExit, match='pyav reads other frames of long.mp4'):
+        tool.main(['--long', '3', '--repeats', '1'])
+
+
+def test_long_files_of_a_bit_rate(bench: SimpleNamespace, tmp_path: Path) -> None:
+    path = bench.data_pipeline.write_long('mp4', 9, 4.0, tmp_path)
+    assert Path(path).stat().st_size == pytest.approx(250 / 30 * 4e6 / 8, rel=0.3)
+
+
+def test_listing_names(
+    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
+) -> None:
+    tool, out = bench.data_pipeline, tmp_path / 'figures.json'
+    monkeypatch.setattr(tool, 'use_one_core', lambda: None)
+    tool.main(['--names', '1100', '--json', str(out)])
+    rows, found = rows_of(capsys.readouterr().out), json.loads(out.read_text())
+    assert found['names'] == 1100 and found['seconds'] > 0
+    assert 50 < found['bytes_a_name'] < 200
+    assert rows['1100'][1] == f'{found["bytes_a_name"]:.0f}'
 
 
 def test_all_pipelines_make_the_same_clips(bench: SimpleNamespace, small_video: str) -> None:

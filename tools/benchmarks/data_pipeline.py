@@ -11,8 +11,12 @@ The pipeline of `configs/_base_/datasets/k400.py` with each video decoder, compa
 All run in turns in one process on one core, and CPU time is counted, so waiting for a disk is not
 included. Nothing is timed unless all make the same clips, up to the rounding of the resize.
 
-`--long SECONDS` reads clips of 16 frames, every fourth, from one long file instead, in mp4 and mkv:
-bare decoding by PyAV (seek, decode, convert the frames) and the readers, with the bytes read.
+`--long SECONDS` reads clips of 16 frames, every fourth, from one long file of each container
+instead: bare decoding by PyAV (seek, decode, convert the frames) and the readers, with the bytes
+read. `--megabits 8` writes files of about 1 MB a second. avi and webm have MPEG-4 and VP9, the
+others H.264.
+
+`--names` measures how long `VideoFolderDataset` takes to list 200 000 files, and its memory.
 """
 
 import argparse
@@ -35,6 +39,7 @@ import numpy as np
 import torch
 from amd_mm.datasets import (
     UnreadableVideoError,
+    VideoFolderDataset,
     available_backends,
     find_videos,
     open_video,
@@ -54,6 +59,13 @@ PUBLIC, PUBLIC_1 = 'public', 'public, 1 view'
 # Differences from the first decoder, in levels of 0 to 255. Where a crop is enlarged, PIL and
 # OpenCV differ by rounding; where it shrinks, PIL's filter is wider, so only the mean is limited.
 LARGEST_WHERE_ENLARGED, MEAN_WHERE_SHRUNK = 2, 2.0
+CODECS = dict(mp4='libx264', mov='libx264', mkv='libx264', avi='mpeg4', webm='libvpx-vp9')
+QUALITIES = {  # without --megabits
+    'libx264': dict(crf='23'),
+    'mpeg4': dict(flags='+qscale', global_quality=str(118 * 4)),
+    'libvpx-vp9': dict(crf='33', b='0'),
+}
+FAST = {'libvpx-vp9': {'deadline': 'realtime', 'cpu-used': '8'}}
 
 Batch = Callable[[Sequence[str], int], Tensor]
 """Makes clips (B, C, T, H, W) of some videos; the seed decides times and crops."""
@@ -160,23 +172,35 @@ def time_in_turns(
 
 
 def write_video(
-    path: Path, size: tuple[int, int], frames: int, seed: int, keyframes: int = 48
+    path: Path,
+    size: tuple[int, int],
+    frames: int,
+    seed: int,
+    keyframes: int = 48,
+    codec: str = 'libx264',
+    megabits: float | None = None,
 ) -> str:
-    """Write an H.264 file: a moving, slightly noisy texture, with a keyframe now and then."""
+    """Write a moving, noisy texture of 30 frames a second, with a keyframe now and then.
+
+    The noise is slight, or as much as a rate of megabits per second needs.
+    """
     import av
 
     width, height = size
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (24, 32, 3), np.uint8)
     texture = cv2.resize(coarse, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+    rate = QUALITIES[codec] if megabits is None else dict(b=str(round(megabits * 1e6)))
+    strongest = 3 if megabits is None else 60
+    options = {**rate, **FAST.get(codec, {}), 'g': str(keyframes)}
     with av.open(str(path), 'w') as file:
-        stream = file.add_stream('libx264', rate=30, options=dict(crf='23', g=str(keyframes)))
+        stream = file.add_stream(codec, rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         stream.codec_context.thread_count = 1
         for number in range(frames):
             x = int((math.sin(number / 40 + seed) + 1) / 2 * width)
             y = int((math.cos(number / 55) + 1) / 2 * height)
-            noise = random.integers(-3, 4, (height, width, 1), np.int16)
+            noise = random.integers(-strongest, strongest + 1, (height, width, 1), np.int16)
             frame = np.clip(texture[y : y + height, x : x + width] + noise, 0, 255)
             picture = av.VideoFrame.from_ndarray(frame.astype(np.uint8), format='rgb24')
             file.mux(stream.encode(picture))
@@ -236,35 +260,53 @@ def cost_of(read: Callable[[], list[np.ndarray]]) -> tuple[float, float]:
     return time.process_time() - started, (read_so_far() - size) / 2**20
 
 
-def measure_long(seconds: int, clips: int, folder: Path) -> dict[str, dict[str, list]]:
+def write_long(container: str, seconds: int, megabits: float | None, folder: Path) -> str:
+    """Write a file with a keyframe every 250 frames: the same group of pictures again and again."""
+    codec = CODECS[container]
+    length = min(30 * seconds, 250)
+    part = folder / f'{codec}.{"webm" if container == "webm" else "mp4"}'
+    if not part.exists():
+        write_video(part, (640, 360), length, 0, length, codec, megabits)
+    times = 30 * seconds // length
+    return repeat_video(str(part), folder / f'long.{container}', times, length)
+
+
+def measure_long(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
     """CPU seconds and MiB of clips of a long file, by container and reader.
 
     Raises:
         UnequalError: If the readers do not give the frames of bare decoding.
     """
-    length = min(30 * seconds, 250)  # from one keyframe to the next
-    times = 30 * seconds // length
-    part = write_video(folder / 'part.mp4', (640, 360), length, 0, keyframes=length)
-    backends = [name for name in ('pyav', 'decord') if name in available_backends()]
     found: dict[str, dict[str, list]] = {}
-    for container in ('mp4', 'mkv'):
-        path = repeat_video(part, folder / f'long.{container}', times, length)
+    for container in args.containers:
+        path = write_long(container, args.long, args.megabits, folder)
+        with open_video(path) as reader:
+            length = len(reader)
+        common.log(f'{container}: {os.path.getsize(path) / 2**20:.0f} MiB, {length} frames')
         rows = found[container] = {}
-        for clip in range(clips):
-            start = int((clip + 0.5) / clips * (times * length - 61))
-            indices = range(start, start + 64, 4)
-            expected = np.array(decode_bare(path, indices), np.int16)
-            steps = {'bare decoding': partial(decode_bare, path, indices)}
-            for name in backends:
-                steps[name] = partial(read_clip, path, indices, name)
-                if np.abs(expected - np.array(steps[name]())).mean() > MEAN_WHERE_SHRUNK:
-                    raise common.UnequalError(f'{name} reads other frames of {Path(path).name}')
-            later = steps.pop('pyav')
-            steps = {**steps, 'pyav, first clip': later, 'pyav, later clips': later}
-            os.utime(path)  # the reader lists the frames anew
-            for name, step in steps.items():
-                rows.setdefault(name, []).append(cost_of(step))
+        for clip in range(args.repeats):
+            start = int((clip + 0.5) / args.repeats * (length - 61))
+            for name, cost in costs_of_clip(path, range(start, start + 64, 4), args).items():
+                rows.setdefault(name, []).append(cost)
+        os.remove(path)
     return found
+
+
+def costs_of_clip(path: str, indices: range, args: argparse.Namespace) -> dict[str, tuple]:
+    """CPU seconds and MiB of one clip, by reader."""
+    expected = np.array(decode_bare(path, indices), np.int16)
+    steps = {'bare decoding': partial(decode_bare, path, indices)}
+    # In avi the other decoders seek wrongly; their readers decode the whole file.
+    backends = [name for name in args.backends if name == 'pyav' or not path.endswith('.avi')]
+    for name in backends:
+        steps[name] = partial(read_clip, path, indices, name)
+        if np.abs(expected - np.array(steps[name]())).mean() > MEAN_WHERE_SHRUNK:
+            raise common.UnequalError(f'{name} reads other frames of {Path(path).name}')
+    if 'pyav' in steps:
+        later = steps.pop('pyav')
+        steps = {**steps, 'pyav, first clip': later, 'pyav, later clips': later}
+        os.utime(path)  # the reader lists the frames anew
+    return {name: cost_of(step) for name, step in steps.items()}
 
 
 def report_long(found: dict[str, dict[str, list]]) -> str:
@@ -276,6 +318,26 @@ def report_long(found: dict[str, dict[str, list]]) -> str:
             relative = f'{seconds / medians["bare decoding"][0]:.2f} x'
             rows.append([f'{container}: {name}', f'{seconds:.2f}', relative, f'{size:.1f}'])
     return common.table(rows)
+
+
+def measure_names(count: int, folder: Path) -> dict[str, float]:
+    """Seconds and bytes for each name, when a data set lists a folder of empty files."""
+    for start in range(0, count, 1000):
+        below = folder / f'{start // 1000:04}'
+        below.mkdir()
+        for number in range(start, min(start + 1000, count)):
+            (below / f'video_{number:07}.mp4').touch()
+    started = time.perf_counter()
+    dataset = VideoFolderDataset(str(folder), pipeline=[])
+    seconds = time.perf_counter() - started
+    size = dataset.data_bytes.nbytes + dataset.data_address.nbytes
+    return dict(names=len(dataset), seconds=seconds, bytes_a_name=size / len(dataset))
+
+
+def report_names(found: dict[str, float]) -> str:
+    """The measurement of names as a table."""
+    values = [f'{found["names"]}', f'{found["seconds"]:.1f}', f'{found["bytes_a_name"]:.0f}']
+    return common.table([['names', 'seconds', 'bytes a name'], values])
 
 
 def list_videos(given: Sequence[str]) -> list[str]:
@@ -344,6 +406,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--backends', nargs='+', choices=known, default=known, help='decoders (default: all)')
     add('--views', type=common.positive, default=4, help='clips per decoded video (default: 4)')
     add('--long', type=common.positive, metavar='SECONDS', help='measure long files, see above')
+    add('--containers', nargs='+', choices=CODECS, default=list(CODECS), help='of long files')
+    add('--megabits', type=float, help='bit rate of long files, in millions per second')
+    add('--names', nargs='?', type=common.positive, const=200_000, help='list so many names')
     add('--clips-per-second', type=float, help='add the number of cores that feed such a GPU')
     common.add_timing_arguments(parser)
     return parser.parse_args(arguments)
@@ -356,15 +421,17 @@ def main(arguments: list[str] | None = None) -> None:
     facts = common.describe_machine()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            if args.long:
-                found = measure_long(args.long, args.repeats, Path(folder))
+            if args.names:
+                found = measure_names(args.names, Path(folder))
+            elif args.long:
+                found = measure_long(args, Path(folder))
             else:
                 found = measure(args, Path(folder))
     except (ValueError, OSError, UnreadableVideoError) as error:
         sys.exit(f'data_pipeline.py: {error}')
-    if args.long:
+    if args.long or args.names:
         print(', '.join(f'{name}: {value}' for name, value in facts.items()))
-        print(f'\n{report_long(found)}')
+        print(f'\n{report_names(found) if args.names else report_long(found)}')
         common.write_json(args.json, dict(machine=facts, command=sys.argv, **found))
         return
     print(f'{args.views} clips per decoded video, {args.repeats} runs')
