@@ -192,18 +192,18 @@ def out(tools: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quickstart, 'STUDENT_CHECKPOINT', 'iter_2.pth')
         args = quickstart.parse_args(['--out', str(out)])
-        (((videos,),), ((amd,), (videomae,)), ((report,),)) = quickstart.plan(args)
+        (((videos,),), ((amd,), (videomae, probes)), ((report,),)) = quickstart.plan(args)
         tools.motion_videos.main([*videos.command[1:], '--train', '96', '--heldout', '104'])
         assert videos.output.is_file()
-        for step in (amd, videomae):
+        for step in (videomae, probes, amd, report):
             script, *arguments = step.command
             with process_of_its_own():
-                done = run_tool(Path(script).stem, *arguments, *SMALL)
-            assert done.returncode == 0, done.stdout + done.stderr
+                if Path(script).stem == 'report':
+                    tools.report.main(arguments)
+                else:
+                    done = run_tool(Path(script).stem, *arguments, *SMALL)
+                    assert done.returncode == 0, done.stdout + done.stderr
             assert step.output.is_file()
-        with process_of_its_own():
-            tools.report.main(report.command[1:])
-        assert report.output.is_file()
     return out / 'report'
 
 
@@ -247,13 +247,14 @@ def test_quickstart_plans_every_step(
     args = tools.quickstart.parse_args(['--out', str(tmp_path), '--train-teacher'])
     assert tools.quickstart.run(args) == tmp_path / 'report'
     assert ran[:4] == ['videos', 'teacher-videos', 'teacher', 'teacher file']
-    assert sorted(ran[4:6]) == ['student-amd', 'student-videomae'] and ran[6:] == ['report']
+    assert sorted(ran[4:7]) == ['probes', 'student-amd', 'student-videomae']
+    assert ran[7:] == ['report']
     ran.clear()
     tools.quickstart.run(args)
-    assert ran == ['report']
+    assert ran == ['probes', 'report']
     args.force = True
     tools.quickstart.run(args)
-    assert len(ran) == 1 + 7
+    assert len(ran) == 2 + 8
 
 
 @pytest.mark.parametrize(

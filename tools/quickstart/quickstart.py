@@ -112,7 +112,7 @@ def train_teacher(out: Path) -> list[Step]:
 
 
 def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
-    """A chain of one step each for AMD's and VideoMAE's student."""
+    """A chain of steps each for AMD's and VideoMAE's student. The second is shorter, and probes."""
     runs, videos = out / f'seed{seed}', out / 'videos'
     amd = train(
         runs / 'student-amd',
@@ -131,18 +131,16 @@ def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
         seconds=75,
         seed=seed,
     )
-    return [[amd], [videomae]]
+    command = [*report(out, [seed], teacher), '--probe']
+    name = f'probes {seed}' if seed else 'probes'
+    probes = Step(name, command, out / 'report' / f'probes{seed}.json', seconds=30)
+    return [[amd], [videomae, probes]]
 
 
-def make_report(out: Path, seeds: Sequence[int], teacher: Path) -> Step:
-    """The step that draws and probes."""
-    command = [str(TOOLS / 'quickstart' / 'report.py'), str(out), '--teacher', str(teacher)]
-    return Step(
-        'report',
-        [*command, '--seeds', *map(str, seeds)],
-        out / 'report' / 'results.md',
-        seconds=20 + 10 * len(seeds),
-    )
+def report(out: Path, seeds: Sequence[int], teacher: Path) -> list[str]:
+    """The command that draws and probes."""
+    script = TOOLS / 'quickstart' / 'report.py'
+    return [str(script), str(out), '--teacher', str(teacher), '--seeds', *map(str, seeds)]
 
 
 def plan(args: argparse.Namespace) -> list[list[Chain]]:
@@ -154,7 +152,8 @@ def plan(args: argparse.Namespace) -> list[list[Chain]]:
         phases.append([train_teacher(out)])
         teacher = phases[-1][0][-1].output
     phases.append([chain for seed in args.seeds for chain in train_students(out, seed, teacher)])
-    phases.append([[make_report(out, args.seeds, teacher)]])
+    command, file = report(out, args.seeds, teacher), out / 'report' / 'results.md'
+    phases.append([[Step('report', command, file, seconds=18 + 3 * len(args.seeds))]])
     return phases
 
 

@@ -1,8 +1,9 @@
 """Draw and probe the models of the quickstart.
 
-    python tools/quickstart/report.py OUT --seeds 0 1 2
+    python tools/quickstart/report.py OUT --teacher FILE --seeds 0 1 2
 
-reads the runs below OUT and writes OUT/report.
+reads the runs below OUT and writes OUT/report. With --probe it probes all models but AMD's student,
+which may still be in training; the report then reads what was found.
 """
 
 import argparse
@@ -10,12 +11,15 @@ import base64
 import html
 import json
 import logging
+import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,6 +31,7 @@ from amd_mm.visualization import draw_training_curves, save_figure, styled
 from amd_mm.visualization.plots import COLOURS
 from amd_mm.visualization.reconstruction import draw_reconstruction, reconstruct
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from motion_videos import MOTIONS, NUM_FRAMES
@@ -57,6 +62,12 @@ PICTURES = {
 Scores = dict[str, dict[str, list[float]]]
 """Accuracies from 0 to 1: model, then probe, then one value for each seed."""
 
+Clips = tuple[Tensor, Tensor]
+"""Clips (N, C, T, H, W), uint8, and their labels (N,)."""
+
+Probed = dict[str, Any]
+"""Accuracy of each probe, and under ``nearest`` the five clips next to each held-out one."""
+
 
 # ---------------------------------------------------------------- models and clips
 
@@ -70,15 +81,14 @@ def random_student(folder: Path, seed: int) -> Encoder:
     return Encoder(model.backbone, **normalisation_of(cfg.model, images=False))
 
 
-def load_encoders(out: Path, seed: int, teacher: Path) -> dict[str, Encoder]:
-    """The students of a seed and the teacher."""
+def load(name: str, out: Path, seed: int, teacher: Path) -> Encoder:
+    """A student of a seed, or the teacher."""
     runs = out / f'seed{seed}'
-    return {
-        RANDOM: random_student(runs / VIDEOMAE, seed),
-        VIDEOMAE: load_encoder(runs / VIDEOMAE),
-        AMD: load_encoder(runs / AMD),
-        TEACHER: load_encoder((CONFIGS / 'quickstart_videomae_teacher.py', teacher)),
-    }
+    if name == RANDOM:
+        return random_student(runs / VIDEOMAE, seed)
+    if name == TEACHER:
+        return load_encoder((CONFIGS / 'quickstart_videomae_teacher.py', teacher))
+    return load_encoder(runs / name)
 
 
 def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
@@ -87,11 +97,17 @@ def labelled_videos(videos: Path, list_file: str) -> torch.utils.data.Dataset:
     return DATASETS.build(dict(cfg, data_root=str(videos), ann_file=list_file))
 
 
-def read_clips(dataset: torch.utils.data.Dataset) -> tuple[Tensor, Tensor]:
-    """The clips (N, C, T, H, W) of a dataset, uint8, and their labels (N,)."""
-    samples = [dataset[index] for index in range(len(dataset))]
-    labels = [int(sample['data_samples'].gt_label) for sample in samples]
-    return torch.cat([sample['inputs'] for sample in samples]), torch.tensor(labels)
+def read_clips(videos: Path, name: str) -> Clips:
+    """The clips of a list, and their labels. They are kept beside the videos."""
+    file = videos / f'{name}.pt'
+    if not file.exists():
+        dataset = labelled_videos(videos, f'{name}.txt')
+        samples = [dataset[index] for index in range(len(dataset))]
+        labels = torch.tensor([int(sample['data_samples'].gt_label) for sample in samples])
+        part = file.with_suffix(f'.part{os.getpid()}')
+        torch.save((torch.cat([sample['inputs'] for sample in samples]), labels), part)
+        part.replace(file)
+    return torch.load(file)
 
 
 def features_of(encoder: Encoder, clips: Tensor) -> Tensor:
@@ -119,23 +135,30 @@ def five_nearest(features: Tensor) -> Tensor:
     return similar.fill_diagonal_(-1).topk(NEIGHBOURS).indices
 
 
+def probe(model: Encoder, train: Clips, heldout: Clips) -> Probed:
+    """Probe a model."""
+    fit, test = (features_of(model, clips) for clips, _ in (train, heldout))
+    mean, matrix = whitening(fit)
+    fit, test = ((features - mean) @ matrix for features in (fit, test))
+    pairs = (fit, train[1]), (test, heldout[1])
+    return dict(
+        linear=linear_probe(*pairs, PENALTIES).accuracy,
+        neighbours=nearest_neighbours(*pairs).accuracy,
+        nearest=five_nearest(test).tolist(),
+    )
+
+
 def probe_all(
-    models: Mapping[str, Encoder],
-    train: tuple[Tensor, Tensor],
-    heldout: tuple[Tensor, Tensor],
-    scores: Scores,
-) -> dict[str, Tensor]:
-    """Add the accuracies of the models of a seed; returns what is nearest to each held-out clip."""
-    nearest = {}
-    for name, model in models.items():
-        fit, test = (features_of(model, clips) for clips, _ in (train, heldout))
-        mean, matrix = whitening(fit)
-        fit, test = ((features - mean) @ matrix for features in (fit, test))
-        nearest[name] = five_nearest(test)
-        pairs = (fit, train[1]), (test, heldout[1])
-        scores[name]['linear'].append(linear_probe(*pairs, PENALTIES).accuracy)
-        scores[name]['neighbours'].append(nearest_neighbours(*pairs).accuracy)
-    return nearest
+    names: Iterable[str], out: Path, seed: int, teacher: Path, train: Clips, heldout: Clips
+) -> dict[str, Probed]:
+    """Probe models of a seed. What was found is kept in OUT/report."""
+    file = out / 'report' / f'probes{seed}.json'
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for name in names:
+        if name not in found:
+            found[name] = probe(load(name, out, seed, teacher), train, heldout)
+    file.write_text(json.dumps(found))
+    return found
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -200,35 +223,49 @@ def trail(video: str) -> np.ndarray:
     return (frames * light).max(0).astype(np.uint8)
 
 
+def framed_trail(videos: torch.utils.data.Dataset, index: int, colour: str) -> np.ndarray:
+    """The trail of a video inside a coloured frame with a white margin, (H, W, 3)."""
+    picture = trail(videos.get_data_info(index)['filename'])
+    for width, value in ((2, to_rgb(colour)), (3, (1, 1, 1))):
+        value = [255 * part for part in value]
+        picture = cv2.copyMakeBorder(picture, *[width] * 4, cv2.BORDER_CONSTANT, value=value)
+    return picture
+
+
+def show_rows(axes: Axes, rows: Sequence[np.ndarray], captions: Sequence[str] = ()) -> None:
+    """Show pictures of one size as rows, with captions on the left."""
+    height = len(rows[0])
+    axes.imshow(np.concatenate(rows), interpolation='nearest')
+    axes.set_xticks([])
+    axes.set_yticks([(row + 0.5) * height for row in range(len(captions))], captions)
+    axes.tick_params(length=0, labelsize=9)
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+
+
 @styled
 def draw_retrieval(
     videos: torch.utils.data.Dataset, labels: Tensor, nearest: Mapping[str, Tensor], path: Path
 ) -> None:
     """Draw the first clip of each motion and the clips that are nearest to it for each model."""
-    figure = Figure(figsize=(11.5, 8.6))
-    query_block, *blocks = figure.subfigures(1, 1 + len(nearest), width_ratios=[2, 5, 5])
-    query_block.suptitle('query', fontsize=10)
-    count = len(MOTIONS)
-    for row, axes in enumerate(query_block.subplots(count, 1, gridspec_kw=dict(left=0.4))):
-        axes.set_ylabel(
-            MOTIONS[row].replace('-', '-\n'), rotation=0, ha='right', va='center', size=9
-        )
-        show_trail(axes, videos, row, '.6')
-    for block, (name, found) in zip(blocks, nearest.items()):
+    figure = Figure(figsize=(11.5, 8.3))
+    panels = figure.subplots(1, 1 + len(nearest), width_ratios=[1] + [NEIGHBOURS] * len(nearest))
+    queries = range(len(MOTIONS))
+    show_rows(panels[0], [framed_trail(videos, index, '.6') for index in queries], MOTIONS)
+    panels[0].set_title('query')
+    for panel, (name, found) in zip(panels[1:], nearest.items()):
         same = labels[found] == labels[:, None]  # (N, 5)
-        block.suptitle(f'{CAPTIONS[name]}: {same.float().mean():.0%} right', fontsize=10)
-        for row, panels in enumerate(block.subplots(count, NEIGHBOURS)):
-            for axes, index, right in zip(panels, found[row].tolist(), same[row]):
-                show_trail(axes, videos, index, COLOURS[2] if right else COLOURS[1])
+        rows = [
+            [
+                framed_trail(videos, index, COLOURS[2] if right else COLOURS[1])
+                for index, right in zip(found[row].tolist(), same[row])
+            ]
+            for row in queries
+        ]
+        show_rows(panel, [np.concatenate(row, 1) for row in rows])
+        panel.set_title(f'{CAPTIONS[name]}: {same.float().mean():.0%} right')
     figure.suptitle('The five nearest held-out clips. Green: same motion. Later frames are lighter')
     save_figure(figure, path)
-
-
-def show_trail(axes: Axes, videos: torch.utils.data.Dataset, index: int, colour: str) -> None:
-    """Show a clip with a coloured frame."""
-    axes.imshow(trail(videos.get_data_info(index)['filename']))
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=colour, linewidth=2.5)
 
 
 @torch.no_grad()
@@ -284,38 +321,29 @@ def draw_features(
     order = [TEACHER, AMD, VIDEOMAE]
     truth = matched[TEACHER][0].flatten(0, -2)
     low, high = truth.quantile(0.02, 0), truth.quantile(0.98, 0)
-    rows = {'clip': clips.permute(0, 2, 3, 4, 1)[:, ::2]}
+    rows = {'clip': clips.permute(0, 2, 3, 4, 1)[:, ::2] / 255}
+    side = rows['clip'].shape[2]
     for name in order:
         values, share = matched[name]
         caption = CAPTIONS[name].replace(', ', '\n')
         if name != TEACHER:
             caption += f'\n{share:.0%} of variance'
-        rows[caption] = (values - low) / (high - low)
-    times = rows['clip'].shape[1]
-    figure = Figure(figsize=(10.4, 0.9 + 0.8 * len(rows)))
-    blocks = figure.subfigures(1, len(names), width_ratios=[1.28] + [1] * (len(names) - 1))
-    for number, (block, name) in enumerate(zip(blocks, names)):
-        panels = block.subplots(len(rows), times, squeeze=False)
-        for row, (caption, pictures) in zip(panels, rows.items()):
-            for axes, picture in zip(row, pictures[number]):
-                if caption != 'clip':
-                    picture = picture.clamp(0, 1)
-                axes.imshow(picture.numpy(), interpolation='nearest')
-                axes.set(xticks=[], yticks=[])
-            if number == 0:
-                row[0].set_ylabel(caption, rotation=0, ha='right', va='center', size=9)
-        block.suptitle(name, fontsize=10, color='.3')
+        scale = side // values.shape[2]
+        values = ((values - low) / (high - low)).clamp(0, 1)
+        rows[caption] = values.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    figure = Figure(figsize=(10.4, 0.7 + 0.75 * len(rows)))
+    for number, (panel, name) in enumerate(zip(figure.subplots(1, len(names)), names)):
+        # -> (T, H + 4, W + 4, 3) with white margins, then (H + 4, T * (W + 4), 3)
+        parts = [F.pad(row[number], (0, 0, 2, 2, 2, 2), value=1) for row in rows.values()]
+        pictures = [part.transpose(0, 1).flatten(1, 2).numpy() for part in parts]
+        show_rows(panel, pictures, [] if number else list(rows))
+        panel.set_title(name, color='.3')
     figure.suptitle("Three principal components of the teacher's features, as colours")
     save_figure(figure, path)
 
 
 def draw_models(
-    out: Path,
-    seed: int,
-    models: Mapping[str, Encoder],
-    videos: torch.utils.data.Dataset,
-    heldout: tuple[Tensor, Tensor],
-    nearest: Mapping[str, Tensor],
+    out: Path, seed: int, teacher: Path, heldout: Clips, probed: Mapping[str, Probed]
 ) -> None:
     """Draw the pictures of a seed."""
     runs, folder = out / f'seed{seed}', out / 'report'
@@ -328,7 +356,8 @@ def draw_models(
     clips, labels = heldout
     shown = list(SHOWN)
     names = [MOTIONS[labels[index]] for index in shown]
-    rows = {name: nearest[name] for name in (AMD, VIDEOMAE)}
+    rows = {name: torch.tensor(probed[name]['nearest']) for name in (AMD, VIDEOMAE)}
+    videos = labelled_videos(out / 'videos', 'heldout.txt')
     draw_retrieval(videos, labels, rows, folder / 'retrieval.png')
     student = load_model(runs / AMD)
     batch = student.data_preprocessor(dict(inputs=list(clips[shown]), data_samples=None))
@@ -341,6 +370,7 @@ def draw_models(
         title=PICTURES['reconstruction.png'] + ', held-out clips',
     )
     others = [index for index in range(32) if index not in shown]
+    models = {name: load(name, out, seed, teacher) for name in (TEACHER, AMD, VIDEOMAE)}
     matched = match_features(models, clips[shown + others], len(shown))
     draw_features(clips[shown], matched, names, folder / 'features.png')
 
@@ -365,22 +395,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('out', type=Path, help="the quickstart's output folder")
     parser.add_argument('--teacher', type=Path, required=True, help='its weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--probe', action='store_true', help="only probe, and not AMD's student")
     args = parser.parse_args(arguments)
     folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
     logging.disable(logging.INFO)  # how each model was initialised and loaded
-    videos = [labelled_videos(args.out / 'videos', f'{name}.txt') for name in ('train', 'heldout')]
-    train, heldout = map(read_clips, videos)
+    train, heldout = (read_clips(args.out / 'videos', name) for name in ('train', 'heldout'))
     print('clips read: 30 %', flush=True)
     scores: Scores = {name: {probe: [] for probe in PROBES} for name in CAPTIONS}
     for index, seed in enumerate(args.seeds, start=1):
-        models = load_encoders(args.out, seed, args.teacher)
-        nearest = probe_all(models, train, heldout, scores)
+        names = [name for name in CAPTIONS if not (args.probe and name == AMD)]
+        probed = probe_all(names, args.out, seed, args.teacher, train, heldout)
+        if args.probe:
+            continue
+        for name, probes in scores.items():
+            for title, values in probes.items():
+                values.append(probed[name][title])
         if index == 1:
-            draw_models(args.out, seed, models, videos[1], heldout, nearest)
+            draw_models(args.out, seed, args.teacher, heldout, probed)
         print(f'seed {seed}: {30 + 65 * index // len(args.seeds)} %', flush=True)
+    if not args.probe:
+        write_report(folder, args.seeds, scores)
+
+
+def write_report(folder: Path, seeds: Sequence[int], scores: Scores) -> None:
+    """Write the numbers and the page."""
     draw_scores(scores, folder / 'accuracies.png')
-    (folder / 'results.json').write_text(json.dumps(dict(seeds=args.seeds, accuracy=scores)))
+    (folder / 'results.json').write_text(json.dumps(dict(seeds=seeds, accuracy=scores)))
     text = table(scores)
     write_html(folder, text)
     (folder / 'results.md').write_text(text)  # the last file
