@@ -11,7 +11,7 @@ a picture and an annotated video.
 CHECKPOINT is a fine-tuned model: of this package (a file or a training folder), of the public
 VideoMAE and AMD programs, of MMAction2 or of Hugging Face. The config that training left beside
 it is used; without one, the model is read from the weights, and the video is seen in three clips
-of 16 frames (--clips, --stride). VIDEO may also be an image, and the model one for images.
+of 16 frames (--clips, --stride or --fps). VIDEO may also be an image, and the model one for images.
 
 Exit code: 0, or 2 if something is wrong with the call or the files.
 """
@@ -25,6 +25,7 @@ from amd_mm import Model
 from amd_mm.apis import load_model
 from amd_mm.datasets import BACKENDS
 from amd_mm.datasets.inference import ClipSampling
+from amd_mm.datasets.transforms import PerSecond
 from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.evaluation.label_map import read_label_map
@@ -54,19 +55,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--top-k', type=int, default=5, help='classes (5)')
     add('--device', help='default: the GPU if there is one')
     add('--backend', choices=list(BACKENDS), default='pyav')
-    add = parser.add_argument_group('for models without a config').add_argument
+    group = parser.add_argument_group('for models without a config')
+    add = group.add_argument
     add('--clips', type=int, default=3, help='evenly spaced (3)')
-    add(
+    spacing = group.add_mutually_exclusive_group().add_argument
+    spacing(
         '--stride',
         type=int,
         default=4,
         help='from one frame of a clip to the next (4); 0 for models of Something-Something: one '
         'frame from each equal part of the video',
     )
+    spacing(
+        '--fps',
+        dest='stride',
+        type=PerSecond.rate,
+        metavar='RATE',
+        help='frames of a clip per second of the video, instead of --stride',
+    )
     add('--frames', type=int, help='frames of a clip (16)')
     add('--heads', type=int, help='attention heads, if they are not 64 wide')
     args = parser.parse_args(argv)
-    if args.clips < 1 or args.stride < 0:
+    if args.clips < 1 or (isinstance(args.stride, int) and args.stride < 0):
         parser.error('--clips must be at least 1 and --stride at least 0')
     if args.step and not args.window:
         parser.error('--step is from one window to the next: give --window too')

@@ -45,6 +45,7 @@ from amd_mm import Model, embed  # first: its import-time fixes serve what follo
 from amd_mm.apis import load_encoder
 from amd_mm.datasets import BACKENDS
 from amd_mm.datasets.inference import ClipSampling, input_size, stride_of
+from amd_mm.datasets.transforms import PerSecond
 from amd_mm.datasets.video_reader import printable
 from amd_mm.errors import CheckpointError, ConfigError, VideoError
 from amd_mm.inference import DTYPES
@@ -61,11 +62,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--clips', type=int, default=1, help='clips of a video, evenly spaced (1: its middle)')
     add('--tokens', action='store_true', help='keep every token, not the mean')
     add('--frames', type=int, help='frames of a clip (default: as in training, mostly 16)')
-    add(
+    spacing = parser.add_mutually_exclusive_group().add_argument
+    spacing(
         '--stride',
         type=int,
         help="from one frame of a clip to the next (default: the config's, or 4); 0: one frame "
         'from each equal part of the video',
+    )
+    spacing(
+        '--fps',
+        dest='stride',
+        type=PerSecond.rate,
+        metavar='RATE',
+        help='frames of a clip per second of the video, instead of --stride',
     )
     add('--size', type=int, help='height and width of a square, pixels (default: as in training)')
     add('--heads', type=int, help='attention heads, if they are not 64 wide and without config')

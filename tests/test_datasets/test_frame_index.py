@@ -19,6 +19,7 @@ INDEXED = {
     'sound.mkv': [*SOUND, *X264],
     'variable.mkv': [*VARIABLE, *X264],
     'live.webm': ['-c:v', 'libvpx', '-g', '15', '-live', '1'],  # of unknown length
+    'alpha.webm': ['-c:v', 'libvpx', '-g', '15', '-pix_fmt', 'yuva420p', '-auto-alt-ref', '0'],
     'plain.avi': ['-c:v', 'mpeg4', '-g', '15'],
 }
 WITHOUT_INDEX = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from amd_mm.apis import load_encoder
+from amd_mm.datasets import open_video
 from amd_mm.datasets.inference import ClipSampling
 from amd_mm.errors import ConfigError
 from amd_mm.evaluation import features
@@ -113,6 +114,19 @@ def test_a_folder(tmp_path, tiny_video_folder, checkpoint, capsys):
     # With other settings: nothing.
     assert extract(checkpoint, tiny_video_folder, '--out', out) == 2
     assert 'clips: 3 there, 1 asked for' in capsys.readouterr().err
+
+
+def test_frames_per_second(tmp_path, tiny_video_folder, checkpoint):
+    """A rate of half of the video's is a stride of two."""
+    video = tiny_video_folder / 'a.mp4'
+    with open_video(str(video)) as reader:
+        rate = reader.avg_fps
+    for name, options in (('fps', ('--fps', rate / 2)), ('stride', ('--stride', 2))):
+        assert extract(checkpoint, video, '--out', tmp_path / name, *options) == 0
+    (by_rate,), (by_stride,) = (arrays(tmp_path / name).values() for name in ('fps', 'stride'))
+    np.testing.assert_array_equal(by_rate, by_stride)
+    settings = json.loads((tmp_path / 'fps/features.json').read_text())
+    assert settings['stride'] == dict(fps=rate / 2)
 
 
 def test_a_list_with_bad_videos(tmp_path, tiny_video_folder, checkpoint, capsys):

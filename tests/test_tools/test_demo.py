@@ -9,6 +9,7 @@ import torch
 from amd_mm.checkpoints import from_amd_mm
 from amd_mm.datasets import open_video
 from amd_mm.datasets.inference import ClipSampling
+from amd_mm.datasets.transforms import PerSecond
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
@@ -39,9 +40,9 @@ def printed(out):
     return [(name, float(value)) for value, name in rows]
 
 
-def check(out, video, name='class {}'):
+def check(out, video, name='class {}', sampling=SAMPLING):
     """The five best by the model itself: the mean of the probabilities of three clips."""
-    sample = Compose(SAMPLING.pipeline())(dict(filename=video, label=-1, modality='RGB'))
+    sample = Compose(sampling.pipeline())(dict(filename=video, label=-1, modality='RGB'))
     model = models.fine_tuned()
     with torch.no_grad():
         batch = dict(inputs=[sample['inputs']], data_samples=None)
@@ -62,6 +63,15 @@ def test_without_a_config(video, checkpoint, tmp_path, capsys):
         assert len(made) == len(original)
         assert made.avg_fps == pytest.approx(original.avg_fps)
         assert made.read([0])[0].shape == (240, 320, 3)
+
+
+def test_frames_per_second(video, checkpoint, capsys):
+    options = ('--frames', 8, '--clips', 2)
+    assert demo(video, checkpoint, *options, '--fps', 12) == 0
+    check(capsys.readouterr().out, video, sampling=ClipSampling(8, PerSecond(12), 2, 64))
+    for wrong in (('--fps', 0), ('--fps', 12, '--stride', 2)):
+        with pytest.raises(SystemExit):
+            demo(video, checkpoint, *wrong)
 
 
 def test_other_models(video, tmp_path, capsys):

@@ -159,8 +159,17 @@ class PerSecond:
 
     fps: float
 
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError(f'fps must be positive, got {self.fps}')
+
     def __str__(self) -> str:
         return f'{self.fps:g} a second'
+
+    @classmethod
+    def rate(cls, text: str) -> 'PerSecond':
+        """From the text of an option."""
+        return cls(float(text))
 
 
 Stride = int | PerSecond | None
