@@ -36,6 +36,7 @@ class FrameTeacher(Teacher):
             the student's grid, which the log says.
         dtype: See :class:`FrozenTeacher`.
         layer_norm: Give each token mean 0 and variance 1 over its channels (an option of MVD; UMT).
+        standardize: See :class:`FrozenTeacher`.
     """
 
     scale: Tensor  # (C, 1, 1), from the student's normalisation to the teacher's
@@ -51,6 +52,7 @@ class FrameTeacher(Teacher):
         img_size: int | tuple[int, int] | None = None,
         dtype: str = 'float32',
         layer_norm: bool = False,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         self.layers = list(layers)
@@ -60,6 +62,7 @@ class FrameTeacher(Teacher):
         self.img_size = img_size and to_2tuple(img_size)
         self.dtype = choose_dtype(dtype)
         self.layer_norm = layer_norm
+        self.standardize = standardize
 
     @abstractmethod
     def encode_frames(self, images: Tensor) -> list[Tensor]:
@@ -122,8 +125,7 @@ class FrameTeacher(Teacher):
             maps = F.interpolate(maps, self.grid[1:], mode='bilinear', align_corners=False)
             layer = maps.flatten(2).transpose(1, 2)
         tokens = layer.reshape(len(token_ids), -1, layer.shape[-1])  # -> (B, N, Ct)
-        tokens = gather_tokens(tokens, token_ids)  # -> (B, K, Ct)
-        return F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6) if self.layer_norm else tokens
+        return self.normalised(gather_tokens(tokens, token_ids))  # -> (B, K, Ct)
 
 
 @MODELS.register_module()
@@ -156,11 +158,14 @@ class ImageTeacher(FrameTeacher):
         img_size: int | tuple[int, int] | None = None,
         dtype: str = 'float32',
         layer_norm: bool = False,
+        standardize: bool = False,
     ) -> None:
         check_weights(checkpoint, random_init, 'a pre-trained MAE, AMD or MMPretrain file')
         vit = build_stopped(backbone, list(layers), checkpoint, choose_dtype(dtype))
         patch = vit.patch_shape[1:]
-        super().__init__(layers, vit.embed_dims, patch, mean, std, img_size, dtype, layer_norm)
+        super().__init__(
+            layers, vit.embed_dims, patch, mean, std, img_size, dtype, layer_norm, standardize
+        )
         self.backbone = vit
         self.freeze()
 
@@ -197,6 +202,7 @@ class TimmTeacher(FrameTeacher):
         img_size: int | tuple[int, int] | None = None,
         dtype: str = 'float32',
         layer_norm: bool = False,
+        standardize: bool = False,
     ) -> None:
         try:
             import timm
@@ -223,6 +229,7 @@ class TimmTeacher(FrameTeacher):
             img_size,
             dtype,
             layer_norm,
+            standardize,
         )
         del vit.blocks[self.layers[-1] :]
         self.backbone = cast_linear_layers(vit, self.dtype)
@@ -269,6 +276,7 @@ class TransformersTeacher(FrameTeacher):
         img_size: int | tuple[int, int] | None = None,
         dtype: str = 'float32',
         layer_norm: bool = False,
+        standardize: bool = False,
     ) -> None:
         try:
             import transformers
@@ -303,7 +311,15 @@ class TransformersTeacher(FrameTeacher):
         if mean is None or std is None:
             mean, std = _normalisation(model)
         super().__init__(
-            layers, config.hidden_size, config.patch_size, mean, std, img_size, dtype, layer_norm
+            layers,
+            config.hidden_size,
+            config.patch_size,
+            mean,
+            std,
+            img_size,
+            dtype,
+            layer_norm,
+            standardize,
         )
         del stacks[0][self.layers[-1] :]
         self.backbone = cast_linear_layers(vit, self.dtype)

@@ -46,6 +46,8 @@ class Teacher(nn.Module):
     """
 
     embed_dims: int
+    standardize = False
+    layer_norm = False
 
     def freeze(self) -> None:
         """Train no parameter; to be called at the end of ``__init__``."""
@@ -78,6 +80,12 @@ class Teacher(nn.Module):
             class tokens if the student has these.
         """
         raise NotImplementedError
+
+    def normalised(self, layer: Tensor) -> Tensor:
+        """Apply ``layer_norm`` and ``standardize`` to a layer (B, K, C)."""
+        if self.layer_norm:
+            layer = F.layer_norm(layer, layer.shape[-1:], eps=1e-6)
+        return standardize_channels(layer) if self.standardize else layer
 
     def init_weights(self) -> None:
         """Do nothing: the weights are loaded at construction."""
@@ -158,12 +166,6 @@ class FrozenTeacher(Teacher):
         with bf16_autocast(patches.device, self.dtype == torch.bfloat16):
             encoded = self.backbone.encode(patches, token_ids, layers=self.layers, stop_early=True)
         return [self.normalised(layer.float()) for layer in encoded.layers]
-
-    def normalised(self, layer: Tensor) -> Tensor:
-        """Apply ``layer_norm`` and ``standardize`` to a layer (B, K, C)."""
-        if self.layer_norm:
-            layer = F.layer_norm(layer, layer.shape[-1:], eps=1e-6)
-        return standardize_channels(layer) if self.standardize else layer
 
 
 @MODELS.register_module()

@@ -14,7 +14,7 @@ model = dict(
                 patch_size=8,
             ),
             checkpoint='work_dirs/quickstart/mae-frames/epoch_15.pth',
-            layer_norm=True,
+            standardize=True,
         ),
         video=dict(_base_.model.teacher),
     ),

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from amd_mm.models.teachers import standardize_channels
 from amd_mm.models.utils import IMAGENET_MEAN, IMAGENET_STD, patchify
 from amd_mm.registry import MODELS
 
@@ -98,6 +99,16 @@ def test_layer_norm():
     raw, normed = (build(OURS, student, layers=[2], layer_norm=on) for on in (False, True))
     (raw,), (normed,) = raw(patches, IDS), normed(patches, IDS)
     torch.testing.assert_close(normed, F.layer_norm(raw, (32,), eps=1e-6))
+
+
+@pytest.mark.parametrize('layer_norm', [False, True])
+def test_standardized_channels(layer_norm):
+    _, patches, student = clip_and_student()
+    cfg = dict(OURS, layer_norm=layer_norm)
+    raw, standardized = (build(cfg, student, layers=[2], standardize=on) for on in (False, True))
+    (raw,), (standardized,) = raw(patches, IDS), standardized(patches, IDS)
+    torch.testing.assert_close(standardized, standardize_channels(raw))
+    torch.testing.assert_close(standardized.std((0, 1)), torch.ones(32))
 
 
 @pytest.mark.parametrize(
