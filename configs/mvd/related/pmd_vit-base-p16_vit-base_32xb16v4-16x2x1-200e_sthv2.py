@@ -1,6 +1,6 @@
 # After PMD (Progressive Mask Distillation, CVPR 2026): a chain of students of one size that see
 # less and less of a clip, of which each teaches the next: 75, 80, 85 and 90 % masked. This config
-# is one stage, the second; the README has the chain's commands, which name each stage's teacher.
+# is one stage, the second; tools/chain.py pmd runs the chain.
 # From the paper: the masks, and a student that reconstructs pixels and learns from the one before.
 # Not from the paper: its weights of regions and its alignment of a student's own layers; alignment
 # with the teacher and schedule are AMD's.

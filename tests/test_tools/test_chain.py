@@ -1,6 +1,7 @@
-"""tools/tinymim_chain.py: each student becomes the next teacher."""
+"""tools/chain.py: each student becomes the next teacher."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -12,6 +13,9 @@ from mmengine.config import Config
 
 from .tool_scripts import TOOLS, load_tool, run_tool
 
+VIDEOMAE = (
+    TOOLS.parent / 'configs/videomae/pretrain/videomae_vit-base-p16_32xb16v4-16x2x1-600e_sthv2.py'
+)
 STAGE = """
 _base_ = {base!r}
 train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False)
@@ -30,7 +34,7 @@ model = dict(teacher=dict(backbone=dict(arch=_base_.model.backbone.arch)))
 
 @pytest.fixture
 def chain():
-    return load_tool('tinymim_chain')
+    return load_tool('chain')
 
 
 @pytest.fixture
@@ -46,7 +50,8 @@ def arguments(tmp_path):
         cv2.imwrite(str(tmp_path / 'train' / f'{index}.png'), picture)
     teacher = MODELS.build(Config.fromfile(base).model.teacher.backbone)
     torch.save(dict(model=teacher.state_dict()), tmp_path / 'mae.pth')
-    paths = ['--teacher', tmp_path / 'mae.pth', '--data', tmp_path, '--out', tmp_path / 'runs']
+    paths = ['tinymim', '--teacher', tmp_path / 'mae.pth', '--data', tmp_path]
+    paths += ['--out', tmp_path / 'runs']
     stages = ['--configs', tmp_path / 'first.py', tmp_path / 'second.py']
     return [str(word) for word in [*paths, *stages, '--cfg-options', 'randomness.seed=5']]
 
@@ -78,15 +83,15 @@ def test_a_student_teaches_the_next_and_finished_stages_are_skipped(
 def test_the_chain_of_the_paper(chain, tmp_path, monkeypatch, heads, expected):
     ran = []
 
-    def pretend(path, options, args):
-        ran.append((path.stem, options))
-        return args.out / path.stem / 'epoch_300.pth'
+    def pretend(stage, args):
+        ran.append((stage.config.stem, stage.options))
+        return args.out / stage.folder / 'epoch_300.pth'
 
     monkeypatch.setattr(chain, 'run', pretend)
     (tmp_path / 'mae.pth').touch()
     for split in ('train', 'val'):
         (tmp_path / split).mkdir()
-    paths = ['--teacher', str(tmp_path / 'mae.pth'), '--data', str(tmp_path)]
+    paths = ['tinymim', '--teacher', str(tmp_path / 'mae.pth'), '--data', str(tmp_path)]
     chain.main([*paths, '--finetune', '--heads', heads])
     pairs = [name.split('_')[1:3] for name, _ in ran]
     expected_pairs = [('base', 'large'), ('small', 'base'), ('tiny', 'small')]
@@ -100,11 +105,37 @@ def test_the_chain_of_the_paper(chain, tmp_path, monkeypatch, heads, expected):
         assert chosen == (expected if index else {})
 
 
+def test_students_of_pmd_see_less_and_less(chain, tmp_path, monkeypatch):
+    ran = []
+
+    def pretend(command):
+        parsed = load_tool('train').parse_args(command[2:])
+        cfg = chain.load_config(Path(command[2]), parsed.cfg_options)
+        folder = Path(parsed.work_dir)
+        folder.mkdir(parents=True)
+        (folder / f'epoch_{cfg.train_cfg.max_epochs}.pth').touch()
+        ran.append(cfg)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(chain, 'subprocess', SimpleNamespace(run=pretend))
+    chain.main(['pmd', '--data', str(tmp_path), '--out', str(tmp_path / 'runs')])
+    masks = [cfg.model.mask_generator for cfg in ran]
+    assert [one.student_ratio for one in masks] == [0.75, 0.8, 0.85, 0.9]
+    assert [one.teacher_ratio for one in masks[1:]] == [0.75, 0.8, 0.85]
+    teachers = [cfg.model.teacher.checkpoint for cfg in ran[1:]]
+    assert teachers == [
+        str(tmp_path / 'runs' / f'pmd_{masked}' / 'epoch_200.pth') for masked in (75, 80, 85)
+    ]
+    assert ran[0].model.get('teacher') is None
+    assert {cfg.train_dataloader.dataset.data_root for cfg in ran} == {str(tmp_path)}
+
+
 @pytest.mark.parametrize(
     'changes, message',
     [
         (['--data', 'nowhere'], 'nowhere/train'),
-        (['--finetune', '--finetune-configs', __file__], 'the same number'),
+        (['--finetune', '--finetune-configs', __file__], 'one config for each stage'),
+        (['--configs', str(VIDEOMAE)], 'leave out --teacher'),
     ],
 )
 def test_mistakes_stop_it_before_it_starts(chain, arguments, capsys, changes, message):
