@@ -96,21 +96,20 @@ CHAINS = dict(tinymim=tinymim_chain(), pmd=pmd_chain())
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; stops at mistakes that would stop a later stage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('chain', choices=CHAINS, help='which chain')
     add('--teacher', type=Path, help='weights of the first teacher; TinyMIM: MAE ViT-L')
     add('--data', type=Path, help='folder of the data (default: data/imagenet, data/sthv2)')
-    add('--gpus', type=int, default=1, help='GPUs of a stage')
+    add('--gpus', type=int, default=1, help='GPUs of a stage (default: 1)')
     add('--out', type=Path, help='output folder (default: work_dirs/CHAIN_chain)')
     add(
         '--heads',
         choices=('released', 'paper'),
         default='released',
         help='TinyMIM: attention heads of a student that becomes the teacher: those of its config '
-        '(12, as released), or those that its last block was trained with (16, as in the paper)',
+        '(12, as released, the default), or those that its last block was trained with (16, as in '
+        'the paper)',
     )
     add('--finetune', action='store_true', help='also fine-tune every student')
     add('--configs', type=Path, nargs='+', help='other stages, the first student first')
