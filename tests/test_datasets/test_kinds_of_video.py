@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from amd_mm.datasets import UnreadableVideoError, available_backends, open_video
+from amd_mm.datasets import BACKENDS, UnreadableVideoError, available_backends, open_video
 
 X264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-qp', '4']
 
@@ -17,34 +17,34 @@ def colours(matrix):
     return ['-vf', f'{scaled},setparams=colorspace={matrix}', *X264]
 
 
-# name: ffmpeg's arguments after the input, mean difference in levels of 255 of PyAV and of decord
+# name: ffmpeg's arguments after the input, mean difference in levels of 255 of each backend
 # (None: it cannot read the file; above 10: it shows something else)
 KINDS = {
-    'plain.mp4': (['-pix_fmt', 'yuv420p', *X264], 0, 0),
+    'plain.mp4': (['-pix_fmt', 'yuv420p', *X264], 0, 0, 0),
     'variable_rate.mp4': (
-        ['-vf', "select='not(mod(n,3))+lt(n,4)',format=yuv420p", '-fps_mode', 'vfr', *X264], 0, 0),
-    'quarter_turn.mp4': (['-display_rotation', '90'], 0, 0),
-    'half_turn.mp4': (['-display_rotation', '180'], 0, 0),
-    'mirrored.mp4': (['-display_hflip'], 0, 60),
-    'mirrored_turn.mp4': (['-display_rotation', '90', '-display_hflip'], 0, 60),
-    'odd_size.mp4': (['-vf', 'scale=95:63', *X264, '-pix_fmt', 'yuv444p'], 0, 0),
-    'odd_size.webm': (['-vf', 'scale=95:63,format=yuv420p', '-c:v', 'libvpx-vp9'], 1, 2),
+        ['-vf', "select='not(mod(n,3))+lt(n,4)',format=yuv420p", '-fps_mode', 'vfr', *X264], 0, 0, 0),
+    'quarter_turn.mp4': (['-display_rotation', '90'], 0, 0, 0),
+    'half_turn.mp4': (['-display_rotation', '180'], 0, 0, 0),
+    'mirrored.mp4': (['-display_hflip'], 0, 60, 60),
+    'mirrored_turn.mp4': (['-display_rotation', '90', '-display_hflip'], 0, 60, 60),
+    'odd_size.mp4': (['-vf', 'scale=95:63', *X264, '-pix_fmt', 'yuv444p'], 0, 0, 0),
+    'odd_size.webm': (['-vf', 'scale=95:63,format=yuv420p', '-c:v', 'libvpx-vp9'], 1, 2, 0),
     'ten_bits.mp4': (
         ['-c:v', 'libx265', '-x265-params', 'log-level=none:qp=4', '-pix_fmt', 'yuv420p10le'],
-        3, 3),
+        3, 3, 0),
     'interlaced.mp4': (
-        ['-vf', 'tinterlace=interleave_top,format=yuv420p', '-flags', '+ilme+ildct', *X264], 4, 0),
+        ['-vf', 'tinterlace=interleave_top,format=yuv420p', '-flags', '+ilme+ildct', *X264], 4, 0, 0),
     'full_range.mp4': (
-        ['-vf', 'scale=out_range=pc,format=yuv420p,setparams=range=pc', *X264], 0, 0),
-    'bt601.mp4': (colours('smpte170m'), 0, 0),
-    'bt709.mp4': (colours('bt709'), 0, 0),
-    'bt2020.mp4': (colours('bt2020nc'), 0, 0),
-    'sample_aspect.mp4': (['-vf', 'setsar=2/1,format=yuv420p', *X264], 0, 0),
-    'alpha.mkv': (['-vf', 'format=rgba,colorchannelmixer=aa=0.5', '-c:v', 'ffv1'], 0, 0),
-    'palette.gif': (['-vf', 'split[a][b];[a]palettegen[p];[b][p]paletteuse'], 0, None),
+        ['-vf', 'scale=out_range=pc,format=yuv420p,setparams=range=pc', *X264], 0, 0, 0),
+    'bt601.mp4': (colours('smpte170m'), 0, 0, 0),
+    'bt709.mp4': (colours('bt709'), 0, 0, 0),
+    'bt2020.mp4': (colours('bt2020nc'), 0, 0, 0),
+    'sample_aspect.mp4': (['-vf', 'setsar=2/1,format=yuv420p', *X264], 0, 0, 0),
+    'alpha.mkv': (['-vf', 'format=rgba,colorchannelmixer=aa=0.5', '-c:v', 'ffv1'], 0, 0, 0),
+    'palette.gif': (['-vf', 'split[a][b];[a]palettegen[p];[b][p]paletteuse'], 0, None, 0),
     'av1.mp4': (
-        ['-c:v', 'libaom-av1', '-cpu-used', '8', '-crf', '10', '-pix_fmt', 'yuv420p'], 0, None),
-    'vp9.webm': (['-c:v', 'libvpx-vp9', '-pix_fmt', 'yuv420p'], 0, 0),
+        ['-c:v', 'libaom-av1', '-cpu-used', '8', '-crf', '10', '-pix_fmt', 'yuv420p'], 0, None, 0),
+    'vp9.webm': (['-c:v', 'libvpx-vp9', '-pix_fmt', 'yuv420p'], 0, 0, 0),
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_against_ffmpeg(tmp_path, ffmpeg, sources, name):
         ffmpeg(*arguments, '-i', coded, '-c', 'copy', path)
     else:
         ffmpeg('-i', plain, *arguments, path)
-    for backend, difference in zip(('pyav', 'decord'), expected):
+    for backend, difference in zip(BACKENDS, expected):
         if backend not in available_backends():
             continue
         if difference is None:
