@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -216,7 +217,9 @@ def repeat_video(source: str, path: Path, times: int, frames: int) -> str:
         stream = None
         for turn in range(times):
             with av.open(source) as old:
-                stream = stream or new.add_stream_from_template(old.streams.video[0])
+                if stream is None:
+                    stream = new.add_stream_from_template(old.streams.video[0])
+                    stream.time_base = Fraction(1, 30)  # avi lists every tick
                 for packet in old.demux(old.streams.video[0]):
                     if packet.dts is not None:
                         shift = round(turn * frames / 30 / packet.time_base)
