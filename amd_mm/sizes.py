@@ -1,6 +1,6 @@
 """Parameters, FLOPs and latency of the models, in one table.
 
-FLOPs come from ``torch.utils.flop_counter`` on the meta device. MMEngine's counter
+FLOPs are counted on the meta device by :class:`amd_mm.models.meta.Meter`. MMEngine's counter
 (``mmengine.analysis``) does not know fused attention and misses a quarter to two fifths: 34 of 57
 GFLOPs of a ViT-S on a clip.
 """
@@ -14,7 +14,7 @@ import torch
 from amd_mm.apis import choose_device
 from amd_mm.distillation import STUDENTS
 from amd_mm.models.backbones import ImageVisionTransformer, VideoVisionTransformer
-from torch.utils.flop_counter import FlopCounterMode
+from amd_mm.models.meta import Meter
 
 _RUNS = 5
 
@@ -57,11 +57,11 @@ def model_sizes(
         for name in STUDENTS:
             with torch.device('meta'):
                 model, clip = _encoder(name, inputs), torch.empty(1, 3, *inputs)
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
+            with Meter(model) as meter, torch.no_grad():
                 model(clip)
             parameters = sum(one.numel() for one in model.parameters())
             seconds = _latency(name, inputs, choose_device(device)) if latency else None
-            gflops = counter.get_total_flops() / 2e9
+            gflops = meter.flops.total() / 2e9
             rows.append(ModelSize(name, inputs, parameters, gflops, seconds and 1e3 * seconds))
     return rows
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,18 +140,15 @@ def test_flops_by_hand(bench: SimpleNamespace) -> None:
     model = tool.Step('amd_mm', args).model
     counts, backbone, decoder = model.token_counts(), model.backbone, model.decoder
 
-    def block(tokens: int, width: int) -> int:
-        return 24 * tokens * width**2 + 4 * tokens**2 * width
-
     seen, patch = counts['visible'], backbone.patch_dims
     width, narrow = backbone.embed_dims, decoder.head.in_features
     embedding = 2 * seen * patch * width
-    trained = backbone.depth * block(seen, width)
-    trained += 2 * seen * width * narrow  # the decoder's embedding
-    trained += len(decoder.blocks) * block(counts['total'], narrow)
-    trained += 2 * counts['decoded'] * narrow * patch
+    blocks = backbone.depth * block_flops(seen, width)
+    blocks += len(decoder.blocks) * block_flops(counts['total'], narrow)
+    linear = 2 * seen * width * narrow  # the decoder's embedding
+    linear += 2 * counts['decoded'] * narrow * patch
     # The backward pass is twice the forward pass, but the clip needs no gradient.
-    assert tool.count_flops(args) == 2 * embedding + 3 * trained
+    assert tool.count_flops(args) == 2 * embedding + 3 * linear + blocks
 
 
 @pytest.mark.parametrize(
@@ -220,8 +218,40 @@ def test_days_of_a_training(bench: SimpleNamespace, capsys: pytest.CaptureFixtur
     _, speed, days = rows['1 x H100 80 GB']
     # 200 epochs of 4 views
     assert float(days) == pytest.approx(800 * 168913 / float(speed) / 86400, rel=0.05)
-    with pytest.raises(SystemExit, match=f'{AMD.parent.name}.*not a pre-training config'):
-        bench.cost.main([str(QUICKSTART / 'quickstart_finetune.py')])
+
+
+def test_cost_of_finetuning(bench: SimpleNamespace) -> None:
+    cfg = Config.fromfile(QUICKSTART / 'quickstart_finetune.py')
+    cost, model = bench.cost.compute(cfg), bench.cost.build_on_meta(cfg)
+    backbone = model.backbone
+    tokens, width = math.prod(backbone.token_grid), backbone.embed_dims
+    embedding = 2 * 2 * tokens * backbone.patch_dims * width
+    blocks = backbone.depth * block_flops(tokens, width)
+    assert cost.flops['student'] == embedding + blocks
+    assert cost.flops['head'] == 3 * 2 * width * model.cls_head.num_classes
+
+
+FINETUNING = (
+    'amd/recognition/amd_vit-small-p16_16xb16v2-sparse16-40e_sthv2',
+    'amd/detection/amd_vit-base-p16_8xb16-16x4x1-30e_ava-kinetics-rawframes',
+    'tinymim/finetune/tinymim_vit-tiny-p16_vit-small_finetune_8xb128-100e_in1k',
+)
+
+
+def test_cost_of_real_finetuning(bench: SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    bench.cost.main([str(ROOT / 'configs' / f'{name}.py') for name in FINETUNING])
+    rows = rows_of(capsys.readouterr().out)
+    video, ava, image = (float(rows[Path(name).name][-2]) for name in FINETUNING)
+    assert ava > 4 * video > 40 * image  # 16 x 256 x 352 pixels and twice the width
+
+
+def test_cost_needs_our_backbone(bench: SimpleNamespace, tmp_path: Path) -> None:
+    base = QUICKSTART / 'quickstart_finetune.py'
+    stock = dict(_delete_=True, type='mmaction.ResNet3d', depth=18, pretrained=None)
+    path = tmp_path / 'stock.py'
+    path.write_text(f'_base_ = {str(base)!r}\nmodel = dict(backbone={stock!r})\n')
+    with pytest.raises(SystemExit, match=r'stock.py: .*no ViT of this package'):
+        bench.cost.main([str(path)])
 
 
 # ---------------------------------------------------------------- recognition

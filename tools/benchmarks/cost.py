@@ -1,129 +1,38 @@
-"""Compute what a step of pre-training costs, without a GPU: FLOPs, memory, days.
+"""Compute what a training step costs, without a GPU: FLOPs, memory, days.
 
     python tools/benchmarks/cost.py CONFIG
     python tools/benchmarks/cost.py CONFIG CONFIG ...      # one row each, to compare methods
 
 The step runs on PyTorch's meta device in its true size: every operator computes shapes alone.
 Nothing is measured. Speed is a share of the card's published peak, as `--utilisation` says.
+A detector's heads are left out: they are small, and their shapes depend on values.
 """
 
 import argparse
 import logging
+import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import torch
-import torch.nn.functional as F
-from amd_mm.models.meta import build_on_meta
+from amd_mm.models.meta import PARTS, Meter, build_on_meta, meter_step, part_of
 from amd_mm.models.teachers import teacher_configs
 from mmengine.config import Config, DictAction
-from pretrain_step import batch_of, pretraining_config, synthetic_inputs
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import flop_registry
+from pretrain_step import batch_of, is_pretraining, synthetic_inputs
+from torch import nn
 
 # Published peaks of dense bfloat16 products, FLOP/s, and memory, bytes.
 CARDS = {'A100 80 GB': (312e12, 80e9), 'H100 80 GB': (989e12, 80e9), 'H200 141 GB': (989e12, 141e9)}
 # Training videos or images, by the end of the config's name.
 SAMPLES = {'sthv2': 168_913, 'k400': 240_436, 'in1k': 1_281_167}
 RESERVED = 0.1  # share of the memory that is left to CUDA and fragmentation
-PARTS = dict(student='backbone', teacher='teacher', neck='neck', decoder='decoder', head='head')
-
-
-class FlashBfloat16(TorchFunctionMode):
-    """Autocast to bfloat16 and fused attention, neither of which the meta device has."""
-
-    def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            query, key, value = (to_bfloat16(one) for one in args[:3])
-            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-        if func is F.linear:
-            args, kwargs = tree_map(to_bfloat16, (args, kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def to_bfloat16(value: Any) -> Any:
-    """Cast a floating-point tensor; other values stay."""
-    return value.bfloat16() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-class Meter(TorchDispatchMode):
-    """Counts the FLOPs of each part of a model, and the bytes that it saves for its backward pass.
-
-    Args:
-        model: An algorithm that pre-trains.
-
-    Attributes:
-        flops: FLOPs of the forward and backward pass, by part; a multiply-add counts as two.
-        saved: Bytes by part. A tensor that several operators save counts once.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.part = 'rest'
-        self.flops: Counter[str] = Counter()
-        self.saved: Counter[str] = Counter()
-        # Tensors are kept, so that no address is used twice. Weights are not activations.
-        self._storages = {one.untyped_storage()._cdata: one for one in model.parameters()}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if (count := flop_registry.get(func._overloadpacket)) is not None:
-            self.flops[self.part] += count(*args, **(kwargs or {}), out_val=out)
-        return out
-
-    def pack(self, tensor: Tensor) -> tuple[Tensor, str]:
-        """Count a tensor that the backward pass needs, and remember whose it is."""
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._storages:
-            self._storages[storage._cdata] = tensor
-            self.saved[self.part] += storage.nbytes()
-        return tensor, self.part
-
-    def unpack(self, packed: tuple[Tensor, str]) -> Tensor:
-        """What follows in the backward pass belongs to the part that saved the tensor."""
-        tensor, self.part = packed
-        return tensor
-
-    @contextmanager
-    def parts(self) -> Iterator[None]:
-        """Within, every part's method says whose operators follow."""
-        with ExitStack() as stack:
-            for part, attribute in PARTS.items():
-                owner = getattr(self.model, attribute, None)
-                several = isinstance(owner, nn.ModuleDict)  # a teacher or neck by name
-                for one in owner.values() if several else [owner]:
-                    for name in ('forward', 'encode', 'query_key_value'):
-                        if hasattr(one, name):
-                            setattr(one, name, self._naming(part, getattr(one, name)))
-                            stack.callback(delattr, one, name)
-            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack))
-            yield
-
-    def _naming(self, part: str, method: Callable) -> Callable:
-        def named(*args: Any, **kwargs: Any) -> Any:
-            before, self.part = self.part, part
-            try:
-                return method(*args, **kwargs)
-            finally:
-                self.part = before
-
-        return named
+FILM = 4 / 3  # width to height, where a config gives the short side of its clips only
 
 
 @dataclass(frozen=True)
@@ -149,16 +58,23 @@ class Cost:
 
 
 def compute(cfg: Config) -> Cost:
-    """The cost of a clip (or an image) of a pre-training config."""
+    """The cost of a clip (or an image) of a config that trains a ViT of this package.
+
+    Raises:
+        ValueError: If the backbone is another one.
+    """
     model = build_on_meta(cfg).to('meta').train()
-    one, two = meter(model, 1), meter(model, 2)
+    if not hasattr(getattr(model, 'backbone', None), 'token_grid'):
+        raise ValueError(f'{cfg.model.type} has no ViT of this package as backbone')
+    one, two = meter(model, cfg, 1), meter(model, cfg, 2)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     saved = two.saved - one.saved
     constant = 16 * trained + (one.saved - saved).total()  # weight, gradient and two moments
+    modules = {part: part_of(model, part) for part in PARTS}
     parameters = {
-        part: sum(p.numel() for p in getattr(model, attribute).parameters())
-        for part, attribute in PARTS.items()
-        if isinstance(getattr(model, attribute, None), nn.Module)
+        part: sum(p.numel() for p in module.parameters())
+        for part, module in modules.items()
+        if isinstance(module, nn.Module)
     }
     if teacher := parameters.get('teacher'):
         half = all(one.get('dtype') == 'bfloat16' for one in teacher_configs(cfg.model))
@@ -166,15 +82,25 @@ def compute(cfg: Config) -> Cost:
     return Cost(one.flops, saved, parameters, constant)
 
 
-def meter(model: nn.Module, batch: int) -> Meter:
+def meter(model: nn.Module, cfg: Config, batch: int) -> Meter:
     """Run a step of ``batch`` clips on the meta device."""
-    inputs = synthetic_inputs(model, batch).to('meta')
-    data = model.data_preprocessor(batch_of(model, inputs), True)
-    with (found := Meter(model)).parts(), found, FlashBfloat16():
-        loss, _ = model.parse_losses(model(**data, mode='loss'))
-        loss.backward()
-    model.zero_grad()
-    return found
+    if is_pretraining(cfg):
+        inputs = synthetic_inputs(model, batch).to('meta')
+        return meter_step(model, batch_of(model, inputs))
+    shape = (batch, model.backbone.in_channels, *clip_size(cfg, model.backbone))
+    return meter_step(model, dict(inputs=torch.empty(shape, device='meta')))
+
+
+def clip_size(cfg: Config, backbone: nn.Module) -> list[int]:
+    """(T, H, W) of a clip or (H, W) of an image; AVA's clips are whole frames of a short side."""
+    pairs = zip(backbone.token_grid, backbone.patch_shape)
+    size = [tokens * side for tokens, side in pairs][5 - backbone.input_dims :]
+    scales = [one.get('scale') for one in cfg.train_dataloader.dataset.get('pipeline', [])]
+    for scale in scales:
+        if isinstance(scale, (list, tuple)) and -1 in scale:
+            width = backbone.patch_shape[-1]
+            size[-2:] = max(scale), math.ceil(max(scale) * FILM / width) * width
+    return size
 
 
 def training_clips(cfg: Config, samples: int) -> int:
@@ -242,7 +168,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add('configs', nargs='+', metavar='CONFIG', help='pre-training configs')
+    add('configs', nargs='+', metavar='CONFIG', help='configs that train')
     add('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the configs')
     add('--gpus', type=common.positive, default=8, help='number of cards')
     add('--samples', type=common.positive, help='size of the data set (default: by the name)')
@@ -257,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     costs = {}
     for path in args.configs:
         try:
-            cfg = pretraining_config(path, args.cfg_options)
+            cfg = Config.fromfile(path)
+            cfg.merge_from_dict(args.cfg_options)
             costs[Path(path).stem] = cost = compute(cfg)
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f'cost.py: {path}: {error}')

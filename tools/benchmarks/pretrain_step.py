@@ -22,13 +22,13 @@ import amd_mm  # noqa: F401, its import-time fixes come first
 import common
 import torch
 from amd_mm.models import MaskedAutoencoder, TinyMIM
+from amd_mm.models.meta import build_on_meta, meter_step
 from amd_mm.models.teachers import randomize_teachers, teacher_configs
 from amd_mm.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from plain_step import PlainStep, plain_config
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 OURS, PLAIN, OPTION = 'amd_mm', 'plain', 'option'
 TOLERANCE = dict(fp32=1e-4, bf16=3e-2, fp16=3e-2)  # relative, of the losses
@@ -55,13 +55,18 @@ def pretraining_config(path: str, options: dict) -> Config:
     """
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options)
-    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
-    if not kind or not issubclass(kind, (MaskedAutoencoder, TinyMIM)):
+    if not is_pretraining(cfg):
         raise ValueError(
             f'{path} is not a pre-training config: model.type is {cfg.get("model", {}).get("type")}'
         )
     randomize_teachers(cfg.model)
     return cfg
+
+
+def is_pretraining(cfg: Config) -> bool:
+    """Whether a config trains one of the algorithms of pre-training."""
+    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
+    return bool(kind) and issubclass(kind, (MaskedAutoencoder, TinyMIM))
 
 
 def build_model(cfg: Config, device: str, like: nn.Module | None = None) -> nn.Module:
@@ -158,19 +163,11 @@ def compare_losses(steps: dict[str, Step], args: argparse.Namespace) -> dict[str
 
 
 def count_flops(args: argparse.Namespace) -> float:
-    """Floating-point operations of one clip's step; a multiply-add counts as two."""
-    options = {**args.cfg_options, 'model.compile_blocks': False}
-    step = Step(OURS, argparse.Namespace(**{**vars(args), 'batch': 1, 'cfg_options': options}))
-    with FlopCounterMode(display=False) as counter, math_attention():
-        step()
-    return float(counter.get_total_flops())
-
-
-def math_attention() -> object:
-    """Attention as two matrix products, which the counter sees."""
-    if hasattr(torch.nn, 'attention'):
-        return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-    return torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
+    """Floating-point operations of one clip's step, as cost.py counts them."""
+    cfg = pretraining_config(args.config, {**args.cfg_options, 'model.compile_blocks': False})
+    model = build_on_meta(cfg).to('meta').train()
+    inputs = batch_of(model, synthetic_inputs(model, 1).to('meta'))
+    return float(meter_step(model, inputs).flops.total())
 
 
 def matmul_speed(args: argparse.Namespace, repeats: int = 10) -> float:
