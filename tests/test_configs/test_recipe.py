@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from amd_mm.models import teachers
-from amd_mm.models.meta import build_on_meta
+from amd_mm.models.meta import build_on_meta, meter_step
 from amd_mm.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -206,3 +206,12 @@ def test_drop_path_of_tinymim(path):
         assert rates == [0.1] * 11 + [0.0]
     assert 'drop_path_rate' not in cfg.teacher.backbone
     assert 'layer_cfgs' not in cfg.teacher.backbone
+
+
+def test_tiny_student_of_short_small_clips():
+    model = variant('8 frames of 112 x 112 pixels, for student and teacher').to('meta').train()
+    counts = model.token_counts()
+    assert counts['total'] == 4 * 7 * 7 and model.backbone.embed_dims == 192
+    clips = torch.empty(2, 3, 8, 112, 112, dtype=torch.uint8, device='meta')
+    flops = meter_step(model, dict(inputs=clips, data_samples=[])).flops
+    assert flops['student'] < 2e9 < flops['teacher']  # of two clips
