@@ -273,14 +273,14 @@ def cheapest(path: str, name: str, read: Callable[[], list[np.ndarray]]) -> tupl
     return min(costs)
 
 
-def write_long(container: str, seconds: int, megabits: float | None, folder: Path) -> str:
-    """Write a file with a keyframe every 250 frames: the same group of pictures again and again."""
+def write_long(container: str, args: argparse.Namespace, folder: Path) -> str:
+    """Write the same group of pictures, which begins with a keyframe, again and again."""
     codec = CODECS[container]
-    length = min(30 * seconds, 250)
+    length = min(30 * args.long, args.keyframes)
     part = folder / f'{codec}.{"webm" if container == "webm" else "mp4"}'
     if not part.exists():
-        write_video(part, (640, 360), length, 0, length, codec, megabits)
-    times = 30 * seconds // length
+        write_video(part, (640, 360), length, 0, length, codec, args.megabits)
+    times = 30 * args.long // length
     return repeat_video(str(part), folder / f'long.{container}', times, length)
 
 
@@ -292,7 +292,7 @@ def measure_long(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
     """
     found: dict[str, dict[str, list]] = {}
     for container in args.containers:
-        path = write_long(container, args.long, args.megabits, folder)
+        path = write_long(container, args, folder)
         with open_video(path) as reader:
             length = len(reader)
         common.log(f'{container}: {os.path.getsize(path) / 2**20:.0f} MiB, {length} frames')
@@ -420,6 +420,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--long', type=common.positive, metavar='SECONDS', help='measure long files, see above')
     add('--containers', nargs='+', choices=CODECS, default=list(CODECS), help='of long files')
     add('--megabits', type=float, help='bit rate of long files, in millions per second')
+    add('--keyframes', type=common.positive, default=250, help='frames from one to the next (250)')
     add('--names', nargs='?', type=common.positive, const=200_000, help='list so many names')
     add('--clips-per-second', type=float, help='add the number of cores that feed such a GPU')
     common.add_timing_arguments(parser)
