@@ -6,6 +6,7 @@ amd_mm.embed('videos/', model, 'windows/', window='2s', step='0.5s')
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from amd_mm.apis import Source
 from amd_mm.datasets import VIDEO_EXTENSIONS, UnreadableVideoError, find_videos, read_list_file
-from amd_mm.datasets.inference import Clips, ClipSampling, input_size, stride_of
+from amd_mm.datasets.inference import Clips, ClipSampling, WindowSampling, input_size, stride_of
 from amd_mm.datasets.replace_unreadable import raise_open_file_limit
 from amd_mm.errors import ConfigError, VideoError
 from amd_mm.inference import Model, load
@@ -195,6 +196,7 @@ def extract(
     batch_size: int = 8,
     workers: int = 2,
     times: bool = False,
+    clips: int | None = None,
 ) -> list[tuple[int, str]]:
     """Encode the samples that are not yet in a folder, with a progress bar.
 
@@ -207,6 +209,7 @@ def extract(
         batch_size: clips at a time, of several samples if these have fewer.
         workers: decoding processes.
         times: write start and end of the clips beside the features.
+        clips: of a sample, if all have as many: then the workers read two batches ahead.
 
     Returns:
         (index, reason) of each unreadable sample.
@@ -215,8 +218,12 @@ def extract(
     if not missing:
         return []
     raise_open_file_limit()
+    workers = min(workers, len(missing))
+    ahead = 2 if workers else None  # parts of each worker
+    if workers and clips:  # the end of a sample is a part, too
+        ahead = max(2, math.ceil(4 * batch_size / clips / workers))
     parts = DataLoader(
-        _Parts(read, missing), batch_size=None, num_workers=min(workers, len(missing))
+        _Parts(read, missing), batch_size=None, num_workers=workers, prefetch_factor=ahead
     )
     problems: list[tuple[int, str]] = []
     features: dict[int, list[tuple[Tensor, np.ndarray]]] = defaultdict(list)
@@ -378,6 +385,7 @@ def embed(
         batch_size,
         workers,
         times=bool(window or single),
+        clips=None if isinstance(sampling, WindowSampling) else sampling.clips,
     )
     unreadable = [(names[mine][index], reason) for index, reason in problems]
     suffix = f'-{number}of{count}' if count > 1 else ''

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import amd_mm
@@ -10,7 +12,7 @@ import pytest
 import torch
 from amd_mm.apis import load_encoder
 from amd_mm.datasets import open_video
-from amd_mm.datasets.inference import ClipSampling
+from amd_mm.datasets.inference import Clips, ClipSampling
 from amd_mm.errors import ConfigError
 from amd_mm.evaluation import features
 from amd_mm.evaluation.features import FeatureFolder, file_names
@@ -346,3 +348,25 @@ def test_probes_refuse_what_has_no_labels(labelled, checkpoint, tmp_path, capsys
     assert 'has no test_dataloader' in capsys.readouterr().err
     assert probe(tmp_path / 'no.py', checkpoint) == 2
     assert 'there is no config file' in capsys.readouterr().err
+
+
+def test_workers_read_the_next_batch_while_one_is_encoded(tmp_path: Path) -> None:
+    seen = tmp_path / 'seen'
+    seen.mkdir()
+    found = []
+
+    def read(index: int) -> Iterator[Clips]:
+        (seen / str(index)).touch()
+        yield Clips(torch.zeros(1, 3, 2, 4, 4, dtype=torch.uint8), np.zeros((1, 2)))
+
+    def encode(clips: torch.Tensor) -> torch.Tensor:
+        end = time.monotonic() + 10
+        while not found and len(list(seen.iterdir())) < 8 and time.monotonic() < end:
+            time.sleep(0.01)
+        found.append(len(list(seen.iterdir())))
+        return torch.zeros(len(clips), 5)
+
+    names = [f'{index}.npy' for index in range(12)]
+    folder = features.FeatureFolder(tmp_path / 'out', {})
+    assert features.extract(encode, read, names, folder, batch_size=4, workers=1, clips=1) == []
+    assert found[0] >= 8 and all(folder.load(name).shape == (1, 5) for name in names)

@@ -40,6 +40,7 @@ NAMES = (
     'cost',
     'gpu',
     'methods',
+    'embedding',
 )
 
 
@@ -368,6 +369,29 @@ def test_all_pipelines_make_the_same_clips(bench: SimpleNamespace, small_video: 
     pipelines['public'] = lambda paths, seed: tool.public_pipeline('pyav', 2)(paths, seed) + 0.1
     with pytest.raises(bench.common.UnequalError, match="'public'"):
         tool.compare(pipelines, [small_video], range(1))
+
+
+# ---------------------------------------------------------------- embedding
+
+
+def test_embedding(
+    bench: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture, small_video: str
+) -> None:
+    tool, out = bench.embedding, tmp_path / 'figures.json'
+    runs = [*VIT, '--videos', small_video, '--workers', '0', '--json', str(out)]
+    tool.main(runs)
+    rows, found = rows_of(capsys.readouterr().out), json.loads(out.read_text())
+    for name in ('embed', 'one by one'):
+        (seconds,) = found['seconds'][name]
+        assert rows[name][0].startswith(f'{1 / seconds:.2f} (')
+        assert len(found['cpu_seconds'][name]) == 1
+    wall = [found['seconds'][name][0] for name in ('one by one', 'embed')]
+    assert rows['embed / one by one'][0] == f'{wall[0] / wall[1]:.2f} x'
+    assert set(rows) >= {'reading', 'forward, batches of 1'}
+    values = np.ones((2, 3), np.float32)
+    assert tool.largest_difference(values, values, 'fp32') == 0
+    with pytest.raises(bench.common.UnequalError, match='embed and one by one differ by 5'):
+        tool.largest_difference(values, 2 * values, 'fp32')
 
 
 # ---------------------------------------------------------------- scaling
