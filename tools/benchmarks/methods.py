@@ -14,7 +14,6 @@ from pathlib import Path
 import _venv  # noqa: F401, first: finds the packages
 import amd_mm  # noqa: F401, first: its import-time fixes serve what follows
 import cv2
-from amd_mm.apis import load_encoder
 from amd_mm.datasets.files import find_files
 from amd_mm.datasets.video_reader import VIDEO_EXTENSIONS, open_video
 
@@ -69,25 +68,15 @@ def train_all(out: Path, seeds: list[int]) -> None:
 
 def probe(out: Path, seeds: list[int]) -> str:
     """The accuracies of all models as a Markdown table."""
-    clips = [
-        report.read_clips(report.labelled_videos(out / 'videos', f'{part}.txt'))
-        for part in ('train', 'heldout')
-    ]
-    names = ['random', *METHODS, 'teacher']
-    scores: report.Scores = {name: {kind: [] for kind in report.PROBES} for name in names}
-    for seed in seeds:
-        folder = out / f'seed{seed}'
-        models = {name: load_encoder(folder / f'student-{name}') for name in METHODS}
-        models['random'] = report.random_student(folder / 'student-videomae', seed)
-        models['teacher'] = load_encoder(
-            (report.CONFIGS / 'quickstart_videomae_teacher.py', quickstart.TEACHER)
-        )
-        report.probe_all(models, *clips, scores)
-    captions = dict(METHODS, random='random weights', teacher='teacher of videos')
+    clips = [report.read_clips(out / 'videos', part) for part in ('train', 'heldout')]
+    students = {f'student-{name}': caption for name, caption in METHODS.items()}
+    captions = {report.RANDOM: 'random weights', **students, report.TEACHER: 'teacher of videos'}
     rows = ['| student | linear probe | nearest neighbours |', '|---|---|---|']
-    for name in names:
-        values = [report.mean_and_deviation(scores[name][kind]) for kind in report.PROBES]
-        rows.append(f'| {captions[name]} | {" | ".join(values)} |')
+    for name, caption in captions.items():
+        models = (report.load(name, out, seed, quickstart.TEACHER) for seed in seeds)
+        found = [report.probe(model, *clips) for model in models]
+        values = [report.mean_and_deviation([one[kind] for one in found]) for kind in report.PROBES]
+        rows.append(f'| {caption} | {" | ".join(values)} |')
     return '\n'.join(rows)
 
 
