@@ -108,7 +108,7 @@ def test_tokens_and_dtypes(tmp_path):
     assert encoder(clips(frames=4, side=96)).shape == (2, 64)
 
 
-@pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d', 'learned'])
+@pytest.mark.parametrize('kind', ['sincos_1d', 'sincos_3d', 'sincos_3d_strong', 'learned'])
 def test_the_position_table_is_recognised(tmp_path, kind):
     other = dict(pos_embed_type=kind) if kind != 'learned' else dict(use_learnable_pos_emb=True)
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ model = dict(
         img_size=32,
         patch_size=8,
         num_frames=8,
-        pos_embed_type='sincos_3d',
+        pos_embed_type='sincos_3d_strong',
     ),
     # The published initial weights, a thousandth of these, need a longer schedule.
     cls_head=dict(num_classes=8, in_channels=96, init_std=0.02),

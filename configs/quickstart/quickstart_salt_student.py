@@ -11,7 +11,6 @@ model = dict(
         type='amd_mm.MaskedTokenDecoder',
         depth=1,
         num_heads=3,
-        pos_embed_type='sincos_3d',
         loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
     ),
     layer_pairs=[(4, 5)],

@@ -88,6 +88,8 @@ def test_separable_table_gives_each_direction_its_channels():
         torch.testing.assert_close(part, line.view(shape).expand_as(part))
         # every place in this direction has a table of its own
         assert (torch.cdist(line, line) < 1e-3).sum() == len(line)
+    strong = position_table((4, 3, 5), 48, 'sincos_3d_strong').reshape(4, 3, 5, 48)
+    torch.testing.assert_close(strong, 3 * table)
 
 
 def test_gradients_equal_those_of_plain_attention_and_stock_backbone():

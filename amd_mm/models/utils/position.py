@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .tokens import Grid
 
-POSITION_TABLES = ('sincos_1d', 'sincos_2d', 'sincos_3d', 'sincos_3d_mvd')
+POSITION_TABLES = ('sincos_1d', 'sincos_2d', 'sincos_3d', 'sincos_3d_strong', 'sincos_3d_mvd')
 
 
 def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
@@ -18,9 +18,10 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
         dims: Width of a token.
         kind: ``sincos_1d`` encodes the token's number, as VideoMAE and AMD do. ``sincos_2d``
             is MAE's table for images: half of the channels for the column, then half for the row.
-            ``sincos_3d`` encodes time, row and column in separate channels. ``sincos_3d_mvd`` is
-            MVD's: a quarter of the channels for the time, then 3/8 for the column, then 3/8 for
-            the row.
+            ``sincos_3d`` encodes time, row and column in separate channels. ``sincos_3d_strong``
+            is three times as large: on a grid of a few places most channels hardly vary.
+            ``sincos_3d_mvd`` is MVD's: a quarter of the channels for the time, then 3/8 for the
+            column, then 3/8 for the row.
 
     Returns:
         (1, N, dims), float32.
@@ -34,6 +35,8 @@ def position_table(grid: Grid, dims: int, kind: str = 'sincos_1d') -> Tensor:
         return _sincos_2d(grid, dims)
     if kind == 'sincos_3d':
         return _sincos_3d(grid, dims)
+    if kind == 'sincos_3d_strong':
+        return 3 * _sincos_3d(grid, dims)
     if kind == 'sincos_3d_mvd':
         return _sincos_3d_mvd(grid, dims)
     raise ValueError(
