@@ -238,7 +238,7 @@ def test_quickstart_plans_every_step(
     """In this order, with --force for all of them."""
     ran: list[str] = []
 
-    def pretend(self, one) -> None:
+    def pretend(self, one, niceness) -> None:
         ran.append(one.name)
         one.output.parent.mkdir(parents=True, exist_ok=True)
         one.output.write_text('made')

@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = re.compile(r'\(train\) *(?:\[ *(\d+)\])?\[ *(\d+)/ *(\d+)\].*? loss: ([\d.]+)')
 PER_CENT = re.compile(r'(\d+) %$')
+NICENESS = 10  # of chains beside the longest
 LINE_INTERVAL = 10  # seconds between lines of progress where lines cannot be overwritten
 
 
@@ -129,7 +130,10 @@ class Progress:
 
 
 class Runner:
-    """Runs chains of steps; tiny models gain little from a second core, so two chains at a time."""
+    """Runs chains of steps; tiny models gain little from a second core, so two chains at a time.
+
+    The first chain of a phase is the longest, and the others give way to it.
+    """
 
     def __init__(self) -> None:
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 2
@@ -149,21 +153,25 @@ class Runner:
             self.unfinished = len(chains)
             with ThreadPoolExecutor(2) as pool:
                 try:
-                    for chain in as_completed([pool.submit(self._run_chain, c) for c in chains]):
+                    ended = [
+                        pool.submit(self._run_chain, chain, NICENESS if number else 0)
+                        for number, chain in enumerate(chains)
+                    ]
+                    for chain in as_completed(ended):
                         chain.result()
                 finally:
                     self._stop()
             self.stopped = False
 
-    def _run_chain(self, chain: Chain) -> None:
+    def _run_chain(self, chain: Chain, niceness: int) -> None:
         for step in chain:
             if step.output.exists():
                 self.progress.finish(step, f'skipped, {step.output} exists')
             else:
-                self._run_step(step)
+                self._run_step(step, niceness)
         self.unfinished -= 1
 
-    def _run_step(self, step: Step) -> None:
+    def _run_step(self, step: Step, niceness: int) -> None:
         threads = max(1, self.cores // min(2, self.unfinished))
         step.output.parent.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
@@ -171,7 +179,7 @@ class Runner:
             if self.stopped:
                 return
             process = subprocess.Popen(
-                [sys.executable, *step.command],
+                ['nice', '-n', str(niceness), sys.executable, *step.command],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
