@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 from amd_mm import runs
-from amd_mm.apis import encoder_of, find_source, inference_config, load_model, read_config
+from amd_mm.apis import (
+    encoder_of,
+    find_source,
+    inference_config,
+    load_model,
+    normalisation_of,
+    read_config,
+)
 from amd_mm.checkpoints import infer_backbone, read_checkpoint, to_amd_mm
 from amd_mm.datasets.inference import read_clips, stride_of
 from amd_mm.datasets.transforms import Stride
@@ -44,6 +51,7 @@ class Method:
     video: str = ''
     image: str = ''
     teacher: bool = True
+    image_teacher: bool = False
 
     def kinds(self) -> list[str]:
         """The kinds of data that it takes."""
@@ -58,6 +66,9 @@ METHODS = dict(
     dmae=Method(
         'dmae/pretrain/dmae_vit-base-p16_vit-large_32xb16v4-16x4x1-200e_k400.py',
         'dmae/pretrain/dmae_vit-base-p16_vit-large_released_16xb256-100e_in1k.py',
+    ),
+    mvd=Method(
+        'mvd/pretrain/mvd_vit-small-p16_vit-base_32xb32-16x4x1-400e_k400.py', image_teacher=True
     ),
     salt=Method('mvd/related/salt_vit-base-p16_vit-large_32xb32-16x4x1-400e_k400.py'),
     tinymim=Method(image='tinymim/pretrain/tinymim_vit-base-p16_vit-large_16xb256-300e_in1k.py'),
@@ -82,6 +93,7 @@ def distill(
     *,
     teacher: str | None = None,
     teacher_config: str | None = None,
+    image_teacher: str | None = None,
     student: str = 'vit-small',
     method: str | None = None,
     epochs: int | None = None,
@@ -112,9 +124,11 @@ def distill(
         teacher: A checkpoint, a training folder, or the name of public weights (amd-mm models).
         teacher_config: The teacher's config, for a checkpoint that has none beside it and whose
             weights do not tell everything.
+        image_teacher: The second teacher of mvd, which sees single frames: as ``teacher``, such as
+            mae-base.
         student: vit-tiny, vit-small, vit-base or vit-large; or width,depth,heads, as in 96,4,3.
-        method: amd, dmae or tinymim; without a teacher videomae (videos) or mae (images). Default:
-            amd if there is a teacher.
+        method: amd, dmae, mvd, salt or tinymim; without a teacher videomae (videos) or mae
+            (images). Default: amd if there is a teacher.
         epochs: Passes over the data. Default: those of the method's config.
         steps: Optimiser steps, instead of epochs.
         hours: Time to train, instead of epochs: a trial of some steps decides about their number.
@@ -158,6 +172,12 @@ def distill(
         raise ConfigError(f'method: there is no {method}, but {", ".join(METHODS)}')
     dataset, count, kind = runs.find_data(data, METHODS[method].kinds() if method else KINDS)
     method = method or ('amd' if teacher else 'videomae' if kind == 'video' else 'mae')
+    if METHODS[method].image_teacher != bool(image_teacher):
+        raise ConfigError(
+            'image_teacher: mvd needs one, such as mae-base'
+            if method == 'mvd'
+            else f'image_teacher: mvd has one, {method} has none'
+        )
     cfg = _read_config(method, kind, bool(teacher))
     cfg.work_dir = out
     loader = cfg.train_dataloader
@@ -174,6 +194,12 @@ def distill(
         choices['teacher'] = f'{teacher}: {_use_teacher(cfg, source, kind, tokens)}'
         cfg.lineage = dict(Teacher=Path(teacher).name, licence=runs.licence_of(teacher, source[0]))
         clips = clips or (stride_of(source[0], None) if source[0] else None)
+    if image_teacher:
+        found = find_source(image_teacher)
+        choices['image teacher'] = f'{image_teacher}: {_use_image_teacher(cfg, found)}'
+        licences = {cfg.lineage['licence'], runs.licence_of(image_teacher, found[0])} - {None}
+        cfg.lineage['Image teacher'] = Path(image_teacher).name
+        cfg.lineage['licence'] = ' and '.join(sorted(licences)) or None
     choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
     choices['input'] = runs.use_clips(cfg, clips, fps)
     runs.use_device(cfg, devices, precision, workers)
@@ -227,15 +253,29 @@ def _use_teacher(
         backbone['use_mean_pooling'] = False
     model.backbone.update({key: backbone[key] for key in TOKENS if key in backbone})
     width, depth, heads = sizes_of(backbone)
-    scale = depth / sizes_of(model.teacher.backbone)[1]
-    model.teacher.update(backbone=backbone, checkpoint=source[1])
+    teacher = model.teacher.get('video', model.teacher)
+    scale = depth / sizes_of(teacher.backbone)[1]
+    teacher.update(backbone=backbone, checkpoint=source[1])
     if 'layer_pairs' in model:
         model.layer_pairs = [
             (one, max(1, round(other * scale))) for one, other in model.layer_pairs
         ]
     else:
-        model.teacher.update(block=round(model.teacher.block * scale), num_heads=heads)
+        teacher.update(block=round(teacher.block * scale), num_heads=heads)
         model.last_heads = heads
+    return f'{width} wide, {depth} blocks, {heads} heads'
+
+
+def _use_image_teacher(cfg: Config, source: tuple[Config | None, str | None]) -> str:
+    """Fill in the teacher of single frames. The student learns from the last block of each."""
+    model, backbone = cfg.model, backbone_of(source, 'image')
+    width, depth, heads = sizes_of(backbone)
+    model.teacher.image.update(backbone=backbone, checkpoint=source[1])
+    if source[0] is not None and source[0].model.get('data_preprocessor'):
+        pixels = normalisation_of(source[0].model, images=True)
+        model.teacher.image.update(mean=pixels['mean'], std=pixels['std'])
+    ((last, _),) = model.layer_pairs
+    model.layer_pairs = dict(image=[(last, depth)], video=model.layer_pairs)
     return f'{width} wide, {depth} blocks, {heads} heads'
 
 
@@ -321,11 +361,14 @@ def _use_student(cfg: Config, student: str, tokens: dict[str, int]) -> str:
         model.backbone.layer_cfgs = [first] * (depth - 1) + [last]
     text = f'{width} wide, {depth} blocks, {heads} heads'
     if 'layer_pairs' in model:
-        model.layer_pairs = [
-            (max(1, round(one * scale)), other) for one, other in model.layer_pairs
-        ]
-        pairs = ', '.join(f'{one} from {other}' for one, other in model.layer_pairs)
-        return f'{text}; blocks that learn from the teacher: {pairs}'
+        pairs = model.layer_pairs
+        named = pairs if isinstance(pairs, dict) else dict(teacher=pairs)
+        for name, of_one in named.items():
+            named[name] = [(max(1, round(one * scale)), other) for one, other in of_one]
+            listed = ', '.join(f'{one} from {other}' for one, other in named[name])
+            text += f'; blocks that learn from {name}: {listed}'
+        model.layer_pairs = named if isinstance(pairs, dict) else named['teacher']
+        return text
     if 'teacher' in model:
         return f'{text}; block {depth} learns from block {model.teacher.block} of the teacher'
     return text

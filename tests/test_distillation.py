@@ -88,6 +88,8 @@ def test_every_method_makes_a_config_that_trains(name, kind, data, teachers, tmp
     more: dict = dict(size=64, **(dict(frames=8) if kind == 'video' else {}))
     if METHODS[name].teacher:
         more = dict(teacher=str(teachers[kind]))
+    if METHODS[name].image_teacher:
+        more['image_teacher'] = str(teachers['image'])
     if name == 'tinymim':
         more['student'] = '48,6,1'
     cfg = planned(data[kind], tmp_path / 'run', method=name, **more)
@@ -102,7 +104,11 @@ def test_every_method_makes_a_config_that_trains(name, kind, data, teachers, tmp
     pairs = cfg.model.get('layer_pairs')
     if name == 'amd':
         assert pairs == [(3, 2), (6, 4)]  # of 6 and 4 blocks, as (6, 12) and (12, 24) of 12 and 24
-    if METHODS[name].teacher:
+    if name == 'mvd':
+        assert pairs == dict(image=[(6, 4)], video=[(6, 4)])
+        assert cfg.model.teacher.image.checkpoint == str(teachers['image'] / 'iter_1.pth')
+        assert cfg.lineage == {'Teacher': 'video', 'Image teacher': 'image', 'licence': None}
+    elif METHODS[name].teacher:
         names = ('patch_embed.projection.weight', 'backbone.patch_embed.projection.weight')
         saved = torch.load(teachers[kind] / 'iter_1.pth', weights_only=True)['state_dict']
         mine = model.teacher.backbone.state_dict()[names[0]]
@@ -311,6 +317,8 @@ MISTAKES = [
     (dict(method='amdd'), 'there is no amdd, but amd'),
     (dict(method='amd'), 'needs a teacher: give one, or use videomae or mae'),
     (dict(method='mae'), 'has no images'),
+    (dict(method='mvd', teacher='video'), 'mvd needs one, such as mae-base'),
+    (dict(teacher='video', image_teacher='image'), 'mvd has one, amd has none'),
     (dict(method='videomae', teacher='image'), 'videomae has no teacher: leave it out'),
     (dict(teacher='image'), 'is a model of images, and the data are videos'),
     (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
@@ -325,8 +333,8 @@ MISTAKES = [
 @pytest.mark.parametrize('wrong, words', MISTAKES)
 def test_mistakes(wrong, words, data, teachers, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if 'teacher' in wrong:
-        wrong = dict(wrong, teacher=str(teachers[wrong['teacher']]))
+    for one in {'teacher', 'image_teacher'} & set(wrong):
+        wrong = {**wrong, one: str(teachers[wrong[one]])}
     with pytest.raises(ConfigError, match=words):
         distill(**{**SMALL, 'data': str(data['video']), 'out': 'run', **wrong})
     assert not (tmp_path / 'run').exists()
@@ -344,14 +352,14 @@ def test_the_command_has_the_arguments_of_the_function(data, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*words, '--method', 'none'])
     assert stopped.value.code == (
-        'amd-mm distill: method: there is no none, but amd, dmae, salt, tinymim, videomae, mae'
+        'amd-mm distill: method: there is no none, but amd, dmae, mvd, salt, tinymim, videomae, mae'
     )
     with pytest.raises(SystemExit) as stopped:
         cli.main(['distil'])
     assert stopped.value.code == 2
     with pytest.raises(SystemExit):
         cli.main(['distill', '--help'])
-    assert 'Default: amd if there is a' in capsys.readouterr().out
+    assert 'Default: amd if there is a' in ' '.join(capsys.readouterr().out.split())
 
 
 def test_arguments_that_need_python_are_no_options(capsys):
