@@ -362,6 +362,8 @@ def inference_config(cfg: Config) -> dict[str, Any]:
         return model
     bases = (MaskedAutoencoder, Recognizer3D, ImageClassifier)
     base: Any = next((one for one in bases if issubclass(kind, one)), None)
+    if base is MaskedAutoencoder and not model.get('rec_weight', 1):  # learns features alone
+        base = None
     if base in (MaskedAutoencoder, None):
         _return_one_feature(model['backbone'])
     if base is not None:
@@ -370,8 +372,12 @@ def inference_config(cfg: Config) -> dict[str, Any]:
         known = {'backbone', 'data_preprocessor'}
         video = issubclass(model['backbone']['type'], MMActionViT)
         base = Recognizer3D if video else ImageClassifier
-        if not video:
-            model.get('data_preprocessor', {}).pop('type', None)  # use that of classifiers
+        if not video:  # with the preprocessor of classifiers, in any scope
+            pixels = model.get('data_preprocessor') or {}
+            model['data_preprocessor'] = dict(
+                type='mmpretrain.ClsDataPreprocessor',
+                **{key: pixels[key] for key in ('mean', 'std', 'to_rgb') if key in pixels},
+            )
     kept = {key: value for key, value in model.items() if key in known}
     kept['type'] = base
     if 'compile_blocks' in kept:

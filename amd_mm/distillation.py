@@ -192,7 +192,8 @@ def distill(
         found = find_source(teacher)
         source = (read_config(teacher_config), found[1]) if teacher_config else found
         choices['teacher'] = f'{teacher}: {_use_teacher(cfg, source, kind, tokens)}'
-        cfg.lineage = dict(Teacher=Path(teacher).name, licence=runs.licence_of(teacher, source[0]))
+        licence = runs.licence_of(teacher, source[0])
+        cfg.lineage = dict(Method=method, Teacher=Path(teacher).name, licence=licence)
         clips = clips or (stride_of(source[0], None) if source[0] else None)
     if image_teacher:
         found = find_source(image_teacher)

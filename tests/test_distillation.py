@@ -65,12 +65,16 @@ def train_in_process(config: Path, devices: int, *more: str, quiet: bool = False
     assert not result.returncode, result.stderr
 
 
-def save_untrained(data: Path, folder: Path, **sizes: int) -> Path:
-    """A training folder whose checkpoint has random weights: 64 x 64 pixels, 64 wide, 4 blocks."""
-    cfg = planned(data, folder, student='64,4,1', size=64, **sizes)
-    torch.save(dict(state_dict=build(cfg).state_dict(), meta={}), folder / 'iter_1.pth')
+def save(model: torch.nn.Module, folder: Path) -> Path:
+    """Write a model as the checkpoint of a training folder."""
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'iter_1.pth')
     (folder / 'last_checkpoint').write_text(str(folder / 'iter_1.pth'))
     return folder
+
+
+def save_untrained(data: Path, folder: Path, **sizes: int) -> Path:
+    """A training folder whose checkpoint has random weights: 64 x 64 pixels, 64 wide, 4 blocks."""
+    return save(build(planned(data, folder, student='64,4,1', size=64, **sizes)), folder)
 
 
 @pytest.fixture(scope='module')
@@ -107,12 +111,16 @@ def test_every_method_makes_a_config_that_trains(name, kind, data, teachers, tmp
     if name == 'mvd':
         assert pairs == dict(image=[(6, 4)], video=[(6, 4)])
         assert cfg.model.teacher.image.checkpoint == str(teachers['image'] / 'iter_1.pth')
-        assert cfg.lineage == {'Teacher': 'video', 'Image teacher': 'image', 'licence': None}
+        assert cfg.lineage == dict(
+            {'Image teacher': 'image'}, Method='mvd', Teacher='video', licence=None
+        )
     elif METHODS[name].teacher:
         names = ('patch_embed.projection.weight', 'backbone.patch_embed.projection.weight')
         saved = torch.load(teachers[kind] / 'iter_1.pth', weights_only=True)['state_dict']
         mine = model.teacher.backbone.state_dict()[names[0]]
         assert torch.equal(mine, saved[names[1]])
+    loaded = load_model(save(model, tmp_path / 'run')).backbone.state_dict()
+    assert all(torch.equal(loaded[name], one) for name, one in model.backbone.state_dict().items())
 
 
 def test_numbers_follow_the_data(data, tmp_path):
