@@ -50,6 +50,15 @@ class EditableWheelWithMim(editable_wheel):
     that line to any folder gives the path itself.
     """
 
+    def finalize_options(self) -> None:
+        """Install by a line of ``sys.path``.
+
+        The default, a finder, is not asked where a folder ``amd_mm`` lies in the working directory:
+        beside a clone.
+        """
+        super().finalize_options()
+        self.mode = 'compat'
+
     def run(self) -> None:
         """Link, write the path into the metadata and build."""
         folder = PACKAGE / '.mim'

@@ -67,17 +67,20 @@ def test_mim_train_of_a_derived_config_from_a_wheel(
 def test_editable_installation_is_found_and_linked(
     editable_python: Path, editable_tree: Path, tmp_path: Path
 ) -> None:
-    """By mim and by MMEngine, in a program that has not imported amd_mm."""
+    """By mim and by MMEngine, in a program that has not imported amd_mm, and beside a clone."""
     (tmp_path / 'mine.py').write_text(DERIVED)
+    (tmp_path / 'amd_mm').mkdir()
     code = (
         'import sys, mim.utils, mmengine.utils; from mmengine.config import Config; '
         "print(mim.utils.get_installed_path('amd_mm')); "
         "print(mmengine.utils.get_installed_path('amd_mm')); "
-        "assert 'amd_mm' not in sys.modules; print(Config.fromfile('mine.py').model.type)"
+        "assert 'amd_mm' not in sys.modules; print(Config.fromfile('mine.py').model.type); "
+        'import amd_mm; print(amd_mm.__file__)'
     )
     lines = succeed(run([editable_python, '-W', 'ignore', '-c', code], tmp_path)).splitlines()
     folder = editable_tree / 'amd_mm'
-    assert lines[-3:] == [str(folder), str(folder), 'amd_mm.MaskedAutoencoder']
+    found, init = [str(folder)] * 2, str(folder / '__init__.py')
+    assert lines[-4:] == [*found, 'amd_mm.MaskedAutoencoder', init]
     assert (folder / '.mim' / 'tools').resolve() == editable_tree / 'tools'
     assert (folder / '.mim' / 'configs').resolve() == editable_tree / 'configs'
 
