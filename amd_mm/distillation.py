@@ -172,13 +172,7 @@ def distill(
         raise ConfigError(f'method: there is no {method}, but {", ".join(METHODS)}')
     dataset, count, kind = runs.find_data(data, METHODS[method].kinds() if method else KINDS)
     method = method or ('amd' if teacher else 'videomae' if kind == 'video' else 'mae')
-    if METHODS[method].image_teacher != bool(image_teacher):
-        raise ConfigError(
-            'image_teacher: mvd needs one, such as mae-base'
-            if method == 'mvd'
-            else f'image_teacher: mvd has one, {method} has none'
-        )
-    cfg = _read_config(method, kind, bool(teacher))
+    cfg = _read_config(method, kind, bool(teacher), bool(image_teacher))
     cfg.work_dir = out
     loader = cfg.train_dataloader
     loader.dataset = dict(dataset, pipeline=loader.dataset.pipeline)
@@ -195,13 +189,14 @@ def distill(
         licence = runs.licence_of(teacher, source[0])
         cfg.lineage = dict(Method=method, Teacher=Path(teacher).name, licence=licence)
         clips = clips or (stride_of(source[0], None) if source[0] else None)
+    choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
     if image_teacher:
         found = find_source(image_teacher)
         choices['image teacher'] = f'{image_teacher}: {_use_image_teacher(cfg, found)}'
-        licences = {cfg.lineage['licence'], runs.licence_of(image_teacher, found[0])} - {None}
         cfg.lineage['Image teacher'] = Path(image_teacher).name
-        cfg.lineage['licence'] = ' and '.join(sorted(licences)) or None
-    choices['student'] = f'{student}: {_use_student(cfg, student, tokens)}'
+        cfg.lineage['licence'] = runs.joint_licence(
+            cfg.lineage['licence'], runs.licence_of(image_teacher, found[0])
+        )
     choices['input'] = runs.use_clips(cfg, clips, fps)
     runs.use_device(cfg, devices, precision, workers)
     choices['batch'] = runs.use_batch(cfg, kind, count, batch, total_batch, devices)
@@ -228,7 +223,7 @@ def distill(
 # -- data, teacher, student --------------------------------------------------------------------
 
 
-def _read_config(name: str, kind: str, has_teacher: bool) -> Config:
+def _read_config(name: str, kind: str, has_teacher: bool, has_image_teacher: bool) -> Config:
     method = METHODS[name]
     if method.teacher != has_teacher:
         others = [one for one, other in METHODS.items() if other.teacher == has_teacher]
@@ -236,6 +231,12 @@ def _read_config(name: str, kind: str, has_teacher: bool) -> Config:
             f'method {name} needs a teacher: give one, or use {" or ".join(others)}'
             if method.teacher
             else f'method {name} has no teacher: leave it out, or use {" or ".join(others)}'
+        )
+    if method.image_teacher != has_image_teacher:
+        raise ConfigError(
+            f'image_teacher: {name} needs one, such as mae-base'
+            if method.image_teacher
+            else f'image_teacher: mvd has one, {name} has none'
         )
     config = getattr(method, kind)
     if not config:
@@ -268,7 +269,7 @@ def _use_teacher(
 
 
 def _use_image_teacher(cfg: Config, source: tuple[Config | None, str | None]) -> str:
-    """Fill in the teacher of single frames. The student learns from the last block of each."""
+    """Fill in the teacher of single frames. The student's last block learns from its last one."""
     model, backbone = cfg.model, backbone_of(source, 'image')
     width, depth, heads = sizes_of(backbone)
     model.teacher.image.update(backbone=backbone, checkpoint=source[1])
@@ -362,14 +363,11 @@ def _use_student(cfg: Config, student: str, tokens: dict[str, int]) -> str:
         model.backbone.layer_cfgs = [first] * (depth - 1) + [last]
     text = f'{width} wide, {depth} blocks, {heads} heads'
     if 'layer_pairs' in model:
-        pairs = model.layer_pairs
-        named = pairs if isinstance(pairs, dict) else dict(teacher=pairs)
-        for name, of_one in named.items():
-            named[name] = [(max(1, round(one * scale)), other) for one, other in of_one]
-            listed = ', '.join(f'{one} from {other}' for one, other in named[name])
-            text += f'; blocks that learn from {name}: {listed}'
-        model.layer_pairs = named if isinstance(pairs, dict) else named['teacher']
-        return text
+        model.layer_pairs = [
+            (max(1, round(one * scale)), other) for one, other in model.layer_pairs
+        ]
+        pairs = ', '.join(f'{one} from {other}' for one, other in model.layer_pairs)
+        return f'{text}; blocks that learn from the teacher: {pairs}'
     if 'teacher' in model:
         return f'{text}; block {depth} learns from block {model.teacher.block} of the teacher'
     return text

@@ -320,6 +320,12 @@ def licence_of(name: str, cfg: Config | None) -> str | None:
     return ((cfg or {}).get('lineage') or {}).get('licence')
 
 
+def joint_licence(*licences: str | None) -> str | None:
+    """The licences of several teachers as one; None if one of them is not known."""
+    known = sorted({one for one in licences if one})
+    return None if None in licences else ' and '.join(known)
+
+
 def save_model(folder: Path) -> str:
     """Write the trained model as a model folder into ``model``; a line for the user."""
     shutil.rmtree(folder / 'model', ignore_errors=True)

@@ -170,6 +170,9 @@ def test_a_short_run_reaches_its_learning_rate(steps, data, tmp_path):
 def test_the_licence_goes_from_the_teacher_to_its_students():
     assert runs.licence_of('videomae-base', None) == 'cc-by-nc-4.0'
     assert runs.licence_of('mae-base-mmpretrain', None) == 'apache-2.0'
+    assert runs.joint_licence('mit', 'apache-2.0') == 'apache-2.0 and mit'
+    assert runs.joint_licence('mit', 'mit') == 'mit'
+    assert runs.joint_licence('mit', None) is runs.joint_licence(None, None) is None
     assert runs.licence_of('runs/mine', Config(dict(lineage=dict(licence='mit')))) == 'mit'
     assert runs.licence_of('runs/mine', Config()) is None
 
