@@ -172,7 +172,7 @@ def find_source(source: Source) -> tuple[Config | None, str | None]:
     """The config and the checkpoint that a source names; None where there is none.
 
     Raises:
-        ConfigError: if there is no such config, or it cannot be read.
+        ConfigError: if the config does not exist or cannot be read.
         CheckpointError: if public weights cannot be fetched, see :func:`amd_mm.fetch`.
     """
     if isinstance(source, tuple):

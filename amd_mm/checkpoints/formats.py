@@ -570,7 +570,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         checkpoint: The content of a file, or a state dict.
 
     Raises:
-        CheckpointError: If there are no tensors.
+        CheckpointError: If the checkpoint has no tensors.
     """
     inner = checkpoint
     while wrapped := [inner[key] for key in _WRAPPERS if isinstance(inner.get(key), Mapping)]:

@@ -231,7 +231,7 @@ def read_label_map(path: str, num_classes: int | None = None) -> dict[int, str]:
         num_classes: labels must be smaller, if given.
 
     Raises:
-        VideoError: there is no label, or one is too large.
+        VideoError: the file has no label, or one is too large.
     """
     text = '\n'.join(line for _, line in read_lines(path))
     found = re.findall(r'name: *"(.*)"\s+(?:label_)?id: *(\d+)', text)

@@ -54,7 +54,7 @@ def frames_from_index(path: str, container: Any, stream: Any) -> Frames | None:
         stream: the video stream.
 
     Returns:
-        None for other files, if there is no complete index, and if it contradicts the packets.
+        None for other files, and if the index is incomplete or contradicts the packets.
     """
     names = container.format.name.split(',')
     size = os.path.getsize(path)

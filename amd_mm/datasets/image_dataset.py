@@ -33,7 +33,7 @@ class ImageDataset(ReplaceUnreadableMixin, CustomDataset):
         **host: other arguments of MMPretrain's dataset, which rejects unknown names.
 
     Raises:
-        VideoError: the list is wrong, or there are no images.
+        VideoError: the list is wrong, or the folder has no images.
         ValueError: a subset needs labels, or both subset options are given.
     """
 

@@ -79,7 +79,7 @@ class Teacher(nn.Module):
             (B, E + K, C) for each of its layers, float32, in the order of ``token_ids``, after E
             class tokens if the student has these.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass's task
 
     def normalised(self, layer: Tensor) -> Tensor:
         """Apply ``layer_norm`` and ``standardize`` to a layer (B, K, C)."""

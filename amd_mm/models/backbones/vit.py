@@ -112,7 +112,7 @@ class TokenSubsetMixin:
         Raises:
             ValueError: If the patches do not fill the grid.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # the two ViTs differ in it
 
     def rotation(
         self, tokens: Tensor, token_ids: Tensor | None = None, grid: Grid | None = None
