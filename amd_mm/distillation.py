@@ -296,7 +296,7 @@ def backbone_of(source: tuple[Config | None, str | None], kind: str) -> dict[str
         backbone = _infer_image_backbone(state) or infer_backbone(state)
     found = 'image' if backbone['type'] == 'amd_mm.ImageVisionTransformer' else 'video'
     if found != kind:
-        raise ConfigError(f'{checkpoint} is a model of {found}s, and the data are {kind}s')
+        raise ConfigError(f'{checkpoint} is a model of {found}s, where one of {kind}s is needed')
     for key in ('out_type', 'use_mean_pooling', 'return_feat_map'):
         backbone.pop(key, None)
     return backbone

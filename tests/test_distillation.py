@@ -330,8 +330,12 @@ MISTAKES = [
     (dict(method='mae'), 'has no images'),
     (dict(method='mvd', teacher='video'), 'mvd needs one, such as mae-base'),
     (dict(teacher='video', image_teacher='image'), 'mvd has one, amd has none'),
+    (
+        dict(method='mvd', teacher='video', image_teacher='video'),
+        'is a model of videos, where one of images is needed',
+    ),
     (dict(method='videomae', teacher='image'), 'videomae has no teacher: leave it out'),
-    (dict(teacher='image'), 'is a model of images, and the data are videos'),
+    (dict(teacher='image'), 'is a model of images, where one of videos is needed'),
     (dict(student='vit-smal'), 'there is no vit-smal, but vit-tiny'),
     (dict(student='48,6'), 'give width,depth,heads'),
     (dict(batch=4, devices=2), 'batch: 4 on each of 2 devices is more than the 6 videos'),

@@ -116,7 +116,7 @@ def test_mistakes(videos, images, model, tmp_path):
 
     attempt(videos / 'lift', r"at least two; found \['more'\]")
     attempt(tmp_path, 'has no videos and no images')
-    attempt(images, 'is a model of videos, and the data are images')
+    attempt(images, 'is a model of videos, where one of images is needed')
     attempt(videos, 'validation=1.5 must be a share', validation=1.5)
     (tmp_path / 'parts').mkdir()
     for part, name in (('train', 'lift'), ('val', 'push left')):
