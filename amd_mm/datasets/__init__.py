@@ -1,7 +1,7 @@
 """Datasets, samplers and collation for videos, frame folders and images."""
 
 from .ava import CheckedAVADataset, CheckedAVAKineticsDataset
-from .collate import flatten_views_collate, stack_views_collate
+from .collate import flatten_views_collate, stack_images_collate, stack_views_collate
 from .files import IMAGE_EXTENSIONS
 from .image_dataset import ImageDataset
 from .list_files import ListEntry, read_list_file
@@ -44,5 +44,6 @@ __all__ = [
     'open_video',
     'read_list_file',
     'seeded_randomness',
+    'stack_images_collate',
     'stack_views_collate',
 ]

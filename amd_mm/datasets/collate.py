@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from amd_mm.registry import FUNCTIONS
-from mmengine.dataset import pseudo_collate
-from torch.utils.data import default_collate
+from mmengine.dataset import default_collate, pseudo_collate
+from torch import Tensor
 
 
 @FUNCTIONS.register_module()
 def flatten_views_collate(batch: Sequence[Any]) -> Any:
     """Make a flat batch of samples or of lists of views.
 
-    B videos with V views each make B * V clips; the views of a video are neighbours.
+    B videos with V views each make B * V clips; the views of a video are neighbours. The labels of
+    a batch are in one block of memory.
 
     Returns:
         As MMEngine's ``pseudo_collate``: ``inputs``, a list of tensors, and ``data_samples``, a
@@ -30,7 +32,28 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
                 'replaces videos that cannot be read'
             )
         samples.extend(views)
-    return pseudo_collate(samples)
+    return _share_memory(pseudo_collate(samples))
+
+
+def _share_memory(batch: dict[str, Any]) -> dict[str, Any]:
+    """Make the tensors of a field of the data samples, as far as they have one shape, one tensor.
+
+    A worker sends tensor by tensor. In quickstart_amd_student.py, 32 labels cost the training
+    process 15 ms a step.
+    """
+    samples = batch.get('data_samples') or [None]
+    for field, first in samples[0].items() if samples[0] else ():
+        values = [sample.get(field) for sample in samples]
+        if all(isinstance(value, Tensor) and value.shape == first.shape for value in values):
+            for sample, value in zip(samples, torch.stack(values)):
+                sample.set_field(value, field)
+    return batch
+
+
+@FUNCTIONS.register_module()
+def stack_images_collate(batch: Sequence[Any]) -> Any:
+    """MMEngine's ``default_collate``, with the labels of a batch in one block of memory."""
+    return _share_memory(default_collate(batch))
 
 
 @FUNCTIONS.register_module()
@@ -63,8 +86,7 @@ def stack_views_collate(batch: Sequence[Any]) -> Any:
             f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, or set '
             'collate_fn=dict(type="amd_mm.flatten_views_collate")'
         )
-    clips = default_collate(
-        [clip.movedim(1, -1) for clip in flat['inputs']]
-    )  # (B*V, N, T, H, W, C)
+    clips = [clip.movedim(1, -1) for clip in flat['inputs']]
+    clips = torch.utils.data.default_collate(clips)  # (B*V, N, T, H, W, C)
     flat['inputs'] = [clips.flatten(0, 1).movedim(-1, 1)]  # (B*V*N, C, T, H, W)
     return flat

@@ -21,9 +21,7 @@ model = dict(
         standardize=True,
     ),
     neck=dict(
-        type='amd_mm.SerialAlignment',
-        generator_depth=1,
-        loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2'),
+        type='amd_mm.SerialAlignment', loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l2')
     ),
     layer_pairs=[(4, 5)],
 )

@@ -6,5 +6,8 @@ model = dict(
     mask_generator=dict(student_ratio=0.75),
     decoder=dict(embed_dims=128, depth=2, num_heads=4),
 )
-train_dataloader = dict(dataset=dict(data_root='work_dirs/quickstart/teacher-videos/unlabelled'))
+train_dataloader = dict(
+    batch_size=8, dataset=dict(data_root='work_dirs/quickstart/teacher-videos/unlabelled')
+)
 train_cfg = dict(max_iters=4000)
+auto_scale_lr = dict(base_batch_size=8)

@@ -12,6 +12,7 @@ from amd_mm.datasets import (
     flatten_views_collate,
     open_video,
     seeded_randomness,
+    stack_images_collate,
     stack_views_collate,
 )
 from amd_mm.datasets.transforms import RepeatedViews, views
@@ -137,6 +138,23 @@ def test_clips_that_cannot_be_stacked(shapes):
     with pytest.raises(ValueError, match='flatten_views_collate') as error:
         stack_views_collate([dict(inputs=torch.zeros(shape)) for shape in shapes])
     assert all(str(shape) in str(error.value) for shape in shapes)
+
+
+@pytest.mark.parametrize('collate', [flatten_views_collate, stack_images_collate])
+def test_labels_of_a_batch_share_their_memory(collate):
+    """Workers send memory block by block, which costs more than the blocks."""
+    boxes = [torch.zeros(2, 4), torch.ones(2, 4), torch.ones(1, 4)]
+    batch = [
+        dict(
+            inputs=torch.zeros(3, 8, 8),
+            data_samples=BaseDataElement(label=torch.tensor([n]), boxes=box),
+        )
+        for n, box in enumerate(boxes)
+    ]
+    samples = collate(batch)['data_samples']
+    assert [one.label.tolist() for one in samples] == [[0], [1], [2]]
+    assert len({one.label.untyped_storage().data_ptr() for one in samples}) == 1
+    assert all(one.boxes is box for one, box in zip(samples, boxes))
 
 
 def test_both_collations_give_the_same_loss():

@@ -22,7 +22,7 @@ CONFIGS = ROOT / 'configs' / 'quickstart'
 TEACHER = CONFIGS / 'quickstart_teacher.safetensors'
 # The last checkpoints of the configs' runs.
 TEACHER_CHECKPOINT = 'iter_4000.pth'
-STUDENT_CHECKPOINT = 'iter_700.pth'
+STUDENT_CHECKPOINT = 'iter_600.pth'
 # Seeds and numbers of the teacher's videos; none is among the student's.
 TEACHER_VIDEOS = ('--train', '4096', '--heldout', '0', '--first-seed', '5000000')
 NEXT = """
@@ -112,14 +112,14 @@ def train_teacher(out: Path) -> list[Step]:
 
 
 def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
-    """A chain of steps each for AMD's and VideoMAE's student. The second is shorter, and probes."""
+    """A chain of one step each for AMD's and VideoMAE's student."""
     runs, videos = out / f'seed{seed}', out / 'videos'
     amd = train(
         runs / 'student-amd',
         'quickstart_amd_student.py',
         videos,
         STUDENT_CHECKPOINT,
-        seconds=130,
+        seconds=110,
         seed=seed,
         options=[f'model.teacher.checkpoint={teacher}'],
     )
@@ -128,19 +128,17 @@ def train_students(out: Path, seed: int, teacher: Path) -> list[list[Step]]:
         'quickstart_videomae_student.py',
         videos,
         STUDENT_CHECKPOINT,
-        seconds=75,
+        seconds=60,
         seed=seed,
     )
-    command = [*report(out, [seed], teacher), '--probe']
-    name = f'probes {seed}' if seed else 'probes'
-    probes = Step(name, command, out / 'report' / f'probes{seed}.json', seconds=30)
-    return [[amd], [videomae, probes]]
+    return [[amd], [videomae]]
 
 
-def report(out: Path, seeds: Sequence[int], teacher: Path) -> list[str]:
-    """The command that draws and probes."""
-    script = TOOLS / 'quickstart' / 'report.py'
-    return [str(script), str(out), '--teacher', str(teacher), '--seeds', *map(str, seeds)]
+def report(out: Path, seeds: Sequence[int], teacher: Path) -> Step:
+    """The step that probes and draws. It waits for AMD's student."""
+    command = [str(TOOLS / 'quickstart' / 'report.py'), str(out), '--teacher', str(teacher)]
+    command += ['--wait-for', STUDENT_CHECKPOINT, '--seeds', *map(str, seeds)]
+    return Step('report', command, out / 'report' / 'results.md', seconds=30 + 10 * len(seeds))
 
 
 def plan(args: argparse.Namespace) -> list[list[Chain]]:
@@ -151,10 +149,9 @@ def plan(args: argparse.Namespace) -> list[list[Chain]]:
     if args.train_teacher:
         phases.append([train_teacher(out)])
         teacher = phases[-1][0][-1].output
-    phases.append([chain for seed in args.seeds for chain in train_students(out, seed, teacher)])
-    command, file = report(out, args.seeds, teacher), out / 'report' / 'results.md'
-    phases.append([[Step('report', command, file, seconds=18 + 3 * len(args.seeds))]])
-    return phases
+    students = [chain for seed in args.seeds for chain in train_students(out, seed, teacher)]
+    students[-1].append(report(out, args.seeds, teacher))
+    return [*phases, students]
 
 
 def run(args: argparse.Namespace) -> Path:

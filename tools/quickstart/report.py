@@ -2,8 +2,8 @@
 
     python tools/quickstart/report.py OUT --teacher FILE --seeds 0 1 2
 
-reads the runs below OUT and writes OUT/report. With --probe it probes all models but AMD's student,
-which may still be in training; the report then reads what was found.
+reads the runs below OUT and writes OUT/report. With --wait-for NAME, a run is finished when its
+checkpoint NAME exists; what can be done before is done before.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import json
 import logging
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +149,11 @@ def probe(model: Encoder, train: Clips, heldout: Clips) -> Probed:
     )
 
 
-def probe_all(
-    names: Iterable[str], out: Path, seed: int, teacher: Path, train: Clips, heldout: Clips
-) -> dict[str, Probed]:
-    """Probe models of a seed. What was found is kept in OUT/report."""
-    file = out / 'report' / f'probes{seed}.json'
-    found = json.loads(file.read_text()) if file.exists() else {}
-    for name in names:
-        if name not in found:
-            found[name] = probe(load(name, out, seed, teacher), train, heldout)
-    file.write_text(json.dumps(found))
-    return found
+def wait_for(run: Path, checkpoint: str) -> None:
+    """Wait until a training, which is another process, has saved its last checkpoint."""
+    newest = run / 'last_checkpoint'
+    while not (newest.exists() and newest.read_text().endswith(checkpoint)):
+        time.sleep(0.5)
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -395,27 +390,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('out', type=Path, help="the quickstart's output folder")
     parser.add_argument('--teacher', type=Path, required=True, help='its weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument('--probe', action='store_true', help="only probe, and not AMD's student")
+    parser.add_argument('--wait-for', metavar='NAME', help='last checkpoint of the runs')
     args = parser.parse_args(arguments)
     folder = args.out / 'report'
     folder.mkdir(exist_ok=True)
     logging.disable(logging.INFO)  # how each model was initialised and loaded
-    train, heldout = (read_clips(args.out / 'videos', name) for name in ('train', 'heldout'))
-    print('clips read: 30 %', flush=True)
+    clips = [read_clips(args.out / 'videos', name) for name in ('train', 'heldout')]
     scores: Scores = {name: {probe: [] for probe in PROBES} for name in CAPTIONS}
-    for index, seed in enumerate(args.seeds, start=1):
-        names = [name for name in CAPTIONS if not (args.probe and name == AMD)]
-        probed = probe_all(names, args.out, seed, args.teacher, train, heldout)
-        if args.probe:
-            continue
-        for name, probes in scores.items():
-            for title, values in probes.items():
+    share = 0.3
+    for seed in args.seeds:
+        probed = {}
+        for name in (RANDOM, TEACHER, VIDEOMAE, AMD):  # in the order in which they are ready
+            print(f'{CAPTIONS[name]}: {100 * share:.0f} %', flush=True)
+            if args.wait_for and name in (VIDEOMAE, AMD):
+                wait_for(args.out / f'seed{seed}' / name, args.wait_for)
+            probed[name] = probe(load(name, args.out, seed, args.teacher), *clips)
+            share += 0.4 / len(args.seeds) / len(CAPTIONS)
+            for title, values in scores[name].items():
                 values.append(probed[name][title])
-        if index == 1:
-            draw_models(args.out, seed, args.teacher, heldout, probed)
-        print(f'seed {seed}: {30 + 65 * index // len(args.seeds)} %', flush=True)
-    if not args.probe:
-        write_report(folder, args.seeds, scores)
+        if seed == args.seeds[0]:
+            draw_models(args.out, seed, args.teacher, clips[1], probed)
+    write_report(folder, args.seeds, scores)
 
 
 def write_report(folder: Path, seeds: Sequence[int], scores: Scores) -> None:

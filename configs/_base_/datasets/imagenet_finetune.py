@@ -45,7 +45,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmengine.default_collate'),
+    collate_fn=dict(type='amd_mm.stack_images_collate'),
     dataset=dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/val',

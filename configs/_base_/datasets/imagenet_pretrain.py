@@ -8,7 +8,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='amd_mm.EpochSeededSampler', shuffle=True),
-    collate_fn=dict(type='mmengine.default_collate'),
+    collate_fn=dict(type='amd_mm.stack_images_collate'),
     dataset=dict(
         type='amd_mm.ImageDataset',
         data_root='data/imagenet/train',
