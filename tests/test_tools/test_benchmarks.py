@@ -525,6 +525,7 @@ def test_comparison_of_methods(
     script = str(ROOT / 'tools/quickstart/motion_videos.py')
     sizes = ('--train', '32', '--heldout', '16')
     subprocess.run([sys.executable, script, str(tmp_path / 'videos'), *sizes], check=True)
+    checkpoint = tool.quickstart.STUDENT_CHECKPOINT
     (tmp_path / 'mae-frames').mkdir()
     (tmp_path / 'mae-frames' / tool.IMAGE_TEACHER).touch()
     for name in tool.METHODS:
@@ -535,8 +536,8 @@ def test_comparison_of_methods(
         torch.manual_seed(0)
         backbone = MODELS.build(cfg.model.backbone)
         state = {f'backbone.{key}': value for key, value in backbone.state_dict().items()}
-        torch.save(dict(state_dict=state, meta={}), folder / 'iter_700.pth')
-        (folder / 'last_checkpoint').write_text(str(folder / 'iter_700.pth'))
+        torch.save(dict(state_dict=state, meta={}), folder / checkpoint)
+        (folder / 'last_checkpoint').write_text(str(folder / checkpoint))
     tool.main(['--out', str(tmp_path)])
     rows = rows_of(capsys.readouterr().out)
     assert rows['AMD'] == rows['SALT-like'] == rows['MVD-like, two teachers']  # one network

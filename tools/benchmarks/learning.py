@@ -2,7 +2,7 @@
 
     python tools/benchmarks/learning.py [--tiny] [--json FILE]
 
-Makes the quickstart's videos, trains its AMD student with ten times its batch (on the GPU, if there
+Makes the quickstart's videos, trains its AMD student with 640 videos a step (on the GPU, if there
 is one), stops the process with SIGTERM after a third of the steps, resumes, and prints the losses.
 """
 
