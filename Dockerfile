@@ -11,6 +11,6 @@ ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1
 WORKDIR /amd_mm
 COPY . .
 RUN python -m venv "$VIRTUAL_ENV" \
-    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
-        $(grep -oE '^torch(vision)?==[0-9.]+' requirements/torch.txt) \
+    && grep -oE '^torch(vision)?==[0-9.]+' requirements/torch.txt > /tmp/torch.txt \
+    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r /tmp/torch.txt \
     && bash tools/install.sh

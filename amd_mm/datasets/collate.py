@@ -38,8 +38,7 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
 def _share_memory(batch: dict[str, Any]) -> dict[str, Any]:
     """Make the tensors of a field of the data samples, as far as they have one shape, one tensor.
 
-    A worker sends tensor by tensor. In quickstart_amd_student.py, 32 labels cost the training
-    process 15 ms a step.
+    A worker sends tensor by tensor, each at up to 0.5 ms of the training process.
     """
     samples = batch.get('data_samples') or [None]
     for field, first in samples[0].items() if samples[0] else ():
