@@ -122,7 +122,7 @@ def test_all_numbers_of_a_schedule_follow(tmp_path):
     assert (cosine.T_max, cosine.begin) == (4.5, 0.5)
 
 
-@pytest.mark.parametrize('iters, expected', [(70, [(0, 10), (10, None)]), (2, [(0, None)])])
+@pytest.mark.parametrize('iters, expected', [(60, [(0, 10), (10, None)]), (2, [(0, None)])])
 def test_schedule_follows_max_iters(iters, expected):
     config = CONFIGS / 'quickstart/quickstart_videomae_student.py'
     cfg = launch.load_config(arguments(config, cfg_options={'train_cfg.max_iters': iters}))
