@@ -3,8 +3,8 @@
 A line of a video list is ``name label``, of a raw-frame list ``folder total_frames label`` or
 ``folder offset total_frames label``. Either all lines have labels or none. Numbers are read from
 the end of the line, so names may contain spaces and the delimiter. Where the names of the classes
-are known, a label may also be one of them. Empty lines are skipped. There are no comments, because
-some names of HMDB51 begin with ``#``.
+are known, a label may also be one of them. Empty lines are skipped. Comments are not supported,
+because some names of HMDB51 begin with ``#``.
 """
 
 import logging

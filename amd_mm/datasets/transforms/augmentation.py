@@ -145,7 +145,7 @@ class RandAugment(BaseTransform):
         """Augment all frames alike.
 
         Raises:
-            KeyError: there are no frames yet.
+            KeyError: the frames are not decoded yet.
             ValueError: the frames are not uint8 RGB, or the sample has boxes.
         """
         if results.get('gt_bboxes') is not None:
@@ -281,7 +281,7 @@ class RandomErasing(BaseTransform):
         """Erase a box, with the given probability.
 
         Raises:
-            KeyError: there are no frames yet.
+            KeyError: the frames are not decoded yet.
             ValueError: the frames are not uint8 RGB or differ in size.
         """
         frames = _rgb_frames(results, 'RandomErasing')
