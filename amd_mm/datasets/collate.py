@@ -36,12 +36,14 @@ def flatten_views_collate(batch: Sequence[Any]) -> Any:
 
 
 def _share_memory(batch: dict[str, Any]) -> dict[str, Any]:
-    """Make the tensors of a field of the data samples, as far as they have one shape, one tensor.
+    """Put the labels of all samples into one tensor, field by field, where their shapes agree.
 
     A worker sends tensor by tensor, each at up to 0.5 ms of the training process.
     """
-    samples = batch.get('data_samples') or [None]
-    for field, first in samples[0].items() if samples[0] else ():
+    samples = batch.get('data_samples')
+    if not samples or samples[0] is None:
+        return batch
+    for field, first in samples[0].items():
         values = [sample.get(field) for sample in samples]
         if all(isinstance(value, Tensor) and value.shape == first.shape for value in values):
             for sample, value in zip(samples, torch.stack(values)):
@@ -85,7 +87,8 @@ def stack_views_collate(batch: Sequence[Any]) -> Any:
             f'{" and ".join(map(str, sorted(shapes)))}: change the pipeline, or set '
             'collate_fn=dict(type="amd_mm.flatten_views_collate")'
         )
-    clips = [clip.movedim(1, -1) for clip in flat['inputs']]
-    clips = torch.utils.data.default_collate(clips)  # (B*V, N, T, H, W, C)
+    clips = default_collate(
+        [clip.movedim(1, -1) for clip in flat['inputs']]
+    )  # (B*V, N, T, H, W, C)
     flat['inputs'] = [clips.flatten(0, 1).movedim(-1, 1)]  # (B*V*N, C, T, H, W)
     return flat

@@ -13,5 +13,4 @@ model = dict(
         num_heads=3,
         loss=dict(type='amd_mm.FeatureAlignmentLoss', distance='l1'),
     ),
-    layer_pairs=[(4, 5)],
 )

@@ -2,8 +2,8 @@
 
     python tools/quickstart/report.py OUT --teacher FILE --seeds 0 1 2
 
-reads the runs below OUT and writes OUT/report. With --wait-for NAME, a run is finished when its
-checkpoint NAME exists; what can be done before is done before.
+reads the runs below OUT and writes OUT/report. With --wait-for NAME, runs may still be training:
+the report does what it can and waits for the checkpoint NAME of each.
 """
 
 import argparse
@@ -154,6 +154,20 @@ def wait_for(run: Path, checkpoint: str) -> None:
     newest = run / 'last_checkpoint'
     while not (newest.exists() and newest.read_text().endswith(checkpoint)):
         time.sleep(0.5)
+
+
+def probe_all(
+    out: Path, seeds: Sequence[int], teacher: Path, clips: Sequence[Clips], checkpoint: str | None
+) -> dict[int, dict[str, Probed]]:
+    """Probe the models of all seeds, in the order in which they are ready."""
+    jobs = [(seed, name) for seed in seeds for name in (RANDOM, TEACHER, VIDEOMAE, AMD)]
+    probed: dict[int, dict[str, Probed]] = {seed: {} for seed in seeds}
+    for number, (seed, name) in enumerate(jobs):
+        print(f'{CAPTIONS[name]}: {30 + 40 * number // len(jobs)} %', flush=True)
+        if checkpoint and name in (VIDEOMAE, AMD):
+            wait_for(out / f'seed{seed}' / name, checkpoint)
+        probed[seed][name] = probe(load(name, out, seed, teacher), *clips)
+    return probed
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -396,20 +410,12 @@ def main(arguments: list[str] | None = None) -> None:
     folder.mkdir(exist_ok=True)
     logging.disable(logging.INFO)  # how each model was initialised and loaded
     clips = [read_clips(args.out / 'videos', name) for name in ('train', 'heldout')]
-    scores: Scores = {name: {probe: [] for probe in PROBES} for name in CAPTIONS}
-    share = 0.3
-    for seed in args.seeds:
-        probed = {}
-        for name in (RANDOM, TEACHER, VIDEOMAE, AMD):  # in the order in which they are ready
-            print(f'{CAPTIONS[name]}: {100 * share:.0f} %', flush=True)
-            if args.wait_for and name in (VIDEOMAE, AMD):
-                wait_for(args.out / f'seed{seed}' / name, args.wait_for)
-            probed[name] = probe(load(name, args.out, seed, args.teacher), *clips)
-            share += 0.4 / len(args.seeds) / len(CAPTIONS)
-            for title, values in scores[name].items():
-                values.append(probed[name][title])
-        if seed == args.seeds[0]:
-            draw_models(args.out, seed, args.teacher, clips[1], probed)
+    probed = probe_all(args.out, args.seeds, args.teacher, clips, args.wait_for)
+    draw_models(args.out, args.seeds[0], args.teacher, clips[1], probed[args.seeds[0]])
+    scores: Scores = {
+        name: {kind: [probed[seed][name][kind] for seed in args.seeds] for kind in PROBES}
+        for name in CAPTIONS
+    }
     write_report(folder, args.seeds, scores)
 
 
